@@ -1,0 +1,84 @@
+"""The command omop-emb: its groups, and how errors reach a person."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+
+import click
+
+import omop_emb
+from omop_emb import OmopEmbError
+
+# name -> module of this package; the command has the module's name of the command with "_command" or "_group".
+_COMMANDS = {
+    "db": "db",
+    "vocabulary": "vocabulary",
+}
+
+
+class _Commands(click.Group):
+    """Finds each command in its own module, so that a module costs nothing until it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"{__package__}.{_COMMANDS[cmd_name]}").command
+        assert isinstance(command, click.Command)  # noqa: S101 - a module of ours without a command is a bug
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks and what the library logs.")
+@click.version_option(omop_emb.__version__, prog_name="omop-emb")
+def cli(debug: bool) -> None:
+    """Map local clinical terms to standard OMOP concepts.
+
+    \b
+    omop-emb demo                              the whole way on a sample vocabulary
+    omop-emb vocabulary load PATH              a vocabulary as Athena delivers it
+    omop-emb index build                       embed its concepts
+    omop-emb search "high blood pressure"      the nearest concepts of a term
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="%(name)s: %(message)s" if debug else "%(levelname)s: %(message)s",
+    )
+
+
+def main() -> None:
+    """Run the command line; exit 0 done, 1 a user's error, 2 wrong usage, 3 done with rows kept out."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except OmopEmbError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error}", err=True)
+        code = 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output has left (`| head`): nothing is wrong, and nothing can be told.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(
+            f"error: unexpected {type(error).__name__}; run again as omop-emb --debug … and report it",
+            err=True,
+        )
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,74 @@
+"""Rows of data on stdout as a table, JSON, CSV or TSV; talk goes to stderr."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+Row = Mapping[str, Any]
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+FORMATS = ("table", "json", "csv", "tsv")
+
+
+def format_option(command: _Command) -> _Command:
+    """Add --format to a command that prints data."""
+    return click.option(
+        "--format",
+        "format_",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        help="How the data on stdout is written.",
+    )(command)
+
+
+def render(rows: Iterable[Row], columns: Sequence[str], format_: str) -> None:
+    """Write rows to stdout, columns in the given order; a missing or None value is empty (JSON: null)."""
+    if format_ == "json":
+        listed = [{column: row.get(column) for column in columns} for row in rows]
+        click.echo(json.dumps(listed, ensure_ascii=False, indent=2, allow_nan=False))
+    elif format_ == "table":
+        _table(rows, columns)
+    else:
+        writer = csv.writer(
+            sys.stdout, dialect="excel-tab" if format_ == "tsv" else "excel", lineterminator="\n"
+        )
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([_plain(row.get(column)) for column in columns])
+
+
+def say(message: str) -> None:
+    """Tell the person something, on stderr."""
+    click.echo(message, err=True)
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return str(value)
+
+
+def _table(rows: Iterable[Row], columns: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(soft_wrap=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_plain(row.get(column))) for column in columns))
+    # Piped, a table is as wide as its contents: nothing is cut off.
+    console.print(table, width=None if console.is_terminal else 10_000)

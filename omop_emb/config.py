@@ -1,0 +1,83 @@
+"""The settings of omop-emb, and the only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from omop_emb.errors import ConfigurationError
+
+DEFAULT_MODEL = "local:all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An environment variable, and in one sentence what it is for."""
+
+    name: str
+    meaning: str
+
+
+VARIABLES = (
+    Variable("OMOP_EMB_MODEL", f"the embedding model as provider:model; default {DEFAULT_MODEL}"),
+    Variable("OMOP_EMB_DIMENSIONS", "a smaller Matryoshka size; vectors are cut and normalised again"),
+    Variable("OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX", "put before every concept text, exactly as given"),
+    Variable("OMOP_EMB_QUERY_EMBEDDING_PREFIX", "put before every query text, exactly as given"),
+    Variable("OMOP_EMB_DATABASE_URL", "a PostgreSQL URL; unset: the embedded server"),
+    Variable("OMOP_EMB_DATA_DIR", "the embedded server's folder; default the user's data folder"),
+    Variable("OMOP_EMB_VOCABULARY_SCHEMA", "the schema of concept and the other vocabulary tables of a CDM"),
+    Variable("OLLAMA_HOST", "where Ollama listens; default 127.0.0.1:11434"),
+    Variable("GEMINI_API_KEY", "the key for the Gemini API"),
+    Variable("GOOGLE_API_KEY", "the key for the Gemini API; wins over GEMINI_API_KEY"),
+    Variable("OPENAI_BASE_URL", "an OpenAI-compatible endpoint; default https://api.openai.com/v1"),
+    Variable("OPENAI_API_KEY", "the key for that endpoint"),
+)
+_KNOWN = frozenset(variable.name for variable in VARIABLES)
+
+
+def variable(name: str) -> str | None:
+    """The value of a documented variable, exactly as it was set; None where it is not set."""
+    if name not in _KNOWN:
+        raise LookupError(f"{name} is not documented in config.VARIABLES")
+    return os.environ.get(name)
+
+
+def text_or_none(name: str) -> str | None:
+    """The value of a documented variable; None where it is not set or blank."""
+    value = variable(name)
+    return value if value is not None and value.strip() else None
+
+
+def positive_integer(name: str) -> int | None:
+    """The value of a documented variable as a whole number above 0; None where it is not set.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    value = text_or_none(name)
+    if value is None:
+        return None
+    if not value.strip().isascii() or not value.strip().isdigit() or int(value) == 0:
+        raise ConfigurationError(f"{name} must be a whole number above 0; found {value!r}")
+    return int(value)
+
+
+def data_dir() -> Path:
+    """The folder of the embedded server: OMOP_EMB_DATA_DIR, else /var/lib/omop-emb as root, else XDG's."""
+    chosen = text_or_none("OMOP_EMB_DATA_DIR")
+    if chosen is not None:
+        return Path(chosen).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/omop-emb")
+    return _xdg("XDG_DATA_HOME", ".local/share")
+
+
+def cache_dir() -> Path:
+    """The folder for what can be made again: XDG_CACHE_HOME/omop-emb, else ~/.cache/omop-emb."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
+def _xdg(name: str, fallback: str) -> Path:
+    base = os.environ.get(name, "")
+    return (Path(base) if base.startswith("/") else Path.home() / fallback) / "omop-emb"

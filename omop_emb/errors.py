@@ -1,0 +1,104 @@
+"""Every error that omop-emb raises on purpose.
+
+OmopEmbError
+├── ConfigurationError            a variable, option or argument that cannot be used
+│   └── MissingExtraError         an optional dependency that is not installed
+├── InputError                    texts, ids, vectors or files that a call cannot take
+│   └── UnknownValueError         a domain, vocabulary or class that does not exist; names the nearest
+├── ProviderError                 the embedding provider failed or answered wrongly
+├── DatabaseError                 the database cannot be reached or used
+│   ├── ServerError               the embedded server does not start, stop or answer
+│   └── MigrationError            the schema is newer, altered, or cannot be migrated
+├── VocabularyError               a vocabulary that cannot be read or loaded
+└── SpaceError                    an embedding space that does not exist or does not fit
+    ├── SpaceNotFoundError
+    └── SpaceMismatchError        model, dimensions or prefixes differ from the space's
+
+The message is what a user reads: what was expected, what was found, what to run next, in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class OmopEmbError(Exception):
+    """Base of all errors raised by omop-emb; its text is one line for a person."""
+
+
+class ConfigurationError(OmopEmbError):
+    """A variable, option or argument has a value that cannot be used."""
+
+
+class MissingExtraError(ConfigurationError):
+    """An optional dependency is needed and not installed.
+
+    Attributes:
+        extra: name of the extra that brings it.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"{what} needs the extra '{extra}': run pip install '.[{extra}]' in the checkout")
+
+
+class InputError(OmopEmbError):
+    """Texts, ids, vectors or a file that a call cannot take; nothing was written."""
+
+
+class UnknownValueError(InputError):
+    """A filter names a value that does not exist.
+
+    Attributes:
+        kind: what was looked for, such as "domain".
+        value: what was asked for.
+        nearest: the closest values that exist, best first.
+    """
+
+    def __init__(self, kind: str, value: str, nearest: Sequence[str]) -> None:
+        self.kind, self.value, self.nearest = kind, value, tuple(nearest)
+        hint = f"; did you mean {' or '.join(repr(name) for name in nearest)}?" if nearest else ""
+        super().__init__(f"there is no {kind} {value!r}{hint}")
+
+
+class ProviderError(OmopEmbError):
+    """An embedding provider failed, refused, or answered with something that is not an embedding."""
+
+
+class DatabaseError(OmopEmbError):
+    """The database cannot be reached, or cannot do what is needed."""
+
+
+class ServerError(DatabaseError):
+    """The embedded PostgreSQL server does not start, stop or answer."""
+
+
+class MigrationError(DatabaseError):
+    """The schema omop_emb was made by a newer version, was altered, or cannot be brought up to date."""
+
+
+class VocabularyError(OmopEmbError):
+    """A vocabulary cannot be read or loaded; nothing in the database was changed.
+
+    Attributes:
+        file: the offending file, where one is to blame.
+        line: its line, counted from 1, the header being line 1.
+    """
+
+    def __init__(self, message: str, *, file: str | Path | None = None, line: int | None = None) -> None:
+        self.file, self.line = file, line
+        place = "" if file is None else f"{file}: " if line is None else f"{file}, line {line}: "
+        super().__init__(f"{place}{message}")
+
+
+class SpaceError(OmopEmbError):
+    """An embedding space cannot be used as asked."""
+
+
+class SpaceNotFoundError(SpaceError):
+    """No embedding space answers to what was asked for."""
+
+
+class SpaceMismatchError(SpaceError):
+    """Model, dimensions, prefixes or revision differ from those that the space was built with."""

@@ -1,0 +1,1 @@
+"""SQL that ships with omop-emb: numbered migrations and static queries."""
