@@ -1,0 +1,249 @@
+"""The registry of embedding spaces: find, make, activate and drop them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from omop_emb.errors import SpaceError, SpaceNotFoundError
+from omop_emb.records import Fingerprint, IndexType
+from omop_emb.tables import SpaceTables, check_hnsw_dimensions
+
+DEFAULT_TEXTS = "name+synonyms"
+ENGLISH = 4180186  # OMOP's concept id of the English language
+
+_BUILD_HINT = "run omop-emb index build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """An embedding space as the registry records it.
+
+    Attributes:
+        texts: which texts of a concept are embedded: "name", "name+synonyms" or "name+synonyms+codes".
+        template: what is made of each text before it is embedded; "" leaves it as it is.
+        vocabulary_release: the release that the rows were last brought up to; None before a build.
+    """
+
+    space_id: int
+    name: str
+    fingerprint: Fingerprint
+    index_type: IndexType
+    hnsw_m: int
+    hnsw_ef_construction: int
+    texts: str
+    template: str
+    synonym_languages: tuple[int, ...]
+    vocabulary_release: str | None
+    is_active: bool
+
+    @property
+    def tables(self) -> SpaceTables:
+        """The space's own tables."""
+        return SpaceTables(self.space_id, self.fingerprint.dimensions)
+
+
+def exists(connection: psycopg.Connection) -> bool:
+    """Whether the registry is there at all; a fresh database has none."""
+    row = connection.execute("select to_regclass('omop_emb.space') is not null").fetchone()
+    return row is not None and bool(row[0])
+
+
+def listed(connection: psycopg.Connection) -> list[Space]:
+    """All spaces, oldest first; none in a fresh database."""
+    if not exists(connection):
+        return []
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [_space(row) for row in cursor.execute("select * from omop_emb.space order by space_id")]
+
+
+def find(connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType) -> Space | None:
+    """The space that bears a fingerprint and an index type; None where there is none."""
+    return next(
+        (
+            space
+            for space in listed(connection)
+            if space.fingerprint == fingerprint and space.index_type is index_type
+        ),
+        None,
+    )
+
+
+def get(connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType) -> Space:
+    """The space that bears a fingerprint and an index type.
+
+    Raises:
+        SpaceNotFoundError: there is none; the message says what there is and what differs.
+    """
+    there = listed(connection)
+    for space in there:
+        if space.fingerprint == fingerprint and space.index_type is index_type:
+            return space
+    wanted = f"{fingerprint.provider}:{fingerprint.model}"
+    if not there:
+        raise SpaceNotFoundError(f"nothing is embedded here yet for {wanted}: {_BUILD_HINT}")
+    raise SpaceNotFoundError(
+        f"no {index_type.name} space for this client ({wanted}); "
+        + "; ".join(
+            f"space {space.name!r} has {_difference(space, fingerprint, index_type)}" for space in there
+        )
+        + f"; use its settings, or {_BUILD_HINT} --index-type {index_type.value}"
+    )
+
+
+def active(connection: psycopg.Connection) -> Space:
+    """The space that readers use unless told otherwise.
+
+    Raises:
+        SpaceNotFoundError: no space is active; the message says which there are.
+    """
+    there = listed(connection)
+    for space in there:
+        if space.is_active:
+            return space
+    if not there:
+        raise SpaceNotFoundError(f"nothing is embedded here yet: {_BUILD_HINT}")
+    names = ", ".join(repr(space.name) for space in there)
+    raise SpaceNotFoundError(f"no space is active; there are {names}: run omop-emb index activate NAME")
+
+
+def by_name(connection: psycopg.Connection, name: str) -> Space:
+    """The space of that name.
+
+    Raises:
+        SpaceNotFoundError: there is none; the message names those that there are.
+    """
+    there = listed(connection)
+    for space in there:
+        if space.name == name:
+            return space
+    names = ", ".join(repr(space.name) for space in there)
+    found = f"there are {names}" if there else f"there is none at all: {_BUILD_HINT}"
+    raise SpaceNotFoundError(f"there is no space {name!r}; {found}")
+
+
+def ensure(
+    connection: psycopg.Connection,
+    fingerprint: Fingerprint,
+    index_type: IndexType,
+    *,
+    name: str | None = None,
+    hnsw_m: int = 16,
+    hnsw_ef_construction: int = 64,
+    texts: str = DEFAULT_TEXTS,
+    template: str = "",
+    synonym_languages: tuple[int, ...] = (ENGLISH,),
+    with_index: bool = True,
+) -> tuple[Space, bool]:
+    """The space of that fingerprint and index type, made if need be, and whether it was made.
+
+    The schema must have been migrated. Nothing is committed. `with_index=False` leaves the vector index
+    to be made after a bulk load.
+
+    Raises:
+        SpaceError: another space bears the name, or this one bears another, or HNSW cannot index that
+            many dimensions.
+    """
+    if index_type is IndexType.HNSW:
+        check_hnsw_dimensions(fingerprint.dimensions)
+    # Two makers of one space: the second waits here until the first has committed, and then finds it.
+    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
+    space = find(connection, fingerprint, index_type)
+    if space is not None:
+        if name is not None and space.name != name:
+            raise SpaceError(
+                f"this model, prefixes and index type are already in space {space.name!r}, not {name!r}: "
+                f"leave --name out, or drop it first with omop-emb index drop {space.name}"
+            )
+        return space, False
+    taken = {other.name for other in listed(connection)}
+    if name in taken:
+        raise SpaceError(
+            f"space {name!r} was built with another model, prefixes or index type: choose another --name"
+        )
+    columns = {
+        "name": name or _free_name(fingerprint, index_type, taken),
+        "fingerprint": fingerprint.digest,
+        **{entry.name: getattr(fingerprint, entry.name) for entry in fields(Fingerprint)},
+        "index_type": index_type.value,
+        "hnsw_m": hnsw_m,
+        "hnsw_ef_construction": hnsw_ef_construction,
+        "texts": texts,
+        "template": template,
+        "synonym_languages": list(synonym_languages),
+    }
+    statement = sql.SQL("insert into omop_emb.space ({}) values ({}) returning *").format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join(map(sql.Placeholder, columns))
+    )
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(statement, columns).fetchone()
+    assert row is not None  # noqa: S101 - insert … returning gives a row or raises
+    space = _space(row)
+    space.tables.create(connection)
+    if index_type is IndexType.HNSW and with_index:
+        space.tables.create_hnsw(connection, m=hnsw_m, ef_construction=hnsw_ef_construction)
+    return space, True
+
+
+def activate(connection: psycopg.Connection, space: Space, *, only_if_none_is: bool = False) -> None:
+    """Make a space the one that readers use; nothing is committed."""
+    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
+    if only_if_none_is and any(other.is_active for other in listed(connection)):
+        return
+    connection.execute(
+        "update omop_emb.space set is_active = false where is_active and space_id <> %s", (space.space_id,)
+    )
+    connection.execute("update omop_emb.space set is_active = true where space_id = %s", (space.space_id,))
+
+
+def drop(connection: psycopg.Connection, space: Space) -> None:
+    """Drop a space with its rows; nothing is committed.
+
+    Raises:
+        SpaceError: it is the active one.
+    """
+    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
+    current = by_name(connection, space.name)
+    if current.is_active:
+        raise SpaceError(
+            f"space {space.name!r} is the active one: run omop-emb index activate NAME with another first"
+        )
+    current.tables.drop(connection)
+    connection.execute("delete from omop_emb.space where space_id = %s", (current.space_id,))
+
+
+def _space(row: dict[str, Any]) -> Space:
+    return Space(
+        space_id=row["space_id"],
+        name=row["name"],
+        fingerprint=Fingerprint(**{entry.name: row[entry.name] for entry in fields(Fingerprint)}),
+        index_type=IndexType(row["index_type"]),
+        hnsw_m=row["hnsw_m"],
+        hnsw_ef_construction=row["hnsw_ef_construction"],
+        texts=row["texts"],
+        template=row["template"],
+        synonym_languages=tuple(row["synonym_languages"]),
+        vocabulary_release=row["vocabulary_release"],
+        is_active=row["is_active"],
+    )
+
+
+def _difference(space: Space, fingerprint: Fingerprint, index_type: IndexType) -> str:
+    differences = space.fingerprint.differences(fingerprint)
+    if space.index_type is not index_type:
+        differences.append(f"index type {space.index_type.name}, not {index_type.name}")
+    return ", ".join(differences)
+
+
+def _free_name(fingerprint: Fingerprint, index_type: IndexType, taken: set[str]) -> str:
+    model = re.sub(r"[^A-Za-z0-9.]+", "-", fingerprint.model.rsplit("/", 1)[-1]).strip("-") or "space"
+    base = f"{model}-{index_type.value}"
+    number = 1
+    while (name := base if number == 1 else f"{base}-{number}") in taken:
+        number += 1
+    return name

@@ -1,0 +1,147 @@
+"""The two tables of an embedding space: their names, columns and indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from omop_emb.errors import SpaceError
+
+SCHEMA = "omop_emb"
+
+# pgvector 0.8: an HNSW index on halfvec takes at most 4,000 dimensions.
+MAX_HNSW_DIMENSIONS = 4000
+# A row must fit a page of 8 kB to be stored plain; beyond, the vector goes to the TOAST table uncompressed.
+MAX_PLAIN_DIMENSIONS = 3900
+
+ROW_COLUMNS = (
+    "text_hash",
+    "concept_id",
+    "domain",
+    "vocabulary",
+    "concept_class",
+    "text_kind",
+    "standard",
+    "valid",
+    "embedding",
+)
+TEXT_COLUMNS = (
+    "concept_id",
+    "text_kind",
+    "text_hash",
+    "text",
+    "concept_name",
+    "domain_id",
+    "vocabulary_id",
+    "concept_class_id",
+    "standard_concept",
+    "concept_code",
+    "invalid_reason",
+)
+KEY_COLUMNS = ("concept_id", "text_kind", "text_hash")
+
+# Widest alignment first and the vector last: at 768 dimensions five rows fill a page.
+_CREATE_ROWS = sql.SQL(
+    """
+    create table {rows} (
+        text_hash bigint not null,
+        concept_id integer not null,
+        domain smallint not null,
+        vocabulary smallint not null,
+        concept_class smallint not null,
+        text_kind "char" not null,
+        standard "char" not null,
+        valid boolean not null,
+        embedding halfvec({dimensions}) not null,
+        primary key (concept_id, text_kind, text_hash)
+    )
+    """
+)
+_CREATE_TEXTS = sql.SQL(
+    """
+    create table {texts} (
+        concept_id integer not null,
+        text_kind "char" not null,
+        text_hash bigint not null,
+        text text not null,
+        concept_name text not null,
+        domain_id text,
+        vocabulary_id text,
+        concept_class_id text,
+        standard_concept text,
+        concept_code text,
+        invalid_reason text,
+        primary key (concept_id, text_kind, text_hash)
+    )
+    """
+)
+
+
+@dataclass(frozen=True)
+class SpaceTables:
+    """Names of a space's tables and indexes, as identifiers that can be put into SQL."""
+
+    space_id: int
+    dimensions: int
+
+    @property
+    def rows(self) -> sql.Identifier:
+        """Keys, filter columns and vectors."""
+        return sql.Identifier(SCHEMA, f"space_{self.space_id}")
+
+    @property
+    def texts(self) -> sql.Identifier:
+        """The embedded texts and what is shown of their concepts."""
+        return sql.Identifier(SCHEMA, f"space_{self.space_id}_text")
+
+    @property
+    def hnsw_name(self) -> str:
+        """The vector index's name, without its schema."""
+        return f"space_{self.space_id}_hnsw"
+
+    def create(self, connection: psycopg.Connection) -> None:
+        """Make both tables, without a vector index."""
+        connection.execute(
+            _CREATE_ROWS.format(rows=self.rows, dimensions=sql.Literal(self.dimensions)), prepare=False
+        )
+        # By default a vector of 2 kB is moved out of line, which makes an exact scan five times slower.
+        storage = sql.SQL("plain" if self.dimensions <= MAX_PLAIN_DIMENSIONS else "external")
+        connection.execute(
+            sql.SQL("alter table {} alter column embedding set storage {}").format(self.rows, storage)
+        )
+        connection.execute(_CREATE_TEXTS.format(texts=self.texts))
+        connection.execute(
+            sql.SQL("create index on {} (domain, vocabulary, concept_class)").format(self.rows)
+        )
+
+    def create_hnsw(self, connection: psycopg.Connection, *, m: int, ef_construction: int) -> None:
+        """Make the HNSW index; one for cosine serves L2 and inner product too, since rows are unit.
+
+        This is the one statement to change for another index type (see docs/concepts/scale.md).
+        """
+        check_hnsw_dimensions(self.dimensions)
+        connection.execute(
+            sql.SQL(
+                "create index {} on {} using hnsw (embedding halfvec_cosine_ops) "
+                "with (m = {}, ef_construction = {})"
+            ).format(sql.Identifier(self.hnsw_name), self.rows, sql.Literal(m), sql.Literal(ef_construction))
+        )
+
+    def drop(self, connection: psycopg.Connection) -> None:
+        """Drop both tables with their indexes."""
+        connection.execute(sql.SQL("drop table if exists {}, {}").format(self.rows, self.texts))
+
+
+def check_hnsw_dimensions(dimensions: int) -> None:
+    """Refuse an HNSW index on more dimensions than pgvector can index.
+
+    Raises:
+        SpaceError: more than 4,000 dimensions.
+    """
+    if dimensions > MAX_HNSW_DIMENSIONS:
+        raise SpaceError(
+            f"an HNSW index takes at most {MAX_HNSW_DIMENSIONS:,} dimensions, found {dimensions:,}: "
+            "use a FLAT space, or a smaller OMOP_EMB_DIMENSIONS if the model is a Matryoshka model"
+        )
