@@ -11,7 +11,7 @@ import click
 import omop_emb
 from omop_emb import OmopEmbError
 
-# name -> module of this package; the command has the module's name of the command with "_command" or "_group".
+# Name of the command -> module of this package that holds it as `command`.
 _COMMANDS = {
     "db": "db",
     "vocabulary": "vocabulary",
@@ -45,7 +45,7 @@ def cli(debug: bool) -> None:
     omop-emb vocabulary load PATH              a vocabulary as Athena delivers it
     omop-emb index build                       embed its concepts
     omop-emb search "high blood pressure"      the nearest concepts of a term
-    """
+    """  # noqa: D301 - click marks a paragraph to keep with the backspace character itself
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if debug else logging.WARNING,
