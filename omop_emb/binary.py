@@ -1,0 +1,130 @@
+"""PostgreSQL's binary formats, built from and read into numpy blocks: COPY rows and halfvec values.
+
+Turning floats into text is where slow loaders lose their time; none is turned into text here.
+Formats: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format), and halfvec_send in
+pgvector's src/halfvec.c (two 16-bit integers, dimensions and 0, then IEEE half-precision values).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
+_NULL = b"\xff\xff\xff\xff"
+
+
+class HalfVector(bytes):
+    """A halfvec in its binary form, ready to be a query's parameter."""
+
+    __slots__ = ()
+
+
+class _HalfVectorDumper(Dumper):
+    # Type 0: the server takes the type from the cast around the parameter, whatever oid pgvector was given.
+    format = Format.BINARY
+    oid = 0
+
+    def dump(self, obj: HalfVector) -> bytes:
+        return bytes(obj)
+
+
+def binary_cursor(connection: psycopg.Connection) -> psycopg.Cursor[tuple[Any, ...]]:
+    """A cursor that takes HalfVector parameters and returns halfvec values as bytes."""
+    cursor = connection.cursor(binary=True)
+    cursor.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+    return cursor
+
+
+def half_vector(vector: NDArray[np.float32]) -> HalfVector:
+    """A float32 vector as a halfvec parameter, rounded to half precision."""
+    return HalfVector(np.array([len(vector), 0], ">u2").tobytes() + vector.astype(">f2").tobytes())
+
+
+def half_vectors_to_float64(values: Sequence[bytes], dimensions: int) -> NDArray[np.float64]:
+    """Binary halfvec values as an (n, dimensions) float64 array, exactly."""
+    block = np.frombuffer(b"".join(values), ">u2").reshape(len(values), dimensions + 2)
+    return block[:, 2:].view(">f2").astype(np.float64)
+
+
+def fixed_width(columns: Sequence[tuple[str, str | tuple[str, int]]]) -> np.dtype[np.void]:
+    """The layout of one COPY row whose columns are all of fixed width and never null.
+
+    Each column is (name, numpy type): its value stands behind a length field named `<name>_length`.
+    """
+    layout: list[Any] = [("column_count", ">i2")]
+    for name, kind in columns:
+        layout.append((f"{name}_length", ">i4"))
+        if isinstance(kind, tuple):
+            layout += [(f"{name}_dimensions", ">u2"), (f"{name}_unused", ">u2"), (name, *kind)]
+        else:
+            layout.append((name, kind))
+    return np.dtype(layout)
+
+
+def fill_fixed_width(
+    columns: Sequence[tuple[str, str | tuple[str, int]]], values: dict[str, NDArray[Any]], count: int
+) -> NDArray[np.void]:
+    """`count` COPY rows of fixed width; `values` holds one array per column."""
+    layout = fixed_width(columns)
+    block = np.zeros(count, layout)
+    block["column_count"] = len(columns)
+    for name, kind in columns:
+        if isinstance(kind, tuple):
+            block[f"{name}_length"] = 4 + np.dtype(kind[0]).itemsize * kind[1]
+            block[f"{name}_dimensions"] = kind[1]
+        else:
+            block[f"{name}_length"] = np.dtype(kind).itemsize
+        block[name] = values[name]
+    return block
+
+
+def variable_rows(fixed: NDArray[np.void], tails: Sequence[Sequence[str | None]]) -> bytes:
+    """COPY rows: each fixed-width beginning followed by that row's text columns.
+
+    `fixed` carries a column_count that must count the text columns too. A None becomes null.
+    """
+    prefixes = fixed.tobytes()
+    width = fixed.dtype.itemsize
+    parts: list[bytes] = []
+    for index, tail in enumerate(tails):
+        parts.append(prefixes[index * width : (index + 1) * width])
+        for value in tail:
+            if value is None:
+                parts.append(_NULL)
+            else:
+                encoded = value.encode()
+                parts += (len(encoded).to_bytes(4, "big"), encoded)
+    return b"".join(parts)
+
+
+def read_fixed_width(
+    chunks: Iterator[bytes | memoryview], layout: np.dtype[np.void]
+) -> Iterator[NDArray[np.void]]:
+    """Rows of a COPY … TO STDOUT (FORMAT BINARY) as blocks of structured arrays.
+
+    Every column must be of fixed width and not null, as in `layout`.
+    """
+    waiting = bytearray()
+    header_left = len(COPY_HEADER)
+    for chunk in chunks:
+        waiting += chunk
+        if header_left:
+            if len(waiting) < header_left:
+                continue
+            del waiting[:header_left]
+            header_left = 0
+        whole = len(waiting) // layout.itemsize * layout.itemsize
+        if whole >= 1 << 20:
+            yield np.frombuffer(bytes(waiting[:whole]), layout)
+            del waiting[:whole]
+    whole = len(waiting) // layout.itemsize * layout.itemsize
+    if whole:
+        yield np.frombuffer(bytes(waiting[:whole]), layout)

@@ -1,0 +1,92 @@
+"""A ConceptFilter as a condition on a space's row table."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from omop_emb import vocabulary
+from omop_emb.errors import UnknownValueError
+from omop_emb.records import ConceptFilter
+
+_KINDS = {"domain": "domains", "vocabulary": "vocabularies", "concept class": "concept_classes"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition that SQL can take: its text, without "where", and its parameters."""
+
+    text: sql.Composable
+    parameters: dict[str, Any]
+
+    @property
+    def where(self) -> sql.Composable:
+        """The condition as a where clause; empty where everything passes."""
+        return sql.SQL("where {}").format(self.text) if self.parameters else sql.SQL("")
+
+
+EVERYTHING = Condition(sql.SQL("true"), {})
+
+
+def condition(connection: psycopg.Connection, concept_filter: ConceptFilter | None) -> Condition:
+    """What a row must fulfil; EVERYTHING for None or an empty filter.
+
+    Raises:
+        UnknownValueError: a domain, vocabulary or class that neither the vocabulary nor any space knows.
+    """
+    if concept_filter is None or concept_filter.is_empty:
+        return EVERYTHING
+    clauses: list[sql.SQL] = []
+    parameters: dict[str, Any] = {}
+    for kind, name in _KINDS.items():
+        wanted: tuple[str, ...] | None = getattr(concept_filter, name)
+        if wanted is not None:
+            column = kind.replace(" ", "_")
+            clauses.append(_CLAUSES[column])
+            parameters[column] = _codes(connection, kind, wanted)
+    if concept_filter.concept_ids is not None:
+        clauses.append(_CLAUSES["concept_id"])
+        parameters["concept_id"] = list(concept_filter.concept_ids)
+    if concept_filter.standard_only:
+        clauses.append(_CLAUSES["standard"])
+        parameters["standard"] = "S"
+    if concept_filter.valid_only:
+        clauses.append(_CLAUSES["valid"])
+        parameters["valid"] = True
+    return Condition(sql.SQL(" and ").join(clauses), parameters)
+
+
+# The parameters' types are said, so that an empty list and a one-letter text find their operators.
+_CLAUSES = {
+    "domain": sql.SQL("domain = any(cast(%(domain)s as smallint[]))"),
+    "vocabulary": sql.SQL("vocabulary = any(cast(%(vocabulary)s as smallint[]))"),
+    "concept_class": sql.SQL("concept_class = any(cast(%(concept_class)s as smallint[]))"),
+    "concept_id": sql.SQL("concept_id = any(cast(%(concept_id)s as integer[]))"),
+    "standard": sql.SQL('standard = cast(%(standard)s as "char")'),
+    "valid": sql.SQL("valid = cast(%(valid)s as boolean)"),
+}
+
+
+def _codes(connection: psycopg.Connection, kind: str, wanted: tuple[str, ...]) -> list[int]:
+    codes = dict(
+        connection.execute("select label, code from omop_emb.label where kind = %s", (kind,)).fetchall()
+    )
+    unknown = [label for label in wanted if label not in codes]
+    if unknown:
+        # Known to the vocabulary and not embedded is no error: there is nothing to find.
+        known = {*codes, *vocabulary.known_values(connection, kind)}
+        for label in unknown:
+            if label not in known:
+                raise UnknownValueError(kind, label, nearest(label, known))
+    return [codes[label] for label in wanted if label in codes]
+
+
+def nearest(value: str, known: set[str]) -> list[str]:
+    """Up to three known values that look like `value`, best first, case aside."""
+    by_folded = {label.casefold(): label for label in sorted(known)}
+    close = difflib.get_close_matches(value.casefold(), by_folded, n=3, cutoff=0.5)
+    return [by_folded[folded] for folded in close]
