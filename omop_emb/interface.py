@@ -55,7 +55,7 @@ class EmbeddingInterface:
         """
         if self._client is None:
             raise ConfigurationError(
-                "embed_texts needs a client: EmbeddingInterface(EmbeddingClient()), since without a session the "
+                "embed_texts needs a client: use EmbeddingInterface(EmbeddingClient()), as without a session the "
                 "active space cannot be asked for its model"
             )
         return self._client.embeddings(texts, embedding_role=embedding_role)
