@@ -55,8 +55,8 @@ class EmbeddingInterface:
         """
         if self._client is None:
             raise ConfigurationError(
-                "embed_texts needs a client: use EmbeddingInterface(EmbeddingClient()), as without a session the "
-                "active space cannot be asked for its model"
+                "embed_texts needs a client, as without a session the active space cannot be asked for its "
+                "model: use EmbeddingInterface(EmbeddingClient())"
             )
         return self._client.embeddings(texts, embedding_role=embedding_role)
 
