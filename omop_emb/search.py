@@ -136,10 +136,7 @@ def _exact(
     condition: filters.Condition,
 ) -> list[_Hit]:
     statement = _EXACT.format(rows=space.tables.rows, where=condition.where, operator=_OPERATORS[metric_type])
-    rounding = query.astype(np.float16).astype(np.float64) - query
-    norm = np.abs(rounding).sum() if metric_type is MetricType.L1 else np.linalg.norm(rounding)
-    # A row's distance to the rounded query and to the query itself differ by at most the rounding's norm.
-    margin = 2 * (float(norm) * 1.001 + _FLOAT32_ERROR)
+    margin = _margin(query, metric_type)
     limit = k + _SLACK
     while True:
         rows = _fetch(cursor, statement, query, condition, limit)
@@ -162,16 +159,24 @@ def _through_hnsw(
     condition: filters.Condition,
 ) -> list[_Hit] | None:
     statement = _HNSW.format(rows=space.tables.rows, where=condition.where)
+    margin = _margin(query, metric_type)
     limit = k + _SLACK
     while True:
         rows = _fetch(cursor, statement, query, condition, limit)
         distances, similarities = _measure(rows, query, metric_type, space.fingerprint.dimensions)
         hits = _best_per_concept(rows, distances, similarities)
-        if len(hits) >= k:
+        if len(hits) >= k and (len(rows) < limit or hits[k - 1].distance < distances.max() - margin):
             return hits[:k]
         if len(rows) < limit:
             return None  # the scan gave up before k concepts: only the exact way can tell whether more exist
         limit *= 4
+
+
+def _margin(query: NDArray[np.float32], metric_type: MetricType) -> float:
+    # A row's distances to the query and to the rounded query differ by at most the rounding's norm.
+    rounding = query.astype(np.float16).astype(np.float64) - query
+    norm = np.abs(rounding).sum() if metric_type is MetricType.L1 else np.linalg.norm(rounding)
+    return 2 * (float(norm) * 1.001 + _FLOAT32_ERROR)
 
 
 def _fetch(
