@@ -15,7 +15,6 @@ from omop_emb import OmopEmbError
 _COMMANDS = {
     "db": "db",
     "vocabulary": "vocabulary",
-    "search": "search",
 }
 
 

@@ -124,7 +124,7 @@ class EmbeddingInterface:
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType | None = None,
+        index_type: IndexType,
         query_texts: Sequence[str],
         metric_type: MetricType = MetricType.COSINE,
         k: int = 10,
@@ -137,8 +137,7 @@ class EmbeddingInterface:
 
         Args:
             session: whose transaction is used.
-            index_type: FLAT searches exactly, HNSW through the space's index; None takes the space as it
-                is indexed, with a client HNSW first.
+            index_type: FLAT searches exactly, HNSW through the space's index.
             query_texts: free text; none may be blank.
             metric_type: the distance that ranks and is reported.
             k: how many concepts, at least 1.
@@ -170,7 +169,7 @@ class EmbeddingInterface:
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType | None = None,
+        index_type: IndexType,
         query_embeddings: ArrayLike,
         metric_type: MetricType = MetricType.COSINE,
         k: int = 10,
@@ -180,8 +179,7 @@ class EmbeddingInterface:
 
         Args:
             session: whose transaction is used.
-            index_type: FLAT searches exactly, HNSW through the space's index; None takes the space as it
-                is indexed, with a client HNSW first.
+            index_type: FLAT searches exactly, HNSW through the space's index.
             query_embeddings: (n, dimensions), made by the space's model for QUERY; rows are normalised.
             metric_type: the distance that ranks and is reported.
             k: how many concepts, at least 1.
@@ -236,7 +234,7 @@ class EmbeddingInterface:
         )
 
     def _reading_space(
-        self, connection: psycopg.Connection[Any], index_type: IndexType | None
+        self, connection: psycopg.Connection[Any], index_type: IndexType
     ) -> tuple[Space, EmbeddingClient]:
         if self._client is not None:
             return spaces.get(connection, self._client.fingerprint, index_type), self._client

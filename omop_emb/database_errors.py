@@ -1,0 +1,157 @@
+"""What a database refuses, in one line that says what to do; without passwords, statements or values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import sqlalchemy.exc
+from psycopg import errors
+
+from omop_emb.errors import DatabaseError
+
+_VARIABLE = "OMOP_EMB_DATABASE_URL"
+
+# The driver's class -> what to say. {said} is the server's own first line, which these classes keep free of
+# values. Looked through in order: the first class that fits counts.
+_SAID: tuple[tuple[type[psycopg.Error], str], ...] = (
+    (
+        errors.InsufficientPrivilege,
+        "{said}: let the owner or a superuser grant that right, or use a role that has it",
+    ),
+    (errors.ReadOnlySqlTransaction, f"{{said}}: name the primary server in {_VARIABLE}"),
+    (errors.DiskFull, "the database's disk is full ({said}): free some space there and run this again"),
+    (
+        errors.OutOfMemory,
+        "the database server is out of memory ({said}): lower its maintenance_work_mem or work_mem",
+    ),
+    (
+        errors.TooManyConnections,
+        "the database takes no more connections ({said}): end some, or raise max_connections",
+    ),
+    (errors.DeadlockDetected, "another process wrote the same rows in another order: run this again"),
+    (errors.SerializationFailure, "another process changed the same rows: run this again"),
+    (
+        errors.LockNotAvailable,
+        "another process holds what this needs ({said}): wait for it, then run this again",
+    ),
+    (errors.AdminShutdown, "the database server was stopped, or ended this connection: run this again"),
+    (errors.CrashShutdown, "the database server crashed and recovers: run this again; its log says why"),
+    (errors.CannotConnectNow, "the database server is starting or stopping: run this again in a moment"),
+    (errors.InvalidCatalogName, f"{{said}}: create it, or name another in {_VARIABLE}"),
+    (
+        errors.IdleInTransactionSessionTimeout,
+        "the database ended a transaction that was idle for too long: {said}",
+    ),
+)
+
+# What libpq says while connecting -> what to do; the text before it names host and port.
+_CONNECTING: tuple[tuple[str, str], ...] = (
+    (
+        r"password authentication failed|no password supplied|authentication failed",
+        "check user and password in",
+    ),
+    (r"no pg_hba\.conf entry", "let the server's pg_hba.conf admit this host and user, or check"),
+    (r"database .* does not exist", "create the database, or check its name in"),
+    (r"role .* does not exist", "create the role, or check its name in"),
+    (r"could not translate host name|failed to resolve host|Name or service not known", "check the host in"),
+    (r"Connection refused|No such file or directory", "is PostgreSQL running there? Check host and port in"),
+    (r"timeout|timed out|unreachable", "is there a firewall between? Check host and port in"),
+    (r"SSL|certificate", "check sslmode in"),
+    (
+        r"too many clients|remaining connection slots",
+        "end some connections or raise max_connections, or check",
+    ),
+)
+_NOT_READY = re.compile(
+    r"database system is (starting up|shutting down|in recovery mode|not yet accepting connections)"
+    r"|server closed the connection unexpectedly|Connection refused|No such file or directory"
+)
+_LOST = re.compile(
+    r"server closed the connection|connection is lost|connection is closed|consuming input failed|"
+    r"sending query failed|SSL connection has been closed|EOF detected|Broken pipe|connection reset",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turn the driver's errors that a person can do something about into one line; bugs pass unchanged.
+
+    Raises:
+        DatabaseError: the server, its disk, rights, extension or settings stand in the way.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        message = _message(error)
+        if message is None:
+            raise
+        raise DatabaseError(message) from error
+    except sqlalchemy.exc.TimeoutError as error:
+        raise DatabaseError(
+            "no database connection became free in time: close sessions that are no longer used"
+        ) from error
+    except sqlalchemy.exc.DBAPIError as error:
+        message = _message(error.orig) if isinstance(error.orig, psycopg.Error) else None
+        if message is None:
+            raise
+        raise DatabaseError(message) from error
+
+
+def is_not_ready(error: psycopg.OperationalError) -> bool:
+    """Whether a connection failed because the server starts, stops or recovers just now."""
+    return _NOT_READY.search(str(error)) is not None
+
+
+def _message(error: psycopg.Error) -> str | None:
+    said = _first_line(error)
+    for kind, message in _SAID:
+        if isinstance(error, kind):
+            if "shared memory segment" in said:
+                return (
+                    f"the database server has too little shared memory ({said}): give its container a larger "
+                    "--shm-size, or lower maintenance_work_mem"
+                )
+            return message.format(said=said)
+    if isinstance(error, errors.QueryCanceled):
+        cause = "statement_timeout" if "timeout" in said else "a person or program"
+        return f"the database cancelled a statement ({cause}): raise statement_timeout, or ask for less"
+    if _lacks_pgvector(error, said):
+        return "the database lacks pgvector 0.8 or newer: let a superuser run CREATE EXTENSION vector; there"
+    if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName) and "omop_emb" in said:
+        return f"{said}: run omop-emb db migrate"
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        if _LOST.search(str(error)):
+            return "the connection to the database was lost: see whether the server runs, then run this again"
+        return _connecting(error)
+    return None
+
+
+def _lacks_pgvector(error: psycopg.Error, said: str) -> bool:
+    if isinstance(error, errors.FeatureNotSupported | errors.UndefinedFile):
+        return 'extension "vector"' in said
+    if isinstance(error, errors.UndefinedObject):
+        return re.search(r'type "(vector|halfvec|sparsevec)"|hnsw\.', said) is not None
+    return False
+
+
+def _connecting(error: psycopg.OperationalError) -> str:
+    text = str(error)
+    for pattern, remedy in _CONNECTING:
+        for line in text.splitlines():
+            if re.search(pattern, line, re.IGNORECASE):
+                return f"cannot connect to the database: {_plain(line)}; {remedy} {_VARIABLE}"
+    return f"cannot connect to the database: {_first_line(error)}; check {_VARIABLE}"
+
+
+def _plain(line: str) -> str:
+    line = line.strip().removeprefix("- ").removeprefix("connection failed: ")
+    return line.replace("FATAL:  ", "").rstrip(".,;")
+
+
+def _first_line(error: psycopg.Error) -> str:
+    said = error.diag.message_primary or str(error).partition("\n")[0]
+    return _plain(said)

