@@ -1,0 +1,1 @@
+select extnamespace::regnamespace::text from pg_extension where extname = 'pg_trgm'

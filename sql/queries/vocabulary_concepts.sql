@@ -1,0 +1,6 @@
+select
+    concept_id, coalesce(concept_name, '') as concept_name, domain_id, vocabulary_id, concept_class_id,
+    nullif(standard_concept, '') as standard_concept, concept_code,
+    nullif(invalid_reason, '') as invalid_reason
+from {concept}
+where concept_id = any(%(concept_ids)s::bigint[])

@@ -1,0 +1,1 @@
+select vocabulary_version from {vocabulary} where vocabulary_id = 'None'
