@@ -124,7 +124,7 @@ class EmbeddingInterface:
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType,
+        index_type: IndexType | None = None,
         query_texts: Sequence[str],
         metric_type: MetricType = MetricType.COSINE,
         k: int = 10,
@@ -137,7 +137,8 @@ class EmbeddingInterface:
 
         Args:
             session: whose transaction is used.
-            index_type: FLAT searches exactly, HNSW through the space's index.
+            index_type: FLAT searches exactly, HNSW through the space's index; None takes the space as it
+                is indexed, with a client HNSW first.
             query_texts: free text; none may be blank.
             metric_type: the distance that ranks and is reported.
             k: how many concepts, at least 1.
@@ -169,7 +170,7 @@ class EmbeddingInterface:
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType,
+        index_type: IndexType | None = None,
         query_embeddings: ArrayLike,
         metric_type: MetricType = MetricType.COSINE,
         k: int = 10,
@@ -179,7 +180,8 @@ class EmbeddingInterface:
 
         Args:
             session: whose transaction is used.
-            index_type: FLAT searches exactly, HNSW through the space's index.
+            index_type: FLAT searches exactly, HNSW through the space's index; None takes the space as it
+                is indexed, with a client HNSW first.
             query_embeddings: (n, dimensions), made by the space's model for QUERY; rows are normalised.
             metric_type: the distance that ranks and is reported.
             k: how many concepts, at least 1.
@@ -234,7 +236,7 @@ class EmbeddingInterface:
         )
 
     def _reading_space(
-        self, connection: psycopg.Connection[Any], index_type: IndexType
+        self, connection: psycopg.Connection[Any], index_type: IndexType | None
     ) -> tuple[Space, EmbeddingClient]:
         if self._client is not None:
             return spaces.get(connection, self._client.fingerprint, index_type), self._client

@@ -63,7 +63,7 @@ def nearest_concepts(
     queries: NDArray[np.float32],
     *,
     metric_type: MetricType,
-    index_type: IndexType,
+    index_type: IndexType | None = None,
     k: int,
     concept_filter: ConceptFilter | None = None,
 ) -> list[list[ConceptMatch]]:
@@ -74,8 +74,8 @@ def nearest_concepts(
         space: where it is searched.
         queries: (n, dimensions) float32, rows of unit length.
         metric_type: the distance that ranks and is reported.
-        index_type: FLAT is exact; HNSW needs an HNSW space and takes the exact way where the index
-            cannot serve (L1, or few rows that pass the filter).
+        index_type: None is the space's own; FLAT is exact; HNSW needs an HNSW space and takes the exact
+            way where the index cannot serve (L1, or few rows that pass the filter).
         k: how many concepts; as many come back whenever so many pass the filter.
         concept_filter: which concepts may be returned.
 
@@ -83,6 +83,8 @@ def nearest_concepts(
     """
     if k < 1:
         raise InputError(f"k must be at least 1; found {k}")
+    if index_type is None:
+        index_type = space.index_type
     if index_type is IndexType.HNSW and space.index_type is not IndexType.HNSW:
         raise SpaceError(
             f"space {space.name!r} has no HNSW index: search it with FLAT, or run omop-emb index build "

@@ -74,25 +74,32 @@ def find(connection: psycopg.Connection, fingerprint: Fingerprint, index_type: I
     )
 
 
-def get(connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType) -> Space:
-    """The space that bears a fingerprint and an index type.
+def get(
+    connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType | None = None
+) -> Space:
+    """The space that bears a fingerprint and an index type; None takes either, HNSW first.
 
     Raises:
         SpaceNotFoundError: there is none; the message says what there is and what differs.
     """
     there = listed(connection)
-    for space in there:
-        if space.fingerprint == fingerprint and space.index_type is index_type:
-            return space
+    fitting = [
+        space
+        for space in there
+        if space.fingerprint == fingerprint and index_type in (None, space.index_type)
+    ]
+    if fitting:
+        return max(fitting, key=lambda space: space.index_type is IndexType.HNSW)
     wanted = f"{fingerprint.provider}:{fingerprint.model}"
     if not there:
         raise SpaceNotFoundError(f"nothing is embedded here yet for {wanted}: {_BUILD_HINT}")
     raise SpaceNotFoundError(
-        f"no {index_type.name} space for this client ({wanted}); "
+        f"no {index_type.name + ' ' if index_type else ''}space for this client ({wanted}); "
         + "; ".join(
             f"space {space.name!r} has {_difference(space, fingerprint, index_type)}" for space in there
         )
-        + f"; use its settings, or {_BUILD_HINT} --index-type {index_type.value}"
+        + f"; use its settings, or {_BUILD_HINT}"
+        + (f" --index-type {index_type.value}" if index_type else "")
     )
 
 
@@ -233,10 +240,10 @@ def _space(row: dict[str, Any]) -> Space:
     )
 
 
-def _difference(space: Space, fingerprint: Fingerprint, index_type: IndexType) -> str:
+def _difference(space: Space, fingerprint: Fingerprint, index_type: IndexType | None) -> str:
     differences = space.fingerprint.differences(fingerprint)
-    if space.index_type is not index_type:
-        differences.append(f"index type {space.index_type.name}, not {index_type.name}")
+    if index_type not in (None, space.index_type):
+        differences.append(f"index type {space.index_type.name}, not {index_type and index_type.name}")
     return ", ".join(differences)
 
 

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from omop_emb import migrations, search, spaces, store
 from omop_emb.errors import InputError, SpaceError, SpaceNotFoundError, UnknownValueError
-from omop_emb.records import Concept, ConceptFilter, Fingerprint, IndexType, MetricType, TextKind
+from omop_emb.records import (
+    Concept,
+    ConceptFilter,
+    ConceptMatch,
+    Fingerprint,
+    IndexType,
+    MetricType,
+    TextKind,
+)
 from omop_emb.spaces import Space
 
 Connection = psycopg.Connection[Any]
@@ -66,7 +74,7 @@ def nearest(
     *,
     metric_type: MetricType = MetricType.COSINE,
     concept_filter: ConceptFilter | None = None,
-) -> list[search.ConceptMatch]:
+) -> list[ConceptMatch]:
     vector = np.asarray(query, np.float32)
     vector = vector / np.linalg.norm(vector)
     return search.nearest_concepts(
@@ -80,7 +88,7 @@ def nearest(
     )[0]
 
 
-def ids(matches: Sequence[search.ConceptMatch]) -> list[int]:
+def ids(matches: Sequence[ConceptMatch]) -> list[int]:
     return [match.concept_id for match in matches]
 
 
@@ -278,7 +286,7 @@ def test_an_unknown_domain_is_an_error_that_names_the_nearest(connection: Connec
 def test_no_queries_give_no_lists_and_an_empty_space_gives_empty_ones(
     connection: Connection, space: Space
 ) -> None:
-    def found(queries: NDArray[np.float32]) -> list[list[search.ConceptMatch]]:
+    def found(queries: NDArray[np.float32]) -> list[list[ConceptMatch]]:
         return search.nearest_concepts(
             connection, space, queries, metric_type=MetricType.COSINE, index_type=space.index_type, k=3
         )

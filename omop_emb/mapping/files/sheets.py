@@ -1,0 +1,102 @@
+"""Rows of Excel workbooks and Parquet files, every value as the text that a person would read."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import warnings
+import zipfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from omop_emb.errors import InputError, MissingExtraError
+from omop_emb.mapping.files.delimited import Row
+
+if TYPE_CHECKING:
+    from omop_emb.mapping.files.source import Source
+
+_BATCH = 1_000
+
+
+def excel_rows(source: Source, sheet: str | None = None) -> Iterator[Row]:
+    """The rows of a worksheet that are not blank, the header first; the first sheet unless one is named.
+
+    Rows are read one by one. A row that ends early is filled up with "" to the header's width.
+
+    Raises:
+        InputError: it is no workbook, or has no such sheet.
+        MissingExtraError: openpyxl is not installed.
+    """
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise MissingExtraError("reading Excel files", "excel") from error
+    with warnings.catch_warnings():
+        # About styles and validations, which are not read.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            book = openpyxl.load_workbook(source.open(), read_only=True, data_only=True)
+        except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+            raise InputError(f"{source.name} is not an Excel workbook (.xlsx): {error}") from error
+        try:
+            if sheet is not None and sheet not in book.sheetnames:
+                raise InputError(f"{source.name} has no sheet {sheet!r}; it has {', '.join(book.sheetnames)}")
+            page = book[sheet] if sheet is not None else book.worksheets[0]
+            # Some programs write a wrong size; without it openpyxl reads what there is.
+            page.reset_dimensions()
+            width = 0
+            for number, cells in enumerate(page.iter_rows(values_only=True), start=1):
+                values = [plain_text(cell) for cell in cells]
+                while values and not values[-1]:
+                    values.pop()
+                if values:
+                    width = width or len(values)
+                    yield Row(number, values + [""] * (width - len(values)))
+        finally:
+            book.close()
+
+
+def parquet_rows(source: Source) -> Iterator[Row]:
+    """The header and the rows of a Parquet file; a row's "line" is its number, counted from 1.
+
+    Raises:
+        InputError: it is no Parquet file.
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("reading Parquet files", "parquet") from error
+    try:
+        table = pyarrow.parquet.ParquetFile(source.open(), pre_buffer=False)
+        yield Row(0, list(table.schema_arrow.names))
+        number = 0
+        for batch in table.iter_batches(batch_size=_BATCH):
+            columns = [column.to_pylist() for column in batch.columns]
+            for cells in zip(*columns, strict=True):
+                number += 1
+                yield Row(number, [plain_text(cell) for cell in cells])
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{source.name} is not a Parquet file that can be read: {error}") from error
+
+
+def plain_text(value: Any) -> str:
+    """A cell's value as text: None is "", 12.0 is "12", a date is ISO 8601, text stays as it is."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        # Excel keeps every number as a float, and pandas a column of whole numbers with gaps.
+        return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, decimal.Decimal):
+        return str(int(value)) if value == value.to_integral_value() else str(value)
+    if isinstance(value, datetime.datetime):
+        at_midnight = value.time() == datetime.time()
+        return value.date().isoformat() if at_midnight else value.isoformat(sep=" ")
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value)

@@ -1,0 +1,119 @@
+"""The bytes of an input, from a path or from stdin, readable as often as need be."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import IO, BinaryIO, cast
+
+from omop_emb.errors import InputError
+
+_CHUNK = 1 << 20
+
+
+class Source:
+    """An input file, or stdin for "-", which is kept in an anonymous temporary file.
+
+    Use it as a context manager, or close it.
+
+    Attributes:
+        name: what messages call it: the path, or "stdin".
+    """
+
+    def __init__(self, path: str | Path, *, stdin: BinaryIO | None = None) -> None:
+        """Open nothing yet for a path; read stdin to its end.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        self._copy: IO[bytes] | None = None
+        self._path = Path(path)
+        self._handles = ExitStack()
+        self.name = "stdin" if str(path) == "-" else str(path)
+        if str(path) == "-":
+            # No name in the file system: nobody else can open it, and it is gone with the process.
+            self._copy = self._handles.enter_context(tempfile.TemporaryFile(prefix="omop-emb-"))
+            shutil.copyfileobj(stdin if stdin is not None else sys.stdin.buffer, self._copy, _CHUNK)
+            self._copy.flush()
+        elif self._path.is_dir():
+            raise InputError(f"{self.name} is a folder; give a file")
+        elif not self._path.exists():
+            raise InputError(f"there is no file {self.name}")
+        elif not self._path.is_file():
+            raise InputError(f"{self.name} is not a regular file; pipe it in and give - instead")
+
+    @property
+    def suffix(self) -> str:
+        """The name's ending in lower case, such as ".csv"; "" for stdin."""
+        return self._path.suffix.lower() if self._copy is None else ""
+
+    def open(self) -> BinaryIO:
+        """The bytes from their beginning, with a position of its own; closed with the source at the latest.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        if self._copy is not None:
+            return cast(BinaryIO, io.BufferedReader(_Shared(self._copy.fileno())))
+        try:
+            return self._handles.enter_context(self._path.open("rb"))
+        except OSError as error:
+            raise InputError(f"{self.name} cannot be read: {error.strerror}") from error
+
+    def digest(self) -> str:
+        """SHA-256 of the bytes, as 64 hexadecimal digits."""
+        sha = hashlib.sha256()
+        with self.open() as handle:
+            while chunk := handle.read(_CHUNK):
+                sha.update(chunk)
+        return sha.hexdigest()
+
+    def close(self) -> None:
+        """Close what was opened; a copy of stdin is gone."""
+        self._handles.close()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Shared(io.RawIOBase):
+    """Reads a descriptor at a position of its own, so that several readers do not disturb each other."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._position = descriptor, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # typeshed's WriteableBuffer
+        data = os.pread(self._descriptor, len(buffer), self._position)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {
+            io.SEEK_SET: 0,
+            io.SEEK_CUR: self._position,
+            io.SEEK_END: os.fstat(self._descriptor).st_size,
+        }
+        self._position = start[whence] + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position

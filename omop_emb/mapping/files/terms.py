@@ -1,0 +1,274 @@
+"""Source terms from a file: CSV, TSV, Excel, Parquet or Usagi's CSV, read row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from omop_emb.errors import InputError
+from omop_emb.mapping.files.columns import Columns, read_frequency, resolve_columns, unique_headers
+from omop_emb.mapping.files.delimited import SEPARATORS, Problem, Row, detect_separator, read_rows
+from omop_emb.mapping.files.encoding import Encoding, detect_encoding, open_text
+from omop_emb.mapping.files.sheets import excel_rows, parquet_rows
+from omop_emb.mapping.files.source import Source
+from omop_emb.mapping.files.usagi import UsagiFile, is_usagi_header, usagi_columns
+from omop_emb.mapping.records import SourceTerm
+
+_SAMPLE_LINES = 2_000
+
+
+class FileKind(Enum):
+    """What a file of terms is."""
+
+    DELIMITED = "CSV or TSV"
+    EXCEL = "Excel"
+    PARQUET = "Parquet"
+    USAGI = "Usagi"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a file is to be read where its own bytes should not decide.
+
+    Attributes:
+        columns: headers by role.
+        encoding: a Python codec; None has it found.
+        separator: one character; None has it found.
+        sheet: of an Excel workbook; None is the first.
+        source_vocabulary: OMOP vocabulary that all codes of the file are from; a column wins over it.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    encoding: str | None = None
+    separator: str | None = None
+    sheet: str | None = None
+    source_vocabulary: str | None = None
+
+
+class TermFile:
+    """A file of source terms, opened and understood; iterate it for its terms, as often as need be.
+
+    Terms come in the order of the file. Rows that cannot be used are kept out, and listed in
+    `problems` by the iteration that met them.
+
+    Attributes:
+        kind: what the file is.
+        source: its bytes.
+        headers: of all columns, made unique.
+        columns: which of them mean what.
+        usagi: the file as Usagi's, None for others.
+        encoding: of a text file, None for others.
+        separator: of a delimited file, None for others.
+        problems: rows kept out by the last iteration.
+        notes: what a person should know about how the file was understood.
+    """
+
+    def __init__(self, source: Source, options: ReadOptions | None = None) -> None:
+        """Find out what a source is, and read its header.
+
+        Raises:
+            InputError: it is empty, is nothing that can be read, or a column is not found.
+            MissingExtraError: the file needs an optional library.
+        """
+        self.source, self._options = source, options or ReadOptions()
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self.encoding: Encoding | None = None
+        self.separator: str | None = None
+        self.usagi: UsagiFile | None = None
+        self.columns: Columns
+        self.kind = self._find_kind()
+        if self.kind is FileKind.DELIMITED:
+            self.encoding = self._find_encoding()
+            self.separator = self._find_separator(self.encoding)
+        header = next(self._rows(_forget), None)
+        if header is None:
+            raise InputError(f"{source.name} has no header and no rows")
+        self.headers = unique_headers(header.values)
+        if repeated := [name for name in self.headers if name not in {v.strip() for v in header.values}]:
+            self.notes.append(f"repeated or empty headers were renamed: {', '.join(repeated)}")
+        asked = self._options.columns
+        if self.kind is FileKind.DELIMITED and is_usagi_header(header.values):
+            self.kind, self.separator = FileKind.USAGI, None
+            self.usagi = UsagiFile(source, self.encoding.name if self.encoding is not None else "utf-8")
+            self.headers = self.usagi.headers
+            self.columns = resolve_columns(self.headers, usagi_columns(asked), recognise=False)
+            self.notes.extend(self.usagi.notes)
+        else:
+            self.columns = resolve_columns(self.headers, asked)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decided how the file was read: equal settings and bytes give equal terms."""
+        encoding = self.encoding.name if self.encoding is not None else None
+        return {
+            "kind": self.kind.value,
+            "encoding": encoding,
+            "separator": self.separator,
+            "sheet": self._options.sheet,
+            "columns": [
+                list(self.columns.names),
+                self.columns.code,
+                self.columns.frequency,
+                self.columns.domain,
+                self.columns.source_vocabulary,
+                list(self.columns.context),
+            ],
+            "source_vocabulary": self._options.source_vocabulary,
+        }
+
+    def __iter__(self) -> Iterator[SourceTerm]:
+        self.problems.clear()
+        if self.usagi is not None:
+            yield from self.usagi.terms(
+                self.columns, self.problems.append, source_vocabulary=self._options.source_vocabulary
+            )
+            return
+        rows = self._rows(self.problems.append)
+        next(rows, None)
+        for row in rows:
+            term = self._term(row)
+            if term is not None:
+                yield term
+
+    def close(self) -> None:
+        """Close the source."""
+        self.source.close()
+
+    def __enter__(self) -> TermFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _find_kind(self) -> FileKind:
+        with self.source.open() as handle:
+            start = handle.read(8)
+        if not start:
+            raise InputError(f"{self.source.name} is empty")
+        if start.startswith(b"PAR1"):
+            return FileKind.PARQUET
+        if start.startswith(b"\xd0\xcf\x11\xe0"):
+            raise InputError(
+                f"{self.source.name} is an Excel workbook of the old format (.xls): save it as .xlsx or CSV"
+            )
+        if start.startswith(b"\x1f\x8b"):
+            raise InputError(f"{self.source.name} is compressed: unpack it, or gunzip -c … | omop-emb map -")
+        if start.startswith(b"PK\x03\x04"):
+            return FileKind.EXCEL
+        if self.source.suffix in {".xlsx", ".xlsm", ".parquet"}:
+            raise InputError(f"{self.source.name} is not what its name says: not a {self.source.suffix} file")
+        return FileKind.DELIMITED
+
+    def _find_encoding(self) -> Encoding:
+        if self._options.encoding is not None:
+            return Encoding(self._options.encoding)
+        encoding = detect_encoding(self.source)
+        if encoding.guessed:
+            self.notes.append(
+                f"read as {encoding.name}, which is a guess: look at the accented letters, "
+                "and say otherwise with --encoding"
+            )
+        return encoding
+
+    def _find_separator(self, encoding: Encoding) -> str:
+        asked = self._options.separator
+        if asked is not None and len(asked) != 1:
+            raise InputError(f"a separator is one character, such as {' '.join(map(repr, SEPARATORS))}")
+        with open_text(self.source, encoding.name) as text:
+            try:
+                return asked or detect_separator(islice(text, _SAMPLE_LINES))
+            except UnicodeError as error:
+                raise self._undecodable() from error
+
+    def _undecodable(self) -> InputError:
+        name = self.encoding.name if self.encoding is not None else str(self._options.encoding)
+        return InputError(
+            f"{self.source.name} is not {name}: leave --encoding out, or name the one it is written in"
+        )
+
+    def _rows(self, report: Callable[[Problem], None]) -> Iterator[Row]:
+        """The header, then the rows."""
+        if self.kind is FileKind.EXCEL:
+            yield from excel_rows(self.source, self._options.sheet)
+        elif self.kind is FileKind.PARQUET:
+            yield from parquet_rows(self.source)
+        else:
+            assert self.encoding is not None and self.separator is not None  # noqa: S101, PT018 - for mypy
+            with open_text(self.source, self.encoding.name) as text:
+                try:
+                    yield from read_rows(text, self.separator, report)
+                except UnicodeError as error:
+                    raise self._undecodable() from error
+
+    def _term(self, row: Row) -> SourceTerm | None:
+        values = row.values
+        if not any(value.strip() for value in values):
+            return None
+        width = len(self.headers)
+        if len(values) > width and not any(values[width:]):
+            values = values[:width]
+        if len(values) != width:
+            self._keep_out(row, f"{len(values)} values where the header has {width}")
+            return None
+        if any("\0" in value for value in values):
+            self._keep_out(row, "a value has a NUL character in it")
+            return None
+        cells = dict(zip(self.headers, values, strict=True))
+        columns = self.columns
+        code = cells[columns.code].strip() if columns.code else ""
+        texts = [cells[name] for name in columns.names if cells[name].strip()]
+        vocabulary = self._options.source_vocabulary
+        if columns.source_vocabulary and cells[columns.source_vocabulary].strip():
+            vocabulary = cells[columns.source_vocabulary].strip()
+        if not texts and not (code and vocabulary):
+            self._keep_out(row, "no term in " + " or ".join(repr(name) for name in columns.names))
+            return None
+        try:
+            frequency = read_frequency(cells[columns.frequency]) if columns.frequency else None
+        except InputError as error:
+            self._keep_out(row, str(error))
+            return None
+        roles = {*columns.names[:1], columns.code, columns.frequency}
+        return SourceTerm(
+            name=texts[0] if texts else "",
+            code=code,
+            frequency=frequency,
+            domain=(cells[columns.domain].strip() or None) if columns.domain else None,
+            further_names=tuple(dict.fromkeys(text for text in texts[1:] if text != texts[0])),
+            source_vocabulary=vocabulary,
+            context={name: cells[name] for name in columns.context},
+            extra={header: value for header, value in cells.items() if header not in roles},
+            line=row.line,
+        )
+
+    def _keep_out(self, row: Row, reason: str) -> None:
+        self.problems.append(Problem(row.line, reason))
+
+
+def open_terms(
+    path: str | Path, options: ReadOptions | None = None, *, stdin: BinaryIO | None = None
+) -> TermFile:
+    """A file of source terms, "-" for stdin, opened and understood.
+
+    Raises:
+        InputError: there is no such file, it is empty or nothing that can be read, or a column is missing.
+        MissingExtraError: Excel or Parquet, and the library for it is not installed.
+    """
+    source = Source(path, stdin=stdin)
+    try:
+        return TermFile(source, options)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _forget(problem: Problem) -> None:
+    """The header is read twice; rows are reported by the iteration that uses them."""

@@ -1,0 +1,115 @@
+"""Writes the reference pages that follow from the code: docs/reference/cli.md and python-api.md."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+import omop_emb
+
+ROOT = Path(__file__).parents[2]
+WIDTH = 110
+_NOTE = "<!-- Written by `make docs` from the code; a test compares. Change the code, not this page. -->\n"
+
+
+def commands() -> Iterator[tuple[str, click.Context]]:
+    """Each command's full name, "omop-emb" first, and a context that renders its help."""
+
+    def below(command: click.Command, name: str, parent: click.Context | None) -> Iterator[Any]:
+        context = click.Context(
+            command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH
+        )
+        yield context.command_path, context
+        if isinstance(command, click.Group):
+            for child in command.list_commands(context):
+                found = command.get_command(context, child)
+                assert found is not None
+                if not found.hidden:
+                    yield from below(found, child, context)
+
+    yield from below(import_module("omop_emb.cli.main").cli, "omop-emb", None)
+
+
+def cli_page() -> str:
+    """docs/reference/cli.md: the help of every command."""
+    parts = [
+        "# Commands\n",
+        _NOTE,
+        "stdout is data, stderr is talk. Exit codes: 0 done, 1 an error told in one line, 2 wrong usage, "
+        "3 finished with rows kept out.\n",
+    ]
+    for name, context in commands():
+        parts += [f"## {name}\n", f"```text\n{context.get_help().rstrip()}\n```\n"]
+    return "\n".join(parts)
+
+
+def python_page() -> str:
+    """docs/reference/python-api.md: what `from omop_emb import …` offers."""
+    parts = [
+        "# Python\n",
+        _NOTE,
+        "Everything below is imported from `omop_emb`. All errors are subclasses of `OmopEmbError`; its tree "
+        "stands at the top of `omop_emb/errors.py`.\n",
+    ]
+    for name in sorted(omop_emb.__all__):
+        body = _described(name, getattr(omop_emb, name))
+        parts += [f"## {name}\n", f"```text\n{body.rstrip()}\n```\n"]
+    return "\n".join(parts)
+
+
+def _described(name: str, value: Any) -> str:
+    if isinstance(value, type) and issubclass(value, Enum):
+        members = "\n".join(f"{name}.{member.name} = {member.value!r}" for member in value)
+        return f"{_documentation(value)}\n\n{members}"
+    if not isinstance(value, type):
+        return f"{_signature(name, value)}\n{textwrap.indent(_documentation(value), '    ')}"
+    signature = name if issubclass(value, Exception) else _signature(name, value)
+    parts = [f"class {signature}\n{textwrap.indent(_documentation(value), '    ')}"]
+    for member, held in vars(value).items():
+        if member.startswith("_"):
+            continue
+        if isinstance(held, property):
+            title = member
+        elif inspect.isfunction(held):
+            title = _signature(member, held)
+        else:
+            continue
+        described = f"{title}\n{textwrap.indent(_documentation(held), '    ')}"
+        parts.append(textwrap.indent(described, "    "))
+    return "\n\n".join(parts)
+
+
+def _documentation(value: Any) -> str:
+    return inspect.getdoc(value) or ""
+
+
+def _signature(name: str, value: Any) -> str:
+    """A signature as it would be written, one parameter a line where it is long."""
+    signature = inspect.signature(value)
+    parameters = [item for item in signature.parameters.values() if item.name != "self"]
+    short = f"{name}{signature.replace(parameters=parameters)}".replace("'", "")
+    if len(short) <= WIDTH - 10:
+        return short
+    lines: list[str] = []
+    for before, item in zip([None, *parameters], parameters, strict=False):
+        starts = item.kind is item.KEYWORD_ONLY and (before is None or before.kind is not item.KEYWORD_ONLY)
+        if starts and (before is None or before.kind is not item.VAR_POSITIONAL):
+            lines.append("    *,")
+        lines.append(f"    {item},".replace("'", ""))
+    returned = signature.return_annotation
+    arrow = "" if returned is inspect.Signature.empty else f" -> {returned}".replace("'", "")
+    return "\n".join([f"{name}(", *lines, f"){arrow}"])
+
+
+PAGES = {"docs/reference/cli.md": cli_page, "docs/reference/python-api.md": python_page}
+
+if __name__ == "__main__":
+    for path, page in PAGES.items():
+        (ROOT / path).write_text(page())
