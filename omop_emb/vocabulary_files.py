@@ -95,10 +95,12 @@ def _in_folder(folder: Path) -> list[_Entry]:
         found += [
             entry for sub in folder.iterdir() if sub.is_dir() for entry in sub.iterdir() if entry.is_file()
         ]
-    return [(str(entry.relative_to(folder)), entry.stat().st_size, partial(_open, entry)) for entry in found]
+    return [
+        (str(entry.relative_to(folder)), entry.stat().st_size, partial(_open_path, entry)) for entry in found
+    ]
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open_path(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
@@ -112,7 +114,7 @@ def _in_zip(archive: zipfile.ZipFile) -> list[_Entry]:
                 f"the zip holds a path that leaves it, {info.filename!r}: do not trust this file"
             )
         if not info.is_dir() and parts[0] != "__MACOSX":
-            found.append((info.filename, info.file_size, lambda info=info: archive.open(info)))  # type: ignore[misc]
+            found.append((info.filename, info.file_size, partial(archive.open, info)))
     return found
 
 

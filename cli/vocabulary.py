@@ -1,0 +1,140 @@
+"""The commands omop-emb vocabulary: loading a download, and what is loaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from .render import format_option, render, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from omop_emb.vocabulary_load import LoadedVocabulary, LoadProgress
+
+_COLUMNS = (
+    "schema",
+    "version",
+    "source",
+    "loaded_at",
+    "concept",
+    "concept_synonym",
+    "concept_relationship",
+    "concept_ancestor",
+    "vocabulary",
+    "domain",
+    "concept_class",
+    "relationship",
+    "blank_names",
+    "has_trigrams",
+)
+
+
+@click.group("vocabulary")
+def command() -> None:
+    """The OMOP vocabulary: a download of your own, or the tables of a CDM (OMOP_EMB_VOCABULARY_SCHEMA)."""
+
+
+@command.command("load")
+@click.argument("path", type=click.Path())
+def load(path: str) -> None:
+    """Load PATH, a folder or zip as Athena delivers it; a newer release replaces the older.
+
+    All or nothing: until the end, and for whoever is reading, the earlier release stays as it was.
+
+    \b
+    omop-emb vocabulary load vocabulary_download_v5.zip
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    from omop_emb import database, migrations, vocabulary_load
+
+    engine = database.database_engine()
+    with database.session_scope(engine) as session:
+        migrations.migrate(database.driver_connection(session))
+    with _progress() as progress, database.session_scope(engine) as session:
+        loaded = vocabulary_load.load(database.driver_connection(session), path, progress=progress)
+    with database.session_scope(engine) as session:
+        vocabulary_load.drop_retired(database.driver_connection(session))
+    _tell(loaded)
+
+
+@command.command("status")
+@format_option
+def status(format_: str) -> None:
+    """Show which release is loaded, how many rows each table has, and what is missing."""
+    from omop_emb import database, vocabulary
+    from omop_emb.errors import VocabularyError
+
+    with database.session_scope(database.database_engine()) as session:
+        found = vocabulary.status(database.driver_connection(session))
+    if found is None:
+        raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")
+    row: dict[str, object] = {
+        "schema": found.schema,
+        "version": found.version,
+        "source": found.source,
+        "loaded_at": None if found.loaded_at is None else found.loaded_at.isoformat(timespec="seconds"),
+        **found.rows,
+        "blank_names": found.blank_names,
+        "has_trigrams": found.has_trigrams,
+    }
+    if format_ == "table":
+        shown = [
+            {"property": name.replace("_", " "), "value": "not counted" if row[name] is None else row[name]}
+            for name in _COLUMNS
+            if name in found.rows or row.get(name) is not None
+        ]
+        render(shown, ["property", "value"], format_)
+    else:
+        render([row], _COLUMNS, format_)
+
+
+def _tell(loaded: LoadedVocabulary) -> None:
+    listed = ", ".join(f"{count:,} {table}" for table, count in loaded.rows.items())
+    say(f"loaded {loaded.version or 'a vocabulary without a version'}: {listed}")
+    for vocabulary_id, count in loaded.blank_names.items():
+        hint = "; run Athena's CPT4 tool in the download's folder and load it again" * (
+            vocabulary_id == "CPT4"
+        )
+        say(f"warning: {count:,} concepts of {vocabulary_id} have no name and will not be embedded{hint}")
+    for file, count in loaded.exchanged_dates.items():
+        say(f"warning: {file} has {count:,} dates with day and month exchanged; they were read as YYYYDDMM")
+    if not loaded.has_trigrams:
+        say("note: no pg_trgm here, so names cannot be searched by spelling; a superuser may run:")
+        say("      create extension pg_trgm")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[LoadProgress], None]]:
+    """A bar on a terminal; a line for each table otherwise."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (
+            TextColumn("{task.description:<30}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("")
+
+            def advance(at: LoadProgress) -> None:
+                bar.update(
+                    task, description=f"{at.step} {at.table}", completed=at.done_bytes, total=at.total_bytes
+                )
+
+            yield advance
+        return
+    told: set[tuple[str, str]] = set()
+
+    def tell(at: LoadProgress) -> None:
+        if (at.step, at.table) not in told:
+            told.add((at.step, at.table))
+            say(f"{at.step} {at.table}")
+
+    yield tell
