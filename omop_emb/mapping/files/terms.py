@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -17,6 +17,7 @@ from omop_emb.mapping.files.encoding import Encoding, detect_encoding, open_text
 from omop_emb.mapping.files.sheets import excel_rows, parquet_rows
 from omop_emb.mapping.files.source import Source
 from omop_emb.mapping.files.usagi import UsagiFile, is_usagi_header, usagi_columns
+from omop_emb.mapping.files.usagi_dialect import split_line
 from omop_emb.mapping.records import SourceTerm
 
 _SAMPLE_LINES = 2_000
@@ -81,10 +82,20 @@ class TermFile:
         self.encoding: Encoding | None = None
         self.separator: str | None = None
         self.usagi: UsagiFile | None = None
+        self.headers: Sequence[str]
         self.columns: Columns
         self.kind = self._find_kind()
+        asked = self._options.columns
         if self.kind is FileKind.DELIMITED:
             self.encoding = self._find_encoding()
+            # Before anything is guessed: Usagi's quoting would mislead the search for a separator.
+            if is_usagi_header(split_line(self._first_line(self.encoding))):
+                self.kind = FileKind.USAGI
+                self.usagi = UsagiFile(source, self.encoding.name)
+                self.headers = self.usagi.headers
+                self.columns = resolve_columns(self.headers, usagi_columns(asked), recognise=False)
+                self.notes.extend(self.usagi.notes)
+                return
             self.separator = self._find_separator(self.encoding)
         header = next(self._rows(_forget), None)
         if header is None:
@@ -92,15 +103,7 @@ class TermFile:
         self.headers = unique_headers(header.values)
         if repeated := [name for name in self.headers if name not in {v.strip() for v in header.values}]:
             self.notes.append(f"repeated or empty headers were renamed: {', '.join(repeated)}")
-        asked = self._options.columns
-        if self.kind is FileKind.DELIMITED and is_usagi_header(header.values):
-            self.kind, self.separator = FileKind.USAGI, None
-            self.usagi = UsagiFile(source, self.encoding.name if self.encoding is not None else "utf-8")
-            self.headers = self.usagi.headers
-            self.columns = resolve_columns(self.headers, usagi_columns(asked), recognise=False)
-            self.notes.extend(self.usagi.notes)
-        else:
-            self.columns = resolve_columns(self.headers, asked)
+        self.columns = resolve_columns(self.headers, asked)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -177,6 +180,13 @@ class TermFile:
                 "and say otherwise with --encoding"
             )
         return encoding
+
+    def _first_line(self, encoding: Encoding) -> str:
+        with open_text(self.source, encoding.name) as text:
+            try:
+                return text.readline(1 << 20).rstrip("\r\n")
+            except UnicodeError as error:
+                raise self._undecodable() from error
 
     def _find_separator(self, encoding: Encoding) -> str:
         asked = self._options.separator
