@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omop_emb.mapping.files.table_out import Column
-from omop_emb.mapping.records import Candidate, Decision, MappedTerm, Retriever
+from omop_emb.mapping.records import Candidate, MappedTerm, Retriever
 
 _TERM = (
     Column("source_code"),
@@ -160,11 +160,6 @@ def target_candidates(mapped: MappedTerm) -> list[tuple[int, Candidate | None]]:
     """The concepts that a term maps to if its decision stands, each with its candidate where it is one."""
     by_id = {candidate.concept_id: candidate for candidate in reversed(mapped.candidates)}
     return [(concept_id, by_id.get(concept_id)) for concept_id in mapped.targets]
-
-
-def is_settled(mapped: MappedTerm) -> bool:
-    """Whether the decision may be used without a person: accepted, or kept from an approved mapping."""
-    return mapped.decision is Decision.ACCEPT
 
 
 def _term(mapped: MappedTerm) -> dict[str, Any]:

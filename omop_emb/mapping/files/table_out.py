@@ -6,7 +6,7 @@ import csv
 import datetime
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,13 +63,17 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            try:
-                self._sink.close()
-            except BaseException as failure:
-                if not self._stack.__exit__(type(failure), failure, failure.__traceback__):
-                    raise
-        self._stack.__exit__(kind, error, trace)
+        if error is not None:
+            self._sink.abandon()
+            self._stack.__exit__(kind, error, trace)
+            return
+        try:
+            self._sink.close()
+        except BaseException as failure:
+            self._sink.abandon()
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._stack.__exit__(None, None, None)
 
 
 class _CsvSink:
@@ -87,6 +91,9 @@ class _CsvSink:
 
     def close(self) -> None:
         self._flush()
+
+    def abandon(self) -> None:
+        """Nothing to let go of."""
 
     def _flush(self) -> None:
         self._raw.write(self._text.getvalue().encode())
@@ -116,6 +123,11 @@ class _ParquetSink:
     def close(self) -> None:
         self._flush()
         self._writer.close()
+
+    def abandon(self) -> None:
+        # While its file is open still: it would complain from its destructor otherwise.
+        with suppress(Exception):
+            self._writer.close()
 
     def _flush(self) -> None:
         if self._rows:

@@ -1,0 +1,180 @@
+"""The journal of a run: what is mapped already, so that an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from omop_emb.errors import InputError
+from omop_emb.mapping.files.results import from_json, to_json
+from omop_emb.mapping.records import MappedTerm, SourceTerm
+
+_FORMAT = 1
+
+
+def journal_path(output: str | Path) -> Path:
+    """Where the journal of a run with this output is: beside it, hidden.
+
+    Raises:
+        InputError: the output is stdout, which has no beside.
+    """
+    if str(output) == "-":
+        raise InputError("--resume needs an output file: stdout cannot be continued")
+    path = Path(output)
+    return path.with_name(f".{path.name[:200]}.journal")
+
+
+class Journal:
+    """Batches of mapped terms, each on disk before the next is begun; removed when the run is complete.
+
+    The journal holds what the output will hold, and only its owner may read it. It belongs to an input
+    and settings: with others it is refused, because the results would not fit together.
+    """
+
+    def __init__(self, path: Path, *, input_digest: str, settings: Mapping[str, Any], resume: bool) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            path: of the journal, see journal_path.
+            input_digest: of the input's bytes.
+            settings: everything else that shapes the results: columns, space, ranker, options, version.
+            resume: whether to go on from what the journal has; otherwise it is begun anew.
+        """
+        self._path, self._resume = path, resume
+        canonical = json.dumps(settings, sort_keys=True, default=str)
+        self._head = {
+            "omop_emb_journal": _FORMAT,
+            "input": input_digest,
+            "settings": hashlib.sha256(canonical.encode()).hexdigest(),
+        }
+        self.done = 0
+
+    def __enter__(self) -> Journal:
+        """Open it, and count in `done` the terms that it has.
+
+        Raises:
+            InputError: another run holds it, or it is of another input or other settings.
+        """
+        self._handle: IO[bytes] = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        try:
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"another run is writing the same output ({self._path} is locked)"
+                ) from error
+            if not self._resume:
+                self._handle.truncate(0)
+            self._end = self._check() or self._begin()
+        except BaseException:
+            self._handle.close()
+            raise
+        return self
+
+    def replay(self) -> Iterator[MappedTerm]:
+        """The terms that are mapped already, in order."""
+        with self._path.open("rb") as handle:
+            next(handle, None)
+            read = len(self._head_line())
+            while read < self._end:
+                line = next(handle)
+                read += len(line)
+                yield from_json(line.decode())
+
+    def append(self, batch: Sequence[MappedTerm]) -> None:
+        """Add a batch; it is on disk when this returns."""
+        lines = "".join(f"{to_json(mapped)}\n" for mapped in batch).encode()
+        self._handle.seek(self._end)
+        self._handle.write(lines)
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        self._end += len(lines)
+        self.done += len(batch)
+
+    def remove(self) -> None:
+        """The run is complete: the journal is not needed any more."""
+        self._path.unlink(missing_ok=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle.close()
+
+    def _head_line(self) -> bytes:
+        return json.dumps(self._head).encode() + b"\n"
+
+    def _begin(self) -> int:
+        self._handle.seek(0)
+        self._handle.truncate(0)
+        self._handle.write(self._head_line())
+        self._handle.flush()
+        return len(self._head_line())
+
+    def _check(self) -> int:
+        """Where the last whole line ends; 0 where there is nothing to go on from."""
+        self._handle.seek(0)
+        first = self._handle.readline()
+        if not first.endswith(b"\n"):
+            return 0
+        try:
+            head = json.loads(first)
+        except ValueError as error:
+            raise InputError(f"{self._path} is not a journal; remove it, or leave --resume out") from error
+        for key, what in (
+            ("omop_emb_journal", "version of omop-emb"),
+            ("input", "input"),
+            ("settings", "settings"),
+        ):
+            if not isinstance(head, dict) or head.get(key) != self._head[key]:
+                raise InputError(
+                    f"the interrupted run was of another {what}: its results would not fit; "
+                    "run again without --resume"
+                )
+        end = len(first)
+        for line in self._handle:
+            # A line that was being written when the run stopped has no end: that term is mapped again.
+            if not line.endswith(b"\n"):
+                break
+            self.done += 1
+            end += len(line)
+        self._handle.truncate(end)
+        return end
+
+
+def map_in_batches(
+    terms: Iterable[SourceTerm],
+    map_batch: Callable[[Sequence[SourceTerm]], Sequence[MappedTerm]],
+    *,
+    batch_size: int,
+    journal: Journal | None = None,
+) -> Iterator[MappedTerm]:
+    """The mapped terms, in order: first those that the journal has, then the rest, batch by batch.
+
+    Args:
+        terms: all terms of the input, also those that are in the journal.
+        map_batch: maps a batch, one result a term, same order.
+        batch_size: at most so many terms at a time, 1 or more.
+        journal: open; every batch is in it before its results are handed out.
+
+    Raises:
+        ValueError: map_batch gave another number of results.
+    """
+    remaining = iter(terms)
+    if journal is not None:
+        done = journal.done
+        yield from journal.replay()
+        next(islice(remaining, done, done), None)
+    while batch := list(islice(remaining, batch_size)):
+        results = map_batch(batch)
+        if len(results) != len(batch):
+            raise ValueError(f"{len(batch)} terms gave {len(results)} results")
+        if journal is not None:
+            journal.append(results)
+        yield from results

@@ -1,0 +1,165 @@
+"""Rows of source_to_concept_map as the CDM 5.4 defines it, from mapped terms and from Usagi's file."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from omop_emb.errors import InputError
+from omop_emb.mapping.files.candidates import target_candidates
+from omop_emb.mapping.files.delimited import Problem
+from omop_emb.mapping.files.table_out import Column
+from omop_emb.mapping.files.usagi import UsagiMapping
+from omop_emb.mapping.records import Decision, MappedTerm
+from omop_emb.records import Concept
+
+COLUMNS = (
+    Column("source_code"),
+    Column("source_concept_id", "integer"),
+    Column("source_vocabulary_id"),
+    Column("source_code_description"),
+    Column("target_concept_id", "integer"),
+    Column("target_vocabulary_id"),
+    Column("valid_start_date", "date"),
+    Column("valid_end_date", "date"),
+    Column("invalid_reason"),
+)
+# Of the CDM 5.4's data definition.
+_CODE_LENGTH, _NAME_LENGTH, _VOCABULARY_LENGTH = 50, 255, 20
+# The vocabulary of concept 0, "No matching concept".
+NO_MATCH_VOCABULARY = "None"
+FIRST_DAY, LAST_DAY = datetime.date(1970, 1, 1), datetime.date(2099, 12, 31)
+
+
+@dataclass(frozen=True, slots=True)
+class MapRow:
+    """A row of source_to_concept_map; the fields are its columns."""
+
+    source_code: str
+    source_concept_id: int
+    source_vocabulary_id: str
+    source_code_description: str
+    target_concept_id: int
+    target_vocabulary_id: str
+    valid_start_date: datetime.date
+    valid_end_date: datetime.date
+    invalid_reason: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The values by column name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSettings:
+    """What is the same in every row.
+
+    Attributes:
+        source_vocabulary_id: names the site's codes, at most 20 characters.
+        valid_start_date, valid_end_date: from and until when the mappings hold.
+        unreviewed: whether first candidates that nobody has looked at are written too.
+    """
+
+    source_vocabulary_id: str
+    valid_start_date: datetime.date = FIRST_DAY
+    valid_end_date: datetime.date = LAST_DAY
+    unreviewed: bool = False
+
+    def __post_init__(self) -> None:
+        name = self.source_vocabulary_id
+        if not name.strip() or len(name) > _VOCABULARY_LENGTH:
+            raise InputError(
+                "source_to_concept_map needs --source-vocabulary-id, a name of your own for the codes, "
+                f"1 to {_VOCABULARY_LENGTH} characters long; found {name!r}"
+            )
+        if self.valid_start_date > self.valid_end_date:
+            raise InputError(
+                f"the mappings would end ({self.valid_end_date}) before they begin ({self.valid_start_date})"
+            )
+
+
+class MapRows:
+    """Turns mappings into rows of source_to_concept_map.
+
+    Attributes:
+        problems: what could not be written, or was cut, and why.
+        left_out: terms that nobody has reviewed, and that were therefore left out.
+    """
+
+    def __init__(
+        self, settings: MapSettings, concepts: Callable[[Iterable[int]], Mapping[int, Concept]]
+    ) -> None:
+        """Remember the settings.
+
+        Args:
+            settings: what is the same in every row.
+            concepts: looks up targets that are no candidates; ids that it does not know are reported.
+        """
+        self.problems: list[Problem] = []
+        self.left_out = 0
+        self._settings, self._concepts = settings, concepts
+        self._seen: set[tuple[str, int]] = set()
+
+    def of_term(self, mapped: MappedTerm) -> Iterator[MapRow]:
+        """A row for each target of a term; without a match one with concept 0.
+
+        A term that is to be reviewed gives none, unless the settings say so.
+        """
+        if mapped.decision is Decision.REVIEW and not self._settings.unreviewed:
+            self.left_out += 1
+            return
+        term = mapped.term
+        pairs = target_candidates(mapped)
+        known = {found.concept_id: found.vocabulary_id for _, found in pairs if found is not None}
+        targets = [concept_id for concept_id, _ in pairs]
+        yield from self._rows(term.line or 0, term.code or term.name, term.name, targets, known)
+
+    def of_usagi(self, mapping: UsagiMapping) -> Iterator[MapRow]:
+        """A row for each target of an approved mapping of Usagi's; others give none."""
+        if mapping.problem:
+            return
+        if mapping.status != "APPROVED":
+            self.left_out += mapping.status != "IGNORED"
+            return
+        code, name = mapping.key
+        targets = [target.concept_id for target in mapping.targets]
+        yield from self._rows(mapping.line, code or name, name, targets, {})
+
+    def _rows(
+        self, line: int, code: str, name: str, targets: list[int], known: Mapping[int, str]
+    ) -> Iterator[MapRow]:
+        if len(code) > _CODE_LENGTH:
+            what = "the code" if code != name else "there is no code, and the name in its place"
+            self._report(line, f"{what} is longer than {_CODE_LENGTH} characters")
+            return
+        if len(name) > _NAME_LENGTH:
+            self._report(line, f"the name is longer than {_NAME_LENGTH} characters, and was cut there")
+        missing = [concept_id for concept_id in targets if concept_id not in known]
+        found = self._concepts(missing) if missing else {}
+        for target in targets or [0]:
+            vocabulary: str | None = NO_MATCH_VOCABULARY
+            if target != 0:
+                concept = found.get(target)
+                vocabulary = known.get(target) or (concept.vocabulary_id if concept is not None else None)
+            if vocabulary is None:
+                self._report(line, f"concept {target} is not in the vocabulary")
+                continue
+            if (code, target) in self._seen:
+                self._report(line, f"the code is mapped to concept {target} already")
+                continue
+            self._seen.add((code, target))
+            yield MapRow(
+                source_code=code,
+                source_concept_id=0,
+                source_vocabulary_id=self._settings.source_vocabulary_id,
+                source_code_description=name[:_NAME_LENGTH],
+                target_concept_id=target,
+                target_vocabulary_id=vocabulary,
+                valid_start_date=self._settings.valid_start_date,
+                valid_end_date=self._settings.valid_end_date,
+            )
+
+    def _report(self, line: int, reason: str) -> None:
+        self.problems.append(Problem(line, reason))
