@@ -24,6 +24,13 @@ VARIABLES = (
     Variable("OMOP_EMB_DIMENSIONS", "a smaller Matryoshka size; vectors are cut and normalised again"),
     Variable("OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX", "put before every concept text, exactly as given"),
     Variable("OMOP_EMB_QUERY_EMBEDDING_PREFIX", "put before every query text, exactly as given"),
+    Variable("OMOP_EMB_CONCURRENCY", "requests to a provider in flight at once; default what suits it"),
+    Variable("OMOP_EMB_THREADS", "threads of a local model; default one per CPU"),
+    Variable("OMOP_EMB_REQUESTS_PER_MINUTE", "most requests to a provider within a minute; default no limit"),
+    Variable("OMOP_EMB_TEXTS_PER_MINUTE", "most texts sent to a provider within a minute; default no limit"),
+    Variable(
+        "OMOP_EMB_TOKENS_PER_MINUTE", "most tokens sent to a provider within a minute; default no limit"
+    ),
     Variable("OMOP_EMB_DATABASE_URL", "a PostgreSQL URL; unset: the embedded server"),
     Variable("OMOP_EMB_DATA_DIR", "the embedded server's folder; default the user's data folder"),
     Variable("OMOP_EMB_VOCABULARY_SCHEMA", "the schema of concept and the other vocabulary tables of a CDM"),

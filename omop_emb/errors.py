@@ -6,6 +6,12 @@ OmopEmbError
 ├── InputError                    texts, ids, vectors or files that a call cannot take
 │   └── UnknownValueError         a domain, vocabulary or class that does not exist; names the nearest
 ├── ProviderError                 the embedding provider failed or answered wrongly
+│   ├── ProviderUnavailableError  an outage, timeout or broken answer; trying again may help
+│   │   └── RateLimitError        too many requests for now
+│   ├── ProviderRefusedError      a key, right, model or setting that the provider does not accept
+│   ├── QuotaExhaustedError       a quota that only time or money renews; run again later, nothing is lost
+│   ├── InvalidAnswerError        an answer that cannot be this model's embeddings
+│   └── TextRejectedError         single texts that the provider cannot embed; names their positions
 ├── DatabaseError                 the database cannot be reached or used
 │   ├── ServerError               the embedded server does not start, stop or answer
 │   └── MigrationError            the schema is newer, altered, or cannot be migrated
@@ -63,7 +69,50 @@ class UnknownValueError(InputError):
 
 
 class ProviderError(OmopEmbError):
-    """An embedding provider failed, refused, or answered with something that is not an embedding."""
+    """An embedding provider failed, refused, or answered with something that is not an embedding.
+
+    Its text names provider, model, status and what to do; never a key, and never a text that was sent.
+    """
+
+
+class ProviderUnavailableError(ProviderError):
+    """An outage, a timeout, a cut connection or a garbled answer: trying again may help.
+
+    Attributes:
+        retry_after_seconds: how long the provider asks to wait; None where it does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class RateLimitError(ProviderUnavailableError):
+    """Too many requests, texts or tokens for now."""
+
+
+class ProviderRefusedError(ProviderError):
+    """A key, right, model or setting that the provider does not accept; trying again does not help."""
+
+
+class QuotaExhaustedError(ProviderError):
+    """A quota of the day or of the account is used up; what was done stays done."""
+
+
+class InvalidAnswerError(ProviderError):
+    """An answer that cannot be this model's embeddings, such as one of other dimensions."""
+
+
+class TextRejectedError(ProviderError):
+    """Single texts that the provider cannot embed.
+
+    Attributes:
+        positions: where they stand in the texts that were given, counted from 0.
+    """
+
+    def __init__(self, message: str, *, positions: Sequence[int] = ()) -> None:
+        self.positions = tuple(positions)
+        super().__init__(message)
 
 
 class DatabaseError(OmopEmbError):

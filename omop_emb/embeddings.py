@@ -1,0 +1,406 @@
+"""EmbeddingClient: texts to checked unit vectors, each for the role it plays."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from omop_emb import config, providers
+from omop_emb.errors import ConfigurationError, InputError, TextRejectedError
+from omop_emb.providers.base import Identity, Provider
+from omop_emb.providers.batching import Batch, batches, complaint, windows
+from omop_emb.providers.calling import Caller, Outcome
+from omop_emb.providers.limiter import Limiter, Rate
+from omop_emb.providers.query_cache import QueryCache, VectorStore, vector_key
+from omop_emb.providers.retrying import Patience
+from omop_emb.providers.streaming import in_flight
+from omop_emb.providers.usage import Meter, Usage
+from omop_emb.records import EmbeddingRole, Fingerprint
+from omop_emb.vectors import Matrix
+
+__all__ = ["EmbeddedTexts", "EmbeddingClient", "EmbeddingRole"]
+
+logger = logging.getLogger(__name__)
+
+_PREFIX_VARIABLES = {
+    EmbeddingRole.DOCUMENT: "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX",
+    EmbeddingRole.QUERY: "OMOP_EMB_QUERY_EMBEDDING_PREFIX",
+}
+# Texts drawn from a stream at a time, sorted by length and freed of duplicates before they are sent.
+_WINDOW = 4096
+_CACHE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedTexts:
+    """A part of a stream of texts, embedded.
+
+    Attributes:
+        positions: (n,) int64: where the embedded texts stand in the stream, ascending.
+        vectors: (n, dimensions) float32, rows of unit length, one for each position.
+        failures: position -> why that text could not be embedded; the text itself is not in it.
+    """
+
+    positions: np.ndarray[tuple[int], np.dtype[np.int64]]
+    vectors: Matrix
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+
+class EmbeddingClient:
+    """One embedding model, used for documents and for queries.
+
+    Construction reads the environment and checks the settings; no model is loaded and nothing is sent.
+    A client may be shared by threads.
+
+    Args:
+        model: provider:model; default OMOP_EMB_MODEL, else the packaged local model.
+        dimensions: length to which vectors are cut before they are normalised (Matryoshka); default
+            OMOP_EMB_DIMENSIONS, else the model's own.
+        document_prefix, query_prefix: put before each text of that role, exactly as given; default
+            OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX and OMOP_EMB_QUERY_EMBEDDING_PREFIX, else "". An empty one is
+            warned of.
+        rate: limits per minute; default OMOP_EMB_REQUESTS_PER_MINUTE, OMOP_EMB_TEXTS_PER_MINUTE and
+            OMOP_EMB_TOKENS_PER_MINUTE, else none.
+        concurrency: requests in flight at once; default OMOP_EMB_CONCURRENCY, else what suits the provider.
+        query_patience, bulk_patience: timeouts, tries and deadline while somebody waits for a query, and for
+            everything else.
+        query_store: a lasting store for query vectors beside the memory of this client.
+        provider: an embedding provider of your own (see omop_emb.providers.base.Provider); model is then
+            only its name.
+
+    Raises:
+        ConfigurationError: the model's name or a setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        dimensions: int | None = None,
+        document_prefix: str | None = None,
+        query_prefix: str | None = None,
+        rate: Rate | None = None,
+        concurrency: int | None = None,
+        query_patience: Patience | None = None,
+        bulk_patience: Patience | None = None,
+        query_store: VectorStore | None = None,
+        provider: Provider | None = None,
+    ) -> None:
+        if dimensions is None:
+            dimensions = config.positive_integer("OMOP_EMB_DIMENSIONS")
+        elif isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1:
+            raise ConfigurationError(f"dimensions must be a whole number above 0; found {dimensions!r}")
+        if provider is None:
+            spelled = model or config.text_or_none("OMOP_EMB_MODEL") or config.DEFAULT_MODEL
+            provider = providers.make_provider(spelled, dimensions=dimensions)
+        self._provider = provider
+        self._requested_dimensions = dimensions
+        self._prefixes = {
+            EmbeddingRole.DOCUMENT: _prefix(EmbeddingRole.DOCUMENT, document_prefix),
+            EmbeddingRole.QUERY: _prefix(EmbeddingRole.QUERY, query_prefix),
+        }
+        for role, prefix in self._prefixes.items():
+            if not prefix:
+                logger.warning(
+                    "%s is empty: nothing is put before a %s's text. Models that were trained with a prefix "
+                    "for each role find worse matches without it",
+                    _PREFIX_VARIABLES[role],
+                    role.value,
+                )
+        limits = provider.limits
+        self._in_flight = concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.in_flight
+        self._query_patience = query_patience or Patience(
+            timeout_seconds=limits.query_timeout_seconds,
+            tries=3,
+            deadline_seconds=2 * limits.query_timeout_seconds,
+            first_wait_seconds=0.25,
+            longest_limit_seconds=2 * limits.query_timeout_seconds,
+        )
+        self._bulk_patience = bulk_patience or Patience(
+            timeout_seconds=limits.bulk_timeout_seconds,
+            tries=8,
+            deadline_seconds=max(600.0, 2 * limits.bulk_timeout_seconds),
+        )
+        rate = rate or _rate_of_environment()
+        self._meter = Meter()
+        self._caller = Caller(
+            provider,
+            dimensions=dimensions,
+            limiter=Limiter(rate),
+            meter=self._meter,
+            batch_texts=min(limits.batch_texts, rate.texts_per_minute or limits.batch_texts),
+        )
+        self._queries = QueryCache(most_bytes=_CACHE_BYTES, store=query_store)
+        self._lock = threading.RLock()
+        self._identity: Identity | None = None
+        self._fingerprint: Fingerprint | None = None
+
+    def __repr__(self) -> str:
+        size = f", dimensions={self._requested_dimensions}" if self._requested_dimensions else ""
+        return f"EmbeddingClient({self.model!r}{size})"
+
+    @property
+    def model(self) -> str:
+        """The model as provider:model."""
+        return f"{self._provider.name}:{self._provider.model}"
+
+    @property
+    def dimensions(self) -> int:
+        """The length of a vector. Where no setting or file tells, the model is asked once."""
+        return self.fingerprint.dimensions
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Everything that shapes this client's vectors; may load or ask the model once.
+
+        Raises:
+            ProviderError: the model cannot be asked.
+        """
+        with self._lock:
+            if self._fingerprint is None:
+                identity = self._known_identity()
+                tasks = self._provider.tasks
+                self._fingerprint = Fingerprint(
+                    provider=self._provider.name,
+                    model=self._provider.model,
+                    revision=identity.revision,
+                    dimensions=self._final_dimensions(identity),
+                    document_prefix=self._prefixes[EmbeddingRole.DOCUMENT],
+                    query_prefix=self._prefixes[EmbeddingRole.QUERY],
+                    document_task=tasks.get(EmbeddingRole.DOCUMENT, ""),
+                    query_task=tasks.get(EmbeddingRole.QUERY, ""),
+                )
+            return self._fingerprint
+
+    @property
+    def usage(self) -> Usage:
+        """What has been asked of the provider since this client was made."""
+        return self._meter.usage
+
+    def embedding_role_prefixes(self) -> dict[EmbeddingRole, str]:
+        """What is put before the texts of each role, exactly."""
+        return dict(self._prefixes)
+
+    def embeddings(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> Matrix:
+        """(n, dimensions) float32, rows of unit length, one for each text in the same order.
+
+        No text: (0, dimensions). The same text twice is sent once. Query vectors are remembered. A text
+        longer than the model's longest is cut by local and Gemini models and refused by Ollama's.
+
+        Args:
+            texts: a sequence of str, none of them blank; one text alone is a list of one.
+            embedding_role: what the texts are; QUERY for what searches, DOCUMENT for what is searched.
+
+        Raises:
+            InputError: a str in place of a sequence, something that is not text, a blank text; names the
+                position, never the text.
+            TextRejectedError: the provider cannot embed some of the texts; nothing is returned. To go on
+                with the others use `embed_stream`.
+            ProviderError: the provider fails, or answers what cannot be embeddings.
+        """
+        role = _role(embedding_role)
+        listed = _texts(texts)
+        if not listed:
+            return np.empty((0, self.dimensions), dtype=np.float32)
+        if role is EmbeddingRole.DOCUMENT:
+            return self._embedded(listed, role)
+        keys = [vector_key(self.fingerprint, role, text) for text in listed]
+        found = self._queries.get_many(keys, self.dimensions)
+        missing = {key: text for key, text in zip(keys, listed, strict=True) if key not in found}
+        self._meter.count(cached_queries=sum(key in found for key in keys))
+        if missing:
+            positions = {text: position for position, text in reversed(list(enumerate(listed)))}
+            vectors = self._embedded(list(missing.values()), role, positions)
+            new = dict(zip(missing, vectors, strict=True))
+            self._queries.put_many(new)
+            found.update(new)
+        return np.stack([found[key] for key in keys])
+
+    def embed_stream(self, texts: Iterable[str], *, embedding_role: EmbeddingRole) -> Iterator[EmbeddedTexts]:
+        """Embed any number of texts in parts; a text that cannot be embedded is reported, the rest goes on.
+
+        Texts are drawn as they are needed and parts are yielded as they are answered, so that memory stays
+        flat and the parts come out of order: `positions` tells what each row is. Every position comes once,
+        in `positions` or in `failures`. Several requests are in flight (see `concurrency`), also while the
+        consumer is busy. When the provider fails for good, what was answered is yielded first.
+
+        Raises:
+            InputError: something that is not text; names its position.
+            ProviderError: nothing can be embedded any more for now; run again for the rest.
+        """
+        role = _role(embedding_role)
+        if isinstance(texts, (str, bytes)):
+            raise InputError(f"texts must be a sequence of str; found one {type(texts).__name__}")
+        return self._stream(texts, role)
+
+    def similarity(
+        self,
+        terms: str | Sequence[str],
+        terms_to_match: str | Sequence[str],
+        *,
+        terms_role: EmbeddingRole,
+        terms_to_match_role: EmbeddingRole,
+    ) -> Matrix:
+        """(m, n) float32 cosine similarity, -1 to 1, of m terms with n terms to match.
+
+        Args:
+            terms: one text, or a sequence of them.
+            terms_to_match: one text, or a sequence of them.
+            terms_role: what the terms are; QUERY against DOCUMENT is how a search compares.
+            terms_to_match_role: what those to match are; the same role twice is a symmetric comparison.
+
+        Raises:
+            InputError, ProviderError: as `embeddings`.
+        """
+        rows = self.embeddings(_one_or_more(terms), embedding_role=terms_role)
+        columns = self.embeddings(_one_or_more(terms_to_match), embedding_role=terms_to_match_role)
+        cosines: Matrix = np.clip(rows @ columns.T, -1, 1)
+        return cosines
+
+    def _stream(self, texts: Iterable[str], role: EmbeddingRole) -> Iterator[EmbeddedTexts]:
+        refused: dict[int, str] = {}
+
+        def work(batch: Batch) -> Outcome:
+            return self._caller.embed([prefix + text for text in batch.texts], role, self._bulk_patience)
+
+        def every_batch() -> Iterator[Batch]:
+            for window in windows(texts, _WINDOW):
+                good: list[tuple[int, str]] = []
+                for position, text in window:
+                    reason = complaint(text, position)
+                    if reason is None and isinstance(text, str):
+                        good.append((position, text))
+                    elif reason is not None:
+                        refused[position] = reason
+                yield from batches(
+                    good,
+                    batch_texts=lambda: self._caller.batch_texts,
+                    batch_tokens=self._provider.limits.batch_tokens,
+                    prefix=prefix,
+                )
+
+        prefix = self._prefixes[role]
+        for batch, outcome in in_flight(work, every_batch(), workers=self._in_flight):
+            failures, refused = refused, {}
+            yield _spread(batch, outcome, failures)
+        if refused:
+            yield EmbeddedTexts(np.empty(0, np.int64), np.empty((0, self.dimensions), np.float32), refused)
+
+    def _embedded(
+        self, texts: list[str], role: EmbeddingRole, positions: Mapping[str, int] | None = None
+    ) -> Matrix:
+        """The rows of texts that have been checked; positions say where each stands in the caller's list."""
+        prefix = self._prefixes[role]
+        parts = list(
+            batches(
+                enumerate(texts),
+                batch_texts=lambda: self._caller.batch_texts,
+                batch_tokens=self._provider.limits.batch_tokens,
+                prefix=prefix,
+            )
+        )
+        someone_waits = role is EmbeddingRole.QUERY and len(parts) == 1
+        patience = self._query_patience if someone_waits else self._bulk_patience
+
+        def work(batch: Batch) -> Outcome:
+            return self._caller.embed([prefix + text for text in batch.texts], role, patience)
+
+        result: Matrix | None = None
+        for batch, outcome in in_flight(work, parts, workers=min(self._in_flight, len(parts))):
+            if outcome.failures:
+                index, reason = min(outcome.failures.items())
+                text = batch.texts[index]
+                position = batch.positions[index][0] if positions is None else positions[text]
+                raise TextRejectedError(f"text {position} cannot be embedded: {reason}", positions=[position])
+            if result is None:
+                result = np.empty((len(texts), outcome.vectors.shape[1]), dtype=np.float32)
+            for row, places in zip(outcome.vectors, batch.positions, strict=True):
+                result[places] = row
+        assert result is not None  # noqa: S101 - there is at least one text, hence one batch
+        return result
+
+    def _known_identity(self) -> Identity:
+        if self._identity is None:
+            self._identity = self._provider.identity()
+            for role, prompt in self._identity.suggested_prefixes.items():
+                if self._prefixes[role] != prompt:
+                    logger.warning(
+                        "the files of %s ask for %r before a %s's text; set %s to use it",
+                        self.model,
+                        prompt,
+                        role.value,
+                        _PREFIX_VARIABLES[role],
+                    )
+        return self._identity
+
+    def _final_dimensions(self, identity: Identity) -> int:
+        native, asked = identity.dimensions, self._requested_dimensions
+        if native is None and asked is None:
+            outcome = self._caller.embed(["aspirin"], EmbeddingRole.DOCUMENT, self._query_patience)
+            if outcome.failures:
+                raise TextRejectedError(next(iter(outcome.failures.values())))
+            return int(outcome.vectors.shape[1])
+        if native is not None and asked is not None and asked > native:
+            raise ConfigurationError(
+                f"{self.model} has {native} dimensions, fewer than the {asked} asked for; set "
+                f"OMOP_EMB_DIMENSIONS to at most {native}"
+            )
+        return asked or native or 0
+
+
+def _prefix(role: EmbeddingRole, given: str | None) -> str:
+    prefix = config.variable(_PREFIX_VARIABLES[role]) or "" if given is None else given
+    if not isinstance(prefix, str):
+        raise ConfigurationError(f"the {role.value} prefix must be a str; found {type(prefix).__name__}")
+    return prefix
+
+
+def _role(role: object) -> EmbeddingRole:
+    if not isinstance(role, EmbeddingRole):
+        raise InputError(
+            "embedding_role must be EmbeddingRole.DOCUMENT or EmbeddingRole.QUERY; "
+            f"found {type(role).__name__}"
+        )
+    return role
+
+
+def _texts(texts: object) -> list[str]:
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable) or isinstance(texts, Mapping):
+        raise InputError(f"texts must be a sequence of str; found {type(texts).__name__}")
+    listed: list[str] = []
+    for position, text in enumerate(texts):
+        reason = complaint(text, position)
+        if reason is not None:
+            raise InputError(f"text {position} cannot be embedded: {reason}")
+        listed.append(text)
+    return listed
+
+
+def _one_or_more(texts: str | Sequence[str]) -> Sequence[str]:
+    return [texts] if isinstance(texts, str) else texts
+
+
+def _rate_of_environment() -> Rate:
+    return Rate(
+        requests_per_minute=config.positive_integer("OMOP_EMB_REQUESTS_PER_MINUTE"),
+        texts_per_minute=config.positive_integer("OMOP_EMB_TEXTS_PER_MINUTE"),
+        tokens_per_minute=config.positive_integer("OMOP_EMB_TOKENS_PER_MINUTE"),
+    )
+
+
+def _spread(batch: Batch, outcome: Outcome, failures: dict[int, str]) -> EmbeddedTexts:
+    """An outcome for distinct texts, spread over every position of the stream that holds them."""
+    places = [(place, row) for row, index in enumerate(outcome.positions) for place in batch.positions[index]]
+    places.sort()
+    for index, reason in outcome.failures.items():
+        failures.update(dict.fromkeys(batch.positions[index], reason))
+    rows = [row for _, row in places]
+    return EmbeddedTexts(
+        positions=np.array([place for place, _ in places], dtype=np.int64),
+        vectors=outcome.vectors[rows] if outcome.vectors.size else outcome.vectors,
+        failures=failures,
+    )

