@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import collections
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -424,7 +424,7 @@ def test_what_was_answered_is_yielded_before_a_lasting_failure_is_raised() -> No
     )
     positions: list[int] = []
     with pytest.raises(QuotaExhaustedError):
-        collections.deque((positions.extend(part.positions.tolist()) for part in parts), maxlen=0)
+        positions += itertools.chain.from_iterable(part.positions.tolist() for part in parts)
     assert sorted(positions) == [1, 2, 3]
 
 
