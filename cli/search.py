@@ -46,9 +46,8 @@ def command(
     omop-emb search 4329847 SNOMED:22298006
     omop-emb search --file terms.txt --format csv > hits.csv
     """
-    from omop_emb.database import session_scope
-
     from omop_emb import EmbeddingInterface, database_engine
+    from omop_emb.database import session_scope
     from omop_emb.lookup import look_up
 
     wanted = [*terms, *_lines(file)]

@@ -32,6 +32,7 @@ _COLUMNS = (
     "blank_names",
     "has_trigrams",
 )
+_CPT4_HINT = "run Athena's CPT4 tool in the download's folder and load that"
 
 
 @click.group("vocabulary")
@@ -96,9 +97,7 @@ def _tell(loaded: LoadedVocabulary) -> None:
     listed = ", ".join(f"{count:,} {table}" for table, count in loaded.rows.items())
     say(f"loaded {loaded.version or 'a vocabulary without a version'}: {listed}")
     for vocabulary_id, count in loaded.blank_names.items():
-        hint = "; run Athena's CPT4 tool in the download's folder and load it again" * (
-            vocabulary_id == "CPT4"
-        )
+        hint = f"; {_CPT4_HINT}" if vocabulary_id == "CPT4" else ""
         say(f"warning: {count:,} concepts of {vocabulary_id} have no name and will not be embedded{hint}")
     for file, count in loaded.exchanged_dates.items():
         say(f"warning: {file} has {count:,} dates with day and month exchanged; they were read as YYYYDDMM")

@@ -29,6 +29,8 @@ def migrate(connection: psycopg.Connection[Any]) -> list[str]:
         MigrationError: a right, the extension vector or a recent enough version is missing, or the
             database was migrated by a newer omop-emb or with files that were altered since.
     """
+    if not pending(connection):
+        return []  # and wait for nobody: others may hold the lock in a long transaction
     with atomic(connection):
         connection.execute(read("migration_lock"))
         names = pending(connection)
@@ -80,7 +82,7 @@ def script(names: Sequence[str] | None = None) -> str:
 def _history(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
     cursor = connection.cursor(row_factory=tuple_row)
     try:
-        row = cursor.execute("select to_regclass('omop_emb.migration') is not null").fetchone()
+        row = cursor.execute(read("migration_exists")).fetchone()
         if row is None or not row[0]:
             return []
         return cursor.execute(read("migration_history")).fetchall()

@@ -86,7 +86,7 @@ def tables(connection: psycopg.Connection[Any]) -> VocabularyTables | None:
     if schema is not None:
         return _tables_of_schema(connection, schema.strip())
     cursor = connection.cursor(row_factory=tuple_row)
-    row = cursor.execute("select to_regprocedure('omop_emb.pin_vocabulary()') is not null").fetchone()
+    row = cursor.execute(read("vocabulary_exists")).fetchone()
     if row is None or not row[0]:
         return None
     row = cursor.execute("select omop_emb.pin_vocabulary()").fetchone()

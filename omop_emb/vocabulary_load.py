@@ -32,7 +32,7 @@ class LoadProgress:
 
     Attributes:
         step: "reading" a table's file, or "indexing" what was read.
-        table: the table that is being worked on.
+        table: the table that is being worked on; "names" at the end, for their search.
         done_bytes, total_bytes: of all files together, unpacked.
     """
 
@@ -111,6 +111,8 @@ def load(
             if progress is not None:
                 progress(LoadProgress("indexing", file.layout.name, total, total))
             _add_key(connection, file, tables[file.layout.name])
+        if progress is not None:
+            progress(LoadProgress("indexing", "names", total, total))
         cursor.execute(SQL(read("vocabulary_index")).format(**tables))
         has_trigrams = _add_trigrams(connection, tables["concept"])
         blank: dict[str, int] = dict(
