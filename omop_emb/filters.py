@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,12 +80,5 @@ def _codes(connection: psycopg.Connection, kind: str, wanted: tuple[str, ...]) -
         known = {*codes, *vocabulary.known_values(connection, kind)}
         for label in unknown:
             if label not in known:
-                raise UnknownValueError(kind, label, nearest(label, known))
+                raise UnknownValueError(kind, label, vocabulary.nearest_values(label, known))
     return [codes[label] for label in wanted if label in codes]
-
-
-def nearest(value: str, known: set[str]) -> list[str]:
-    """Up to three known values that look like `value`, best first, case aside."""
-    by_folded = {label.casefold(): label for label in sorted(known)}
-    close = difflib.get_close_matches(value.casefold(), by_folded, n=3, cutoff=0.5)
-    return [by_folded[folded] for folded in close]

@@ -117,7 +117,7 @@ class EmbeddingInterface:
         with readable_errors():
             connection = driver_connection(session)
             fingerprint = self._writing_client(connection).fingerprint
-            rows = vectors.unit_rows(embeddings, count=len(ids), dimensions=fingerprint.dimensions)
+            rows = _unit_rows(embeddings, fingerprint.dimensions, count=len(ids))
             return self._write(connection, fingerprint, index_type, ids, texts, rows)
 
     def get_nearest_concepts_from_query_texts(
@@ -190,7 +190,7 @@ class EmbeddingInterface:
         with readable_errors():
             connection = driver_connection(session)
             space, _ = self._reading_space(connection, index_type)
-            queries = vectors.unit_rows(query_embeddings, dimensions=space.fingerprint.dimensions)
+            queries = _unit_rows(query_embeddings, space.fingerprint.dimensions)
             return search.nearest_concepts(
                 connection,
                 space,
@@ -285,6 +285,23 @@ def client_of(space: Space) -> EmbeddingClient:
             f"{'; '.join(differences)}; install that model again, or run omop-emb index build"
         )
     return client
+
+
+def _unit_rows(rows: ArrayLike, dimensions: int, *, count: int | None = None) -> NDArray[np.float32]:
+    """A caller's vectors as unit rows, if they can be ones of this model."""
+    try:
+        matrix = np.asarray(rows, np.float32)
+    except (TypeError, ValueError):
+        raise InputError("embeddings must be an array of numbers, one row of equal length per text") from None
+    if matrix.ndim != 2 or matrix.shape[1] != dimensions or count not in (None, len(matrix)):
+        raise InputError(
+            f"embeddings of shape ({'n' if count is None else count}, {dimensions}) are needed; "
+            f"found {matrix.shape}"
+        )
+    useless = vectors.useless_rows(matrix)
+    if useless:
+        raise InputError(f"embeddings[{useless[0]}] is zero or not finite, which no model's vector is")
+    return vectors.unit_rows(matrix)
 
 
 def _checked(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> tuple[list[int], list[str]]:
