@@ -8,7 +8,6 @@ import hashlib
 import os
 import socket
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from omop_emb.errors import ServerError
 from omop_emb.server_account import Account
+from omop_emb.server_processes import command_of, commands
 from omop_emb.server_settings import PORT
 
 _SOCKET = f".s.PGSQL.{PORT}"
@@ -118,13 +118,13 @@ class Folders:
                 pid = int(file.readline())
         except (OSError, ValueError):
             return None
-        program, _, arguments = _command(pid).partition(" ")
+        program, _, arguments = command_of(pid).partition(" ")
         return pid if program.endswith("postgres") and f"-D {self.cluster}" in arguments else None
 
     def orphans(self) -> list[int]:
         """The processes of this server that outlived their postmaster, which was killed."""
         title = f"postgres: {self.cluster_name}: "
-        return [pid for pid, command in _commands() if command.startswith(title)]
+        return [pid for pid, command in commands() if command.startswith(title)]
 
     def remove_stale(self) -> None:
         """Remove what a dead server left and the next one would stumble over.
@@ -222,13 +222,22 @@ def private_folder(path: Path, account: Account) -> Path:
             pass
         else:
             _give(path, account)
-        found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid or found.st_mode & 0o077:
+        check_private(path, account.uid)
+    return path
+
+
+def check_private(path: Path, uid: int) -> None:
+    """See that a folder is the user's, mode 0700, and no link.
+
+    Raises:
+        ServerError: it is not.
+    """
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
         raise ServerError(
             f"{path} is not a private folder (mode 0700) of the user that runs PostgreSQL (user id "
-            f"{account.uid}): remove it, or set OMOP_EMB_DATA_DIR to another path"
+            f"{uid}): remove it, or set OMOP_EMB_DATA_DIR to another path"
         )
-    return path
 
 
 @contextmanager
@@ -266,33 +275,3 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _command(pid: int) -> str:
-    """The command line of a process; "" if there is none, or it is a zombie."""
-    if Path("/proc/self/cmdline").exists():
-        try:
-            return (
-                Path(f"/proc/{pid}/cmdline")
-                .read_bytes()
-                .rstrip(b"\0")
-                .replace(b"\0", b" ")
-                .decode(errors="replace")
-            )
-        except OSError:
-            return ""
-    return dict(_commands()).get(pid, "")
-
-
-def _commands() -> Iterator[tuple[int, str]]:
-    if Path("/proc/self/cmdline").exists():
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                yield int(entry), _command(int(entry))
-        return
-    listed = subprocess.run(
-        ["/bin/ps", "-axo", "pid=,command="], capture_output=True, text=True, errors="replace", check=False
-    )
-    for line in listed.stdout.splitlines():
-        pid, _, command = line.strip().partition(" ")
-        yield int(pid), command.strip()
