@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from omop_emb.mapping.files.atomic import replacing
 from omop_emb.mapping.files.candidates import (
@@ -18,8 +18,10 @@ from omop_emb.mapping.files.candidates import (
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.usagi import ADD_INFO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
 from omop_emb.mapping.files.usagi_dialect import UsagiDialect, join_line, join_rfc4180
-from omop_emb.mapping.records import Candidate, Decision, MappedTerm
-from omop_emb.records import Concept
+from omop_emb.mapping.records import Candidate, Decision, MappedTerm, SourceTerm
+
+if TYPE_CHECKING:
+    from omop_emb.mapping.previous import CheckedMappings
 
 AUTHOR = "omop-emb"
 # Usagi reads a frequency as a 32-bit integer, and writes -1 where there is none.
@@ -50,7 +52,7 @@ class UsagiWriter:
         *,
         original: UsagiFile | None = None,
         extra_headers: Sequence[str] = (),
-        concepts: Mapping[int, Concept] | None = None,
+        previous: CheckedMappings | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Open nothing yet.
@@ -59,11 +61,11 @@ class UsagiWriter:
             path: of the file to write; it may be the original's.
             original: the file that the terms came from, if Usagi wrote that.
             extra_headers: further columns of the terms' file, carried through.
-            concepts: targets that are no candidates (earlier mappings), for their names and domains.
+            previous: earlier mappings, for the names and mapping types of targets that were kept.
             now: seconds since 1970, for the time of acceptance.
         """
         self.problems: list[Problem] = []
-        self._path, self._original, self._concepts, self._now = path, original, concepts or {}, now
+        self._path, self._original, self._previous, self._now = path, original, previous, now
         self._extras = tuple(extra_headers)
         self._stack = ExitStack()
         self._last_key: tuple[str, str] | None = None
@@ -149,7 +151,8 @@ class UsagiWriter:
             self._put_row(cells)
 
     def _rows(self, base: Mapping[str, str], mapped: MappedTerm) -> Iterator[dict[str, str]]:
-        accepted = mapped.decision is Decision.ACCEPT
+        # Concept 0 of an earlier mapping: a person has approved that there is no match.
+        accepted = mapped.decision is Decision.ACCEPT or mapped.previous == (0,)
         now = str(int(self._now() * 1000))
         old = self._original is not None and self._original.old_mapping_types
         common = {
@@ -162,7 +165,7 @@ class UsagiWriter:
         }
         for concept_id, candidate in target_candidates(mapped) or [(0, None)]:
             name, domain = self._describe(concept_id, candidate)
-            kind = _mapping_type(candidate)
+            kind = self._mapping_type(mapped.term, concept_id, candidate)
             yield {
                 **common,
                 "conceptId": str(concept_id),
@@ -178,8 +181,17 @@ class UsagiWriter:
             return "Unmapped", ""
         if candidate is not None:
             return candidate.concept_name, candidate.domain_id
-        concept = self._concepts.get(concept_id)
+        concept = self._previous.concept(concept_id) if self._previous is not None else None
         return (concept.concept_name, concept.domain_id or "") if concept is not None else ("", "")
+
+    def _mapping_type(self, term: SourceTerm, concept_id: int, candidate: Candidate | None) -> str:
+        kept = self._previous.mapping_type(term.key, concept_id) if self._previous is not None else None
+        if kept is not None:
+            return kept
+        through_value = candidate is not None and any(
+            step.relationship_id == "Maps to value" for step in candidate.path
+        )
+        return "MAPS_TO_VALUE" if through_value else "MAPS_TO"
 
     def _detail_names(self) -> list[str]:
         return [name if name not in self._extras else f"{name} (omop-emb)" for name in _DETAILS]
@@ -210,9 +222,3 @@ def _match_score(mapped: MappedTerm) -> float:
 def _comment(mapped: MappedTerm) -> str:
     forced = mapped.decision is Decision.ACCEPT and mapped.provenance.accept_untrained
     return f"{mapped.reason} (--accept-untrained)" if forced else mapped.reason
-
-
-def _mapping_type(candidate: Candidate | None) -> str:
-    if candidate is not None and any(step.relationship_id == "Maps to value" for step in candidate.path):
-        return "MAPS_TO_VALUE"
-    return "MAPS_TO"

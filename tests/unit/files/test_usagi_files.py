@@ -19,7 +19,9 @@ from omop_emb.mapping.files.terms import FileKind, ReadOptions, open_terms
 from omop_emb.mapping.files.usagi import STATUSES, UsagiFile, UsagiTarget
 from omop_emb.mapping.files.usagi_dialect import join_line, join_rfc4180, split_line
 from omop_emb.mapping.files.usagi_out import UsagiWriter
+from omop_emb.mapping.previous import CheckedMappings
 from omop_emb.mapping.records import Decision, PathStep, SourceTerm
+from omop_emb.mapping.replacements import Fate
 from omop_emb.records import Concept
 from tests.unit.files.results import PROVENANCE, candidate, mapped, rich
 
@@ -196,7 +198,7 @@ def test_only_what_was_mapped_changes(tmp_path: Path) -> None:
             path,
             original=terms.usagi,
             now=lambda: 1700000000.5,
-            concepts={5: Concept(5, "Dry", "Observation")},
+            previous=CheckedMappings({}, {5: Fate(5, Concept(5, "Dry", "Observation"), "")}),
         ) as out:
             for result in results:
                 out.write(result)
