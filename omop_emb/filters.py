@@ -71,7 +71,7 @@ _CLAUSES = {
 
 
 def _codes(connection: psycopg.Connection, kind: str, wanted: tuple[str, ...]) -> list[int]:
-    codes = dict(
+    codes: dict[str, int] = dict(
         connection.execute("select label, code from omop_emb.label where kind = %s", (kind,)).fetchall()
     )
     unknown = [label for label in wanted if label not in codes]

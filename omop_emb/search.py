@@ -35,9 +35,10 @@ _SLACK = 24  # rows fetched beyond k, so that a second fetch is rare
 _FLOAT32_ERROR = 1e-5  # more than the server's float32 sums can be off, at 16,000 dimensions of a unit row
 _MAX_EF_SEARCH = 1000  # pgvector's limit
 
+# The sum is what no index can order by: without it the planner may take the HNSW index for an exact search.
 _EXACT = sql.SQL(
     "select concept_id, text_kind, text_hash, embedding from {rows} {where} "
-    "order by embedding {operator} cast(%(query)s as halfvec) limit %(limit)s"
+    "order by (embedding {operator} cast(%(query)s as halfvec)) + 0 limit %(limit)s"
 )
 # Without `materialized` the planner may sort past the limit inside; the outer ranking is done here anyway.
 _HNSW = sql.SQL(
