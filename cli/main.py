@@ -15,6 +15,7 @@ from omop_emb import OmopEmbError
 _COMMANDS = {
     "db": "db",
     "vocabulary": "vocabulary",
+    "index": "index",
     "search": "search",
 }
 

@@ -10,6 +10,7 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.errors import UniqueViolation
 
 from omop_emb import binary
 from omop_emb.errors import InputError
@@ -18,6 +19,20 @@ from omop_emb.spaces import Space
 from omop_emb.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS
 
 _KEY_LAYOUT = (("concept_id", ">i4"), ("text_kind", "S1"), ("text_hash", ">i8"))
+
+# What a row holds besides its vector, in the row table's order; codes as in label_codes().
+KEYS = np.dtype(
+    [
+        ("text_hash", "i8"),
+        ("concept_id", "i4"),
+        ("domain", "i2"),
+        ("vocabulary", "i2"),
+        ("concept_class", "i2"),
+        ("text_kind", "S1"),
+        ("standard", "S1"),
+        ("valid", "?"),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -103,10 +118,50 @@ def mark_written(connection: psycopg.Connection, space: Space) -> None:
     connection.execute("insert into omop_emb.space_write (space_id) values (%s)", (space.space_id,))
 
 
-def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, target: sql.Identifier) -> None:
-    """COPY keys, filter columns and vectors into a table with the columns of the space's row table."""
-    codes = label_codes(connection, rows.concepts)
-    count = len(rows)
+def write_block(
+    connection: psycopg.Connection,
+    space: Space,
+    keys: NDArray[np.void],
+    vectors: NDArray[np.float32],
+    *,
+    texts: sql.Composed,
+) -> None:
+    """Write rows whose codes are known, expected to be new ones, in the caller's transaction.
+
+    They go straight into the space; only if one of them is there already, through staging and an upsert.
+
+    Args:
+        connection: in whose transaction it happens.
+        space: where they go.
+        keys: (n,) of dtype KEYS, no key twice.
+        vectors: (n, dimensions) float32, rows of unit length.
+        texts: a query that gives the same rows for the text table, columns as in TEXT_COLUMNS.
+    """
+    columns = sql.SQL(", ").join(map(sql.Identifier, TEXT_COLUMNS))
+    insert = sql.SQL("insert into {} ({}) {}").format(space.tables.texts, columns, texts)
+    try:
+        with connection.transaction():
+            copy_block(connection, space, keys, vectors, space.tables.rows)
+            connection.execute(insert)
+    except UniqueViolation:
+        staged_rows, _ = _staging(connection, space)
+        copy_block(connection, space, keys, vectors, staged_rows)
+        names = {"rows": space.tables.rows, "staged_rows": staged_rows}
+        connection.execute(_upsert_from("rows", "staged_rows", ROW_COLUMNS, names))
+        connection.execute(
+            sql.SQL("{} on conflict (concept_id, text_kind, text_hash) do nothing").format(insert)
+        )
+    mark_written(connection, space)
+
+
+def copy_block(
+    connection: psycopg.Connection,
+    space: Space,
+    keys: NDArray[np.void],
+    vectors: NDArray[np.float32],
+    target: sql.Identifier,
+) -> None:
+    """COPY rows, given as for write_block(), into a table with the columns of the space's row table."""
     columns = (
         ("text_hash", ">i8"),
         ("concept_id", ">i4"),
@@ -118,25 +173,24 @@ def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, targ
         ("valid", "?"),
         ("embedding", (">f2", space.fingerprint.dimensions)),
     )
-    concepts = rows.concepts
-    block = binary.fill_fixed_width(
-        columns,
-        {
-            **_keys(rows),
-            "domain": np.fromiter((codes["domain", c.domain_id] for c in concepts), np.int16, count),
-            "vocabulary": np.fromiter(
-                (codes["vocabulary", c.vocabulary_id] for c in concepts), np.int16, count
-            ),
-            "concept_class": np.fromiter(
-                (codes["concept class", c.concept_class_id] for c in concepts), np.int16, count
-            ),
-            "standard": np.array([(c.standard_concept or " ")[:1] for c in concepts], "S1"),
-            "valid": np.fromiter((not c.invalid_reason for c in concepts), np.bool_, count),
-            "embedding": rows.vectors,
-        },
-        count,
-    )
+    values = {name: keys[name] for name in KEYS.fields or ()}
+    block = binary.fill_fixed_width(columns, {**values, "embedding": vectors}, len(keys))
     _copy(connection, target, ROW_COLUMNS, block.tobytes())
+
+
+def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, target: sql.Identifier) -> None:
+    """COPY keys, filter columns and vectors into a table with the columns of the space's row table."""
+    codes = label_codes(connection, rows.concepts)
+    concepts = rows.concepts
+    keys = np.empty(len(rows), KEYS)
+    for name, values in _keys(rows).items():
+        keys[name] = values
+    keys["domain"] = [codes["domain", c.domain_id] for c in concepts]
+    keys["vocabulary"] = [codes["vocabulary", c.vocabulary_id] for c in concepts]
+    keys["concept_class"] = [codes["concept class", c.concept_class_id] for c in concepts]
+    keys["standard"] = [(c.standard_concept or " ")[:1].encode() for c in concepts]
+    keys["valid"] = [not c.invalid_reason for c in concepts]
+    copy_block(connection, space, keys, rows.vectors, target)
 
 
 def copy_texts(connection: psycopg.Connection, rows: TextRows, target: sql.Identifier) -> None:
@@ -205,6 +259,13 @@ def _copy(
 def _stage(
     connection: psycopg.Connection, space: Space, rows: TextRows
 ) -> tuple[sql.Identifier, sql.Identifier]:
+    staged_rows, staged_texts = _staging(connection, space)
+    copy_rows(connection, space, rows, staged_rows)
+    copy_texts(connection, rows, staged_texts)
+    return staged_rows, staged_texts
+
+
+def _staging(connection: psycopg.Connection, space: Space) -> tuple[sql.Identifier, sql.Identifier]:
     # Named after the space, whose number is never given twice: a pooled connection can keep them.
     staged_rows = sql.Identifier("pg_temp", f"staged_{space.space_id}")
     staged_texts = sql.Identifier("pg_temp", f"staged_{space.space_id}_text")
@@ -215,8 +276,6 @@ def _stage(
             ).format(staged, like)
         )
         connection.execute(sql.SQL("truncate {}").format(staged))
-    copy_rows(connection, space, rows, staged_rows)
-    copy_texts(connection, rows, staged_texts)
     return staged_rows, staged_texts
 
 

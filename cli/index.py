@@ -1,0 +1,166 @@
+"""omop-emb index: embedding spaces are built, listed, switched between and dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .index_build import build
+from .render import format_option, render, say
+
+_LISTED = ("name", "active", "model", "dimensions", "index_type", "rows", "concepts", "release", "state")
+
+
+@click.group("index", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Embedding spaces: build, list, show, activate, drop."""
+
+
+command.add_command(build)
+
+
+@command.command("list")
+@format_option
+def list_(format_: str) -> None:
+    r"""Every space, its size and whether readers use it.
+
+    \b
+    omop-emb index list
+    omop-emb index list --format json
+    """
+    from omop_emb import database_engine
+    from omop_emb.database import driver_connection, session_scope
+    from omop_emb.spaces_status import statuses
+
+    with session_scope(database_engine()) as session:
+        rows = [_row(status) for status in statuses(driver_connection(session))]
+    if not rows:
+        say("nothing is embedded here yet: run omop-emb index build")
+    render(rows, _LISTED, format_)
+
+
+@command.command("show")
+@click.argument("name")
+@format_option
+def show(name: str, format_: str) -> None:
+    r"""Everything that is recorded of the space NAME.
+
+    \b
+    omop-emb index show all-MiniLM-L6-v2-hnsw
+    """
+    from omop_emb import database_engine
+    from omop_emb.database import driver_connection, session_scope
+    from omop_emb.spaces import by_name
+    from omop_emb.spaces_status import status
+
+    with session_scope(database_engine()) as session:
+        connection = driver_connection(session)
+        details = _details(status(connection, by_name(connection, name)))
+    if format_ == "json":
+        render([details], tuple(details), format_)
+    else:
+        render(
+            [{"property": key, "value": value} for key, value in details.items()],
+            ("property", "value"),
+            format_,
+        )
+
+
+@command.command("activate")
+@click.argument("name")
+def activate(name: str) -> None:
+    r"""Let every reader use the space NAME from its next search on.
+
+    \b
+    omop-emb index activate all-MiniLM-L6-v2-hnsw
+    """
+    from omop_emb import database_engine, spaces
+    from omop_emb.database import driver_connection, session_scope
+
+    with session_scope(database_engine()) as session:
+        connection = driver_connection(session)
+        spaces.activate(connection, spaces.by_name(connection, name))
+    say(f"space {name!r} is active: searches use its model and prefixes from now on")
+
+
+@command.command("drop")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def drop(name: str, yes: bool) -> None:
+    r"""Delete the space NAME with all its vectors; the active one is refused.
+
+    \b
+    omop-emb index drop old-model-hnsw --yes
+    """
+    from omop_emb import database_engine, spaces
+    from omop_emb.database import driver_connection, session_scope
+    from omop_emb.spaces_status import status
+
+    engine = database_engine()
+    with session_scope(engine) as session:
+        connection = driver_connection(session)
+        rows = status(connection, spaces.by_name(connection, name)).rows
+    if not yes:
+        click.confirm(f"drop space {name!r} with {rows:,} embedded texts?", abort=True, err=True)
+    with session_scope(engine) as session:
+        connection = driver_connection(session)
+        spaces.drop(connection, spaces.by_name(connection, name))
+    say(f"space {name!r} is gone, and its {rows:,} embedded texts")
+
+
+def _row(status: Any) -> dict[str, Any]:
+    space = status.space
+    return {
+        "name": space.name,
+        "active": space.is_active,
+        "model": f"{space.fingerprint.provider}:{space.fingerprint.model}",
+        "dimensions": space.fingerprint.dimensions,
+        "index_type": space.index_type.value,
+        "rows": status.rows,
+        "concepts": status.concepts,
+        "release": space.vocabulary_release,
+        "state": _state(status),
+    }
+
+
+def _state(status: Any) -> str:
+    if status.waiting is not None:
+        what = f"being built by {status.builders}" if status.builders else "unfinished: run index build"
+        return f"{what}, {status.waiting:,} texts to go"
+    if status.index in ("none", "invalid"):
+        return "without its index: run index build"
+    return "ready" if not status.failed else f"ready, {status.failed:,} texts failed"
+
+
+def _details(status: Any) -> dict[str, Any]:
+    space, found = status.space, status.space.fingerprint
+    return {
+        **_row(status),
+        "revision": found.revision,
+        "document_prefix": found.document_prefix,
+        "query_prefix": found.query_prefix,
+        "document_task": found.document_task,
+        "query_task": found.query_task,
+        "fingerprint": found.digest,
+        "texts": space.texts,
+        "template": space.template,
+        "synonym_languages": ", ".join(map(str, space.synonym_languages)),
+        "selection": _selection(status.selection),
+        "hnsw_m": space.hnsw_m if space.index_type.value == "hnsw" else None,
+        "hnsw_ef_construction": space.hnsw_ef_construction if space.index_type.value == "hnsw" else None,
+        "index": status.index,
+        "table_bytes": status.table_bytes,
+        "index_bytes": status.index_bytes,
+        "failed": status.failed,
+    }
+
+
+def _selection(selection: dict[str, Any] | None) -> str | None:
+    if selection is None:
+        return None
+    parts = [
+        name if value is True else f"{name}: {', '.join(map(str, value))}"
+        for name, value in selection.items()
+    ]
+    return "; ".join(parts) or "every concept"

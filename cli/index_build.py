@@ -1,0 +1,154 @@
+"""omop-emb index build: embed a vocabulary, or what changed of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .options import concept_filter, filter_options
+from .progress import reporter
+from .render import format_option, render, say
+
+_COLUMNS = (
+    "space_name",
+    "is_dry_run",
+    "vocabulary_release",
+    "new_concepts",
+    "changed_concepts",
+    "embedded",
+    "embedded_texts",
+    "reused",
+    "unchanged",
+    "updated",
+    "withdrawn_concepts",
+    "withdrawn",
+    "obsolete",
+    "failed",
+    "seconds",
+    "index_made",
+    "is_active",
+)
+
+
+@click.command("build")
+@click.option("--name", help="The space's name, if this makes it; by default after the model.")
+@click.option(
+    "--index-type",
+    type=click.Choice(["flat", "hnsw"]),
+    default="hnsw",
+    show_default=True,
+    help="FLAT is exact, HNSW approximate and fast; the second of a model's two embeds nothing again.",
+)
+@click.option(
+    "--texts",
+    type=click.Choice(["name", "name+synonyms", "name+synonyms+codes"]),
+    help="Which texts of a concept are embedded, each on its own.  [at first: name+synonyms]",
+)
+@click.option(
+    "--synonym-language",
+    "synonym_languages",
+    type=int,
+    multiple=True,
+    metavar="CONCEPT_ID",
+    help="Take synonyms of this language; repeatable.  [at first: 4180186, English]",
+)
+@click.option(
+    "--template",
+    help='What is made of each text, such as "{concept_name} ({domain_id})"; "" leaves it as it is.',
+)
+@filter_options
+@click.option("--limit", type=click.IntRange(min=1), help="Only so many concepts, those with the lowest ids.")
+@click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
+@click.option("--hnsw-m", type=click.IntRange(2, 100), default=16, show_default=True, help="Links of a node.")
+@click.option(
+    "--hnsw-ef-construction",
+    type=click.IntRange(4, 1000),
+    default=64,
+    show_default=True,
+    help="Candidates while the index is made; at least twice --hnsw-m.",
+)
+@format_option
+@click.pass_context
+def build(
+    context: click.Context,
+    /,
+    name: str | None,
+    index_type: str,
+    texts: str | None,
+    synonym_languages: tuple[int, ...],
+    template: str | None,
+    limit: int | None,
+    dry_run: bool,
+    hnsw_m: int,
+    hnsw_ef_construction: int,
+    format_: str,
+    **filters: Any,
+) -> None:
+    r"""Embed what is new or changed in the vocabulary; what has its vector is left alone.
+
+    Texts, template and concepts are as the space was last built, unless said otherwise; at first names and
+    English synonyms of standard, valid concepts. It may be interrupted anywhere and goes on at its next run;
+    several at a time, here or on other machines, share the work.
+
+    \b
+    omop-emb index build
+    omop-emb index build --dry-run
+    omop-emb index build --domain Condition --domain Drug --texts name
+    omop-emb index build --name gemini-2026 --index-type flat
+    """
+    from omop_emb import EmbeddingClient, IndexType, database_engine
+    from omop_emb.indexing import build_index
+
+    said = any(filters.values())
+    try:
+        with reporter() as progress:
+            report = build_index(
+                database_engine(),
+                EmbeddingClient(),
+                index_type=IndexType(index_type),
+                name=name,
+                texts=texts,
+                template=template,
+                synonym_languages=synonym_languages or None,
+                concept_filter=concept_filter(**filters) if said else None,
+                limit=limit,
+                dry_run=dry_run,
+                hnsw_m=hnsw_m,
+                hnsw_ef_construction=hnsw_ef_construction,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        say("stopped; what was embedded is kept: run the same command again to go on")
+        context.exit(130)
+    if format_ == "table":
+        _tell(report)
+    else:
+        render([{column: getattr(report, column) for column in _COLUMNS}], _COLUMNS, format_)
+    if report.failed:
+        say(
+            f"{report.failed:,} texts were refused by the model and kept out; "
+            "the next index build tries them again"
+        )
+        context.exit(3)
+
+
+def _tell(report: Any) -> None:
+    rows = [
+        ("concepts new", report.new_concepts),
+        ("concepts changed", report.changed_concepts),
+        ("concepts withdrawn", report.withdrawn_concepts),
+        ("texts to embed" if report.is_dry_run else "texts embedded", report.embedded),
+        ("of these different", report.embedded_texts),
+        ("texts with a vector from here", report.reused),
+        ("texts unchanged", report.unchanged),
+        ("of these with new details", report.updated),
+        ("texts no longer used", report.withdrawn + report.obsolete),
+        ("texts failed", report.failed),
+    ]
+    render([{"what": what, "count": f"{count:,}"} for what, count in rows], ("what", "count"), "table")
+    if report.is_dry_run:
+        say("nothing was done: leave --dry-run out to do it")
+        return
+    active = "active" if report.is_active else f"not active: omop-emb index activate {report.space_name}"
+    say(f"space {report.space_name!r} is ready after {report.seconds:,.1f} s, and {active}")

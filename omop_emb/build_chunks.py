@@ -1,0 +1,138 @@
+"""The pieces of a build: claimed under a lease by one of its builders, written in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+
+from omop_emb import store
+from omop_emb.build_plan import LEASE_SECONDS, work_table
+from omop_emb.spaces import Space
+from omop_emb.sql import read
+from omop_emb.tables import TEXT_COLUMNS
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A claimed piece of work.
+
+    Attributes:
+        number: which of the build's pieces.
+        inputs: the different texts to embed, templates filled in, without the model's prefix.
+        keys: (rows,) structured array of what a row holds besides its vector.
+        input_of: (rows,) the position in `inputs` of each row's text.
+        characters: of all inputs.
+    """
+
+    number: int
+    inputs: list[str]
+    keys: NDArray[np.void]
+    input_of: NDArray[np.int64]
+    characters: int
+
+
+def claim(
+    connection: psycopg.Connection[Any], space: Space, builder: UUID, *, lease_seconds: float = LEASE_SECONDS
+) -> Chunk | None:
+    """The next piece that nobody holds, or whose holder let its lease run out; None where there is none."""
+    parameters = {"space": space.space_id, "builder": builder, "lease": lease_seconds}
+    claimed = connection.execute(read("build_claim"), parameters).fetchone()
+    if claimed is None:
+        return None
+    number, _, characters = claimed
+    statement = sql.SQL("select {}, input from {} where chunk = {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, store.KEYS.fields or ())),
+        work_table(space),
+        sql.Literal(number),
+    )
+    place: dict[str, int] = {}
+    rows = connection.execute(statement).fetchall()
+    return Chunk(
+        number=number,
+        input_of=np.fromiter((place.setdefault(row[-1], len(place)) for row in rows), np.int64, len(rows)),
+        inputs=list(place),
+        keys=np.array([(*row[:5], row[5].encode(), row[6].encode(), row[7]) for row in rows], store.KEYS),
+        characters=characters,
+    )
+
+
+def renew(
+    connection: psycopg.Connection[Any], space: Space, builder: UUID, *, lease_seconds: float = LEASE_SECONDS
+) -> None:
+    """Keep the build and this builder's pieces for another lease."""
+    parameters = {"space": space.space_id, "builder": builder, "lease": lease_seconds}
+    for statement in (
+        "update omop_emb.build set lease_until = clock_timestamp() + make_interval(secs => %(lease)s) "
+        "where space_id = %(space)s",
+        "update omop_emb.build_chunk set lease_until = clock_timestamp() + make_interval(secs => %(lease)s) "
+        "where space_id = %(space)s and builder = %(builder)s",
+    ):
+        connection.execute(statement, parameters)
+
+
+def release(connection: psycopg.Connection[Any], space: Space, builder: UUID) -> None:
+    """Give the pieces back that this builder holds, and the build if nobody else is at it."""
+    connection.execute(
+        "update omop_emb.build_chunk set builder = null, lease_until = null "
+        "where space_id = %s and builder = %s",
+        (space.space_id, builder),
+    )
+    connection.execute(
+        "update omop_emb.build set lease_until = clock_timestamp() where space_id = %s", (space.space_id,)
+    )
+
+
+def write(
+    connection: psycopg.Connection[Any],
+    space: Space,
+    builder: UUID,
+    chunk: Chunk,
+    vectors: NDArray[np.float32],
+    failures: dict[int, str],
+) -> int | None:
+    """Write a piece's rows and strike it off, in the caller's transaction; how many rows were written.
+
+    Args:
+        connection: in whose transaction it happens.
+        space: where the rows go.
+        builder: who claimed the piece.
+        chunk: the piece.
+        vectors: (len(chunk.inputs), dimensions) float32, rows of unit length; those of failures are ignored.
+        failures: position in `chunk.inputs` -> why the text has no vector.
+
+    Returns:
+        None where another builder took the piece over, or the build was given up: nothing is written then.
+    """
+    mine = connection.execute(
+        "delete from omop_emb.build_chunk where space_id = %s and chunk = %s and builder = %s",
+        (space.space_id, chunk.number, builder),
+    ).rowcount
+    if not mine:
+        return None
+    kept = ~np.isin(chunk.input_of, np.fromiter(failures, np.int64, len(failures)))
+    work = work_table(space)
+    failed = sql.SQL("chunk = {} and input = any({})").format(
+        sql.Literal(chunk.number), sql.Literal([chunk.inputs[position] for position in failures])
+    )
+    texts = sql.SQL("select {} from {} where chunk = {} and not ({})").format(
+        sql.SQL(", ").join(map(sql.Identifier, TEXT_COLUMNS)), work, sql.Literal(chunk.number), failed
+    )
+    if kept.any():
+        store.write_block(connection, space, chunk.keys[kept], vectors[chunk.input_of[kept]], texts=texts)
+    for position, reason in failures.items():
+        connection.execute(
+            sql.SQL(read("build_failed")).format(work=work),
+            {
+                "space": space.space_id,
+                "chunk": chunk.number,
+                "input": chunk.inputs[position],
+                "reason": reason,
+            },
+        )
+    return int(kept.sum())

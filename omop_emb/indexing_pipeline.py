@@ -1,0 +1,229 @@
+"""Embedding and writing at the same time: pieces are claimed, embedded and written, in flat memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from omop_emb import build_chunks
+from omop_emb.build_chunks import Chunk
+from omop_emb.build_plan import LEASE_SECONDS
+from omop_emb.database import driver_connection, readable_errors
+from omop_emb.embeddings import EmbeddingClient
+from omop_emb.records import EmbeddingRole
+from omop_emb.spaces import Space
+
+logger = logging.getLogger(__name__)
+
+_WAITING_WRITES = 3
+
+
+@dataclass
+class Done:
+    """What a pipeline has done so far.
+
+    Attributes:
+        rows: written.
+        texts: different ones that were embedded and written.
+        characters: of these.
+        failed: different texts that the model refused.
+    """
+
+    rows: int = 0
+    texts: int = 0
+    characters: int = 0
+    failed: int = 0
+
+
+@contextmanager
+def driver(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of one's own; what is not committed by its user is rolled back."""
+    with readable_errors(), engine.connect() as connection:
+        yield driver_connection(connection)
+
+
+def embed_and_write(
+    engine: Engine,
+    client: EmbeddingClient,
+    space: Space,
+    *,
+    on_progress: Callable[[Done], None],
+    lease_seconds: float = LEASE_SECONDS,
+) -> Done:
+    """Work off a build's pieces until none can be claimed; each is committed as one.
+
+    Whatever ends it, pieces that were embedded whole are written and the others given back, so that the
+    next builder can claim them at once.
+
+    Raises:
+        ProviderError: the model cannot embed anything for now.
+        DatabaseError: the database cannot be reached or written.
+    """
+    done = Done()
+    builder = uuid4()
+    with ExitStack() as stack:
+        reading, writing = (stack.enter_context(driver(engine)) for _ in range(2))
+        stack.enter_context(_heartbeat(engine, space, builder, lease_seconds))
+        pipeline = _Pipeline(client, space, builder, reading, writing, done, on_progress, lease_seconds)
+        try:
+            pipeline.run()
+        finally:
+            pipeline.stop()
+            with suppress(psycopg.Error):
+                writing.rollback()
+                build_chunks.release(writing, space, builder)
+                writing.commit()
+    return done
+
+
+@dataclass
+class _UnderWay:
+    """A claimed piece, and what has been embedded of it."""
+
+    chunk: Chunk
+    first: int
+    vectors: NDArray[np.float32] | None
+    failures: dict[int, str]
+    missing: int
+
+
+class _Pipeline:
+    def __init__(
+        self,
+        client: EmbeddingClient,
+        space: Space,
+        builder: UUID,
+        reading: psycopg.Connection[Any],
+        writing: psycopg.Connection[Any],
+        done: Done,
+        on_progress: Callable[[Done], None],
+        lease_seconds: float,
+    ) -> None:
+        self._client, self._space, self._builder = client, space, builder
+        self._reading, self._writing = reading, writing
+        self._done, self._on_progress, self._lease_seconds = done, on_progress, lease_seconds
+        self._reader = ThreadPoolExecutor(1, "omop-emb-claim")
+        self._writer = ThreadPoolExecutor(1, "omop-emb-write")
+        self._under_way: deque[_UnderWay] = deque()
+        self._writes: deque[Future[None]] = deque()
+
+    def run(self) -> None:
+        """Embed and write until nothing can be claimed."""
+        for part in self._client.embed_stream(self._inputs(), embedding_role=EmbeddingRole.DOCUMENT):
+            for piece in list(self._under_way):
+                self._take(piece, part.positions, part.vectors, part.failures)
+                if not piece.missing:
+                    self._under_way.remove(piece)
+                    self._writes.append(self._writer.submit(self._write, piece))
+            while len(self._writes) > _WAITING_WRITES:
+                self._writes.popleft().result()
+        while self._writes:
+            self._writes.popleft().result()
+
+    def stop(self) -> None:
+        """Let what was embedded be written, and end the threads."""
+        self._reader.shutdown(wait=True, cancel_futures=True)
+        self._writer.shutdown(wait=True)
+
+    def _inputs(self) -> Iterator[str]:
+        # One piece is claimed ahead, so that the model never waits for the database.
+        first = 0
+        ahead = self._reader.submit(self._claim)
+        while (chunk := ahead.result()) is not None:
+            ahead = self._reader.submit(self._claim)
+            self._under_way.append(_UnderWay(chunk, first, None, {}, len(chunk.inputs)))
+            first += len(chunk.inputs)
+            yield from chunk.inputs
+
+    def _claim(self) -> Chunk | None:
+        with readable_errors():
+            chunk = build_chunks.claim(
+                self._reading, self._space, self._builder, lease_seconds=self._lease_seconds
+            )
+            self._reading.commit()
+        return chunk
+
+    def _take(
+        self,
+        piece: _UnderWay,
+        positions: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        failures: Any,
+    ) -> None:
+        end = piece.first + len(piece.chunk.inputs)
+        of_piece = (positions >= piece.first) & (positions < end)
+        if piece.vectors is None:
+            piece.vectors = np.zeros(
+                (len(piece.chunk.inputs), self._space.fingerprint.dimensions), np.float32
+            )
+        piece.vectors[positions[of_piece] - piece.first] = vectors[of_piece]
+        refused = {place - piece.first: why for place, why in failures.items() if piece.first <= place < end}
+        piece.failures.update(refused)
+        piece.missing -= int(of_piece.sum()) + len(refused)
+
+    def _write(self, piece: _UnderWay) -> None:
+        assert piece.vectors is not None  # noqa: S101 - _take() came before
+        with readable_errors():
+            try:
+                rows = build_chunks.write(
+                    self._writing, self._space, self._builder, piece.chunk, piece.vectors, piece.failures
+                )
+                self._writing.commit()
+            except BaseException:
+                with suppress(psycopg.Error):
+                    self._writing.rollback()
+                raise
+        if rows is None:
+            logger.warning("a piece of space %s was taken over by another builder", self._space.name)
+            return
+        self._done.rows += rows
+        self._done.texts += len(piece.chunk.inputs) - len(piece.failures)
+        self._done.failed += len(piece.failures)
+        self._done.characters += piece.chunk.characters
+        self._on_progress(self._done)
+
+
+@contextmanager
+def _heartbeat(engine: Engine, space: Space, builder: UUID, lease_seconds: float) -> Iterator[None]:
+    """Keep this builder's pieces while it lives, however long the model takes for one."""
+    ended = threading.Event()
+
+    def beat(connection: psycopg.Connection[Any]) -> None:
+        while not ended.wait(lease_seconds / 4):
+            try:
+                build_chunks.renew(connection, space, builder, lease_seconds=lease_seconds)
+                connection.commit()
+            except psycopg.Error as error:
+                # The writer meets the same trouble and tells it.
+                logger.debug("a lease was not renewed: %s", type(error).__name__)
+                with suppress(psycopg.Error):
+                    connection.rollback()
+                if connection.closed:
+                    return
+
+    with driver(engine) as connection:
+        thread = threading.Thread(target=beat, args=(connection,), name="omop-emb-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def wait_for_others(started: float) -> None:
+    """A short pause before looking again for pieces that other builders held."""
+    time.sleep(0.2 if time.monotonic() - started < 5 else 1.0)

@@ -1,0 +1,74 @@
+"""What is known of each space besides its settings: rows, sizes, its index, whether it is being built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from omop_emb import spaces
+from omop_emb.build_hnsw import index_state
+from omop_emb.records import IndexType
+from omop_emb.spaces import Space
+from omop_emb.sql import read
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceStatus:
+    """A space and its state.
+
+    Attributes:
+        space: the space.
+        selection: which concepts it was last built from, without what sets no limit; None before a build.
+        rows, concepts: embedded texts, and the concepts that they belong to.
+        table_bytes, index_bytes: on disk; the vector index alone is index_bytes.
+        index: "valid", "invalid" (run index build to mend it), "none", or "exact" for a FLAT space.
+        waiting: different texts that a build has yet to embed; None where none is under way or broken off.
+        builders: how many builders hold pieces of it.
+        failed: texts that the model refused.
+    """
+
+    space: Space
+    selection: dict[str, Any] | None
+    rows: int
+    concepts: int
+    table_bytes: int
+    index_bytes: int
+    index: str
+    waiting: int | None
+    builders: int
+    failed: int
+
+
+def status(connection: psycopg.Connection[Any], space: Space) -> SpaceStatus:
+    """A space's state, counted now."""
+    row = connection.execute(
+        sql.SQL(read("space_status")).format(rows=space.tables.rows),
+        {
+            "space": space.space_id,
+            "rows": space.tables.rows.as_string(connection),
+            "texts": space.tables.texts.as_string(connection),
+            "hnsw": sql.Identifier("omop_emb", space.tables.hnsw_name).as_string(connection),
+        },
+    ).fetchone()
+    assert row is not None  # noqa: S101 - a select without from has one row
+    selection, rows, concepts, table_bytes, index_bytes, waiting, builders, failed = row
+    return SpaceStatus(
+        space=space,
+        selection=selection,
+        rows=rows,
+        concepts=concepts,
+        table_bytes=table_bytes,
+        index_bytes=index_bytes,
+        index="exact" if space.index_type is IndexType.FLAT else index_state(connection, space),
+        waiting=waiting,
+        builders=builders,
+        failed=failed,
+    )
+
+
+def statuses(connection: psycopg.Connection[Any]) -> list[SpaceStatus]:
+    """The state of each space, oldest first."""
+    return [status(connection, space) for space in spaces.listed(connection)]

@@ -1,0 +1,13 @@
+-- New domains, vocabularies and classes get codes; only missing ones, as each attempt uses up a number.
+insert into omop_emb.label (kind, label)
+select kind, label
+from (
+    select 'domain' as kind, domain_id as label from pg_temp.wanted
+    union select 'vocabulary', vocabulary_id from pg_temp.wanted
+    union select 'concept class', concept_class_id from pg_temp.wanted
+) as found
+where label is not null and not exists (
+    select from omop_emb.label known where (known.kind, known.label) = (found.kind, found.label)
+)
+order by kind, label
+on conflict do nothing

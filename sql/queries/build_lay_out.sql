@@ -1,0 +1,16 @@
+-- Texts of like length stand together, longest first: a model pads little, and an ETA is rather too long than
+-- too short. Equal texts stand in one piece, so that one vector serves them all. Piece -1 is what leaves at the end.
+create table {work} as
+select (dense_rank() over (order by length(e.input) desc, e.input collate "C") - 1) / {chunk_texts} as chunk,
+       e.text_hash, e.concept_id, coalesce(d.code, 0::smallint) as domain, coalesce(v.code, 0::smallint) as vocabulary,
+       coalesce(c.code, 0::smallint) as concept_class, e.text_kind,
+       coalesce(left(e.standard_concept, 1), ' ')::"char" as standard, e.invalid_reason is null as valid,
+       e.input, e.text, e.concept_name, e.domain_id, e.vocabulary_id, e.concept_class_id, e.standard_concept,
+       e.concept_code, e.invalid_reason
+from pg_temp.to_embed e
+left join omop_emb.label d on d.kind = 'domain' and d.label = e.domain_id
+left join omop_emb.label v on v.kind = 'vocabulary' and v.label = e.vocabulary_id
+left join omop_emb.label c on c.kind = 'concept class' and c.label = e.concept_class_id
+union all
+select -1, text_hash, concept_id, 0, 0, 0, text_kind, ' ', true, null, null, null, null, null, null, null, null, null
+from pg_temp.leaving where not withdrawn

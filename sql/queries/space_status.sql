@@ -1,0 +1,17 @@
+select
+    (select selection from omop_emb.space where space_id = %(space)s),
+    (select count(*) from {rows}),
+    (select count(distinct concept_id) from {rows}),
+    pg_table_size(%(rows)s::regclass) + pg_table_size(%(texts)s::regclass),
+    coalesce(pg_relation_size(to_regclass(%(hnsw)s)), 0),
+    (
+        select coalesce(sum(c.texts), 0)::bigint
+        from omop_emb.build b left join omop_emb.build_chunk c using (space_id)
+        where b.space_id = %(space)s
+        group by b.space_id
+    ),
+    (
+        select count(distinct builder) from omop_emb.build_chunk
+        where space_id = %(space)s and lease_until > clock_timestamp()
+    ),
+    (select count(*) from omop_emb.build_failure where space_id = %(space)s)
