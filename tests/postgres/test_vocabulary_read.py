@@ -1,0 +1,229 @@
+"""Reading concepts, codes, known values and texts, from a release or from a CDM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from omop_emb import vocabulary
+from omop_emb.errors import InputError, UnknownValueError
+from omop_emb.records import Concept, ConceptFilter, TextKind
+from omop_emb.vocabulary_layout import LAYOUTS
+from omop_emb.vocabulary_load import load
+from omop_emb.vocabulary_texts import count_texts, stream_texts
+
+Download = Callable[..., Path]
+ConceptLine = Callable[..., str]
+
+ASTHMA = Concept(1, "Asthma", "Condition", "SNOMED", "Disorder", "S", "C1", None)
+
+
+@pytest.fixture(scope="module")
+def loaded_conninfo(
+    shared_conninfo: str, tmp_path_factory: pytest.TempPathFactory, concept_line: ConceptLine
+) -> str:
+    """A release, and in the schema "Some CDM" the same tables as a CDM has them, varchar and all."""
+    folder = tmp_path_factory.mktemp("release")
+    tables = {
+        "concept": [
+            concept_line(1, "Asthma"),
+            concept_line(2, "Asthma inhaler", domain_id="Device", standard_concept="", concept_code="1"),
+            concept_line(3, "Wheeze", invalid_reason="D", concept_code="22", standard_concept=""),
+            concept_line(4, "Wheezing", concept_code="22"),
+            concept_line(5, "", vocabulary_id="CPT4"),
+            concept_line(6, "Mumps", vocabulary_id="ICD10", concept_class_id="4-char billing code"),
+        ],
+        "concept_synonym": [
+            "1\tWheezy lung\t4180186",
+            "1\tAsthma\t4180186",
+            "1\tWheezy lung\t4180186",
+            "1\tAirways, twitchy\t4180186",
+            "1\tAstma\t4182503",
+            "1\t\t4180186",
+            "5\tNameless\t4180186",
+            "6\tParotitis\t4180186",
+        ],
+        "vocabulary": ["None\tOMOP\tOMOP\tv5.0 30-AUG-24\t1", "Unused\tUnused\t\t\t2"],
+        "domain": ["Condition\tCondition\t19", "Spec Anatomic Site\tSite\t20"],
+    }
+    columns = {layout.name: layout.columns for layout in LAYOUTS}
+    for name, lines in tables.items():
+        (folder / f"{name}.csv").write_text("\n".join(["\t".join(columns[name]), *lines]))
+    with psycopg.connect(shared_conninfo) as connection:
+        release = load(connection, folder).release_id
+        connection.execute('create schema "Some CDM"')
+        for name in tables:
+            names = (Identifier("Some CDM", name), Identifier("omop_emb", f"{name}_{release}"))
+            connection.execute(SQL("create table {} as select * from {}").format(*names))
+        # As other loaders make them: bounded texts, and '' where ours has null.
+        connection.execute(
+            'alter table "Some CDM".concept alter concept_name type varchar(255),'
+            " alter domain_id type varchar(20), alter concept_code type varchar(50),"
+            " alter invalid_reason type char(1) using coalesce(invalid_reason, '')"
+        )
+    return shared_conninfo
+
+
+@pytest.fixture(params=["release", "cdm"])
+def connection(
+    request: pytest.FixtureRequest, loaded_conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[psycopg.Connection]:
+    """A connection that reads the same from a loaded release, then from a CDM."""
+    if request.param == "cdm":
+        monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "Some CDM")
+    with psycopg.connect(make_conninfo(loaded_conninfo, options="-c lock_timeout=2s")) as opened:
+        yield opened
+        opened.rollback()
+
+
+def _texts(connection: psycopg.Connection, *args: object, **options: object) -> list[tuple[int, str, str]]:
+    stream = stream_texts(connection, *args, **options)  # type: ignore[arg-type] # passed on as they are
+    return [(row.concept.concept_id, row.kind.value, row.text) for batch in stream for row in batch]
+
+
+def test_concepts_come_by_id_and_unknown_ids_are_left_out(connection: psycopg.Connection) -> None:
+    found = vocabulary.concepts(connection, [6, 1, 1, 99, -1, 2**40, 2**70])
+    assert sorted(found) == [1, 6]
+    assert found[1] == ASTHMA
+    assert vocabulary.concepts(connection, []) == {}
+
+
+def test_empty_fields_are_none_and_a_blank_name_is_empty(connection: psycopg.Connection) -> None:
+    found = vocabulary.concepts(connection, [2, 3, 5])
+    assert (found[2].standard_concept, found[2].invalid_reason) == (None, None)
+    assert found[3].invalid_reason == "D"
+    assert found[5].concept_name == ""
+
+
+def test_a_code_finds_its_concept_whatever_the_vocabulary_s_case(connection: psycopg.Connection) -> None:
+    assert vocabulary.concept_by_code(connection, "SNOMED", "C1") == ASTHMA
+    assert vocabulary.concept_by_code(connection, "snomed", "C1") == ASTHMA
+    assert vocabulary.concept_by_code(connection, "ICD10", "C1") is None
+    assert vocabulary.concept_by_code(connection, "SNOMED", "c1") is None
+
+
+def test_of_concepts_with_one_code_the_valid_one_is_found(connection: psycopg.Connection) -> None:
+    concept = vocabulary.concept_by_code(connection, "SNOMED", "22")
+    assert concept is not None
+    assert concept.concept_id == 4
+
+
+def test_known_values_are_those_of_concepts_and_of_the_tables_that_define_them(
+    connection: psycopg.Connection,
+) -> None:
+    assert vocabulary.known_values(connection, "domain") == ["Condition", "Device", "Spec Anatomic Site"]
+    assert vocabulary.known_values(connection, "vocabulary") == ["CPT4", "ICD10", "None", "SNOMED", "Unused"]
+    assert vocabulary.known_values(connection, "concept class") == ["4-char billing code", "Disorder"]
+
+
+@pytest.mark.parametrize(
+    ("concept_filter", "kind", "value", "nearest"),
+    [
+        (ConceptFilter(domains=("Condition", "condition")), "domain", "condition", "Condition"),
+        (ConceptFilter(domains=("Conditoin",)), "domain", "Conditoin", "Condition"),
+        (ConceptFilter(vocabularies=("snowmed",)), "vocabulary", "snowmed", "SNOMED"),
+        (ConceptFilter(concept_classes=("disorders",)), "concept class", "disorders", "Disorder"),
+    ],
+)
+def test_a_filter_of_unknown_values_names_the_nearest(
+    connection: psycopg.Connection, concept_filter: ConceptFilter, kind: str, value: str, nearest: str
+) -> None:
+    with pytest.raises(UnknownValueError) as caught:
+        vocabulary.check_filter(connection, concept_filter)
+    assert (caught.value.kind, caught.value.value, caught.value.nearest[0]) == (kind, value, nearest)
+
+
+def test_a_filter_of_known_values_passes(connection: psycopg.Connection) -> None:
+    known = ConceptFilter(domains=("Device",), vocabularies=("Unused",), concept_classes=("Disorder",))
+    vocabulary.check_filter(connection, known)
+    vocabulary.check_filter(connection, ConceptFilter(domains=(), concept_ids=(99,)))
+
+
+def test_texts_come_in_order_once_each_and_none_is_blank(connection: psycopg.Connection) -> None:
+    everything = (TextKind.CODE, TextKind.SYNONYM, TextKind.NAME)
+    expected = [
+        (1, "n", "Asthma"),
+        (1, "s", "Airways, twitchy"),
+        (1, "s", "Wheezy lung"),
+        (1, "c", "C1"),
+        (2, "n", "Asthma inhaler"),
+        (2, "c", "1"),
+        (3, "n", "Wheeze"),
+        (3, "c", "22"),
+        (4, "n", "Wheezing"),
+        (4, "c", "22"),
+        (6, "n", "Mumps"),
+        (6, "s", "Parotitis"),
+        (6, "c", "C6"),
+    ]
+    assert _texts(connection, None, everything) == expected
+    assert count_texts(connection, None, everything) == len(expected)
+    assert _texts(connection) == [row for row in expected if row[1] != "c"]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 3, 5, 100])
+def test_a_concept_s_texts_stay_in_one_batch(connection: psycopg.Connection, batch_rows: int) -> None:
+    batches = list(stream_texts(connection, batch_rows=batch_rows))
+    ids = [{row.concept.concept_id for row in batch} for batch in batches]
+    assert sum(map(len, ids)) == len(set().union(*ids)) == 5
+    assert [row for batch in batches for row in batch] == [
+        row for batch in stream_texts(connection) for row in batch
+    ]
+
+
+def test_synonyms_of_other_languages_are_there_for_the_asking(connection: psycopg.Connection) -> None:
+    only = (TextKind.SYNONYM,)
+    assert _texts(connection, None, only, synonym_languages=(4182503,)) == [(1, "s", "Astma")]
+    assert len(_texts(connection, None, only, synonym_languages=None)) == 4
+    assert _texts(connection, None, only, synonym_languages=()) == []
+
+
+@pytest.mark.parametrize(
+    ("concept_filter", "ids"),
+    [
+        (ConceptFilter(), [1, 2, 3, 4, 6]),
+        (ConceptFilter(standard_only=True), [1, 4, 6]),
+        (ConceptFilter(valid_only=True), [1, 2, 4, 6]),
+        (ConceptFilter(domains=("Device",)), [2]),
+        (ConceptFilter(vocabularies=("SNOMED", "ICD10"), standard_only=True), [1, 4, 6]),
+        (ConceptFilter(concept_classes=("4-char billing code",)), [6]),
+        (ConceptFilter(concept_ids=(4, 5, 99)), [4]),
+        (ConceptFilter(domains=()), []),
+    ],
+)
+def test_texts_are_those_of_the_concepts_that_the_filter_lets_through(
+    connection: psycopg.Connection, concept_filter: ConceptFilter, ids: list[int]
+) -> None:
+    only = (TextKind.NAME,)
+    assert [row[0] for row in _texts(connection, concept_filter, only)] == ids
+    assert count_texts(connection, concept_filter, only) == len(ids)
+
+
+def test_texts_go_on_after_a_concept(connection: psycopg.Connection) -> None:
+    assert [row[0] for row in _texts(connection, after=3)] == [4, 6, 6]
+    assert count_texts(connection, after=3) == 3
+
+
+def test_aliases_are_not_the_vocabulary_s(connection: psycopg.Connection) -> None:
+    with pytest.raises(InputError, match=r"no texts of kind ALIAS"):
+        next(stream_texts(connection, None, (TextKind.ALIAS,)))
+
+
+def test_the_status_says_what_there_is(connection: psycopg.Connection) -> None:
+    status = vocabulary.status(connection)
+    assert status is not None
+    assert status.version == "v5.0 30-AUG-24"
+    assert status.blank_names == 1
+    assert status.rows["concept"] == 6
+    if status.schema == "Some CDM":
+        assert (status.source, status.loaded_at, status.has_trigrams) == (None, None, False)
+        assert set(status.rows) == {"concept", "concept_synonym", "vocabulary", "domain"}
+    else:
+        assert status.rows == {"concept": 6, "concept_synonym": 8, "vocabulary": 2, "domain": 2}
+        assert status.loaded_at is not None
+        assert status.has_trigrams
