@@ -17,7 +17,7 @@ CONCEPT = """
         concept_class_id varchar(20), standard_concept varchar(1), concept_code varchar(50),
         valid_start_date date, valid_end_date date, invalid_reason varchar(1)
     );
-    insert into cdm.concept values (1, 'Asthma', 'Condition', 'SNOMED', 'Disorder', 'S', 'C1', null, null, null);
+    insert into cdm.concept values (1, 'Asthma', 'Condition', 'SNOMED', 'Disorder', 'S', 'C1', null, null);
 """
 
 
