@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from omop_emb.errors import InputError, InvalidAnswerError
+from omop_emb.errors import InvalidAnswerError
 
 Matrix: TypeAlias = NDArray[np.float32]
 
@@ -44,33 +44,7 @@ def useless_rows(matrix: Matrix) -> list[int]:
     return np.flatnonzero(~(np.isfinite(lengths) & (lengths > _SHORTEST))).tolist()
 
 
-def unit_rows(rows: ArrayLike, *, dimensions: int, count: int | None = None) -> Matrix:
-    """A caller's own vectors as (n, dimensions) float32 rows of unit length, C-contiguous, a copy.
-
-    Args:
-        rows: (n, dimensions) numbers, such as an array or a list of lists; empty is no row.
-        dimensions: of the model that they come from.
-        count: how many there must be; None takes any number.
-
-    Raises:
-        InputError: another shape, no numbers, a row that is zero or holds NaN or infinity.
-    """
-    try:
-        matrix = np.asarray(rows, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise InputError("embeddings must be rows of numbers, all of one length") from None
-    if matrix.size == 0 and matrix.ndim <= 2:
-        matrix = matrix.reshape(0, dimensions)
-    if matrix.ndim != 2 or matrix.shape[1] != dimensions or count not in (None, len(matrix)):
-        wanted = f"({'n' if count is None else count}, {dimensions})"
-        raise InputError(f"embeddings must be of the shape {wanted}; found {matrix.shape}")
-    useless = useless_rows(matrix)
-    if useless:
-        raise InputError(f"row {useless[0]} of the embeddings is zero or holds NaN or infinity")
-    return cut_rows(matrix)
-
-
-def cut_rows(matrix: Matrix, *, dimensions: int | None = None) -> Matrix:
+def unit_rows(matrix: Matrix, *, dimensions: int | None = None) -> Matrix:
     """The rows cut to their first dimensions (Matryoshka) and brought to unit length.
 
     Args:

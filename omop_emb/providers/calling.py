@@ -20,7 +20,7 @@ from omop_emb.providers.limiter import Limiter
 from omop_emb.providers.retrying import Patience, with_retries
 from omop_emb.providers.usage import Meter
 from omop_emb.records import EmbeddingRole
-from omop_emb.vectors import Matrix, as_matrix, cut_rows, useless_rows
+from omop_emb.vectors import Matrix, as_matrix, unit_rows, useless_rows
 
 # A text that every embedding model can embed: what fails for it is not the text's fault.
 _HARMLESS = "aspirin"
@@ -102,7 +102,7 @@ class Caller:
             if keep:
                 self._note_success(role)
                 kept = matrix[keep] if useless else matrix
-                found.append(([part[index] for index in keep], cut_rows(kept, dimensions=self._dimensions)))
+                found.append(([part[index] for index in keep], unit_rows(kept, dimensions=self._dimensions)))
         if too_large and not failures:
             # Not after a failure: then one long text may have been too large, and not the number of texts.
             self._learn_batch_size(max(len(positions) for positions, _ in found))

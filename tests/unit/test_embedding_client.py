@@ -58,7 +58,7 @@ class Scripted:
         self.sent.append(list(texts))
         return Answer(self.answer(texts))
 
-    def identity(self, *, timeout_seconds: float) -> Identity:
+    def identity(self) -> Identity:
         return Identity(revision="r1", dimensions=3)
 
 
