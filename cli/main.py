@@ -13,10 +13,12 @@ from omop_emb import OmopEmbError
 
 # Name of the command -> module of this package that holds it as `command`.
 _COMMANDS = {
+    "demo": "demo",
     "db": "db",
     "vocabulary": "vocabulary",
     "index": "index",
     "search": "search",
+    "doctor": "doctor",
 }
 
 

@@ -22,12 +22,13 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("cli",),),
     (("demo", "diagnosis"),),
     (("mapping", "frames"),),
-    (("indexing",),),
+    (("indexing", "build", "recipe"),),
     (("interface",),),
     (
         ("embeddings", "providers", "vectors", "models", "prefixes"),
         (
             "search",
+            "lookup",
             "store",
             "spaces",
             "tables",
@@ -154,7 +155,7 @@ def _tops(path: Path) -> set[str]:
 CLI = sorted(ROOT.glob("cli/**/*.py"))
 _SQL = re.compile(
     r"\b(select\s[^;]*\sfrom\s|insert\s+into\s|update\s+\S+\s+set\s|delete\s+from\s"
-    r"|(create|alter|drop)\s+(table|schema|index|extension|database|role)\b)",
+    r"|(create|alter|drop)\s+(table|schema|index|view)\b)",
     re.IGNORECASE,
 )
 
