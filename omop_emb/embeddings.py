@@ -61,8 +61,8 @@ class EmbeddingClient:
         dimensions: length to which vectors are cut before they are normalised (Matryoshka); default
             OMOP_EMB_DIMENSIONS, else the model's own.
         document_prefix, query_prefix: put before each text of that role, exactly as given; default
-            OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX and OMOP_EMB_QUERY_EMBEDDING_PREFIX, else "". An empty one is
-            warned of.
+            OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX and OMOP_EMB_QUERY_EMBEDDING_PREFIX, else "". One that is
+            empty without having been given as "" is warned of.
         rate: limits per minute; default OMOP_EMB_REQUESTS_PER_MINUTE, OMOP_EMB_TEXTS_PER_MINUTE and
             OMOP_EMB_TOKENS_PER_MINUTE, else none.
         concurrency: requests in flight at once; default OMOP_EMB_CONCURRENCY, else what suits the provider.
@@ -103,8 +103,9 @@ class EmbeddingClient:
             EmbeddingRole.DOCUMENT: _prefix(EmbeddingRole.DOCUMENT, document_prefix),
             EmbeddingRole.QUERY: _prefix(EmbeddingRole.QUERY, query_prefix),
         }
+        given = {EmbeddingRole.DOCUMENT: document_prefix, EmbeddingRole.QUERY: query_prefix}
         for role, prefix in self._prefixes.items():
-            if not prefix:
+            if not prefix and given[role] is None:
                 logger.warning(
                     "%s is empty: nothing is put before a %s's text. Models that were trained with a prefix "
                     "for each role find worse matches without it",

@@ -1,10 +1,10 @@
-"""Writes the reference pages that follow from the code: docs/reference/cli.md and python-api.md."""
+"""Writes the reference pages that follow from the code: commands, Python, variables."""
 
 from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -13,18 +13,46 @@ from typing import Any
 import click
 
 import omop_emb
+from omop_emb.config import VARIABLES, Variable
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 110
 _NOTE = "<!-- Written by `make docs` from the code; a test compares. Change the code, not this page. -->\n"
+_VARIABLES_PAGE = """\
+# Variables
+
+{note}
+Every setting has a default. Options and arguments win over variables. A variable that is set to nothing
+counts as not set, but for the two prefixes, where an empty text is a choice.
+
+## omop-emb's own
+
+{ours}
+
+The prefixes are read when an `EmbeddingClient` is constructed, and used exactly as given: mind the space at
+the end of one. They are part of the [space](../concepts/embedding-spaces.md) that is built with them. A
+database URL looks like `postgresql://user:password@host:5432/database`; `postgres://` and
+`postgresql+psycopg://` are taken too.
+
+## The providers' own
+
+{theirs}
+
+## Folders
+
+The embedded server keeps its data in `OMOP_EMB_DATA_DIR`; if that is not set, as root in
+`/var/lib/omop-emb`, otherwise in `omop-emb` inside the user's data folder: `$XDG_DATA_HOME`, or
+`~/.local/share`. What can be made again is cached in `omop-emb` inside `$XDG_CACHE_HOME`, or `~/.cache`.
+"""
 
 
 def commands() -> Iterator[tuple[str, click.Context]]:
     """Each command's full name, "omop-emb" first, and a context that renders its help."""
 
     def below(command: click.Command, name: str, parent: click.Context | None) -> Iterator[Any]:
-        context = click.Context(
-            command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH
+        # click keeps two columns of the terminal free.
+        context = command.make_context(
+            name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH - 2
         )
         yield context.command_path, context
         if isinstance(command, click.Group):
@@ -93,6 +121,8 @@ def _documentation(value: Any) -> str:
 def _signature(name: str, value: Any) -> str:
     """A signature as it would be written, one parameter a line where it is long."""
     signature = inspect.signature(value)
+    if isinstance(value, type):
+        signature = signature.replace(return_annotation=inspect.Signature.empty)
     parameters = [item for item in signature.parameters.values() if item.name != "self"]
     short = f"{name}{signature.replace(parameters=parameters)}".replace("'", "")
     if len(short) <= WIDTH - 10:
@@ -108,7 +138,23 @@ def _signature(name: str, value: Any) -> str:
     return "\n".join([f"{name}(", *lines, f"){arrow}"])
 
 
-PAGES = {"docs/reference/cli.md": cli_page, "docs/reference/python-api.md": python_page}
+def variables_page() -> str:
+    """docs/reference/variables.md: every variable that is read."""
+    ours = [variable for variable in VARIABLES if variable.name.startswith("OMOP_EMB_")]
+    theirs = [variable for variable in VARIABLES if not variable.name.startswith("OMOP_EMB_")]
+    return _VARIABLES_PAGE.format(note=_NOTE, ours=_table(ours), theirs=_table(theirs))
+
+
+def _table(variables: Iterable[Variable]) -> str:
+    rows = [f"| `{variable.name}` | {variable.meaning} |" for variable in variables]
+    return "\n".join(["| variable | meaning |", "|---|---|", *rows])
+
+
+PAGES = {
+    "docs/reference/cli.md": cli_page,
+    "docs/reference/python-api.md": python_page,
+    "docs/reference/variables.md": variables_page,
+}
 
 if __name__ == "__main__":
     for path, page in PAGES.items():

@@ -193,6 +193,13 @@ def test_an_empty_prefix_is_warned_of_and_a_set_one_is_not(caplog: pytest.LogCap
     assert "OMOP_EMB_QUERY_EMBEDDING_PREFIX is empty" in caplog.text
 
 
+def test_an_empty_prefix_that_was_given_is_a_choice_and_not_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    EmbeddingClient(provider=Scripted(), document_prefix="", query_prefix="")
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize(
     "model", ["all-MiniLM-L6-v2", "huggingface:x", "local:", ":x", "local:no_such_model"]
 )
