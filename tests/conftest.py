@@ -19,9 +19,12 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 from sqlalchemy.orm import Session
 
-from omop_emb import migrations, server
-from omop_emb.database import database_engine
+from omop_emb import config, demo, migrations, server, vocabulary_load
+from omop_emb.database import database_engine, driver_connection, session_scope
+from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import ServerError
+from omop_emb.indexing import build_index
+from omop_emb.records import IndexType
 
 NewDatabase = Callable[[str], AbstractContextManager[str]]
 
@@ -158,6 +161,29 @@ def connection(database_url: str) -> Iterator[psycopg.Connection]:
         yield opened
     finally:
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def sample_template(server_conninfo: str, migrated_template: str, new_database: NewDatabase) -> Iterator[str]:
+    """The name of a database that holds the sample vocabulary, in a FLAT (active) and an HNSW space."""
+    with new_database(migrated_template) as name:
+        engine = database_engine(as_url(server_conninfo, dbname=name))
+        with session_scope(engine) as session:
+            vocabulary_load.load(driver_connection(session), demo.SAMPLE)
+        client = EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="")
+        for index_type in (IndexType.FLAT, IndexType.HNSW):
+            build_index(engine, client, index_type=index_type)
+        engine.dispose()
+        yield name
+
+
+@pytest.fixture
+def sample_database_url(
+    server_conninfo: str, sample_template: str, new_database: NewDatabase
+) -> Iterator[str]:
+    """A new database with the embedded sample vocabulary; the URL suits OMOP_EMB_DATABASE_URL."""
+    with new_database(sample_template) as name:
+        yield as_url(server_conninfo, dbname=name)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

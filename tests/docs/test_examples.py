@@ -13,14 +13,17 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -65,8 +68,17 @@ def _commands(fence: Fence) -> Iterator[tuple[str, str]]:
     yield command, output
 
 
-def _run(page: Path, environment: dict[str, str], folder: Path) -> None:
+def _run(page: Path, folder: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
+    try:
+        _run_fences(page, folder, names)
+    finally:
+        for value in names.values():
+            if isinstance(value, sqlalchemy.Engine):
+                value.dispose()
+
+
+def _run_fences(page: Path, folder: Path, names: dict[str, Any]) -> None:
     printed = ""
     for fence in fences(page.read_text()):
         place = f"{page.relative_to(ROOT)}, line {fence.line}"
@@ -83,7 +95,6 @@ def _run(page: Path, environment: dict[str, str], folder: Path) -> None:
                 run = subprocess.run(
                     ["bash", "-euo", "pipefail", "-c", command],
                     cwd=folder,
-                    env=environment,
                     capture_output=True,
                     text=True,
                     stdin=subprocess.DEVNULL,
@@ -104,16 +115,13 @@ RUNNABLE = [
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_examples_of_a_page_run(
-    page: Path,
-    page_environment: Callable[[], dict[str, str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    page: Path, sample_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = page_environment()
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", sample_database_url)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    _run(page, environment, tmp_path)
+    _run(page, tmp_path)
 
 
 def test_what_is_not_run_is_the_exception() -> None:
