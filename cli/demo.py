@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,7 @@ _COLUMNS = (
     "matched_text",
     "as_meant",
 )
+_WIDTHS = {"concept_name": 46, "matched_text": 30}
 _FURTHER = ("meant_concept_id", "meant_rank", "kind")
 
 
@@ -43,7 +44,7 @@ def command(format_: str) -> None:
     begun = time.monotonic()
     result = demo.run(say)
     seconds = time.monotonic() - begun
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "term": hit.term.source_term,
             "concept_id": hit.best.concept_id,
@@ -58,8 +59,15 @@ def command(format_: str) -> None:
         }
         for hit in result.hits
     ]
+    if format_ == "table":
+        # Names of drugs and genes can be longer than a screen is wide.
+        rows = [row | {name: _shortened(row[name], width) for name, width in _WIDTHS.items()} for row in rows]
     render(rows, _COLUMNS if format_ == "table" else (*_COLUMNS, *_FURTHER), format_)
     _say_more(result, seconds)
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _say_more(result: DemoResult, seconds: float) -> None:

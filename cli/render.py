@@ -64,11 +64,13 @@ def _table(rows: Iterable[Row], columns: Sequence[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(soft_wrap=False)
+    console = Console()
+    if not console.is_terminal:
+        # Piped, a table is as wide as its contents: nothing is cut off.
+        console.width = 10_000
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_plain(row.get(column))) for column in columns))
-    # Piped, a table is as wide as its contents: nothing is cut off.
-    console.print(table, width=None if console.is_terminal else 10_000)
+    console.print(table)
