@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("cli",),),
     (("demo", "diagnosis"),),
     (("mapping", "frames"),),
-    (("indexing", "build", "recipe"),),
+    (("indexing",),),
     (("interface",),),
     (
         ("embeddings", "providers", "vectors", "models", "prefixes"),
