@@ -93,7 +93,7 @@ def migrate(print_: bool) -> None:
     \b
     omop-emb db migrate
     omop-emb db migrate --print > omop_emb.sql && psql -f omop_emb.sql …
-    """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    """
     from omop_emb import database, migrations
 
     if print_:

@@ -23,7 +23,7 @@ command.add_command(build)
 @command.command("list")
 @format_option
 def list_(format_: str) -> None:
-    r"""Every space, its size and whether readers use it.
+    """Every space, its size and whether readers use it.
 
     \b
     omop-emb index list
@@ -44,7 +44,7 @@ def list_(format_: str) -> None:
 @click.argument("name")
 @format_option
 def show(name: str, format_: str) -> None:
-    r"""Everything that is recorded of the space NAME.
+    """Everything that is recorded of the space NAME.
 
     \b
     omop-emb index show all-MiniLM-L6-v2-hnsw
@@ -70,7 +70,7 @@ def show(name: str, format_: str) -> None:
 @command.command("activate")
 @click.argument("name")
 def activate(name: str) -> None:
-    r"""Let every reader use the space NAME from its next search on.
+    """Let every reader use the space NAME from its next search on.
 
     \b
     omop-emb index activate all-MiniLM-L6-v2-hnsw
@@ -88,7 +88,7 @@ def activate(name: str) -> None:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def drop(name: str, yes: bool) -> None:
-    r"""Delete the space NAME with all its vectors; the active one is refused.
+    """Delete the space NAME with all its vectors; the active one is refused.
 
     \b
     omop-emb index drop old-model-hnsw --yes

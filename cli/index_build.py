@@ -85,7 +85,7 @@ def build(
     format_: str,
     **filters: Any,
 ) -> None:
-    r"""Embed what is new or changed in the vocabulary; what has its vector is left alone.
+    """Embed what is new or changed in the vocabulary; what has its vector is left alone.
 
     Texts, template and concepts are as the space was last built, unless said otherwise; at first names and
     English synonyms of standard, valid concepts. It may be interrupted anywhere and goes on at its next run;

@@ -49,7 +49,7 @@ def cli(debug: bool) -> None:
     omop-emb vocabulary load PATH              a vocabulary as Athena delivers it
     omop-emb index build                       embed its concepts
     omop-emb search "high blood pressure"      the nearest concepts of a term
-    """  # noqa: D301 - click marks a paragraph to keep with the backspace character itself
+    """
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if debug else logging.WARNING,

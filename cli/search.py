@@ -38,7 +38,7 @@ _TABLE_COLUMNS = ("query", "rank", "concept_id", "concept_name", "domain_id", "s
 def command(
     terms: tuple[str, ...], file: Path | None, k: int, metric: str, format_: str, **filters: Any
 ) -> None:
-    r"""The nearest concepts of each TERM; a concept id or VOCABULARY:CODE is looked up instead.
+    """The nearest concepts of each TERM; a concept id or VOCABULARY:CODE is looked up instead.
 
     \b
     omop-emb search "high blood pressure"

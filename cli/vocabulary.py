@@ -49,7 +49,7 @@ def load(path: str) -> None:
 
     \b
     omop-emb vocabulary load vocabulary_download_v5.zip
-    """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    """
     from omop_emb import database, migrations, vocabulary_load
 
     engine = database.database_engine()
