@@ -98,12 +98,14 @@ def _tell(loaded: LoadedVocabulary) -> None:
     say(f"loaded {loaded.version or 'a vocabulary without a version'}: {listed}")
     for vocabulary_id, count in loaded.blank_names.items():
         hint = f"; {_CPT4_HINT}" if vocabulary_id == "CPT4" else ""
-        say(f"warning: {count:,} concepts of {vocabulary_id} have no name and will not be embedded{hint}")
+        say(f"warning: concepts of {vocabulary_id} without a name, which are not embedded: {count:,}{hint}")
     for file, count in loaded.exchanged_dates.items():
-        say(f"warning: {file} has {count:,} dates with day and month exchanged; they were read as YYYYDDMM")
+        say(f"warning: dates in {file} with day and month exchanged, which were read as YYYYDDMM: {count:,}")
     if not loaded.has_trigrams:
-        say("note: no pg_trgm here, so names cannot be searched by spelling; a superuser may run:")
-        say("      create extension pg_trgm")
+        say(
+            "note: names cannot be searched by spelling without pg_trgm: let a superuser run "
+            "create extension pg_trgm in this database, and load again"
+        )
 
 
 @contextmanager
