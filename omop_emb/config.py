@@ -38,6 +38,10 @@ VARIABLES = (
     Variable("OLLAMA_HOST", "where Ollama listens; default 127.0.0.1:11434"),
     Variable("GEMINI_API_KEY", "the key for the Gemini API"),
     Variable("GOOGLE_API_KEY", "the key for the Gemini API; wins over GEMINI_API_KEY"),
+    Variable("GOOGLE_GENAI_USE_VERTEXAI", "true: Gemini models are asked for through Vertex AI"),
+    Variable("GOOGLE_GENAI_USE_ENTERPRISE", "the same; wins over GOOGLE_GENAI_USE_VERTEXAI"),
+    Variable("GOOGLE_CLOUD_PROJECT", "the project that Vertex AI bills"),
+    Variable("GOOGLE_CLOUD_LOCATION", "the region of Vertex AI; default global"),
     Variable("OPENAI_BASE_URL", "an OpenAI-compatible endpoint; default https://api.openai.com/v1"),
     Variable("OPENAI_API_KEY", "the key for that endpoint"),
 )

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from omop_emb.providers.batching import Batch, batches, complaint, windows
 from omop_emb.providers.calling import Caller, Outcome
 from omop_emb.providers.limiter import Limiter, Rate
 from omop_emb.providers.query_cache import QueryCache, VectorStore, vector_key
-from omop_emb.providers.retrying import Patience
+from omop_emb.providers.retrying import Patience, with_retries
 from omop_emb.providers.streaming import in_flight
 from omop_emb.providers.usage import Meter, Usage
 from omop_emb.records import EmbeddingRole, Fingerprint
@@ -61,8 +62,8 @@ class EmbeddingClient:
         dimensions: length to which vectors are cut before they are normalised (Matryoshka); default
             OMOP_EMB_DIMENSIONS, else the model's own.
         document_prefix, query_prefix: put before each text of that role, exactly as given; default
-            OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX and OMOP_EMB_QUERY_EMBEDDING_PREFIX, else "". One that is
-            empty without having been given as "" is warned of.
+            OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX and OMOP_EMB_QUERY_EMBEDDING_PREFIX, else "". An empty one is
+            warned of.
         rate: limits per minute; default OMOP_EMB_REQUESTS_PER_MINUTE, OMOP_EMB_TEXTS_PER_MINUTE and
             OMOP_EMB_TOKENS_PER_MINUTE, else none.
         concurrency: requests in flight at once; default OMOP_EMB_CONCURRENCY, else what suits the provider.
@@ -71,6 +72,8 @@ class EmbeddingClient:
         query_store: a lasting store for query vectors beside the memory of this client.
         provider: an embedding provider of your own (see omop_emb.providers.base.Provider); model is then
             only its name.
+        document_task, query_task: task types in place of a role's own, for models that take them (Gemini).
+        advise: whether prefixes that the model is known not to like are warned of.
 
     Raises:
         ConfigurationError: the model's name or a setting cannot be used.
@@ -89,6 +92,9 @@ class EmbeddingClient:
         bulk_patience: Patience | None = None,
         query_store: VectorStore | None = None,
         provider: Provider | None = None,
+        document_task: str | None = None,
+        query_task: str | None = None,
+        advise: bool = True,
     ) -> None:
         if dimensions is None:
             dimensions = config.positive_integer("OMOP_EMB_DIMENSIONS")
@@ -96,16 +102,18 @@ class EmbeddingClient:
             raise ConfigurationError(f"dimensions must be a whole number above 0; found {dimensions!r}")
         if provider is None:
             spelled = model or config.text_or_none("OMOP_EMB_MODEL") or config.DEFAULT_MODEL
-            provider = providers.make_provider(spelled, dimensions=dimensions)
-        self._provider = provider
+            tasks = {EmbeddingRole.DOCUMENT: document_task, EmbeddingRole.QUERY: query_task}
+            provider = providers.make_provider(
+                spelled, dimensions=dimensions, tasks={role: task for role, task in tasks.items() if task}
+            )
+        self._provider, self._advise = provider, advise
         self._requested_dimensions = dimensions
         self._prefixes = {
             EmbeddingRole.DOCUMENT: _prefix(EmbeddingRole.DOCUMENT, document_prefix),
             EmbeddingRole.QUERY: _prefix(EmbeddingRole.QUERY, query_prefix),
         }
-        given = {EmbeddingRole.DOCUMENT: document_prefix, EmbeddingRole.QUERY: query_prefix}
         for role, prefix in self._prefixes.items():
-            if not prefix and given[role] is None:
+            if not prefix and advise:
                 logger.warning(
                     "%s is empty: nothing is put before a %s's text. Models that were trained with a prefix "
                     "for each role find worse matches without it",
@@ -139,6 +147,33 @@ class EmbeddingClient:
         self._lock = threading.RLock()
         self._identity: Identity | None = None
         self._fingerprint: Fingerprint | None = None
+
+    @classmethod
+    def for_fingerprint(
+        cls, fingerprint: Fingerprint, *, query_store: VectorStore | None = None
+    ) -> EmbeddingClient:
+        """The client that makes vectors of this fingerprint, whatever the environment says about it.
+
+        Nothing is warned of: what a space was built with is no longer a choice. Whether the model is still
+        the same one is for the caller to see: compare `fingerprint`.
+        """
+        tasks = {
+            EmbeddingRole.DOCUMENT: fingerprint.document_task,
+            EmbeddingRole.QUERY: fingerprint.query_task,
+        }
+        provider = providers.make_provider(
+            f"{fingerprint.provider}:{fingerprint.model}",
+            dimensions=fingerprint.dimensions,
+            tasks={role: task for role, task in tasks.items() if task},
+        )
+        return cls(
+            provider=provider,
+            dimensions=fingerprint.dimensions,
+            document_prefix=fingerprint.document_prefix,
+            query_prefix=fingerprint.query_prefix,
+            query_store=query_store,
+            advise=False,
+        )
 
     def __repr__(self) -> str:
         size = f", dimensions={self._requested_dimensions}" if self._requested_dimensions else ""
@@ -296,22 +331,23 @@ class EmbeddingClient:
     ) -> Matrix:
         """The rows of texts that have been checked; positions say where each stands in the caller's list."""
         prefix = self._prefixes[role]
-        parts = list(
-            batches(
-                enumerate(texts),
-                batch_texts=lambda: self._caller.batch_texts,
-                batch_tokens=self._provider.limits.batch_tokens,
-                prefix=prefix,
-            )
+        parts = batches(
+            enumerate(texts),
+            batch_texts=lambda: self._caller.batch_texts,
+            batch_tokens=self._provider.limits.batch_tokens,
+            prefix=prefix,
         )
-        someone_waits = role is EmbeddingRole.QUERY and len(parts) == 1
+        first = list(islice(parts, 2))
+        someone_waits = role is EmbeddingRole.QUERY and len(first) == 1
         patience = self._query_patience if someone_waits else self._bulk_patience
 
         def work(batch: Batch) -> Outcome:
             return self._caller.embed([prefix + text for text in batch.texts], role, patience)
 
         result: Matrix | None = None
-        for batch, outcome in in_flight(work, parts, workers=min(self._in_flight, len(parts))):
+        for batch, outcome in in_flight(
+            work, chain(first, parts), workers=self._in_flight if len(first) > 1 else 1
+        ):
             if outcome.failures:
                 index, reason = min(outcome.failures.items())
                 text = batch.texts[index]
@@ -326,9 +362,11 @@ class EmbeddingClient:
 
     def _known_identity(self) -> Identity:
         if self._identity is None:
-            self._identity = self._provider.identity()
+            self._identity = with_retries(
+                lambda seconds: self._provider.identity(timeout_seconds=seconds), self._query_patience
+            )
             for role, prompt in self._identity.suggested_prefixes.items():
-                if self._prefixes[role] != prompt:
+                if self._advise and self._prefixes[role] != prompt:
                     logger.warning(
                         "the files of %s ask for %r before a %s's text; set %s to use it",
                         self.model,
@@ -340,6 +378,10 @@ class EmbeddingClient:
 
     def _final_dimensions(self, identity: Identity) -> int:
         native, asked = identity.dimensions, self._requested_dimensions
+        if native is not None:
+            self._caller.expect(native)
+        if native is None and asked is None and self._caller.answered_dimensions is not None:
+            return self._caller.answered_dimensions
         if native is None and asked is None:
             outcome = self._caller.embed(["aspirin"], EmbeddingRole.DOCUMENT, self._query_patience)
             if outcome.failures:

@@ -272,12 +272,7 @@ def client_of(space: Space) -> EmbeddingClient:
                 f"{name} is {found!r}, but the active space {space.name!r} was built with {value!r}: unset "
                 "it, or run omop-emb index activate with the space that you mean"
             )
-    client = EmbeddingClient(
-        f"{wanted.provider}:{wanted.model}",
-        dimensions=wanted.dimensions,
-        document_prefix=wanted.document_prefix,
-        query_prefix=wanted.query_prefix,
-    )
+    client = EmbeddingClient.for_fingerprint(wanted)
     differences = client.fingerprint.differences(wanted)
     if differences:
         raise SpaceMismatchError(

@@ -30,7 +30,8 @@ def as_matrix(rows: Matrix | Sequence[Sequence[float]], *, count: int, source: s
     if len(rows) != count:
         raise InvalidAnswerError(f"{source} answered {len(rows)} vectors for {count} texts")
     try:
-        matrix = np.asarray(rows, dtype=np.float32)
+        with np.errstate(over="ignore"):  # becomes infinity, which is looked for
+            matrix = np.asarray(rows, dtype=np.float32)
     except (TypeError, ValueError):
         raise InvalidAnswerError(f"{source} answered rows that are not vectors of one length") from None
     if matrix.ndim != 2 or matrix.shape[1] == 0:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from omop_emb import config
 from omop_emb.errors import ConfigurationError
 from omop_emb.providers.base import Provider
+from omop_emb.records import EmbeddingRole
 
 PROVIDERS = ("local", "ollama", "gemini", "openai")
 
@@ -24,15 +27,40 @@ def split_model(model: str) -> tuple[str, str]:
     return provider, name
 
 
-def make_provider(model: str, *, dimensions: int | None, threads: int | None = None) -> Provider:
+def make_provider(
+    model: str, *, dimensions: int | None = None, tasks: Mapping[EmbeddingRole, str] | None = None
+) -> Provider:
     """The provider of a model, from its name and the environment; nothing is loaded or asked yet.
 
+    Args:
+        model: provider:model.
+        dimensions: asked of a provider that can cut vectors itself.
+        tasks: task types in place of a role's own; only Gemini has them.
+
     Raises:
-        ConfigurationError: the model's name cannot be used.
+        ConfigurationError: the model's name or a variable cannot be used.
+        MissingExtraError: the provider's library is not installed.
     """
     provider, name = split_model(model)
-    if provider == "local":
-        from omop_emb.providers.local import LocalProvider
+    if provider == "gemini":
+        from omop_emb.providers.gemini import GeminiProvider
 
-        return LocalProvider(name, threads=threads or config.positive_integer("OMOP_EMB_THREADS"))
-    raise ConfigurationError(f"there is no provider {provider!r}")
+        return GeminiProvider(name, dimensions=dimensions, tasks=tasks or {})
+    if tasks:
+        raise ConfigurationError(f"{model} takes no task types; its roles are told apart by prefixes")
+    if provider == "ollama":
+        from omop_emb.providers.ollama import OllamaProvider
+
+        return OllamaProvider(name, dimensions=dimensions, host=config.text_or_none("OLLAMA_HOST"))
+    if provider == "openai":
+        from omop_emb.providers.openai import OpenAIProvider
+
+        return OpenAIProvider(
+            name,
+            dimensions=dimensions,
+            base_url=config.text_or_none("OPENAI_BASE_URL"),
+            key=config.text_or_none("OPENAI_API_KEY"),
+        )
+    from omop_emb.providers.local import LocalProvider
+
+    return LocalProvider(name, threads=config.positive_integer("OMOP_EMB_THREADS"))

@@ -87,7 +87,7 @@ class Provider(Protocol):
         """
         ...
 
-    def identity(self) -> Identity:
+    def identity(self, *, timeout_seconds: float) -> Identity:
         """What identifies the model; may load or ask it once."""
         ...
 

@@ -58,6 +58,7 @@ class Caller:
         self._source = f"{provider.name}:{provider.model}"
         self._dimensions = dimensions
         self._native: int | None = None
+        self._answered: int | None = None
         self._works: set[EmbeddingRole] = set()
         self._refused = 0
         self._lock = threading.Lock()
@@ -95,7 +96,9 @@ class Caller:
                     pending += _halves(part)
                 continue
             if useless and len(part) == 1:
-                self._refuse(part[0], f"{self._source} answered a vector of zeros or NaN", failures)
+                error = TextRejectedError(f"{self._source} answers a vector of zeros or NaN")
+                self._blame_texts(error, role, patience)
+                self._refuse(part[0], str(error), failures)
                 continue
             pending += [[part[index]] for index in useless]
             keep = sorted(set(range(len(part))) - set(useless))
@@ -139,14 +142,26 @@ class Caller:
         self._check_dimensions(matrix.shape[1])
         return matrix, useless_rows(matrix)
 
+    @property
+    def answered_dimensions(self) -> int | None:
+        """The length of the vectors that have come so far; None before the first."""
+        return self._answered
+
+    def expect(self, dimensions: int) -> None:
+        """Say how long the model's own vectors are, before or after the first has come."""
+        self._native = dimensions
+        if self._answered is not None:
+            self._check_dimensions(self._answered)
+
     def _check_dimensions(self, found: int) -> None:
         with self._lock:
-            if self._native is None:
-                self._native = found
-            expected = self._native
-        if found != expected:
+            if self._answered is None and (self._native is None or found in (self._native, self._dimensions)):
+                self._answered = found
+            expected = self._answered or self._native
+        if found != expected or (self._native is not None and found not in (self._native, self._dimensions)):
+            expected = self._native if found == expected else expected
             raise InvalidAnswerError(
-                f"{self._source} answered vectors of {found} dimensions after {expected}: "
+                f"{self._source} answered vectors of {found} dimensions, not {expected}: "
                 "is there more than one model behind it?"
             )
         if self._dimensions is not None and found < self._dimensions:

@@ -115,7 +115,7 @@ class LocalProvider:
         """Embed texts; one longer than the model's longest is cut by its tokenizer."""
         return self._encoder(role).embed(texts)
 
-    def identity(self) -> Identity:
+    def identity(self, *, timeout_seconds: float) -> Identity:
         """Hash of weights, tokenizer, pooling and longest text; of both encoders if there are two."""
         files = [encoder.files() for encoder in dict.fromkeys(self._encoders)]
         dimensions = {entry.dimensions for entry in files}

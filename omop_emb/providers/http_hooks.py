@@ -1,0 +1,68 @@
+"""Hooks for the HTTP clients inside the SDKs: each call has its own timeout, for the whole of its answer."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+
+class CallHooks:
+    """Request and response hooks of one httpx or httpx2 client; each thread has its own call."""
+
+    def __init__(self) -> None:
+        self._call = threading.local()
+
+    @property
+    def client_arguments(self) -> dict[str, Any]:
+        """What the client must be made with."""
+        return {"event_hooks": {"request": [self._before], "response": [self._after]}}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the last answer that this thread has had; names in lower case."""
+        return getattr(self._call, "headers", {})
+
+    @contextmanager
+    def call(self, timeout_seconds: float) -> Iterator[None]:
+        """Requests of this thread within the block take at most so long, each of them as a whole."""
+        self._call.seconds, self._call.headers = timeout_seconds, {}
+        try:
+            yield
+        finally:
+            self._call.seconds = None
+
+    def _before(self, request: Any) -> None:
+        seconds = getattr(self._call, "seconds", None)
+        if seconds is not None:
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
+
+    def _after(self, response: Any) -> None:
+        self._call.headers = {name.lower(): value for name, value in response.headers.items()}
+        seconds = getattr(self._call, "seconds", None)
+        if seconds is not None:
+            _bound(response, seconds)
+
+
+def _bound(response: Any, seconds: float) -> None:
+    """Let a body take so long as a whole.
+
+    The libraries' own timeout starts anew with each piece, so that a server that drips holds a call for ever.
+    """
+    httpx = importlib.import_module(type(response).__module__.partition(".")[0])
+    body, ends = response.stream, time.monotonic() + seconds
+
+    def pieces(_self: object) -> Iterator[bytes]:
+        for piece in body:
+            if time.monotonic() > ends:
+                raise httpx.ReadTimeout("the whole answer took too long", request=response.request)
+            yield piece
+
+    def close(_self: object) -> None:
+        body.close()
+
+    # Both libraries insist on a subclass of their own stream class.
+    response.stream = type("BoundedStream", (httpx.SyncByteStream,), {"__iter__": pieces, "close": close})()

@@ -1,0 +1,298 @@
+"""A server on this machine that speaks the protocols of Gemini, Ollama and OpenAI, failures included."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def fake_vector(text: str, dimensions: int) -> list[float]:
+    """A vector that depends on the text alone, not of unit length; fewer dimensions are a cut of more."""
+    return list(_vector(text, dimensions))
+
+
+@cache
+def _vector(text: str, dimensions: int) -> list[float]:
+    found: list[float] = []
+    block = 0
+    while len(found) < dimensions:
+        digest = hashlib.sha256(f"{block}:{text}".encode()).digest()
+        found += [(byte - 127.5) / 50 for byte in digest]
+        block += 1
+    return found[:dimensions]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as it came in."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Json
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of an embedding request, whatever the protocol."""
+        if "requests" in self.body:
+            return [
+                "".join(part["text"] for part in entry["content"]["parts"]) for entry in self.body["requests"]
+            ]
+        return list(self.body.get("input", []))
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to fail.
+
+    Attributes:
+        status: HTTP status in place of 200.
+        body: sent in place of the answer.
+        headers: sent besides.
+        how: "cut before", "cut within", "cut after", "hang" or "drip"; "" answers in one piece.
+        change: alters the vectors of a good answer.
+    """
+
+    status: int = 200
+    body: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    how: str = ""
+    change: Callable[[list[Any]], list[Any]] | None = None
+
+
+class FakeProviders:
+    """The server.
+
+    Attributes:
+        url: http://127.0.0.1:PORT.
+        calls: what was asked, in order.
+        fault: asked about each embedding request; None answers well.
+        latency_seconds: waited before each answer.
+        dimensions: of a vector where the request does not ask for fewer.
+        ollama_models: name -> digest.
+        floats_only: the OpenAI endpoint ignores encoding_format.
+        most_texts: more in one request are refused; None takes any number.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+        outer = self
+
+        class Handler(_Handler):
+            fake = outer
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
+
+    def reset(self) -> None:
+        """Forget calls, faults and settings."""
+        self.calls: list[Call] = []
+        self.fault: Callable[[Call], Fault | None] = lambda _call: None
+        self.latency_seconds = 0.0
+        self.dimensions = 768
+        self.ollama_models = {"nomic-embed-text:latest": "sha256:aaaa"}
+        self.floats_only = False
+        self.most_texts: int | None = None
+        self.batches: dict[str, Json] = {}
+        self.files: dict[str, str] = {}
+        self.released = threading.Event()
+
+    def close(self) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def embedding_calls(self) -> list[Call]:
+        return [call for call in self.calls if call.texts or "requests" in call.body or "input" in call.body]
+
+    def faults(self, *faults: Fault | None) -> None:
+        """Answer the next embedding requests so, one after the other, and well after that."""
+        left = list(faults)
+        self.fault = lambda _call: left.pop(0) if left else None
+
+    def always(self, fault: Fault) -> None:
+        self.fault = lambda _call: fault
+
+    def poison(self, text: str, fault: Fault) -> None:
+        """Fail whenever a text holds these words."""
+        self.fault = lambda call: fault if any(text in entry for entry in call.texts) else None
+
+    def answer(self, call: Call) -> Json | str | None:
+        """The good answer; None where there is no such address."""
+        path = call.path.partition("?")[0]
+        if found := re.fullmatch(r"/v1\w*/.*models/([^/:]+):batchEmbedContents", path):
+            return self._gemini(call, found[1])
+        if path == "/api/embed":
+            return self._ollama(call)
+        if path == "/api/tags":
+            return {
+                "models": [{"model": name, "digest": digest} for name, digest in self.ollama_models.items()]
+            }
+        if path == "/api/show":
+            info = {"bert.embedding_length": self.dimensions, "general.architecture": "bert"}
+            return {"model_info": info, "capabilities": ["embedding"], "details": {}}
+        if path == "/v1/embeddings":
+            return self._openai(call)
+        return None
+
+    def _vectors(self, call: Call, dimensions: int | None) -> list[list[float]]:
+        return [fake_vector(text, min(dimensions or self.dimensions, self.dimensions)) for text in call.texts]
+
+    def _gemini(self, call: Call, model: str) -> Json:
+        asked = [entry.get("embedContentConfig", entry) for entry in call.body["requests"]]
+        size = asked[0].get("outputDimensionality") or 3072
+        vectors = [fake_vector(text, size) for text in call.texts]
+        return {"embeddings": [{"values": vector} for vector in vectors]}
+
+    def _ollama(self, call: Call) -> Json:
+        vectors = self._vectors(call, call.body.get("dimensions"))
+        return {"model": call.body["model"], "embeddings": vectors, "prompt_eval_count": 3 * len(vectors)}
+
+    def _openai(self, call: Call) -> Json:
+        vectors: list[Any] = self._vectors(call, call.body.get("dimensions"))
+        if call.body.get("encoding_format") == "base64" and not self.floats_only:
+            vectors = [_base64(vector) for vector in vectors]
+        data = [{"index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+        usage = {"prompt_tokens": 4 * len(data), "total_tokens": 4 * len(data)}
+        return {"object": "list", "data": data[::-1], "usage": usage}
+
+
+def _base64(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def change_vectors(answer: Json, change: Callable[[list[Any]], list[Any]]) -> Json:
+    """The answer with its vectors altered, in each protocol's own place."""
+    if "data" in answer:
+        entries = sorted(answer["data"], key=lambda entry: entry["index"])
+        vectors = [
+            list(struct.unpack(f"<{len(base64.b64decode(value)) // 4}f", base64.b64decode(value)))
+            if isinstance(value := entry["embedding"], str)
+            else value
+            for entry in entries
+        ]
+        as_text = isinstance(entries[0]["embedding"], str)
+        changed = [_base64(vector) if as_text else vector for vector in change(vectors)]
+        return {
+            **answer,
+            "data": [{"index": place, "embedding": value} for place, value in enumerate(changed)],
+        }
+    if answer["embeddings"] and isinstance(answer["embeddings"][0], dict):
+        changed = change([entry["values"] for entry in answer["embeddings"]])
+        return {**answer, "embeddings": [{"values": vector} for vector in changed]}
+    return {**answer, "embeddings": change(answer["embeddings"])}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    fake: FakeProviders
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._serve({})
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        try:
+            body = json.loads(raw) if raw else {}
+        except ValueError:
+            body = {"raw": raw.decode(errors="replace")}
+        self._serve(body if isinstance(body, dict) else {"raw": body})
+
+    def _serve(self, body: Json) -> None:
+        call = Call(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+        self.fake.calls.append(call)
+        if self.fake.latency_seconds:
+            time.sleep(self.fake.latency_seconds)
+        fault = self.fake.fault(call) if call.texts else None
+        if fault is None and self.fake.most_texts is not None and len(call.texts) > self.fake.most_texts:
+            message = f"batch size {len(call.texts)} > maximum allowed batch size {self.fake.most_texts}"
+            fault = Fault(413, json.dumps({"message": message, "type": "validation"}))
+        answer = self.fake.answer(call)
+        if answer is None:
+            self._send(404, json.dumps({"error": "not found"}), {})
+        elif fault is None:
+            self._send(200, answer if isinstance(answer, str) else json.dumps(answer), {})
+        else:
+            self._fail(fault, answer if isinstance(answer, dict) else {})
+
+    def _fail(self, fault: Fault, answer: Json) -> None:
+        if fault.change is not None:
+            answer = change_vectors(answer, fault.change)
+        text = json.dumps(answer) if fault.body is None else fault.body
+        if fault.how == "hang":
+            self.fake.released.wait(5)
+            self.close_connection = True
+        elif fault.how == "cut before":
+            self.close_connection = True
+        elif fault.how == "cut within":
+            self._head(200, len(text), {})
+            self.wfile.write(text.encode()[: len(text) // 2])
+            self.close_connection = True
+        elif fault.how == "cut after":
+            self._send(200, text, {"Connection": "close"})
+            self.close_connection = True
+        elif fault.how == "drip":
+            self._drip(text)
+        else:
+            self._send(fault.status, text, fault.headers)
+
+    def _drip(self, text: str) -> None:
+        self._head(200, len(text), {})
+        self.close_connection = True
+        for place in range(0, len(text), 1 + len(text) // 200):
+            try:
+                self.wfile.write(text.encode()[place : place + 1 + len(text) // 200])
+                self.wfile.flush()
+            except OSError:
+                return
+            if self.fake.released.wait(0.03):
+                return
+
+    def _head(self, status: int, length: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(length),
+            **headers,
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send(self, status: int, text: str, headers: dict[str, str]) -> None:
+        raw = text.encode()
+        try:
+            self._head(status, len(raw), headers)
+            self.wfile.write(raw)
+        except OSError:
+            self.close_connection = True
+
+
+@contextmanager
+def fake_providers() -> Iterator[FakeProviders]:
+    """The server, for the length of a block."""
+    fake = FakeProviders()
+    try:
+        yield fake
+    finally:
+        fake.close()
