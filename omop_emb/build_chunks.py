@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import psycopg
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from omop_emb import store
-from omop_emb.build_plan import LEASE_SECONDS, work_table
+from omop_emb.build_plan import work_table
+from omop_emb.build_presence import Builder
 from omop_emb.spaces import Space
 from omop_emb.sql import read
 from omop_emb.tables import TEXT_COLUMNS
@@ -37,11 +37,9 @@ class Chunk:
     characters: int
 
 
-def claim(
-    connection: psycopg.Connection[Any], space: Space, builder: UUID, *, lease_seconds: float = LEASE_SECONDS
-) -> Chunk | None:
-    """The next piece that nobody holds, or whose holder let its lease run out; None where there is none."""
-    parameters = {"space": space.space_id, "builder": builder, "lease": lease_seconds}
+def claim(connection: psycopg.Connection[Any], space: Space, builder: Builder) -> Chunk | None:
+    """The next piece that nobody holds, or whose holder died; None where there is none."""
+    parameters = {"space": space.space_id, "builder": builder.builder_id, "lease": builder.lease_seconds}
     claimed = connection.execute(read("build_claim"), parameters).fetchone()
     if claimed is None:
         return None
@@ -62,36 +60,10 @@ def claim(
     )
 
 
-def renew(
-    connection: psycopg.Connection[Any], space: Space, builder: UUID, *, lease_seconds: float = LEASE_SECONDS
-) -> None:
-    """Keep the build and this builder's pieces for another lease."""
-    parameters = {"space": space.space_id, "builder": builder, "lease": lease_seconds}
-    for statement in (
-        "update omop_emb.build set lease_until = clock_timestamp() + make_interval(secs => %(lease)s) "
-        "where space_id = %(space)s",
-        "update omop_emb.build_chunk set lease_until = clock_timestamp() + make_interval(secs => %(lease)s) "
-        "where space_id = %(space)s and builder = %(builder)s",
-    ):
-        connection.execute(statement, parameters)
-
-
-def release(connection: psycopg.Connection[Any], space: Space, builder: UUID) -> None:
-    """Give the pieces back that this builder holds, and the build if nobody else is at it."""
-    connection.execute(
-        "update omop_emb.build_chunk set builder = null, lease_until = null "
-        "where space_id = %s and builder = %s",
-        (space.space_id, builder),
-    )
-    connection.execute(
-        "update omop_emb.build set lease_until = clock_timestamp() where space_id = %s", (space.space_id,)
-    )
-
-
 def write(
     connection: psycopg.Connection[Any],
     space: Space,
-    builder: UUID,
+    builder: Builder,
     chunk: Chunk,
     vectors: NDArray[np.float32],
     failures: dict[int, str],
@@ -111,7 +83,7 @@ def write(
     """
     mine = connection.execute(
         "delete from omop_emb.build_chunk where space_id = %s and chunk = %s and builder = %s",
-        (space.space_id, chunk.number, builder),
+        (space.space_id, chunk.number, builder.builder_id),
     ).rowcount
     if not mine:
         return None

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 
 from omop_emb import spaces, vocabulary
+from omop_emb.build_presence import Builder, others_are_at_it
 from omop_emb.errors import SpaceError, VocabularyError
 from omop_emb.recipe import Recipe, input_expression, wanted_table
 from omop_emb.spaces import Space
@@ -21,8 +22,7 @@ from omop_emb.sql import read
 from omop_emb.store import mark_written
 from omop_emb.tables import SCHEMA
 
-CHUNK_TEXTS = 512  # a commit's worth: what an interruption can cost, and what a lease is held for
-LEASE_SECONDS = 120.0
+CHUNK_TEXTS = 512  # a commit's worth, and what an interruption can cost
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def plan(
     connection: psycopg.Connection[Any],
     space: Space,
     recipe: Recipe,
+    builder: Builder,
     *,
     limit: int | None = None,
     chunk_texts: int = CHUNK_TEXTS,
-    lease_seconds: float = LEASE_SECONDS,
 ) -> Plan:
     """Do what needs no vector and lay out the rest as claimable pieces; or join a build that is under way.
 
@@ -91,7 +91,7 @@ def plan(
     """
     lock_build(connection, space)
     settings = recipe.settings if limit is None else f"{recipe.settings} limit {limit}"
-    joined = _join(connection, space, settings)
+    joined = _join(connection, space, settings) if others_are_at_it(connection, space, builder) else None
     if joined is not None:
         return joined
     discard(connection, space)
@@ -120,7 +120,7 @@ def plan(
     connection.execute(
         "insert into omop_emb.build (space_id, settings, vocabulary_release, release_id, lease_until) "
         "values (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
-        (space.space_id, settings, found.vocabulary_release, release_id(connection), lease_seconds),
+        (space.space_id, settings, found.vocabulary_release, release_id(connection), builder.lease_seconds),
     )
     connection.execute(_query("build_chunks", space=sql.Literal(space.space_id), work=work))
     return found
@@ -135,6 +135,16 @@ def preview(
         VocabularyError, UnknownValueError: as plan().
     """
     return _difference(connection, space, recipe, limit)
+
+
+def check(connection: psycopg.Connection[Any], recipe: Recipe) -> None:
+    """Let a recipe pass that a build can start from.
+
+    Raises:
+        VocabularyError, UnknownValueError: as plan().
+    """
+    _vocabulary(connection)
+    vocabulary.check_filter(connection, recipe.concept_filter)
 
 
 def discard(connection: psycopg.Connection[Any], space: Space) -> None:
@@ -152,7 +162,7 @@ def _join(connection: psycopg.Connection[Any], space: Space, settings: str) -> P
         "select b.settings, b.vocabulary_release, coalesce(sum(c.texts), 0)::bigint, "
         "coalesce(sum(c.characters), 0)::bigint "
         "from omop_emb.build b left join omop_emb.build_chunk c using (space_id) where b.space_id = %s "
-        "group by b.space_id having greatest(b.lease_until, max(c.lease_until)) > clock_timestamp()",
+        "group by b.space_id",
         (space.space_id,),
     ).fetchone()
     if row is None:
@@ -161,15 +171,15 @@ def _join(connection: psycopg.Connection[Any], space: Space, settings: str) -> P
     if found != settings:
         raise SpaceError(
             f"space {space.name!r} is being built with other settings just now: wait until that is done, "
-            f"or stop it and try again after {LEASE_SECONDS:.0f} seconds"
+            "or stop it and run this again"
         )
     return Plan(release, to_embed=texts, to_embed_different=texts, characters=characters, joined=True)
 
 
 def _difference(connection: psycopg.Connection[Any], space: Space, recipe: Recipe, limit: int | None) -> Plan:
     """Fill the temporary tables wanted, pending, leaving and reusable, and count them."""
+    check(connection, recipe)
     tables = _vocabulary(connection)
-    vocabulary.check_filter(connection, recipe.concept_filter)
     texts = space.tables.texts
     connection.execute("drop view if exists pg_temp.to_embed")
     connection.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -11,16 +12,19 @@ from sqlalchemy import Engine
 from omop_emb import build_plan, migrations, spaces
 from omop_emb.build_finish import Finished, Outcome, finish
 from omop_emb.build_hnsw import drop_before_load
-from omop_emb.build_plan import CHUNK_TEXTS, LEASE_SECONDS, Plan
+from omop_emb.build_plan import CHUNK_TEXTS, Plan
+from omop_emb.build_presence import LEASE_SECONDS, Builder
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import SpaceNotFoundError
-from omop_emb.indexing_pipeline import Done, driver, embed_and_write, wait_for_others
+from omop_emb.indexing_pipeline import Done, at_the_build, driver, embed_and_write
 from omop_emb.indexing_report import BuildReport, Phase, Progress, ProgressCallback, added
 from omop_emb.recipe import Recipe, filter_of
 from omop_emb.records import ConceptFilter, IndexType
 from omop_emb.spaces import Space
 
 __all__ = ["BuildReport", "Phase", "Progress", "build_index"]
+
+_WAIT_SECONDS = 0.5  # before looking again for pieces that other builders hold
 
 
 def build_index(
@@ -62,7 +66,7 @@ def build_index(
         hnsw_m: links of a node of the HNSW index, if the space is made.
         hnsw_ef_construction: candidates while that index is made.
         chunk_texts: different texts that are claimed and committed as one.
-        lease_seconds: how long after its end without goodbye a builder's work is taken over.
+        lease_seconds: how long after its last sign of life a machine's work is taken over.
         progress: is told how far the build is.
 
     Raises:
@@ -75,13 +79,12 @@ def build_index(
     started = time.monotonic()
     tell = progress or (lambda _: None)
     fingerprint = client.fingerprint
-    recipe_parts = {
+    asked = {
         "texts": texts,
         "template": template,
         "synonym_languages": synonym_languages,
         "concept_filter": concept_filter,
     }
-
     tell(Progress(Phase.PLAN))
     with driver(engine) as connection:
         migrations.migrate(connection)
@@ -94,28 +97,17 @@ def build_index(
             hnsw_ef_construction=hnsw_ef_construction,
             with_index=False,
         )
-        recipe = _recipe(connection, space, recipe_parts)
+        recipe = _recipe(connection, space, asked)
         if dry_run:
             found = build_plan.preview(connection, space, recipe, limit=limit)
             connection.rollback()
             return _report(space, found, Done(), Finished(Outcome.GONE), started, is_dry_run=True)
-        plan = _plan(connection, space, recipe, limit, chunk_texts, lease_seconds)
-
-    total, did = plan, Done()
-    while True:
-        _embed(engine, client, space, plan, did, tell, lease_seconds)
-        finished = _finish(engine, space, recipe, limit, tell)
-        if finished.outcome is Outcome.WAIT:
-            tell(Progress(Phase.WAIT))
-            wait_for_others(started)
-            continue
-        if not finished.release_changed:
-            break
-        # A release was loaded meanwhile. What was built is whole; now it is brought up to that release.
-        tell(Progress(Phase.PLAN))
-        with driver(engine) as connection:
-            plan = _plan(connection, space, recipe, limit, chunk_texts, lease_seconds)
-        total = added(total, plan)
+        # Before the space is committed: none is left behind by a filter that cannot be used.
+        build_plan.check(connection, recipe)
+        connection.commit()
+    with at_the_build(engine, space, lease_seconds) as builder:
+        work = _Work(engine, client, space, recipe, builder, limit, chunk_texts, tell)
+        total, did, finished = _build(work)
     with driver(engine) as connection:
         there = [other for other in spaces.listed(connection) if other.space_id == space.space_id]
     if not there:
@@ -139,42 +131,61 @@ def _recipe(connection: psycopg.Connection[Any], space: Space, parts: dict[str, 
     return Recipe(**{**recorded, **{part: value for part, value in parts.items() if value is not None}})
 
 
-def _plan(
-    connection: psycopg.Connection[Any],
-    space: Space,
-    recipe: Recipe,
-    limit: int | None,
-    chunk_texts: int,
-    lease_seconds: float,
-) -> Plan:
+@dataclass(frozen=True)
+class _Work:
+    """What does not change during a build."""
+
+    engine: Engine
+    client: EmbeddingClient
+    space: Space
+    recipe: Recipe
+    builder: Builder
+    limit: int | None
+    chunk_texts: int
+    tell: ProgressCallback
+
+
+def _build(work: _Work) -> tuple[Plan, Done, Finished]:
+    """Plan, embed and finish, again if the vocabulary was replaced or another builder died meanwhile."""
+    plan, did = _plan(work), Done()
+    total = plan
+    while True:
+        _embed(work, plan, did)
+        finished = _finish(work)
+        if finished.outcome is Outcome.WAIT:
+            work.tell(Progress(Phase.WAIT))
+            time.sleep(_WAIT_SECONDS)
+            continue
+        if not finished.release_changed:
+            return total, did, finished
+        # A release was loaded meanwhile. What was built is whole; now it is brought up to that release.
+        work.tell(Progress(Phase.PLAN))
+        plan = _plan(work)
+        total = added(total, plan)
+
+
+def _plan(work: _Work) -> Plan:
     """Plan or join the build, and commit that."""
-    found = build_plan.plan(
-        connection, space, recipe, limit=limit, chunk_texts=chunk_texts, lease_seconds=lease_seconds
-    )
-    if not found.joined:
-        drop_before_load(connection, space, found.to_embed)
-    connection.commit()
+    with driver(work.engine) as connection:
+        found = build_plan.plan(
+            connection, work.space, work.recipe, work.builder, limit=work.limit, chunk_texts=work.chunk_texts
+        )
+        if not found.joined:
+            drop_before_load(connection, work.space, found.to_embed)
+        connection.commit()
     return found
 
 
-def _embed(
-    engine: Engine,
-    client: EmbeddingClient,
-    space: Space,
-    plan: Plan,
-    did: Done,
-    tell: ProgressCallback,
-    lease_seconds: float,
-) -> None:
+def _embed(work: _Work, plan: Plan, did: Done) -> None:
     if not plan.to_embed:
         return
     began = time.monotonic()
-    before = Done(did.rows, did.texts, did.characters, did.failed)
+    before = replace(did)
 
     def told(now: Done) -> None:
         did.rows, did.texts = before.rows + now.rows, before.texts + now.texts
         did.characters, did.failed = before.characters + now.characters, before.failed + now.failed
-        tell(
+        work.tell(
             Progress(
                 Phase.EMBED,
                 done=now.texts + now.failed,
@@ -186,23 +197,14 @@ def _embed(
             )
         )
 
-    tell(
-        Progress(
-            Phase.EMBED,
-            total=plan.to_embed_different,
-            total_characters=plan.characters,
-            skipped=plan.unchanged + plan.reused,
-        )
-    )
-    embed_and_write(engine, client, space, on_progress=told, lease_seconds=lease_seconds)
+    told(Done())
+    embed_and_write(work.engine, work.client, work.space, work.builder, on_progress=told)
 
 
-def _finish(
-    engine: Engine, space: Space, recipe: Recipe, limit: int | None, tell: ProgressCallback
-) -> Finished:
-    tell(Progress(Phase.INDEX))
-    with driver(engine) as connection:
-        finished = finish(connection, space, recipe, is_whole=limit is None)
+def _finish(work: _Work) -> Finished:
+    work.tell(Progress(Phase.FINISH))
+    with driver(work.engine) as connection:
+        finished = finish(connection, work.space, work.recipe, is_whole=work.limit is None)
         connection.commit()
     return finished
 

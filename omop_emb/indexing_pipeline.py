@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from omop_emb import build_chunks
+from omop_emb import build_chunks, build_presence
 from omop_emb.build_chunks import Chunk
-from omop_emb.build_plan import LEASE_SECONDS
+from omop_emb.build_presence import Builder
 from omop_emb.database import driver_connection, readable_errors
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.records import EmbeddingRole
@@ -59,33 +58,25 @@ def embed_and_write(
     engine: Engine,
     client: EmbeddingClient,
     space: Space,
+    builder: Builder,
     *,
     on_progress: Callable[[Done], None],
-    lease_seconds: float = LEASE_SECONDS,
 ) -> Done:
     """Work off a build's pieces until none can be claimed; each is committed as one.
 
-    Whatever ends it, pieces that were embedded whole are written and the others given back, so that the
-    next builder can claim them at once.
+    Whatever ends it, pieces that were embedded whole are written.
 
     Raises:
         ProviderError: the model cannot embed anything for now.
         DatabaseError: the database cannot be reached or written.
     """
     done = Done()
-    builder = uuid4()
-    with ExitStack() as stack:
-        reading, writing = (stack.enter_context(driver(engine)) for _ in range(2))
-        stack.enter_context(_heartbeat(engine, space, builder, lease_seconds))
-        pipeline = _Pipeline(client, space, builder, reading, writing, done, on_progress, lease_seconds)
+    with driver(engine) as reading, driver(engine) as writing:
+        pipeline = _Pipeline(client, space, builder, reading, writing, done, on_progress)
         try:
             pipeline.run()
         finally:
             pipeline.stop()
-            with suppress(psycopg.Error):
-                writing.rollback()
-                build_chunks.release(writing, space, builder)
-                writing.commit()
     return done
 
 
@@ -105,16 +96,15 @@ class _Pipeline:
         self,
         client: EmbeddingClient,
         space: Space,
-        builder: UUID,
+        builder: Builder,
         reading: psycopg.Connection[Any],
         writing: psycopg.Connection[Any],
         done: Done,
         on_progress: Callable[[Done], None],
-        lease_seconds: float,
     ) -> None:
         self._client, self._space, self._builder = client, space, builder
         self._reading, self._writing = reading, writing
-        self._done, self._on_progress, self._lease_seconds = done, on_progress, lease_seconds
+        self._done, self._on_progress = done, on_progress
         self._reader = ThreadPoolExecutor(1, "omop-emb-claim")
         self._writer = ThreadPoolExecutor(1, "omop-emb-write")
         self._under_way: deque[_UnderWay] = deque()
@@ -150,9 +140,7 @@ class _Pipeline:
 
     def _claim(self) -> Chunk | None:
         with readable_errors():
-            chunk = build_chunks.claim(
-                self._reading, self._space, self._builder, lease_seconds=self._lease_seconds
-            )
+            chunk = build_chunks.claim(self._reading, self._space, self._builder)
             self._reading.commit()
         return chunk
 
@@ -197,17 +185,20 @@ class _Pipeline:
 
 
 @contextmanager
-def _heartbeat(engine: Engine, space: Space, builder: UUID, lease_seconds: float) -> Iterator[None]:
-    """Keep this builder's pieces while it lives, however long the model takes for one."""
+def at_the_build(engine: Engine, space: Space, lease_seconds: float) -> Iterator[Builder]:
+    """Be a builder of a space within the block, and keep one's pieces however long the model takes for one.
+
+    At the end pieces that are still held are given back, so that the next builder can claim them at once.
+    """
     ended = threading.Event()
 
-    def beat(connection: psycopg.Connection[Any]) -> None:
+    def beat(connection: psycopg.Connection[Any], builder: Builder) -> None:
         while not ended.wait(lease_seconds / 4):
             try:
-                build_chunks.renew(connection, space, builder, lease_seconds=lease_seconds)
+                build_presence.renew(connection, space, builder)
                 connection.commit()
             except psycopg.Error as error:
-                # The writer meets the same trouble and tells it.
+                # Whoever writes meets the same trouble and tells it.
                 logger.debug("a lease was not renewed: %s", type(error).__name__)
                 with suppress(psycopg.Error):
                     connection.rollback()
@@ -215,15 +206,15 @@ def _heartbeat(engine: Engine, space: Space, builder: UUID, lease_seconds: float
                     return
 
     with driver(engine) as connection:
-        thread = threading.Thread(target=beat, args=(connection,), name="omop-emb-lease", daemon=True)
+        builder = build_presence.enter(connection, space, uuid4(), lease_seconds)
+        connection.commit()
+        thread = threading.Thread(target=beat, args=(connection, builder), name="omop-emb-lease", daemon=True)
         thread.start()
         try:
-            yield
+            yield builder
         finally:
             ended.set()
             thread.join()
-
-
-def wait_for_others(started: float) -> None:
-    """A short pause before looking again for pieces that other builders held."""
-    time.sleep(0.2 if time.monotonic() - started < 5 else 1.0)
+            with suppress(psycopg.Error):
+                build_presence.leave(connection, space, builder)
+                connection.commit()

@@ -16,7 +16,7 @@ class Phase(Enum):
     PLAN = "comparing vocabulary and space"
     EMBED = "embedding"
     WAIT = "waiting for other builders"
-    INDEX = "making the index"
+    FINISH = "making the index and finishing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,8 @@ class BuildReport:
     shared: bool = False
 
 
-def added(first: Plan | None, second: Plan) -> Plan:
+def added(first: Plan, second: Plan) -> Plan:
     """Two plans of one build, the second made because the vocabulary was replaced meanwhile."""
-    if first is None:
-        return second
     return Plan(
         vocabulary_release=second.vocabulary_release,
         unchanged=second.unchanged,

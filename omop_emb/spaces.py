@@ -158,9 +158,11 @@ def ensure(
     """
     if index_type is IndexType.HNSW:
         check_hnsw_dimensions(fingerprint.dimensions)
-    # Two makers of one space: the second waits here until the first has committed, and then finds it.
-    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
     space = find(connection, fingerprint, index_type)
+    if space is None:
+        # Two makers of one space: the second waits here until the first has committed, and then finds it.
+        connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
+        space = find(connection, fingerprint, index_type)
     if space is not None:
         if name is not None and space.name != name:
             raise SpaceError(

@@ -1,8 +1,17 @@
+-- A piece that nobody holds, or whose holder died: it let its lease run out, or its connection is gone and with
+-- it the lock that it held as long as it lived.
 update omop_emb.build_chunk
 set builder = %(builder)s, lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 where (space_id, chunk) = (
-    select space_id, chunk from omop_emb.build_chunk
-    where space_id = %(space)s and (lease_until is null or lease_until < clock_timestamp())
+    select space_id, chunk from omop_emb.build_chunk held
+    where space_id = %(space)s and (
+        lease_until is null or lease_until < clock_timestamp() or not exists (
+            select from pg_locks
+            where locktype = 'advisory' and classid = hashtext('omop_emb.builder')::oid
+                and objid = hashtext(held.builder::text)::oid and objsubid = 2
+                and database = (select oid from pg_database where datname = current_database())
+        )
+    )
     order by chunk
     for update skip locked
     limit 1
