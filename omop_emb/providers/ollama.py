@@ -55,7 +55,7 @@ class OllamaProvider:
 
     def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> Answer:
         """Embed texts with POST /api/embed, not cut."""
-        with self._calling(timeout_seconds) as client:
+        with self.calling(timeout_seconds) as client:
             response = client.embed(
                 model=self.model,
                 input=list(texts),
@@ -67,7 +67,7 @@ class OllamaProvider:
 
     def identity(self, *, timeout_seconds: float) -> Identity:
         """The digest of the weights that the name stands for now, and their dimensions."""
-        with self._calling(timeout_seconds) as client:
+        with self.calling(timeout_seconds) as client:
             shown = client.show(self.model)
             listed = client.list().models
         if shown.capabilities and "embedding" not in shown.capabilities:
@@ -85,7 +85,7 @@ class OllamaProvider:
         )
 
     @contextmanager
-    def _calling(self, timeout_seconds: float) -> Iterator[Any]:
+    def calling(self, timeout_seconds: float) -> Iterator[Any]:
         """The client, its errors told as ours."""
         try:
             import httpx

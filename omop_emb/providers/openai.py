@@ -102,7 +102,7 @@ class OpenAIProvider:
             body["encoding_format"] = encoding
         if self._dimensions is not None:
             body["dimensions"] = self._dimensions
-        with self._calling(timeout_seconds) as client:
+        with self.calling(timeout_seconds) as client:
             response = client.post(self._url, json=body)
             if response.status_code != 200:
                 raise http_fault(
@@ -120,7 +120,7 @@ class OpenAIProvider:
         return Answer(vectors, tokens=tokens if isinstance(tokens, int) else None)
 
     @contextmanager
-    def _calling(self, timeout_seconds: float) -> Iterator[Any]:
+    def calling(self, timeout_seconds: float) -> Iterator[Any]:
         """The HTTP client, its errors told as ours."""
         try:
             import httpx
