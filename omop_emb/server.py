@@ -19,7 +19,7 @@ from pathlib import Path
 from omop_emb import config
 from omop_emb.errors import ServerError
 from omop_emb.server_account import Account, account_for, binaries
-from omop_emb.server_cluster import DATABASE, FOREVER, ROLE, complaint, make_cluster, progress, start
+from omop_emb.server_cluster import DATABASE, ROLE, complaint, make_cluster, progress, start
 from omop_emb.server_files import (
     Folders,
     check_private,
@@ -35,6 +35,7 @@ _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 2.0  # a wait longer than this is told, and again every ten seconds
 _ORPHAN_SECONDS = 3.0
 _UNSEEN_SECONDS = 60.0
+_FAST_STOP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _come_nearer(folders: Folders, account: Account, wait: _Wait) -> None:
     with folders.server_lock(account) as lock:
         if lock is not None and folders.postmaster_pid() is None:
             if not folders.cluster.exists():
-                make_cluster(folders, account)
+                make_cluster(folders, account, lock)
             start(folders, account, lock, wait.pause)
             return
     # One is alive and does not answer: it starts, stops, recovers, or has lost its postmaster.
@@ -190,11 +191,17 @@ def _come_nearer(folders: Folders, account: Account, wait: _Wait) -> None:
 
 def _stop_postmaster(folders: Folders, account: Account, wait: _Wait) -> None:
     pg_ctl = binaries(account, folders.data_dir) / "pg_ctl"
-    with account.start([pg_ctl, "stop", "-D", folders.cluster, "-m", "fast", "-t", FOREVER]) as process:
-        while process.poll() is None:
-            wait.pause("waiting for PostgreSQL to write everything to disk and stop")
-        said = process.stdout.read() if process.stdout else ""
-    if process.returncode != 0:
+    # PostgreSQL 18 never ends a fast stop that meets its own restart after a crash. An immediate one is
+    # safe: the next start recovers all that was committed.
+    for mode, seconds in (("fast", _FAST_STOP_SECONDS), ("immediate", _FAST_STOP_SECONDS)):
+        command: list[str | Path] = [pg_ctl, "stop", "-D", folders.cluster, "-m", mode, "-t", str(seconds)]
+        with account.start(command) as process:
+            while process.poll() is None:
+                wait.pause("waiting for PostgreSQL to write everything to disk and stop")
+            said = process.stdout.read() if process.stdout else ""
+        if process.returncode == 0 or folders.postmaster_pid() is None:
+            break
+    else:
         raise ServerError(f"PostgreSQL in {folders.data_dir} does not stop: {complaint(said)}")
     # pg_ctl waits for the pid file to go, which happens just before the postmaster itself does.
     while folders.is_alive():

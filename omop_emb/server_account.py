@@ -36,9 +36,7 @@ class Account:
         """Whether this process runs as that user already."""
         return self.uid == os.geteuid()
 
-    def start(
-        self, command: Sequence[str | Path], *, pass_fds: Sequence[int] = (), **options: int
-    ) -> subprocess.Popen[str]:
+    def start(self, command: Sequence[str | Path], *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[str]:
         """Start a program as this user, in a session of its own and with none of our environment."""
         # Our folder may be closed to that user; our PG* variables and our Ctrl-C are not meant for it.
         return subprocess.Popen(  # noqa: S603 - a list, no shell
@@ -58,13 +56,15 @@ class Account:
             extra_groups=None if self.is_self else (),
         )
 
-    def run(self, command: Sequence[str | Path], *, text: str = "") -> tuple[int, str]:
+    def run(
+        self, command: Sequence[str | Path], *, text: str = "", pass_fds: Sequence[int] = ()
+    ) -> tuple[int, str]:
         """Exit code and output of a program run as this user, with text as its input.
 
         Raises:
             OSError: it cannot be started.
         """
-        with self.start(command) as process:
+        with self.start(command, pass_fds=pass_fds) as process:
             output, _ = process.communicate(text)
         return process.returncode, output
 

@@ -20,8 +20,10 @@ FOREVER = "2147480"  # seconds, pg_ctl's own limit: recovery takes as long as it
 _LOG_BYTES = 1024**2
 
 
-def make_cluster(folders: Folders, account: Account) -> None:
+def make_cluster(folders: Folders, account: Account, lock: int) -> None:
     """Make the cluster and its database, in a scratch folder that is given its name when all is done.
+
+    The programs at work inherit lock, a descriptor: if this process is killed, they hold it until they end.
 
     Raises:
         ServerError: it cannot be made; the message says why.
@@ -32,7 +34,7 @@ def make_cluster(folders: Folders, account: Account) -> None:
     maker = initdb_account(account)
     scratch = private_folder(folders.data_dir / f"postgres.{os.getpid()}.part", maker)
     try:
-        _fill(scratch, maker, programs)
+        _fill(scratch, maker, programs, lock)
         with readable_failures(folders.data_dir):
             if maker != account:
                 for folder, _, files in os.walk(scratch):
@@ -43,19 +45,20 @@ def make_cluster(folders: Folders, account: Account) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _fill(scratch: Path, maker: Account, programs: Path) -> None:
+def _fill(scratch: Path, maker: Account, programs: Path, lock: int) -> None:
     command: list[str | Path] = [
         *(programs / "initdb", "-D", scratch, "-U", ROLE, "--auth-local=trust", "--auth-host=reject"),
         *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--data-checksums"),
     ]
-    code, said = maker.run([*command, "--locale=C.UTF-8"])
+    code, said = maker.run([*command, "--locale=C.UTF-8"], pass_fds=[lock])
     if code != 0 and "invalid locale" in said:
-        code, said = maker.run([*command, "--locale=C"])  # an older C library, or macOS
+        code, said = maker.run([*command, "--locale=C"], pass_fds=[lock])  # an older C library, or macOS
     if code == 0:
         # Before the first start, so that nobody ever meets a server without the database.
         code, said = maker.run(
             [programs / "postgres", "--single", "-D", scratch, "-c", "exit_on_error=on", "postgres"],
             text=f"create database {DATABASE}\n",
+            pass_fds=[lock],
         )
     if code == 0:
         code, said = maker.run(
@@ -119,9 +122,13 @@ def complaint(said: str) -> str:
         return reason(errno.ENOSPC, None)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     for mark in ("FATAL:", "PANIC:", "error:"):
-        for line in lines:
+        for before, line in zip(["", *lines], lines, strict=False):
             if mark in line:
-                return line.partition(mark)[2].strip()
+                found = line.partition(mark)[2].strip()
+                # Of its conf files the server tells the fault in the line before.
+                return (
+                    f"{found}: {before.partition('LOG:')[2].strip()}" if "contains errors" in found else found
+                )
     return lines[-1] if lines else "it said nothing"
 
 

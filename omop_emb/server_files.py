@@ -78,7 +78,8 @@ class Folders:
 
     def socket_dir(self, account: Account) -> Path:
         """Where the account's server makes its socket."""
-        if len(os.fsencode(self.run / _SOCKET)) <= _SOCKET_PATH_BYTES:
+        # To a client, a comma in a host stands between two of them.
+        if len(os.fsencode(self.run / _SOCKET)) <= _SOCKET_PATH_BYTES and "," not in str(self.run):
             return self.run
         # Not XDG_RUNTIME_DIR: that goes away when its user logs out, and the server stays.
         return Path("/tmp") / f"{self.cluster_name}-{account.uid}"  # noqa: S108 - private_folder checks the owner

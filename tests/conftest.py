@@ -26,6 +26,8 @@ from omop_emb.errors import ServerError
 from omop_emb.indexing import build_index
 from omop_emb.records import IndexType
 
+_DISK = Path("/tmp")  # noqa: S108 - short, as a socket's path must be; mkdtemp makes a folder of our own
+
 NewDatabase = Callable[[str], AbstractContextManager[str]]
 
 
@@ -46,9 +48,9 @@ def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def reachable_folder() -> Iterator[Path]:
+def reachable_folder(base: Path) -> Iterator[Path]:
     """A short temporary folder that the server's user can enter; pytest's own are closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="omop-emb-test-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="omop-emb-test-", dir=base))
     folder.chmod(0o755)
     try:
         yield folder
@@ -59,9 +61,28 @@ def reachable_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _fast_disk() -> Path:
+    """Memory, where there is enough: a kill loses nothing there, and fsync costs nothing."""
+    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder of our own in it
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 * 1024**3 else _DISK
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with reachable_folder() as path:
+    with reachable_folder(_fast_disk()) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Iterator[Path]:
+    with reachable_folder(_fast_disk()) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def disk_folder() -> Iterator[Path]:
+    """Like shared_folder, but on a disk: programs may not be run from memory in some containers."""
+    with reachable_folder(_DISK) as path:
         yield path
 
 
@@ -72,7 +93,7 @@ def server_conninfo(pytestconfig: pytest.Config) -> Iterator[str]:
     if url is not None:
         yield url.replace("+psycopg", "")
         return
-    with reachable_folder() as folder:
+    with reachable_folder(_fast_disk()) as folder:
         conninfo = server.ensure_running(folder / "data")
         with psycopg.connect(conninfo, autocommit=True) as connection:
             # Only here: what these tests write need not outlive the machine.
