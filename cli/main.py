@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": "demo",
     "db": "db",
     "vocabulary": "vocabulary",
+    "models": "models",
     "index": "index",
     "search": "search",
     "doctor": "doctor",

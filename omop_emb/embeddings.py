@@ -10,7 +10,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from omop_emb import config, providers
+from omop_emb import config, models, providers
 from omop_emb.errors import ConfigurationError, InputError, TextRejectedError
 from omop_emb.providers.base import Identity, Provider
 from omop_emb.providers.batching import Batch, batches, complaint, windows
@@ -112,14 +112,8 @@ class EmbeddingClient:
             EmbeddingRole.DOCUMENT: _prefix(EmbeddingRole.DOCUMENT, document_prefix),
             EmbeddingRole.QUERY: _prefix(EmbeddingRole.QUERY, query_prefix),
         }
-        for role, prefix in self._prefixes.items():
-            if not prefix and advise:
-                logger.warning(
-                    "%s is empty: nothing is put before a %s's text. Models that were trained with a prefix "
-                    "for each role find worse matches without it",
-                    _PREFIX_VARIABLES[role],
-                    role.value,
-                )
+        for line in models.advice(self.model, self._prefixes) if advise else ():
+            logger.warning("%s", line)
         limits = provider.limits
         self._in_flight = concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.in_flight
         self._query_patience = query_patience or Patience(

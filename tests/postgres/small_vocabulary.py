@@ -163,7 +163,7 @@ class CountingProvider:
             self._on_batch()
         return Answer(np.stack([direction(text, self._dimensions) for text in texts]))
 
-    def identity(self) -> Identity:
+    def identity(self, *, timeout_seconds: float) -> Identity:
         return Identity(revision="1", dimensions=self._dimensions)
 
 

@@ -1,0 +1,105 @@
+"""What is known about embedding models, and what follows for prefixes; nothing is applied by itself."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from omop_emb.records import EmbeddingRole
+
+PREFIX_VARIABLES = {
+    EmbeddingRole.DOCUMENT: "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX",
+    EmbeddingRole.QUERY: "OMOP_EMB_QUERY_EMBEDDING_PREFIX",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """A model of data/models.toml.
+
+    Attributes:
+        name: provider:model.
+        also: other names of the same model.
+        dimensions: of its own vectors.
+        matryoshka: shorter lengths that it was trained for.
+        max_tokens: of a text.
+        role: "prefix", "task", "two encoders" or "none".
+        document: the prefix or task type of documents.
+        query: the prefix or task type of queries.
+        note: anything else to know.
+    """
+
+    name: str
+    dimensions: int
+    max_tokens: int
+    role: str
+    also: tuple[str, ...] = ()
+    matryoshka: tuple[int, ...] = ()
+    document: str = ""
+    query: str = ""
+    note: str = ""
+
+    @property
+    def prefixes(self) -> dict[EmbeddingRole, str]:
+        """What its card asks to put before the texts of each role; empty where that is nothing."""
+        used = self.role == "prefix"
+        return {
+            EmbeddingRole.DOCUMENT: self.document if used else "",
+            EmbeddingRole.QUERY: self.query if used else "",
+        }
+
+
+@cache
+def known_models() -> tuple[KnownModel, ...]:
+    """Every known model, in the order of the file."""
+    text = resources.files("omop_emb").joinpath("data/models.toml").read_text(encoding="utf-8")
+    return tuple(
+        KnownModel(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+        )
+        for entry in tomllib.loads(text)["model"]
+    )
+
+
+def find(model: str) -> KnownModel | None:
+    """The known model of that name; an Ollama tag and the options of a local model do not matter."""
+    provider, _, name = model.partition(":")
+    bare = f"{provider}:{name.split('@')[0] if provider == 'local' else name.partition(':')[0]}"
+    for known in known_models():
+        if model in (known.name, *known.also) or bare in (known.name, *known.also):
+            return known
+    return None
+
+
+def advice(model: str, prefixes: Mapping[EmbeddingRole, str]) -> list[str]:
+    """A line for each thing about a model's prefixes that is likely a mistake; empty ones always have one."""
+    known, lines = find(model), []
+    for role, prefix in prefixes.items():
+        variable = PREFIX_VARIABLES[role]
+        wanted = known.prefixes[role] if known else ""
+        if not prefix:
+            lines.append(_empty(model, known, role, wanted))
+        elif known is not None and not wanted:
+            why = "tells roles apart by task types" if known.role == "task" else "was trained without one"
+            lines.append(f"{variable} is {prefix!r}, but {model} {why} for a {role.value}: unset it")
+        elif prefix != wanted and prefix.rstrip() == wanted.rstrip():
+            lines.append(f"{variable} is {prefix!r}, but {model} wants {wanted!r}: spaces at the end count")
+        if "\\n" in prefix:
+            lines.append(
+                f"{variable} holds a backslash and an n, not a line end: export {variable}=$'first\\nsecond'"
+            )
+    return lines
+
+
+def _empty(model: str, known: KnownModel | None, role: EmbeddingRole, wanted: str) -> str:
+    line = f"{PREFIX_VARIABLES[role]} is empty: nothing is put before a {role.value}'s text"
+    if known is None:
+        return f"{line}. Models trained with a prefix for each role find worse matches without it"
+    if wanted:
+        quoted = shlex.quote(wanted) if "\n" not in wanted else "$" + repr(wanted)
+        return f"{line}, but {model} was trained with one: export {PREFIX_VARIABLES[role]}={quoted}"
+    return f"{line}, which is what {model} wants"
