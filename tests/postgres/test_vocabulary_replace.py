@@ -130,6 +130,21 @@ def test_a_transaction_that_began_to_read_sees_one_release_to_its_end(
     assert len(_release_tables(connection)) == 1
 
 
+def test_tables_that_were_asked_for_stay_although_nothing_was_read_yet(
+    connection: psycopg.Connection, database_url: str, old: Path, new: Path
+) -> None:
+    load(connection, old)
+    connection.commit()
+    with psycopg.connect(database_url) as reader:
+        tables = vocabulary.tables(reader)
+        assert tables is not None
+        load(connection, new)
+        connection.commit()
+        assert drop_retired(connection) == []
+        count = SQL("select count(*) from {}").format(tables.concept)
+        assert reader.execute(count).fetchone() == (3,)
+
+
 def test_a_stream_outlives_the_replacement_even_over_commits(
     connection: psycopg.Connection, database_url: str, old: Path, new: Path
 ) -> None:
