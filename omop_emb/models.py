@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from omop_emb.records import EmbeddingRole
 
@@ -57,12 +58,14 @@ class KnownModel:
 def known_models() -> tuple[KnownModel, ...]:
     """Every known model, in the order of the file."""
     text = resources.files("omop_emb").joinpath("data/models.toml").read_text(encoding="utf-8")
-    return tuple(
-        KnownModel(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-        )
-        for entry in tomllib.loads(text)["model"]
-    )
+    return tuple(_model(entry) for entry in tomllib.loads(text)["model"])
+
+
+def _model(entry: Mapping[str, Any]) -> KnownModel:
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+    }
+    return KnownModel(**settings)
 
 
 def find(model: str) -> KnownModel | None:

@@ -96,9 +96,9 @@ class Caller:
                     pending += _halves(part)
                 continue
             if useless and len(part) == 1:
-                error = TextRejectedError(f"{self._source} answers a vector of zeros or NaN")
-                self._blame_texts(error, role, patience)
-                self._refuse(part[0], str(error), failures)
+                useless_row = TextRejectedError(f"{self._source} answers a vector of zeros or NaN")
+                self._blame_texts(useless_row, role, patience)
+                self._refuse(part[0], str(useless_row), failures)
                 continue
             pending += [[part[index]] for index in useless]
             keep = sorted(set(range(len(part))) - set(useless))
