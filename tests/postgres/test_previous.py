@@ -14,6 +14,7 @@ from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.source_to_concept_map import MapRow
 from omop_emb.mapping.files.terms import open_terms
 from omop_emb.mapping.files.usagi_out import UsagiWriter
+from omop_emb.mapping.judge_prompt import ConceptContext, concept_contexts
 from omop_emb.mapping.map_table import Written, write_map_rows
 from omop_emb.mapping.previous import CheckedMappings, check_previous, read_approved
 from omop_emb.mapping.records import Decision, SourceTerm
@@ -230,6 +231,26 @@ def test_another_file_is_no_earlier_mapping(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("code,name\n1,a\n")
     with pytest.raises(InputError, match="neither"):
         read_approved(tmp_path / "x.csv")
+
+
+def test_a_judge_is_shown_few_synonyms_and_parents(cdm: psycopg.Connection[Any]) -> None:
+    assert concept_contexts(cdm, [1, 99]) == {1: ConceptContext(), 99: ConceptContext()}
+    cdm.execute(
+        """
+        create table cdm.concept_synonym (
+            concept_id int, concept_synonym_name text, language_concept_id int);
+        create table cdm.concept_ancestor (
+            ancestor_concept_id int, descendant_concept_id int,
+            min_levels_of_separation int, max_levels_of_separation int);
+        insert into cdm.concept_synonym select 1, repeat('s', n), 0 from generate_series(1, 9) n;
+        insert into cdm.concept_synonym values (1, 'S', 0), (1, '', 0), (5, 'five', 0);
+        insert into cdm.concept_ancestor values (5, 1, 1, 1), (11, 1, 2, 2), (1, 1, 0, 0);
+        """
+    )
+    found = concept_contexts(cdm, [1, 5, 99])
+    assert len(found[1].synonyms) == 4
+    assert found[1].parents == ("concept 5",)
+    assert (found[5], found[99]) == (ConceptContext(("five",)), ConceptContext())
 
 
 # --- source_to_concept_map in the database
