@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from psycopg import sql
 
 from omop_emb import vocabulary
@@ -39,24 +41,48 @@ def condition(connection: psycopg.Connection, concept_filter: ConceptFilter | No
     """
     if concept_filter is None or concept_filter.is_empty:
         return EVERYTHING
-    clauses: list[sql.SQL] = []
     parameters: dict[str, Any] = {}
     for kind, name in _KINDS.items():
         wanted: tuple[str, ...] | None = getattr(concept_filter, name)
         if wanted is not None:
             column = kind.replace(" ", "_")
-            clauses.append(_CLAUSES[column])
             parameters[column] = _codes(connection, kind, wanted)
     if concept_filter.concept_ids is not None:
-        clauses.append(_CLAUSES["concept_id"])
         parameters["concept_id"] = list(concept_filter.concept_ids)
     if concept_filter.standard_only:
-        clauses.append(_CLAUSES["standard"])
         parameters["standard"] = "S"
     if concept_filter.valid_only:
-        clauses.append(_CLAUSES["valid"])
         parameters["valid"] = True
-    return Condition(sql.SQL(" and ").join(clauses), parameters)
+    return _all_of(parameters)
+
+
+def without_concept_ids(condition: Condition) -> Condition:
+    """The condition without its limit to some concept ids."""
+    return _all_of({name: value for name, value in condition.parameters.items() if name != "concept_id"})
+
+
+def passing(condition: Condition, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which of these rows fulfil the condition: what PostgreSQL would say; (n,) as `rows`.
+
+    Args:
+        condition: what is asked for.
+        rows: structured, with the filter columns of a space's row table.
+    """
+    passes = np.ones(len(rows), np.bool_)
+    for name, value in condition.parameters.items():
+        if name == "valid":
+            passes &= rows["valid"]
+        elif name == "standard":
+            passes &= rows["standard"] == value.encode()
+        else:
+            passes &= np.isin(rows[name], value)
+    return passes
+
+
+def _all_of(parameters: dict[str, Any]) -> Condition:
+    if not parameters:
+        return EVERYTHING
+    return Condition(sql.SQL(" and ").join(_CLAUSES[name] for name in parameters), parameters)
 
 
 # The parameters' types are said, so that an empty list and a one-letter text find their operators.

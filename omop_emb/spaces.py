@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from omop_emb.errors import SpaceError, SpaceNotFoundError
 from omop_emb.records import Fingerprint, IndexType
+from omop_emb.sql import read
 from omop_emb.tables import SpaceTables, check_hnsw_dimensions
 
 DEFAULT_TEXTS = "name+synonyms"
@@ -28,6 +29,11 @@ class Space:
         texts: which texts of a concept are embedded: "name", "name+synonyms" or "name+synonyms+codes".
         template: what is made of each text before it is embedded; "" leaves it as it is.
         vocabulary_release: the release that the rows were last brought up to; None before a build.
+        first_pass: what the HNSW index is over: "" the vectors, a number its first dimensions, "binary"
+            the signs of their values.
+        partial_domains: codes of the domains that have an HNSW index of their own.
+        recall: what was measured of the HNSW index, as (k, ef_search, recall at k); empty if nothing was.
+        has_index: whether its HNSW index is there.
     """
 
     space_id: int
@@ -41,6 +47,10 @@ class Space:
     synonym_languages: tuple[int, ...]
     vocabulary_release: str | None
     is_active: bool
+    first_pass: str = ""
+    partial_domains: tuple[int, ...] = ()
+    recall: tuple[tuple[int, int, float], ...] = ()
+    has_index: bool = False
 
     @property
     def tables(self) -> SpaceTables:
@@ -59,7 +69,7 @@ def listed(connection: psycopg.Connection) -> list[Space]:
     if not exists(connection):
         return []
     with connection.cursor(row_factory=dict_row) as cursor:
-        return [_space(row) for row in cursor.execute("select * from omop_emb.space order by space_id")]
+        return [_space(row) for row in cursor.execute(read("spaces"))]
 
 
 def find(connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType) -> Space | None:
@@ -239,6 +249,10 @@ def _space(row: dict[str, Any]) -> Space:
         synonym_languages=tuple(row["synonym_languages"]),
         vocabulary_release=row["vocabulary_release"],
         is_active=row["is_active"],
+        first_pass=row.get("first_pass", ""),
+        partial_domains=tuple(row.get("partial_domains", ())),
+        recall=tuple((k, ef_search, recall) for k, ef_search, recall in row.get("recall", ())),
+        has_index=row.get("has_index", False),
     )
 
 

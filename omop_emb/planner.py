@@ -1,0 +1,195 @@
+"""Which way a search takes: exact over the rows, through an index, or by matrix; and why.
+
+Right answers do not depend on what is decided here, only their price does (and, through an index, how
+many of the nearest are found). Prices are in microseconds on one core, measured with pgvector 0.8.6
+(benchmarks/search.py); only their ratios matter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from omop_emb.counts import Count
+from omop_emb.records import IndexType, MetricType
+from omop_emb.spaces import Space
+
+MAX_EF_SEARCH = 1000  # pgvector's limit
+DEFAULT_RECALL = 0.99
+BULK_QUERIES = 64  # fewer are not worth to look whether there is a matrix
+# A filtered index search finds fewer of the nearest than an unfiltered one: certainty is worth this factor.
+_CERTAINTY = 2.0
+
+
+class Way(Enum):
+    """How a search finds its rows."""
+
+    EXACT = "exact"
+    PARTIAL_INDEX = "partial index"
+    INDEX = "index"
+    MATRIX = "matrix"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """How queries with one filter were searched, and what came of it.
+
+    Attributes:
+        way: which way was taken.
+        reason: why, for a person.
+        queries: how many queries it was for.
+        rows: how many rows pass the filter, as counted when the space was last built; None if not needed.
+        ef_search: candidates that the index looked at per query; None on other ways.
+        index: name of the index; None on other ways.
+        fetched: rows that were compared in float64, over all queries.
+        fell_back: queries whose index scan ended early and that were searched exactly instead.
+        milliseconds: for all queries, from the decision to the last row; texts are looked up after that.
+    """
+
+    way: Way
+    reason: str
+    queries: int
+    rows: int | None = None
+    ef_search: int | None = None
+    index: str | None = None
+    fetched: int = 0
+    fell_back: int = 0
+    milliseconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is searched for, as far as it decides the way.
+
+    Attributes:
+        queries: how many.
+        k: how many concepts each.
+        metric_type, index_type: as asked for.
+        filtered: whether there is a filter.
+        domains: codes of its domains; empty if it has none.
+        recall: the recall that is asked for; None: DEFAULT_RECALL where the space was measured.
+        exact: whether exactness is asked for.
+    """
+
+    queries: int
+    k: int
+    metric_type: MetricType
+    index_type: IndexType
+    filtered: bool = False
+    domains: tuple[int, ...] = ()
+    recall: float | None = None
+    exact: bool = False
+
+
+def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
+    """The way for queries with one filter when each is a statement of its own.
+
+    Args:
+        space: where it is searched.
+        request: what is searched for.
+        count: how many rows pass; may be None where needs_count() says so.
+    """
+    plan = SearchPlan(
+        way=Way.EXACT, reason="", queries=request.queries, rows=None if count is None else count.passing
+    )
+    settled = _must_be_exact(space, request)
+    if settled is not None:
+        return replace(plan, reason=settled)
+    ef_search, known = ef_search_for(space, request.k, request.recall)
+    if ef_search is None:
+        return replace(plan, reason=known)
+    index = space.tables.hnsw_name
+    if not request.filtered or count is None:
+        return replace(plan, way=Way.INDEX, reason=known, ef_search=ef_search, index=index)
+    price = exact_price(count, space.fingerprint.dimensions)
+    said = f"{count.passing:,} of {count.total:,} rows pass"
+    if len(request.domains) == 1 and request.domains[0] in space.partial_domains:
+        if price <= index_price(ef_search, space.fingerprint.dimensions) * _CERTAINTY:
+            return replace(plan, reason=f"{said}: so few are compared one by one")
+        return replace(
+            plan,
+            way=Way.PARTIAL_INDEX,
+            reason=f"{said}, and their domain has an index of its own; {known}",
+            ef_search=ef_search,
+            index=space.tables.partial_name(request.domains[0]),
+        )
+    # Candidates that do not pass are looked at in vain: more of them are asked for.
+    widened = min(MAX_EF_SEARCH, math.ceil(ef_search / max(count.share, 1e-9)))
+    if price <= index_price(widened, space.fingerprint.dimensions) * _CERTAINTY:
+        return replace(plan, reason=f"{said}: so few are compared one by one")
+    return replace(
+        plan, way=Way.INDEX, reason=f"{said}: too many to compare; {known}", ef_search=widened, index=index
+    )
+
+
+def needs_count(space: Space, request: Request) -> bool:
+    """Whether choose() has to know how many rows pass."""
+    return request.filtered and _must_be_exact(space, request) is None
+
+
+def by_matrix(plans: list[SearchPlan], counts: list[Count], dimensions: int, *, is_at_hand: bool) -> bool:
+    """Whether one matrix serves all of these cheaper than the ways chosen for each.
+
+    Args:
+        plans: what choose() said for each filter.
+        counts: rows for each of them.
+        dimensions: of the space.
+        is_at_hand: whether the matrix has been made already. It is not counted in its favour where an index
+            would be used, so that the same search gives the same answer from run to run.
+    """
+    through_index = any(plan.way in (Way.INDEX, Way.PARTIAL_INDEX) for plan in plans)
+    singly = 0.0
+    together = 0.0 if is_at_hand and not through_index else 25.0 * max(count.total for count in counts)
+    for plan, count in zip(plans, counts, strict=True):
+        if plan.ef_search is None:
+            singly += plan.queries * exact_price(count, dimensions)
+        else:
+            singly += plan.queries * index_price(plan.ef_search, dimensions)
+        passes = math.ceil(plan.queries / 1024)
+        together += count.passing * dimensions * (plan.queries * 2e-5 + passes * 6e-4) + plan.queries * 100
+    return together < singly
+
+
+def exact_price(count: Count, dimensions: int) -> float:
+    """Microseconds to compare the rows that pass with one query: fetched one by one, or all in a row."""
+    return 500 + min(
+        count.passing * (0.9 + 0.0009 * dimensions),
+        count.total * 0.06 + count.passing * (0.3 + 0.0004 * dimensions),
+    )
+
+
+def index_price(ef_search: int, dimensions: int) -> float:
+    """Microseconds of one search through HNSW."""
+    return 300 + ef_search * (8 + 0.012 * dimensions)
+
+
+def ef_search_for(space: Space, k: int, recall: float | None) -> tuple[int | None, str]:
+    """The ef_search that reaches a recall at k, and how that is known; None where only exactness does."""
+    target = DEFAULT_RECALL if recall is None else recall
+    measured_ks = sorted({measured for measured, _, _ in space.recall})
+    if not measured_ks:
+        if recall is not None:
+            return None, (
+                f"recall {recall:g} is asked for and was not measured in this space (index build does)"
+            )
+        return min(MAX_EF_SEARCH, max(100, 10 * k)), "its recall was not measured yet (index build does)"
+    # What was measured at the next larger k; beyond the largest, in proportion.
+    nearest_k = next((measured for measured in measured_ks if measured >= k), measured_ks[-1])
+    factor = max(1.0, k / nearest_k)
+    for measured, ef_search, found in sorted(space.recall):
+        if measured == nearest_k and found >= target and ef_search * factor <= MAX_EF_SEARCH:
+            return math.ceil(ef_search * factor), f"recall at {nearest_k} was measured as {found:.3f}"
+    return None, f"no ef_search reaches recall {target:g} at {k} in this space"
+
+
+def _must_be_exact(space: Space, request: Request) -> str | None:
+    if request.exact:
+        return "exactness is asked for"
+    if request.index_type is IndexType.FLAT:
+        return "FLAT is asked for"
+    if request.metric_type is MetricType.L1:
+        return "the index cannot rank by L1"
+    if not space.has_index:
+        return "the index is not built yet"
+    return None
