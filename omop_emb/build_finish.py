@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from omop_emb import spaces
+from omop_emb import counts, spaces
 from omop_emb.build_hnsw import ensure_index
 from omop_emb.build_plan import discard, lock_build, release_id, work_table
+from omop_emb.recall import calibrate_recall
 from omop_emb.recipe import Recipe, selection_of
 from omop_emb.spaces import Space
 from omop_emb.sql import read
@@ -92,6 +93,8 @@ def finish(connection: psycopg.Connection[Any], space: Space, recipe: Recipe, *,
     discard(connection, space)
     connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
     index_made = ensure_index(connection, space)
+    counts.refresh(connection, space)
+    calibrate_recall(connection, space, anew=index_made)
     had_active = any(other.is_active for other in spaces.listed(connection))
     spaces.activate(connection, space, only_if_none_is=True)
     return Finished(

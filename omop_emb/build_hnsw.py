@@ -143,7 +143,12 @@ def _create(connection: psycopg.Connection[Any], space: Space, found: Resources)
     }
     for name, value in settings.items():
         connection.execute("select set_config(%s, %s, true)", (name, value))
-    space.tables.create_hnsw(connection, m=space.hnsw_m, ef_construction=space.hnsw_ef_construction)
+    space.tables.create_hnsw(
+        connection,
+        m=space.hnsw_m,
+        ef_construction=space.hnsw_ef_construction,
+        first_pass=space.first_pass,
+    )
 
 
 def _rows(connection: psycopg.Connection[Any], space: Space) -> int:

@@ -37,7 +37,9 @@ class Count:
 def refresh(connection: psycopg.Connection[Any], space: Space) -> None:
     """Count a space's rows anew; nothing is committed."""
     # Two at a time would insert the same combinations: the second waits for the first to commit.
-    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space_count'), %s)", (space.space_id,))
+    connection.execute(
+        "select pg_advisory_xact_lock(hashtext('omop_emb.space_count'), %s)", (space.space_id,)
+    )
     connection.execute("delete from omop_emb.space_count where space_id = %s", (space.space_id,))
     connection.execute(
         sql.SQL(read("count_rows")).format(rows=space.tables.rows), {"space_id": space.space_id}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +83,12 @@ def passing(condition: Condition, rows: NDArray[np.void]) -> NDArray[np.bool_]:
 def _all_of(parameters: dict[str, Any]) -> Condition:
     if not parameters:
         return EVERYTHING
-    return Condition(sql.SQL(" and ").join(_CLAUSES[name] for name in parameters), parameters)
+    return Condition(sql.SQL(" and ").join(clauses(parameters)), parameters)
+
+
+def clauses(names: Iterable[str]) -> Iterator[sql.SQL]:
+    """The clause of each of a condition's parameters."""
+    return (_CLAUSES[name] for name in names)
 
 
 # The parameters' types are said, so that an empty list and a one-letter text find their operators.

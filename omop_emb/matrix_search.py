@@ -51,14 +51,14 @@ def _nearest(
     total = len(matrix) if passing is None else len(passing)
     keep = min(keep, total)
     if not keep:
-        return [_NOTHING] * len(queries)
+        return [ranking.NOTHING] * len(queries)
     scores, places = _largest_products(matrix, queries, passing, keep)
     # Products of rows that are not quite of unit length rank like the metric up to their deviation.
     margin = 3 * matrix.deviation + 2 * _FLOAT32_ERROR
     kth, enough = _kth_concept(matrix.concept_ids[places], k)
     needed = np.where(enough, scores[np.arange(len(queries)), kth] - margin, -np.inf)
     complete = (scores[:, -1] < needed) | (keep == total)
-    hits: list[Hits] = [_NOTHING] * len(queries)
+    hits: list[Hits] = [ranking.NOTHING] * len(queries)
     done = np.flatnonzero(complete)
     for query, found in zip(
         done,
@@ -177,6 +177,3 @@ class _Best:
         self._merge()
         shape = (self._count, self._keep)
         return self._scores[0].reshape(shape), self._places[0].reshape(shape)
-
-
-_NOTHING = Hits(np.empty(0, np.int32), np.empty(0, "S1"), np.empty(0, np.int64), np.empty(0), np.empty(0))

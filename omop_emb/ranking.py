@@ -113,3 +113,12 @@ def first(hits: Hits, k: int) -> Hits:
         hits.distances[:k],
         hits.similarities[:k],
     )
+
+
+def farthest(rows: Rows, query: NDArray[np.float32], metric_type: MetricType) -> float:
+    """The largest distance of any of the rows to one query."""
+    wanted = np.broadcast_to(query.astype(np.float64), rows.vectors.shape)
+    return float(measure(rows.vectors, wanted, metric_type)[0].max())
+
+
+NOTHING = Hits(np.empty(0, np.int32), np.empty(0, "S1"), np.empty(0, np.int64), np.empty(0), np.empty(0))

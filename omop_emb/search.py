@@ -1,177 +1,343 @@
-"""The nearest concepts of query vectors in one space: exact, or through the HNSW index.
+"""The nearest concepts of query vectors in one space, by the way that the planner chooses.
 
 The server ranks rows by the query rounded to half precision, as it stores vectors. The best of them are
-fetched and ranked again here in float64 with the query as it was given, so that the order is that of
-exact arithmetic on the stored values. An exact search fetches until no row left behind can matter.
+fetched and ranked again in float64 with the query as it was given, so that the order is that of exact
+arithmetic on the stored values. An exact search fetches until no row left behind can matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg import errors as postgres
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
-from omop_emb import binary, filters
-from omop_emb.errors import InputError, SpaceError
+from omop_emb import binary, counts, filters, matrix, matrix_search, planner, ranking, statements
+from omop_emb.counts import Count
+from omop_emb.errors import DatabaseError, InputError, SpaceError, SpaceNotFoundError
+from omop_emb.filters import Condition
+from omop_emb.planner import Request, SearchPlan, Way
+from omop_emb.ranking import Hits, Rows
 from omop_emb.records import ConceptFilter, ConceptMatch, IndexType, MetricType
 from omop_emb.spaces import Space
-from omop_emb.tables import TEXT_COLUMNS
 
-_OPERATORS = {
-    MetricType.COSINE: sql.SQL("<=>"),
-    MetricType.L2: sql.SQL("<->"),
-    MetricType.INNER_PRODUCT: sql.SQL("<#>"),
-    MetricType.L1: sql.SQL("<+>"),
-}
+__all__ = ["ConceptMatch", "Found", "nearest_concepts", "search"]
 
-# Few enough rows pass a filter: exact over them beats the index in time and recall (docs/concepts/scale.md).
-_EXACT_ROWS = 20_000
 _SLACK = 24  # rows fetched beyond k, so that a second fetch is rare
 _FLOAT32_ERROR = 1e-5  # more than the server's float32 sums can be off, at 16,000 dimensions of a unit row
-_MAX_EF_SEARCH = 1000  # pgvector's limit
+_ATTEMPTS = 3
+_TEXTS_AT_ONCE = 20_000
 
-# The sum is what no index can order by: without it the planner may take the HNSW index for an exact search.
-_EXACT = sql.SQL(
-    "select concept_id, text_kind, text_hash, embedding from {rows} {where} "
-    "order by (embedding {operator} cast(%(query)s as halfvec)) + 0 limit %(limit)s"
-)
-# Without `materialized` the planner may sort past the limit inside; the outer ranking is done here anyway.
-_HNSW = sql.SQL(
-    "with near as materialized (select concept_id, text_kind, text_hash, embedding from {rows} {where} "
-    "order by embedding <=> cast(%(query)s as halfvec) limit %(limit)s) select * from near"
+_TEXTS = sql.SQL(
+    "select concept_id, text_kind, text_hash, text, concept_name, domain_id, vocabulary_id, "
+    "concept_class_id, standard_concept, concept_code "
+    "from {texts} join unnest(cast(%(concept_ids)s as integer[]), "
+    'cast(%(kinds)s as "char"[]), cast(%(hashes)s as bigint[])) as k (concept_id, text_kind, text_hash) '
+    "using (concept_id, text_kind, text_hash)"
 )
 
 
 @dataclass(frozen=True)
-class _Hit:
-    """A row that was found, ranked exactly."""
+class Found:
+    """What a search found, and how.
 
-    concept_id: int
-    text_kind: str
-    text_hash: int
-    distance: float
-    similarity: float
+    Attributes:
+        matches: one list per query, same order, nearest first.
+        plans: how it was searched, one for each different filter.
+    """
+
+    matches: list[list[ConceptMatch]]
+    plans: list[SearchPlan]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Queries that have one filter."""
+
+    positions: list[int]
+    condition: Condition
+    count: Count | None
+    plan: SearchPlan
+
+
+class _ChangedError(Exception):
+    """Rows that were found have gone since: another transaction committed between two statements."""
 
 
 def nearest_concepts(
-    connection: psycopg.Connection,
+    connection: psycopg.Connection[Any],
     space: Space,
     queries: NDArray[np.float32],
     *,
     metric_type: MetricType,
-    index_type: IndexType | None = None,
+    index_type: IndexType | None,
     k: int,
     concept_filter: ConceptFilter | None = None,
+    recall: float | None = None,
+    exact: bool = False,
 ) -> list[list[ConceptMatch]]:
-    """The k nearest concepts of each query: one list per query, same order, nearest first.
+    """The matches of search() for one filter."""
+    return search(
+        connection,
+        space,
+        queries,
+        metric_type=metric_type,
+        index_type=index_type,
+        k=k,
+        concept_filters=[concept_filter] * len(queries),
+        recall=recall,
+        exact=exact,
+    ).matches
+
+
+def search(
+    connection: psycopg.Connection[Any],
+    space: Space,
+    queries: NDArray[np.float32],
+    *,
+    metric_type: MetricType,
+    index_type: IndexType | None,
+    k: int,
+    concept_filters: Sequence[ConceptFilter | None],
+    recall: float | None = None,
+    exact: bool = False,
+) -> Found:
+    """The k nearest concepts of each query: one list per query, same order, nearest first; and how.
 
     Args:
         connection: in whose transaction the search runs.
         space: where it is searched.
         queries: (n, dimensions) float32, rows of unit length.
         metric_type: the distance that ranks and is reported.
-        index_type: None is the space's own; FLAT is exact; HNSW needs an HNSW space and takes the exact
-            way where the index cannot serve (L1, or few rows that pass the filter).
+        index_type: FLAT is exact; HNSW needs an HNSW space and takes the exact way where the index
+            cannot serve (L1, or few rows that pass the filter). None is the space's own.
         k: how many concepts; as many come back whenever so many pass the filter.
-        concept_filter: which concepts may be returned.
+        concept_filters: which concepts may be returned, one for each query.
+        recall: the share of the true nearest that must be found on average, 0 to 1; decides how far the index
+            is walked. None is 0.99 where the space was measured.
+        exact: find exactly the nearest, whatever it takes.
 
     Ties are broken by concept_id. One row a concept: the one of its texts that is nearest.
     """
     if k < 1:
         raise InputError(f"k must be at least 1; found {k}")
-    if index_type is None:
-        index_type = space.index_type
+    if recall is not None and not 0 < recall <= 1:
+        raise InputError(f"recall must be above 0 and at most 1; found {recall}")
     if index_type is IndexType.HNSW and space.index_type is not IndexType.HNSW:
         raise SpaceError(
             f"space {space.name!r} has no HNSW index: search it with FLAT, or run omop-emb index build "
             "--index-type hnsw"
         )
-    condition = filters.condition(connection, concept_filter)
-    through_index = (
-        index_type is IndexType.HNSW
-        and metric_type is not MetricType.L1
-        and not _few_rows(connection, space, condition)
+    request = Request(
+        queries=len(queries),
+        k=k,
+        metric_type=metric_type,
+        index_type=index_type or space.index_type,
+        recall=recall,
+        exact=exact or recall == 1,
     )
-    found = []
+    try:
+        for _ in range(_ATTEMPTS):
+            with _own_settings(connection):
+                try:
+                    return _search(connection, space, queries, request, concept_filters)
+                except _ChangedError:
+                    continue
+    except postgres.UndefinedTable as error:
+        raise SpaceNotFoundError(
+            f"space {space.name!r} was dropped while it was searched: run omop-emb index list"
+        ) from error
+    raise DatabaseError(f"space {space.name!r} was changed each time it was searched: try again in a moment")
+
+
+@contextmanager
+def _own_settings(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """A block after which settings are as before; nothing that is written in it is kept."""
+    if not connection.autocommit and connection.info.transaction_status is TransactionStatus.IDLE:
+        # What follows would otherwise be the outermost transaction, and end the caller's.
+        connection.execute("select 1")
+    with connection.transaction(force_rollback=True):
+        yield
+
+
+def _search(
+    connection: psycopg.Connection[Any],
+    space: Space,
+    queries: NDArray[np.float32],
+    request: Request,
+    concept_filters: Sequence[ConceptFilter | None],
+) -> Found:
+    groups = _groups(connection, space, request, concept_filters)
+    rows = _matrix(connection, space, request, groups)
+    hits: list[Hits] = [ranking.NOTHING] * len(queries)
+    plans = []
     with binary.binary_cursor(connection) as cursor:
-        if through_index:
-            _set_for_transaction(cursor, k)
-        for query in queries:
-            hits = _through_hnsw(cursor, space, query, metric_type, k, condition) if through_index else None
-            found.append(
-                hits if hits is not None else _exact(cursor, space, query, metric_type, k, condition)
-            )
-    return _with_texts(connection, space, found)
+        for group in groups:
+            started = time.perf_counter()
+            wanted = queries[group.positions]
+            if isinstance(rows, matrix.Matrix):
+                found, plan = _by_matrix(rows, wanted, request, group)
+            else:
+                found, plan = _by_statements(cursor, space, wanted, request, group)
+                if rows is not None:
+                    plan = replace(plan, reason=f"{plan.reason}; no matrix: {rows}")
+            plans.append(replace(plan, milliseconds=(time.perf_counter() - started) * 1e3))
+            for position, hit in zip(group.positions, found, strict=True):
+                hits[position] = hit
+    return Found(_with_texts(connection, space, hits), plans)
 
 
-def _few_rows(connection: psycopg.Connection, space: Space, condition: filters.Condition) -> bool:
-    if condition is filters.EVERYTHING:
-        return False
-    statement = sql.SQL("select count(*) from (select from {} {} limit {}) passing").format(
-        space.tables.rows, condition.where, sql.Literal(_EXACT_ROWS + 1)
+def _groups(
+    connection: psycopg.Connection[Any],
+    space: Space,
+    request: Request,
+    concept_filters: Sequence[ConceptFilter | None],
+) -> list[_Group]:
+    positions: dict[ConceptFilter | None, list[int]] = {}
+    for position, concept_filter in enumerate(concept_filters):
+        positions.setdefault(concept_filter, []).append(position)
+    groups = []
+    for concept_filter, places in positions.items():
+        condition = filters.condition(connection, concept_filter)
+        here = replace(
+            request,
+            queries=len(places),
+            filtered=condition is not filters.EVERYTHING,
+            domains=tuple(condition.parameters.get("domain", ())),
+        )
+        count = None
+        if request.queries >= planner.BULK_QUERIES or planner.needs_count(space, here):
+            count = counts.passing(connection, space, condition)
+        groups.append(_Group(places, condition, count, planner.choose(space, here, count)))
+    return groups
+
+
+def _matrix(
+    connection: psycopg.Connection[Any], space: Space, request: Request, groups: list[_Group]
+) -> matrix.Matrix | str | None:
+    """The matrix, if it is the cheaper way; why it cannot be had; None where it is not wanted."""
+    if request.queries < planner.BULK_QUERIES or request.metric_type is MetricType.L1:
+        return None
+    worth = planner.by_matrix(
+        [group.plan for group in groups],
+        [group.count for group in groups if group.count is not None],
+        space.fingerprint.dimensions,
+        is_at_hand=matrix.is_at_hand(connection, space),
     )
-    row = connection.execute(statement, condition.parameters).fetchone()
-    return row is not None and row[0] <= _EXACT_ROWS
+    if not worth:
+        return None
+    try:
+        return matrix.of_space(connection, space)
+    except matrix.MatrixUnavailableError as error:
+        return str(error)
 
 
-def _set_for_transaction(cursor: psycopg.Cursor[Any], k: int) -> None:
-    # The index returns ef_search rows at a time and goes on from there where the filter leaves too few.
-    settings = {
-        "hnsw.ef_search": str(min(max(100, 10 * k), _MAX_EF_SEARCH)),
-        "hnsw.iterative_scan": "relaxed_order",
-        "plan_cache_mode": "force_custom_plan",
-    }
-    for name, value in settings.items():
-        cursor.execute("select set_config(%s, %s, true)", (name, value))
+def _by_matrix(
+    rows: matrix.Matrix, queries: NDArray[np.float32], request: Request, group: _Group
+) -> tuple[list[Hits], SearchPlan]:
+    passing = None
+    if group.condition is not filters.EVERYTHING:
+        passing = np.flatnonzero(filters.passing(group.condition, rows.keys))
+    hits = matrix_search.nearest(rows, queries, metric_type=request.metric_type, k=request.k, passing=passing)
+    return hits, SearchPlan(
+        way=Way.MATRIX,
+        reason=f"{request.queries:,} queries are cheaper by matrix than one by one",
+        queries=len(queries),
+        rows=len(rows) if passing is None else len(passing),
+    )
+
+
+def _by_statements(
+    cursor: psycopg.Cursor[Any],
+    space: Space,
+    queries: NDArray[np.float32],
+    request: Request,
+    group: _Group,
+) -> tuple[list[Hits], SearchPlan]:
+    plan = group.plan
+    if plan.ef_search is not None:
+        _set_for_transaction(cursor, plan.ef_search)
+    hits, fetched, fell_back = [], 0, 0
+    for query in queries:
+        found = None
+        if plan.ef_search is not None:
+            found, compared = _through_index(cursor, space, query, request, group.condition, plan)
+            fetched += compared
+            fell_back += found is None
+        if found is None:
+            found, compared = _exact(cursor, space, query, request, group.condition)
+            fetched += compared
+        hits.append(found)
+    return hits, replace(plan, fetched=fetched, fell_back=fell_back)
+
+
+def _set_for_transaction(cursor: psycopg.Cursor[Any], ef_search: int) -> None:
+    # The index gives ef_search rows at a time and goes on from there where the filter leaves too few. A plan
+    # that was cached under other settings must not be used.
+    cursor.execute(
+        "select set_config('hnsw.ef_search', %s, true), "
+        "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+        "set_config('plan_cache_mode', 'force_custom_plan', true)",
+        (str(ef_search),),
+    )
 
 
 def _exact(
     cursor: psycopg.Cursor[Any],
     space: Space,
     query: NDArray[np.float32],
-    metric_type: MetricType,
-    k: int,
-    condition: filters.Condition,
-) -> list[_Hit]:
-    statement = _EXACT.format(rows=space.tables.rows, where=condition.where, operator=_OPERATORS[metric_type])
-    margin = _margin(query, metric_type)
-    limit = k + _SLACK
+    request: Request,
+    condition: Condition,
+) -> tuple[Hits, int]:
+    statement = statements.exact(space, request.metric_type, condition)
+    parameters = {**condition.parameters, "query": binary.half_vector(query)}
+    margin = _margin(query, request.metric_type)
+    limit = request.k + _SLACK
     while True:
-        rows = _fetch(cursor, statement, query, condition, limit)
-        distances, similarities = _measure(rows, query, metric_type, space.fingerprint.dimensions)
-        hits = _best_per_concept(rows, distances, similarities)
-        if len(rows) < limit:
-            return hits[:k]
-        # The last row fetched bounds all that were left behind; ties are fetched to their end.
-        if len(hits) >= k and hits[k - 1].distance < distances[-1] - margin:
-            return hits[:k]
+        fetched = cursor.execute(statement, {**parameters, "limit": limit}).fetchall()
+        hits, farthest = _ranked(fetched, query, request.metric_type, space.fingerprint.dimensions)
+        if len(fetched) < limit:
+            break
+        # What was left behind is no nearer than the farthest that was fetched, but for rounding.
+        if len(hits) >= request.k and hits.distances[request.k - 1] < farthest - margin:
+            break
         limit *= 4
+    return ranking.first(hits, request.k), len(fetched)
 
 
-def _through_hnsw(
+def _through_index(
     cursor: psycopg.Cursor[Any],
     space: Space,
     query: NDArray[np.float32],
-    metric_type: MetricType,
-    k: int,
-    condition: filters.Condition,
-) -> list[_Hit] | None:
-    statement = _HNSW.format(rows=space.tables.rows, where=condition.where)
-    margin = _margin(query, metric_type)
-    limit = k + _SLACK
+    request: Request,
+    condition: Condition,
+    plan: SearchPlan,
+) -> tuple[Hits | None, int]:
+    domain = condition.parameters["domain"][0] if plan.way is Way.PARTIAL_INDEX else None
+    statement = statements.through_index(space, condition, partial_domain=domain)
+    parameters = {**condition.parameters, "query": binary.half_vector(query)}
+    margin = _margin(query, request.metric_type)
+    limit = request.k + _SLACK
     while True:
-        rows = _fetch(cursor, statement, query, condition, limit)
-        distances, similarities = _measure(rows, query, metric_type, space.fingerprint.dimensions)
-        hits = _best_per_concept(rows, distances, similarities)
-        if len(hits) >= k and (len(rows) < limit or hits[k - 1].distance < distances.max() - margin):
-            return hits[:k]
-        if len(rows) < limit:
-            return None  # the scan gave up before k concepts: only the exact way can tell whether more exist
+        parameters |= {"limit": limit}
+        if space.first_pass:
+            parameters |= {"candidates": max(limit, plan.ef_search or 0)}
+        fetched = cursor.execute(statement, parameters).fetchall()
+        hits, farthest = _ranked(fetched, query, request.metric_type, space.fingerprint.dimensions)
+        if len(hits) >= request.k and (
+            len(fetched) < limit or hits.distances[request.k - 1] < farthest - margin
+        ):
+            return ranking.first(hits, request.k), len(fetched)
+        if len(fetched) < limit:
+            return None, len(fetched)  # the scan gave up before k: only the exact way can tell if more exist
         limit *= 4
 
 
@@ -182,91 +348,61 @@ def _margin(query: NDArray[np.float32], metric_type: MetricType) -> float:
     return 2 * (float(norm) * 1.001 + _FLOAT32_ERROR)
 
 
-def _fetch(
-    cursor: psycopg.Cursor[Any],
-    statement: sql.Composed,
-    query: NDArray[np.float32],
-    condition: filters.Condition,
-    limit: int,
-) -> list[tuple[int, str, int, bytes]]:
-    parameters = {**condition.parameters, "query": binary.half_vector(query), "limit": limit}
-    return cursor.execute(statement, parameters).fetchall()
-
-
-def _measure(
-    rows: Sequence[tuple[int, str, int, bytes]],
+def _ranked(
+    fetched: list[tuple[int, str, int, bytes]],
     query: NDArray[np.float32],
     metric_type: MetricType,
     dimensions: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    stored = binary.half_vectors_to_float64([row[3] for row in rows], dimensions)
-    wanted = query.astype(np.float64)
-    products = stored @ wanted
-    similarities = np.clip(products / (np.linalg.norm(stored, axis=1) * np.linalg.norm(wanted)), -1.0, 1.0)
-    match metric_type:
-        case MetricType.COSINE:
-            distances = 1.0 - similarities
-        case MetricType.INNER_PRODUCT:
-            distances = -products
-        case MetricType.L2:
-            distances = np.linalg.norm(stored - wanted, axis=1)
-        case MetricType.L1:
-            distances = np.abs(stored - wanted).sum(axis=1)
-    return distances, similarities
-
-
-def _best_per_concept(
-    rows: Sequence[tuple[int, str, int, bytes]],
-    distances: NDArray[np.float64],
-    similarities: NDArray[np.float64],
-) -> list[_Hit]:
-    hits = sorted(
-        (
-            _Hit(concept_id, kind, text_hash, float(distance), float(similarity))
-            for (concept_id, kind, text_hash, _), distance, similarity in zip(
-                rows, distances, similarities, strict=True
-            )
-        ),
-        key=lambda hit: (hit.distance, hit.concept_id, _KIND_ORDER[hit.text_kind], hit.text_hash),
+) -> tuple[Hits, float]:
+    """The rows that were fetched, ranked; and the distance of the farthest of them."""
+    if not fetched:
+        return ranking.NOTHING, 0.0
+    rows = Rows(
+        queries=np.zeros(len(fetched), np.intp),
+        concept_ids=np.array([row[0] for row in fetched], np.int32),
+        text_kinds=np.array([row[1] for row in fetched], "S1"),
+        text_hashes=np.array([row[2] for row in fetched], np.int64),
+        vectors=binary.half_vectors_to_float64([row[3] for row in fetched], dimensions),
     )
-    best: dict[int, _Hit] = {}
-    for hit in hits:
-        best.setdefault(hit.concept_id, hit)
-    return list(best.values())
-
-
-_KIND_ORDER = {"n": 0, "s": 1, "c": 2, "a": 3}
-
-_TEXTS = sql.SQL(
-    "select {columns} from {texts} t join unnest(cast(%(concept_ids)s as integer[]), "
-    'cast(%(kinds)s as "char"[]), cast(%(hashes)s as bigint[])) as k (concept_id, text_kind, text_hash) '
-    "using (concept_id, text_kind, text_hash)"
-)
+    return ranking.rank(rows, query[None], metric_type)[0], ranking.farthest(rows, query, metric_type)
 
 
 def _with_texts(
-    connection: psycopg.Connection, space: Space, found: list[list[_Hit]]
+    connection: psycopg.Connection[Any], space: Space, found: list[Hits]
 ) -> list[list[ConceptMatch]]:
-    keys = sorted({(hit.concept_id, hit.text_kind, hit.text_hash) for hits in found for hit in hits})
-    statement = _TEXTS.format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, TEXT_COLUMNS)), texts=space.tables.texts
-    )
-    parameters = {
-        "concept_ids": [key[0] for key in keys],
-        "kinds": [key[1] for key in keys],
-        "hashes": [key[2] for key in keys],
-    }
-    shown = {row[:3]: row[3:] for row in connection.execute(statement, parameters)}
-    matches = []
-    for hits in found:
-        matches.append([_match(hit, shown[hit.concept_id, hit.text_kind, hit.text_hash]) for hit in hits])
-    return matches
+    keyed = [
+        list(zip(hits.concept_ids.tolist(), hits.text_kinds.tolist(), hits.text_hashes.tolist(), strict=True))
+        for hits in found
+    ]
+    keys = sorted({key for of_query in keyed for key in of_query})
+    statement = _TEXTS.format(texts=space.tables.texts)
+    shown: dict[tuple[int, bytes, int], tuple[Any, ...]] = {}
+    for start in range(0, len(keys), _TEXTS_AT_ONCE):
+        part = keys[start : start + _TEXTS_AT_ONCE]
+        parameters = {
+            "concept_ids": [key[0] for key in part],
+            "kinds": [key[1].decode() for key in part],
+            "hashes": [key[2] for key in part],
+        }
+        for row in connection.execute(statement, parameters):
+            shown[row[0], row[1].encode(), row[2]] = row[3:]
+    if len(shown) < len(keys):
+        raise _ChangedError
+    return [
+        [
+            _match(key[0], shown[key], distance, similarity)
+            for key, distance, similarity in zip(
+                of_query, hits.distances.tolist(), hits.similarities.tolist(), strict=True
+            )
+        ]
+        for of_query, hits in zip(keyed, found, strict=True)
+    ]
 
 
-def _match(hit: _Hit, shown: tuple[Any, ...]) -> ConceptMatch:
-    text, concept_name, domain_id, vocabulary_id, concept_class_id, standard_concept, concept_code, _ = shown
+def _match(concept_id: int, shown: tuple[Any, ...], distance: float, similarity: float) -> ConceptMatch:
+    text, concept_name, domain_id, vocabulary_id, concept_class_id, standard_concept, concept_code = shown
     return ConceptMatch(
-        concept_id=hit.concept_id,
+        concept_id=concept_id,
         concept_name=concept_name,
         domain_id=domain_id,
         vocabulary_id=vocabulary_id,
@@ -274,6 +410,6 @@ def _match(hit: _Hit, shown: tuple[Any, ...]) -> ConceptMatch:
         standard_concept=standard_concept,
         concept_code=concept_code,
         matched_text=text,
-        distance=hit.distance,
-        similarity=hit.similarity,
+        distance=distance,
+        similarity=similarity,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import psycopg
@@ -156,18 +156,19 @@ def ensure(
     template: str = "",
     synonym_languages: tuple[int, ...] = (ENGLISH,),
     with_index: bool = True,
+    first_pass: str = "",
 ) -> tuple[Space, bool]:
     """The space of that fingerprint and index type, made if need be, and whether it was made.
 
     The schema must have been migrated. Nothing is committed. `with_index=False` leaves the vector index
-    to be made after a bulk load.
+    to be made after a bulk load; `first_pass` is what it is over, see Space.
 
     Raises:
         SpaceError: another space bears the name, or this one bears another, or HNSW cannot index that
             many dimensions.
     """
     if index_type is IndexType.HNSW:
-        check_hnsw_dimensions(fingerprint.dimensions)
+        check_hnsw_dimensions(fingerprint.dimensions, first_pass)
     space = find(connection, fingerprint, index_type)
     if space is None:
         # Two makers of one space: the second waits here until the first has committed, and then finds it.
@@ -195,6 +196,7 @@ def ensure(
         "texts": texts,
         "template": template,
         "synonym_languages": list(synonym_languages),
+        "first_pass": first_pass,
     }
     statement = sql.SQL("insert into omop_emb.space ({}) values ({}) returning *").format(
         sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join(map(sql.Placeholder, columns))
@@ -205,7 +207,10 @@ def ensure(
     space = _space(row)
     space.tables.create(connection)
     if index_type is IndexType.HNSW and with_index:
-        space.tables.create_hnsw(connection, m=hnsw_m, ef_construction=hnsw_ef_construction)
+        space.tables.create_hnsw(
+            connection, m=hnsw_m, ef_construction=hnsw_ef_construction, first_pass=first_pass
+        )
+        space = replace(space, has_index=True)
     return space, True
 
 

@@ -16,6 +16,8 @@ MAX_HNSW_DIMENSIONS = 4000
 # A row must fit a page of 8 kB to be stored plain; beyond, the vector goes to the TOAST table uncompressed.
 MAX_PLAIN_DIMENSIONS = 3900
 
+BINARY = "binary"  # a first pass over the signs of the values
+
 ROW_COLUMNS = (
     "text_hash",
     "concept_id",
@@ -116,32 +118,76 @@ class SpaceTables:
             sql.SQL("create index on {} (domain, vocabulary, concept_class)").format(self.rows)
         )
 
-    def create_hnsw(self, connection: psycopg.Connection, *, m: int, ef_construction: int) -> None:
+    def partial_name(self, domain: int) -> str:
+        """The name of a domain's own vector index, without its schema."""
+        return f"space_{self.space_id}_hnsw_{domain}"
+
+    def create_hnsw(
+        self,
+        connection: psycopg.Connection,
+        *,
+        m: int,
+        ef_construction: int,
+        first_pass: str = "",
+        domain: int | None = None,
+    ) -> None:
         """Make the HNSW index; one for cosine serves L2 and inner product too, since rows are unit.
 
         This is the one statement to change for another index type (see docs/concepts/scale.md).
+
+        Args:
+            connection: in whose transaction it is made.
+            m: links of a node.
+            ef_construction: candidates while it is made.
+            first_pass: "" indexes the vectors, a number their first dimensions, "binary" the signs of their
+                values; statements.ranked_by() must order by the same expression.
+            domain: only the rows of this domain, in an index of their own.
         """
-        check_hnsw_dimensions(self.dimensions)
+        check_hnsw_dimensions(self.dimensions, first_pass)
+        where = sql.SQL("") if domain is None else sql.SQL("where domain = {}").format(sql.Literal(domain))
         connection.execute(
-            sql.SQL(
-                "create index {} on {} using hnsw (embedding halfvec_cosine_ops) "
-                "with (m = {}, ef_construction = {})"
-            ).format(sql.Identifier(self.hnsw_name), self.rows, sql.Literal(m), sql.Literal(ef_construction))
+            sql.SQL("create index {} on {} using hnsw ({}) with (m = {}, ef_construction = {}) {}").format(
+                sql.Identifier(self.hnsw_name if domain is None else self.partial_name(domain)),
+                self.rows,
+                self._indexed(first_pass),
+                sql.Literal(m),
+                sql.Literal(ef_construction),
+                where,
+            )
         )
+
+    def _indexed(self, first_pass: str) -> sql.Composable:
+        if first_pass == BINARY:
+            return sql.SQL("(cast(binary_quantize(embedding) as bit({}))) bit_hamming_ops").format(
+                sql.Literal(self.dimensions)
+            )
+        if first_pass:
+            return sql.SQL(
+                "(cast(subvector(embedding, 1, {first}) as halfvec({first}))) halfvec_cosine_ops"
+            ).format(first=sql.Literal(int(first_pass)))
+        return sql.SQL("embedding halfvec_cosine_ops")
 
     def drop(self, connection: psycopg.Connection) -> None:
         """Drop both tables with their indexes."""
         connection.execute(sql.SQL("drop table if exists {}, {}").format(self.rows, self.texts))
 
 
-def check_hnsw_dimensions(dimensions: int) -> None:
+def check_hnsw_dimensions(dimensions: int, first_pass: str = "") -> None:
     """Refuse an HNSW index on more dimensions than pgvector can index.
 
     Raises:
-        SpaceError: more than 4,000 dimensions.
+        SpaceError: more than 4,000 dimensions without a first pass, or a first pass that is none.
     """
-    if dimensions > MAX_HNSW_DIMENSIONS:
+    if first_pass == BINARY:
+        return
+    if first_pass and not (first_pass.isdigit() and 0 < int(first_pass) < dimensions):
         raise SpaceError(
-            f"an HNSW index takes at most {MAX_HNSW_DIMENSIONS:,} dimensions, found {dimensions:,}: "
-            "use a FLAT space, or a smaller OMOP_EMB_DIMENSIONS if the model is a Matryoshka model"
+            f"a first pass is {BINARY!r} or a number of dimensions below {dimensions:,}; found {first_pass!r}"
+        )
+    indexed = int(first_pass or dimensions)
+    if indexed > MAX_HNSW_DIMENSIONS:
+        raise SpaceError(
+            f"an HNSW index takes at most {MAX_HNSW_DIMENSIONS:,} dimensions, found {indexed:,}: "
+            "use a FLAT space, a first pass, or a smaller OMOP_EMB_DIMENSIONS if the model is a Matryoshka "
+            "model"
         )

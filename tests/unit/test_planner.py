@@ -1,0 +1,111 @@
+"""Which way a search takes, at the borders between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from omop_emb import planner
+from omop_emb.counts import Count
+from omop_emb.planner import Request, SearchPlan, Way
+from omop_emb.records import Fingerprint, IndexType, MetricType
+from omop_emb.spaces import Space
+
+SPACE = Space(
+    space_id=7,
+    name="s",
+    fingerprint=Fingerprint(provider="test", model="m", revision="1", dimensions=768),
+    index_type=IndexType.HNSW,
+    hnsw_m=16,
+    hnsw_ef_construction=64,
+    texts="name",
+    template="",
+    synonym_languages=(),
+    vocabulary_release=None,
+    is_active=True,
+    has_index=True,
+    recall=((10, 40, 0.95), (10, 100, 0.991), (10, 200, 0.999), (100, 100, 0.97), (100, 400, 0.995)),
+)
+
+
+def choose(count: Count | None = None, space: Space = SPACE, **changes: Any) -> SearchPlan:
+    request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
+    return planner.choose(space, replace(request, filtered=count is not None, **changes), count)
+
+
+def test_an_unfiltered_search_walks_the_index_as_far_as_the_measured_recall_asks() -> None:
+    assert (choose().way, choose().ef_search, choose().index) == (Way.INDEX, 100, "space_7_hnsw")
+    assert choose(recall=0.9).ef_search == 40
+    assert choose(recall=0.999).ef_search == 200
+    assert choose(k=100).ef_search == 400
+    assert choose(k=200).ef_search == 800
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"exact": True}, "exactness is asked for"),
+        ({"index_type": IndexType.FLAT}, "FLAT is asked for"),
+        ({"metric_type": MetricType.L1}, "cannot rank by L1"),
+        ({"space": replace(SPACE, has_index=False)}, "not built yet"),
+        ({"recall": 0.9999}, "no ef_search reaches"),
+        ({"k": 1000}, "no ef_search reaches"),
+        ({"space": replace(SPACE, recall=()), "recall": 0.9}, "was not measured"),
+    ],
+)
+def test_what_the_index_cannot_serve_is_exact_and_says_so(changes: dict[str, Any], reason: str) -> None:
+    plan = choose(**changes)
+    assert (plan.way, plan.ef_search) == (Way.EXACT, None)
+    assert reason in plan.reason
+
+
+def test_an_unmeasured_space_is_searched_through_its_index_unless_a_recall_is_asked_for() -> None:
+    plan = choose(space=replace(SPACE, recall=()))
+    assert (plan.way, plan.ef_search) == (Way.INDEX, 100)
+    assert "not measured" in plan.reason
+
+
+def test_few_rows_are_compared_and_many_are_searched_through_the_index() -> None:
+    total = 1_000_000
+    ways = [choose(Count(passing, total)).way for passing in (0, 10, 1000, 300_000, total)]
+    assert ways == [Way.EXACT] * 3 + [Way.INDEX] * 2
+    border = next(n for n in range(1000, 300_000, 100) if choose(Count(n, total)).way is Way.INDEX)
+    dearer = planner.index_price(planner.MAX_EF_SEARCH, 768) * 2
+    assert planner.exact_price(Count(border - 100, total), 768) <= dearer
+    assert planner.exact_price(Count(border, total), 768) > dearer
+
+
+def test_a_filter_makes_the_index_look_at_more_candidates() -> None:
+    assert choose(Count(500_000, 1_000_000)).ef_search == 200
+    assert choose(Count(200_000, 1_000_000)).ef_search == 500
+    assert choose(Count(80_000, 1_000_000)).ef_search == 1000
+
+
+def test_a_domain_with_an_index_of_its_own_is_searched_through_it() -> None:
+    space = replace(SPACE, partial_domains=(3,))
+    plan = choose(Count(80_000, 1_000_000), space, domains=(3,))
+    assert (plan.way, plan.index, plan.ef_search) == (Way.PARTIAL_INDEX, "space_7_hnsw_3", 100)
+    assert choose(Count(80_000, 1_000_000), space, domains=(3, 4)).way is Way.INDEX
+    assert choose(Count(80_000, 1_000_000), space, domains=(4,)).way is Way.INDEX
+    assert choose(Count(1_000, 1_000_000), space, domains=(3,)).way is Way.EXACT
+
+
+def matrix_is_worth(queries: int, way: Way, *, is_at_hand: bool = False, rows: int = 100_000) -> bool:
+    plan = SearchPlan(way=way, reason="", queries=queries, ef_search=100 if way is Way.INDEX else None)
+    return planner.by_matrix([plan], [Count(rows, rows)], 768, is_at_hand=is_at_hand)
+
+
+def test_exact_searches_go_by_matrix_when_it_pays_to_make_one() -> None:
+    assert not matrix_is_worth(20, Way.EXACT)
+    assert matrix_is_worth(20, Way.EXACT, is_at_hand=True)
+    assert matrix_is_worth(100, Way.EXACT)
+    assert matrix_is_worth(10_000, Way.EXACT)
+
+
+def test_indexed_searches_go_by_matrix_in_bulk_only_and_whether_or_not_it_is_there() -> None:
+    assert [matrix_is_worth(queries, Way.INDEX) for queries in (100, 100_000)] == [False, True]
+    for queries in (100, 10_000, 100_000):
+        assert matrix_is_worth(queries, Way.INDEX) == matrix_is_worth(queries, Way.INDEX, is_at_hand=True)
+    assert matrix_is_worth(10_000, Way.INDEX, rows=20_000)
