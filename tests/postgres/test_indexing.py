@@ -491,3 +491,26 @@ def test_the_vocabulary_loader_is_not_kept_waiting_by_a_build(
 
     build(engine, CountingProvider(on_batch=load_twice))
     assert sorted(rows_of(engine)) == FIRST
+
+
+def test_pieces_of_a_builder_whose_connection_is_gone_are_taken_over_at_once(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    build(engine)
+    vocabulary.load(Row(6, "Asthma"))
+    with connected(engine) as connection:
+        space = spaces.active(connection)
+        connection.execute(
+            "insert into omop_emb.build (space_id, settings, lease_until) "
+            "values (%s, 'x', now() + interval '1 h')",
+            (space.space_id,),
+        )
+        connection.execute(
+            "insert into omop_emb.build_chunk "
+            "values (%s, 0, 1, 6, gen_random_uuid(), now() + interval '1 h')",
+            (space.space_id,),
+        )
+        connection.commit()
+    report, sent = build(engine)
+    assert sent == ["Asthma"]
+    assert report.seconds < 30
