@@ -1,0 +1,81 @@
+"""Differences that matter: laterality, negation, course, specimen and the like, as bits that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from omop_emb.mapping.data import settings
+from omop_emb.mapping.words import normal
+
+Bits = npt.NDArray[np.uint64]
+
+
+@cache
+def groups() -> dict[str, dict[str, int]]:
+    """Group -> value -> its bit."""
+    place = 0
+    result: dict[str, dict[str, int]] = {}
+    for group, values in settings("contrasts.toml").items():
+        result[group] = {}
+        for value in values:
+            result[group][value] = 1 << place
+            place += 1
+    return result
+
+
+@cache
+def masks() -> dict[str, int]:
+    """Group -> all its bits."""
+    return {group: sum(values.values()) for group, values in groups().items()}
+
+
+@cache
+def _word_bits() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for group, values in settings("contrasts.toml").items():
+        for value, words in values.items():
+            for written in words:
+                word = normal(written)
+                if " " not in word:
+                    found[word] = found.get(word, 0) | groups()[group][value]
+    return found
+
+
+def bits(normal_text: str) -> int:
+    """What a normal text says, one bit a value."""
+    known = _word_bits()
+    result = 0
+    for word in normal_text.split():
+        result |= known.get(word, 0)
+    return result
+
+
+def all_bits(normal_texts: Sequence[str]) -> Bits:
+    """(n,) bits of each normal text."""
+    return np.fromiter((bits(text) for text in normal_texts), np.uint64, len(normal_texts))
+
+
+def named(value: int, group: str) -> list[str]:
+    """Names of a group's values whose bits are set."""
+    return [name for name, bit in groups()[group].items() if value & bit]
+
+
+def differences(term: int, concept: int) -> list[str]:
+    """Where a term and a concept disagree, or the concept says what the term does not, for a person to read."""
+    found = []
+    for group, mask in masks().items():
+        ours, theirs = term & mask, concept & mask
+        if ours == theirs:
+            continue
+        left, right = " and ".join(named(ours, group)), " and ".join(named(theirs, group))
+        if ours and theirs and not ours & theirs:
+            found.append(f"{group}: {left} in the term, {right} in the concept")
+        elif theirs and not ours and group != "specimen":
+            found.append(f"{group}: the concept says {right}, the term does not")
+        elif ours and not theirs:
+            found.append(f"{group}: the term says {left}, the concept does not")
+    return found

@@ -1,0 +1,136 @@
+"""Lexical retrieval in bulk: the vocabulary's texts as sparse rows, the best k of a domain for many queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+from omop_emb.mapping.lexicon import Lexicon
+from omop_emb.mapping.ngrams import Grams, Words, grams
+from omop_emb.mapping.words import normal
+
+Domains = tuple[str, ...] | None
+
+# Grams that stand in more texts than this share choose nothing: they are left out of the search (three times
+# faster), and come back in when candidates are scored.
+COMMON = 0.05
+_BLOCK = 128
+
+
+def hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """A 64-bit hash of each text, the same on every machine."""
+    if not len(texts):
+        return np.zeros(0, np.uint64)
+    return pd.util.hash_array(np.array(texts, dtype=object), categorize=False)
+
+
+def best(
+    scores: sparse.csr_matrix, k: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """(row, column, value) of the k largest entries of each row, largest first, equal ones by column."""
+    rows: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    columns: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    values: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)]
+    for row in range(scores.shape[0]):
+        start, stop = scores.indptr[row], scores.indptr[row + 1]
+        data, places = scores.data[start:stop], scores.indices[start:stop]
+        if len(data) > k:
+            # everything that ties with the k-th stays in until ties are broken by column
+            limit = np.partition(data, len(data) - k)[len(data) - k]
+            chosen = np.flatnonzero(data >= limit)
+            data, places = data[chosen], places[chosen]
+        order = np.lexsort((places, -data))[:k]
+        columns.append(places[order].astype(np.int64))
+        values.append(data[order])
+        rows.append(np.full(len(order), row, np.int64))
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
+
+
+class LexicalIndex:
+    """All texts of a lexicon, searchable by 3-grams and comparable word by word.
+
+    Attributes:
+        lexicon: what was indexed.
+        gram_rows: (t, grams) TF-IDF rows of unit length.
+        word_rows: (t, words) idf of each text's words.
+        word_total: (t,) sum of a text's idf.
+        text_hash: (t,) hash of the normal text; equal for texts that read alike.
+        exact_hash: (t,) hash of the text as it stands.
+    """
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self.lexicon = lexicon
+        texts = [normal(text) for text in lexicon.texts]
+        counts = grams(texts)
+        self.grams = Grams.learn(counts)
+        self.gram_rows = self.grams.weigh(counts)
+        del counts
+        self.words, self.word_rows = Words.learn(texts)
+        self.word_total = np.asarray(self.word_rows.sum(axis=1), np.float32).ravel()
+        self.word_count = np.diff(self.word_rows.indptr).astype(np.float32)
+        self.text_hash = hashes(texts)
+        self.exact_hash = hashes(lexicon.texts)
+        self._hash_order = np.argsort(self.text_hash, kind="stable")
+        self._sorted_hash = self.text_hash[self._hash_order]
+        frequency = np.bincount(self.gram_rows.indices, minlength=self.gram_rows.shape[1])
+        self._rare = frequency <= max(COMMON * len(texts), 50)
+        self._columns: dict[str, sparse.csr_matrix] = {}
+
+    def encode(self, normal_texts: Sequence[str]) -> sparse.csr_matrix:
+        """(n, grams) TF-IDF rows of queries."""
+        return self.grams.weigh(grams(normal_texts))
+
+    def _domain(self, domain: str) -> tuple[int, sparse.csr_matrix]:
+        first, last = self.lexicon.domain_range(domain)
+        start, stop = int(self.lexicon.first_text[first]), int(self.lexicon.first_text[last])
+        if domain not in self._columns:
+            self._columns[domain] = self.gram_rows[start:stop].T.tocsr()
+        return start, self._columns[domain]
+
+    def search(
+        self, queries: sparse.csr_matrix, domains: Sequence[Domains], k: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(query, text row) of the best k texts of each query in its domains (None: all)."""
+        wanted: dict[str, list[int]] = {}
+        for place, limits in enumerate(domains):
+            for domain in self.lexicon.domains if limits is None else limits:
+                if domain in self.lexicon.domains:
+                    wanted.setdefault(domain, []).append(place)
+        rare = queries.copy()
+        rare.data = np.where(self._rare[rare.indices], rare.data, np.float32(0))
+        rare.eliminate_zeros()
+        # a query of common grams alone is searched by all that it has
+        poor = np.diff(rare.indptr) == 0
+        found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
+        for domain, places in wanted.items():
+            start, columns = self._domain(domain)
+            for first in range(0, len(places), _BLOCK):
+                chosen = np.array(places[first : first + _BLOCK])
+                for subset, source in ((chosen[~poor[chosen]], rare), (chosen[poor[chosen]], queries)):
+                    if not len(subset):
+                        continue
+                    scores = (source[subset] @ columns).tocsr()
+                    rows, texts, values = best(scores, k)
+                    found.append((subset[rows], texts + start, values))
+        if not found:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        query, text, score = (np.concatenate(part) for part in zip(*found, strict=True))
+        order = np.lexsort((text, -score, query))
+        query, text = query[order], text[order]
+        nth = np.arange(len(query)) - np.searchsorted(query, query)
+        return query[nth < k], text[nth < k]
+
+    def exact(
+        self, normal_hashes: npt.NDArray[np.uint64], limit: int = 50
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(query, text row) of the texts that read exactly like a query, at most `limit` a query."""
+        left = np.searchsorted(self._sorted_hash, normal_hashes, "left")
+        right = np.minimum(np.searchsorted(self._sorted_hash, normal_hashes, "right"), left + limit)
+        sizes = right - left
+        query = np.repeat(np.arange(len(normal_hashes)), sizes)
+        offset = np.arange(len(query)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return query, self._hash_order[np.repeat(left, sizes) + offset]

@@ -1,0 +1,214 @@
+"""The vocabulary in memory: standard concepts and the texts that they can be found by, in arrays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from omop_emb.mapping.records import PathStep
+
+KINDS = ("name", "synonym", "code", "short name", "non-standard")
+"""Kinds of text, by their number in Lexicon.text_kind; "non-standard" is a name of a concept that maps here."""
+
+FOLLOWED = ("Maps to", "Maps to value", "Concept replaced by")
+"""Relationships from a concept that was hit towards standard ones."""
+
+UNKNOWN_CODE = "UNKNOWN"
+_LOINC = re.compile(
+    r"^(?P<analyte>.+?) \[(?P<property>[^\]]+)\](?: in (?P<system>.+?))?(?: by (?P<method>.+?))?(?: --(?P<timing>.+))?$"
+)
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LoincName:
+    """The axes that a LOINC name states; "" where it does not."""
+
+    analyte: str
+    property: str
+    system: str
+    method: str
+    timing: str
+
+
+def loinc_name(name: str) -> LoincName | None:
+    """The axes of a name such as "Glucose [Mass/volume] in Serum by Test strip"; None for other names."""
+    found = _LOINC.match(name)
+    return LoincName(*(part or "" for part in found.groups())) if found else None
+
+
+@dataclass(frozen=True, eq=False)
+class Lexicon:
+    """Standard, valid concepts sorted by domain, then id, and their texts in the order of the concepts.
+
+    Attributes:
+        concept_id: (c,) OMOP concept ids; a concept's place in this array is its row.
+        names, codes: concept_name and concept_code by row.
+        domain, vocabulary, concept_class: (c,) places in the lists of labels below.
+        domains, vocabularies, concept_classes: the labels.
+        texts: every text, by text row.
+        text_concept: (t,) the concept row of each text, ascending.
+        text_kind: (t,) place in KINDS.
+        text_path: (t,) place in paths, -1 for a concept's own text.
+        paths: (id, name, relationship) of non-standard concepts whose names lead here.
+        first_text: (c + 1,) where each concept's texts begin.
+        targets: id of a concept that is not a candidate -> (relationship, rows of its standard targets).
+        by_code: (vocabulary, code) -> concept ids, standard or not.
+    """
+
+    concept_id: Ints
+    names: list[str]
+    codes: list[str]
+    domain: npt.NDArray[np.int16]
+    vocabulary: npt.NDArray[np.int16]
+    concept_class: npt.NDArray[np.int16]
+    domains: list[str]
+    vocabularies: list[str]
+    concept_classes: list[str]
+    texts: list[str]
+    text_concept: npt.NDArray[np.int32]
+    text_kind: npt.NDArray[np.int8]
+    text_path: npt.NDArray[np.int32]
+    paths: list[PathStep]
+    first_text: Ints
+    targets: dict[int, list[tuple[str, int]]]
+    by_code: dict[tuple[str, str], list[int]]
+
+    def rows(self, concept_ids: Sequence[int] | Ints) -> Ints:
+        """The row of each id, -1 for one that is not a candidate."""
+        ids = np.asarray(concept_ids, dtype=np.int64)
+        order = self._by_id
+        place = np.searchsorted(self.concept_id[order], ids)
+        place[place == len(order)] = 0
+        rows = order[place] if len(order) else np.full(len(ids), -1)
+        return np.where(self.concept_id[rows] == ids, rows, -1) if len(order) else rows
+
+    @property
+    def _by_id(self) -> Ints:
+        order = self.__dict__.get("_order")
+        if order is None:
+            order = np.argsort(self.concept_id, kind="stable")
+            object.__setattr__(self, "_order", order)
+        return order  # type: ignore[no-any-return]  # kept in __dict__, where types are not
+
+    def domain_range(self, domain: str) -> tuple[int, int]:
+        """First and last + 1 concept row of a domain; (0, 0) for one without concepts."""
+        if domain not in self.domains:
+            return 0, 0
+        code = self.domains.index(domain)
+        return int(np.searchsorted(self.domain, code)), int(np.searchsorted(self.domain, code, "right"))
+
+    def standard_targets(self, concept_id: int) -> list[tuple[str, int]]:
+        """(relationship, row) of each standard concept that a concept stands for; itself if it is one."""
+        row = int(self.rows([concept_id])[0])
+        return [("", row)] if row >= 0 else self.targets.get(concept_id, [])
+
+
+def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFrame) -> Lexicon:
+    """A lexicon from OMOP's tables CONCEPT, CONCEPT_SYNONYM and CONCEPT_RELATIONSHIP.
+
+    Args:
+        concept: concept_id, concept_name, domain_id, vocabulary_id, concept_class_id, standard_concept,
+            concept_code, invalid_reason; empty strings or None where there is nothing.
+        synonym: concept_id, concept_synonym_name.
+        relationship: concept_id_1, concept_id_2, relationship_id, valid rows only; other relationships
+            than FOLLOWED are not looked at.
+    """
+    standard = concept[(concept["standard_concept"] == "S") & (concept["invalid_reason"].fillna("") == "")]
+    standard = standard.sort_values(["domain_id", "concept_id"], kind="stable")
+    columns = {
+        name: pd.Categorical(standard[name], categories=sorted(standard[name].unique()))
+        for name in ("domain_id", "vocabulary_id", "concept_class_id")
+    }
+    concept_id = standard["concept_id"].to_numpy(np.int64)
+    names = standard["concept_name"].astype(str).tolist()
+    codes = standard["concept_code"].fillna("").astype(str).tolist()
+    row_of = {int(key): row for row, key in enumerate(concept_id)}
+
+    texts: list[tuple[int, int, str, int]] = [(row, 0, name, -1) for row, name in enumerate(names)]
+    for key, text in zip(synonym["concept_id"].tolist(), synonym["concept_synonym_name"].tolist(), strict=True):
+        row = row_of.get(int(key))
+        if row is not None and text and text != names[row]:
+            texts.append((row, 1, str(text), -1))
+    vocabularies = columns["vocabulary_id"]
+    loinc = {code for code, label in enumerate(vocabularies.categories) if label == "LOINC"}
+    for row, (vocabulary, domain) in enumerate(zip(vocabularies.codes, columns["domain_id"], strict=True)):
+        if domain == "Unit" and codes[row] not in ("", UNKNOWN_CODE):
+            texts.append((row, 2, codes[row], -1))
+        if vocabulary in loinc and (axes := loinc_name(names[row])) is not None:
+            short = f"{axes.analyte} in {axes.system}" if axes.system else axes.analyte
+            texts.append((row, 3, short, -1))
+
+    targets, paths, found = _followed(concept, relationship, row_of)
+    texts.extend(found)
+    texts.sort()
+    text_concept = np.array([entry[0] for entry in texts], np.int32)
+    by_code: dict[tuple[str, str], list[int]] = {}
+    for key, vocabulary_id, code in zip(
+        concept["concept_id"].tolist(), concept["vocabulary_id"].tolist(), concept["concept_code"].tolist(), strict=True
+    ):
+        if code and code != UNKNOWN_CODE:
+            by_code.setdefault((vocabulary_id, str(code)), []).append(int(key))
+    return Lexicon(
+        concept_id=concept_id,
+        names=names,
+        codes=codes,
+        domain=columns["domain_id"].codes.astype(np.int16),
+        vocabulary=columns["vocabulary_id"].codes.astype(np.int16),
+        concept_class=columns["concept_class_id"].codes.astype(np.int16),
+        domains=list(columns["domain_id"].categories),
+        vocabularies=list(columns["vocabulary_id"].categories),
+        concept_classes=list(columns["concept_class_id"].categories),
+        texts=[entry[2] for entry in texts],
+        text_concept=text_concept,
+        text_kind=np.array([entry[1] for entry in texts], np.int8),
+        text_path=np.array([entry[3] for entry in texts], np.int32),
+        paths=paths,
+        first_text=np.searchsorted(text_concept, np.arange(len(names) + 1)).astype(np.int64),
+        targets=targets,
+        by_code=by_code,
+    )
+
+
+def _followed(
+    concept: pd.DataFrame, relationship: pd.DataFrame, row_of: dict[int, int]
+) -> tuple[dict[int, list[tuple[str, int]]], list[PathStep], list[tuple[int, int, str, int]]]:
+    """Standard targets of the concepts that are none, and their names as texts of those targets."""
+    steps: dict[int, list[tuple[str, int]]] = {}
+    kept = relationship[relationship["relationship_id"].isin(FOLLOWED)]
+    for one, two, name in zip(
+        kept["concept_id_1"].tolist(), kept["concept_id_2"].tolist(), kept["relationship_id"].tolist(), strict=True
+    ):
+        if one != two and int(one) not in row_of:
+            steps.setdefault(int(one), []).append((str(name), int(two)))
+    targets: dict[int, list[tuple[str, int]]] = {}
+    for start in steps:
+        reached: dict[int, str] = {}
+        seen, ahead = {start}, [(start, "")]
+        while ahead:  # breadth first, so that the shortest chain names the relationship
+            at, first = ahead.pop(0)
+            for name, to in sorted(steps.get(at, [])):
+                if to in seen:
+                    continue
+                seen.add(to)
+                label = first or name
+                if to in row_of:
+                    reached.setdefault(row_of[to], label)
+                else:
+                    ahead.append((to, label))
+        if reached:
+            targets[start] = sorted((label, row) for row, label in reached.items())
+    outside = concept[concept["concept_id"].isin(list(targets))].sort_values("concept_id")
+    paths: list[PathStep] = []
+    texts: list[tuple[int, int, str, int]] = []
+    for key, name in zip(outside["concept_id"].tolist(), outside["concept_name"].tolist(), strict=True):
+        for label, row in targets[int(key)]:
+            texts.append((row, 4, str(name), len(paths)))
+            paths.append(PathStep(int(key), str(name), label))
+    return targets, paths, texts
