@@ -9,10 +9,13 @@ from pathlib import Path
 
 FAMILIES = ("finomop", "amstel", "lth", "mimic", "jnj", "azdelta", "ariadne", "abucasis")
 CORE = tuple(
-    """ariadne_exact finomop_icd8 finomop_icd9 finomop_icd10 finomop_icpc finomop_lab finomop_procedure finomop_microbe
-    amstel_admission amstel_drug amstel_item amstel_lab amstel_value abucasis lth_anatomy lth_drug lth_lab lth_microbiology
-    lth_observation lth_radiology mimic3_diagnosis mimic4_chart mimic4_drug mimic4_lab mimic4_micro jnj_labname
-    jnj_premier_drug azdelta_lab azdelta_other lth_unit finomop_unit jnj_unit""".split()
+    """
+    ariadne_exact finomop_icd8 finomop_icd9 finomop_icd10 finomop_icpc finomop_lab finomop_procedure
+    finomop_microbe amstel_admission amstel_drug amstel_item amstel_lab amstel_value abucasis
+    lth_anatomy lth_drug lth_lab lth_microbiology lth_observation lth_radiology mimic3_diagnosis
+    mimic4_chart mimic4_drug mimic4_lab mimic4_micro jnj_labname jnj_premier_drug azdelta_lab
+    azdelta_other lth_unit finomop_unit jnj_unit
+    """.split()
 )
 
 

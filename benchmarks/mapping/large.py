@@ -1,4 +1,4 @@
-"""A vocabulary in Athena's layout and vectors of its texts, read from files into the mapping's own structures."""
+"""A vocabulary in Athena's layout and vectors of its texts, read into the mapping's own structures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from omop_emb.mapping.lexicon import Lexicon, build
 def read_vocabulary(folder: Path) -> Lexicon:
     def table(name: str, *ids: str) -> pd.DataFrame:
         frame = pd.read_csv(
-            folder / f"{name}.csv", sep="\t", quoting=csv.QUOTE_NONE, keep_default_na=False, na_values=[], dtype=str
+            folder / f"{name}.csv",
+            sep="\t",
+            quoting=csv.QUOTE_NONE,
+            keep_default_na=False,
+            na_values=[],
+            dtype=str,
         )
         return frame.astype(dict.fromkeys(ids, "int64"))
 

@@ -1,4 +1,4 @@
-"""Gold terms -> a table of features of all their candidates, kept in a file so that rankers can be tried quickly."""
+"""Gold terms -> a table of features of all their candidates, kept so that rankers can be tried quickly."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def main(data: Path, out: Path, findable: int, unfindable: int) -> None:
         label=label,
         domain=lexicon.domain[concept],
     )
-    print("done", len(terms), table.shape, "find, features ms/term:", [1000 * s / len(terms) for s in seconds])
+    print(
+        "done", len(terms), table.shape, "find, features ms/term:", [1000 * s / len(terms) for s in seconds]
+    )
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ def find(
 
     Args:
         queries: terms with their forms.
-        lexical, facts: the vocabulary.
+        lexical: the vocabulary, searchable.
+        facts: what its names say.
         dense: a space's vectors; None to do without.
         embed: texts -> (n, dimensions) unit rows, for the role of a query; needed with `dense`.
         memory: what was approved before.
@@ -95,10 +96,10 @@ def find(
     owner = np.repeat(np.arange(len(queries)), sizes)
     is_original = np.zeros(len(texts), bool)
     is_original[form_first[:-1]] = True
-    domains = [queries[place].domains for place in owner]
+    domains = [queries[place].domains for place in owner.tolist()]
     gram_rows = lexical.encode(texts)
     form_hash = hashes(texts)
-    concept_of = lexical.lexicon.text_concept
+    concept_of = lexical.lexicon.text_concept.astype(np.int64)
     found: list[tuple[Ints, Ints, int]] = []
 
     def keep(form: Ints, concept: Ints, by: int) -> None:
@@ -126,7 +127,13 @@ def find(
         form, concept = memory.search(gram_rows, form_hash, vectors)
         allowed = _in_domains(lexical, concept, [domains[place] for place in form])
         keep(form[allowed], concept[allowed], MEMORY)
-    return Found(*_union(found, len(queries), len(lexical.lexicon.concept_id)), form_first, gram_rows, form_hash, vectors)
+    return Found(
+        *_union(found, len(queries), len(lexical.lexicon.concept_id)),
+        form_first,
+        gram_rows,
+        form_hash,
+        vectors,
+    )
 
 
 def _in_domains(lexical: LexicalIndex, concepts: Ints, limits: Sequence[Domains]) -> npt.NDArray[np.bool_]:

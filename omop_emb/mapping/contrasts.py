@@ -1,4 +1,4 @@
-"""Differences that matter: laterality, negation, course, specimen and the like, as bits that can be compared."""
+"""Differences that matter (laterality, negation, course, specimen …) as bits that can be compared."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def named(value: int, group: str) -> list[str]:
 
 
 def differences(term: int, concept: int) -> list[str]:
-    """Where a term and a concept disagree, or the concept says what the term does not, for a person to read."""
+    """Where a term and a concept disagree, or one says what the other does not, for a person to read."""
     found = []
     for group, mask in masks().items():
         ours, theirs = term & mask, concept & mask

@@ -72,8 +72,10 @@ class DenseIndex:
         ranges = (self.lexicon.domain_range(domain) for domain in limits)
         return [(int(self.first[start]), int(self.first[stop])) for start, stop in ranges if stop > start]
 
-    def _block(self, queries: Floats, spans: list[tuple[int, int]], k: int) -> list[tuple[Ints, Ints, Floats]]:
-        """Everything that beats the k-th best seen so far: a superset of the answer, small after the first rows."""
+    def _block(
+        self, queries: Floats, spans: list[tuple[int, int]], k: int
+    ) -> list[tuple[Ints, Ints, Floats]]:
+        """Everything that beats the k-th best seen so far: a superset of the answer."""
         limit = np.full((len(queries), 1), -np.inf, np.float32)
         kept = np.zeros((len(queries), 0), np.float32)
         found = []
@@ -85,7 +87,9 @@ class DenseIndex:
                 query, place = np.nonzero(scores >= limit)
                 found.append((query.astype(np.int64), self.concept[place + at], scores[query, place]))
                 seen += 1
-                if seen == renew:  # partitioning costs as much as the product: at the 1st, 2nd, 4th … block only
+                if (
+                    seen == renew
+                ):  # partitioning costs as much as the product: at the 1st, 2nd, 4th … block only
                     renew *= 2
                     top = np.concatenate([kept, _largest(scores, _TEXTS * k)], axis=1)
                     kept = _largest(top, _TEXTS * k)
@@ -94,7 +98,7 @@ class DenseIndex:
         return found
 
     def similarity(self, queries: Floats, concepts: Ints) -> Floats:
-        """(queries, concepts) cosine of each query with the best text of each concept; 0 where it has none."""
+        """(queries, concepts) cosine of each query with each concept's best text; 0 where it has none."""
         start, stop = self.first[concepts], self.first[concepts + 1]
         sizes = stop - start
         if not sizes.sum():

@@ -10,13 +10,41 @@ from omop_emb.mapping.data import table
 from omop_emb.mapping.words import fold
 
 _NUMBER = r"\d+(?:[.,]\d+)*"
-_MASS = {"kg": 1e6, "g": 1e3, "gm": 1e3, "gram": 1e3, "grams": 1e3, "mg": 1.0, "milligram": 1.0, "mcg": 1e-3, "ug": 1e-3,
-         "microgram": 1e-3, "micrograms": 1e-3, "microgr": 1e-3, "ng": 1e-6, "nanogram": 1e-6}
-_COUNT = {"unt": 1.0, "unit": 1.0, "units": 1.0, "iu": 1.0, "u": 1.0, "ie": 1.0, "meq": 1.0, "mmol": 1.0, "mm": 1.0, "mci": 1.0,
-          "actuat": 1.0, "hr": 1.0, "%": 10.0}
+_MASS = {
+    "kg": 1e6,
+    "g": 1e3,
+    "gm": 1e3,
+    "gram": 1e3,
+    "grams": 1e3,
+    "mg": 1.0,
+    "milligram": 1.0,
+    "mcg": 1e-3,
+    "ug": 1e-3,
+    "microgram": 1e-3,
+    "micrograms": 1e-3,
+    "microgr": 1e-3,
+    "ng": 1e-6,
+    "nanogram": 1e-6,
+}
+_COUNT = {
+    "unt": 1.0,
+    "unit": 1.0,
+    "units": 1.0,
+    "iu": 1.0,
+    "u": 1.0,
+    "ie": 1.0,
+    "meq": 1.0,
+    "mmol": 1.0,
+    "mm": 1.0,
+    "mci": 1.0,
+    "actuat": 1.0,
+    "hr": 1.0,
+    "%": 10.0,
+}
 _PER = r"ml|mls|l|mg|g|gm|actuat|dose|hr|h|puff|spray|tab|cap"
 _STRENGTH = re.compile(
-    rf"({_NUMBER})\s*({'|'.join(sorted((*_MASS, *_COUNT), key=len, reverse=True))})(?![a-z])(?:\s*/\s*({_NUMBER})?\s*({_PER})(?![a-z]))?"
+    rf"({_NUMBER})\s*({'|'.join(sorted((*_MASS, *_COUNT), key=len, reverse=True))})(?![a-z])"
+    rf"(?:\s*/\s*({_NUMBER})?\s*({_PER})(?![a-z]))?"
 )
 _VOLUME = re.compile(rf"({_NUMBER})\s*(ml|mls|l)(?![a-z/])")
 _BRAND = re.compile(r"\[([^\]]+)\]")

@@ -17,10 +17,31 @@ from omop_emb.mapping.units import unit_key
 from omop_emb.mapping.words import normal
 
 PROPERTIES = (
-    "Mass/volume", "Moles/volume", "Presence", "#/volume", "Units/volume", "Enzymatic activity/volume", "Titer", "Susceptibility",
-    "Ratio", "Mass Ratio", "Volume Fraction", "Pressure", "Identifier", "Type", "Time", "Interpretation", "Volume Rate", "Mass/time",
-    "Moles/time", "Entitic volume", "Entitic mass", "Percentile", "Pure number", "# Ratio",
-)  # fmt: skip
+    "Mass/volume",
+    "Moles/volume",
+    "Presence",
+    "#/volume",
+    "Units/volume",
+    "Enzymatic activity/volume",
+    "Titer",
+    "Susceptibility",
+    "Ratio",
+    "Mass Ratio",
+    "Volume Fraction",
+    "Pressure",
+    "Identifier",
+    "Type",
+    "Time",
+    "Interpretation",
+    "Volume Rate",
+    "Mass/time",
+    "Moles/time",
+    "Entitic volume",
+    "Entitic mass",
+    "Percentile",
+    "Pure number",
+    "# Ratio",
+)
 """LOINC properties that have a feature of their own; a name's other property counts as "other"."""
 
 LEVELS = ("ingredient", "strength", "form", "strength and form")
@@ -135,13 +156,15 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
         quantity=quantity,
         parts=parts,
         strengths=sparse.csr_matrix(
-            (np.ones(len(strength_at[0]), np.float32), strength_at), shape=(count, max(1, len(strength_column)))
+            (np.ones(len(strength_at[0]), np.float32), strength_at),
+            shape=(count, max(1, len(strength_column))),
         ),
         strength_column=strength_column,
         forms=forms,
         form_bit=form_bit,
         brand_words=sparse.csr_matrix(
-            (coo.data, (np.array(brand_rows, np.int64)[coo.row], coo.col)), shape=(count, len(index.words.idf))
+            (coo.data, (np.array(brand_rows, np.int64)[coo.row], coo.col)),
+            shape=(count, len(index.words.idf)),
         ),
         property=prop,
         method=method,
@@ -153,5 +176,3 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
         ),
         unit_rows=unit_rows,
     )
-
-

@@ -27,10 +27,34 @@ GROUPS = ("original", "rewritten", "part")
 """Forms are compared in three groups: the term, the same in other words, and a part of it."""
 
 _VOCABULARIES = (
-    "SNOMED", "LOINC", "RxNorm", "RxNorm Extension", "UCUM", "HCPCS", "ICD10PCS", "ICD9Proc", "ICDO3", "OMOP Extension",
-    "OMOP Genomic", "Cancer Modifier", "NAACCR", "ATC", "CVX",
-)  # fmt: skip
-_DOMAINS = ("Condition", "Drug", "Measurement", "Procedure", "Observation", "Unit", "Device", "Meas Value", "Spec Anatomic Site", "Specimen")
+    "SNOMED",
+    "LOINC",
+    "RxNorm",
+    "RxNorm Extension",
+    "UCUM",
+    "HCPCS",
+    "ICD10PCS",
+    "ICD9Proc",
+    "ICDO3",
+    "OMOP Extension",
+    "OMOP Genomic",
+    "Cancer Modifier",
+    "NAACCR",
+    "ATC",
+    "CVX",
+)
+_DOMAINS = (
+    "Condition",
+    "Drug",
+    "Measurement",
+    "Procedure",
+    "Observation",
+    "Unit",
+    "Device",
+    "Meas Value",
+    "Spec Anatomic Site",
+    "Specimen",
+)
 
 _PAIR = (
     *(f"dense {group}" for group in GROUPS),
@@ -46,6 +70,9 @@ _PAIR = (
     "memory lexical",
     "memory dense",
     "memory exact",
+    "joint score",
+    "dense squared",
+    "lexical squared",
 )
 _STATIC = (
     "found by exact",
@@ -138,7 +165,9 @@ class Features:
         self._vocabulary = np.array(
             [_VOCABULARIES.index(name) if name in _VOCABULARIES else -1 for name in lexicon.vocabularies]
         )
-        self._domain = np.array([_DOMAINS.index(name) if name in _DOMAINS else -1 for name in lexicon.domains])
+        self._domain = np.array(
+            [_DOMAINS.index(name) if name in _DOMAINS else -1 for name in lexicon.domains]
+        )
 
     def score(self, queries: Sequence[Query], found: Found, leave_out: Ints | None = None) -> Scored:
         """Features of every candidate that was found.
@@ -163,17 +192,40 @@ class Features:
                 continue
             forms = slice(int(found.form_first[place]), int(found.form_first[place + 1]))
             self._pair(
-                query, found, slice(start, stop), forms, word_rows[forms], word_total[forms], original_hash[place],
-                None if leave_out is None else int(leave_out[place]), pair, text, form, near, remembered,
-            )  # fmt: skip
+                query,
+                found,
+                slice(start, stop),
+                forms,
+                word_rows[forms],
+                word_total[forms],
+                original_hash[place],
+                None if leave_out is None else int(leave_out[place]),
+                pair,
+                text,
+                form,
+                near,
+                remembered,
+            )
             self._static(query, found, slice(start, stop), word_rows[forms], static[start:stop])
-        return Scored(np.hstack([pair, static]), text, form, near[:, 0], near[:, 1], remembered)
+        table = np.concatenate([pair, static], axis=1, dtype=np.float32)
+        return Scored(table, text, form, near[:, 0], near[:, 1], remembered)
 
     def _pair(
-        self, query: Query, found: Found, span: slice, forms: slice, words: sparse.csr_matrix, word_total: Floats,
-        exact_hash: np.uint64, leave_out: int | None, out: Floats, text_out: Ints, form_out: Ints, near: Floats,
+        self,
+        query: Query,
+        found: Found,
+        span: slice,
+        forms: slice,
+        words: sparse.csr_matrix,
+        word_total: Floats,
+        exact_hash: np.uint64,
+        leave_out: int | None,
+        out: Floats,
+        text_out: Ints,
+        form_out: Ints,
+        near: Floats,
         remembered: Ints,
-    ) -> None:  # fmt: skip
+    ) -> None:
         lexical = self.lexical
         concepts = found.concept[span]
         first, last = lexical.lexicon.first_text[concepts], lexical.lexicon.first_text[concepts + 1]
@@ -210,6 +262,9 @@ class Features:
         table[:, at] = _reciprocal_rank(table[:, 0])
         table[:, at + 1] = _reciprocal_rank(table[:, 3])
         table[:, at + 2] = _reciprocal_rank(table[:, :6].sum(axis=1))
+        table[:, at + 6] = 0.6 * table[:, :3].max(axis=1) + 0.4 * table[:, 3:6].max(axis=1)
+        table[:, at + 7] = table[:, 0] ** 2
+        table[:, at + 8] = table[:, 3] ** 2
         self._remember(found, concepts, forms, leave_out, table[:, at + 3 : at + 6], remembered[span])
         text_out[span] = best_text
         per_form = np.maximum.reduceat(lexical_scores + 0.5 * alike, begin, axis=1) + dense
@@ -295,7 +350,9 @@ class Features:
         base = said[f"domain {_DOMAINS[0]}, none asked for" if several else f"domain {_DOMAINS[0]}"]
         out[rows[domain >= 0], base + domain[domain >= 0]] = 1
 
-    def _drug(self, query: Query, concepts: Ints, level: npt.NDArray[np.int8], words: sparse.csr_matrix, put: object) -> None:
+    def _drug(
+        self, query: Query, concepts: Ints, level: npt.NDArray[np.int8], words: sparse.csr_matrix, put: object
+    ) -> None:
         assert callable(put)  # noqa: S101 - tells the type of a local function
         facts, original = self.facts, query.forms[0].text
         drug = level >= 0
@@ -333,7 +390,9 @@ class Features:
             put(f"drug: {name}, term has a strength", (level == number) & asks)
 
     @staticmethod
-    def _contrast(term: int, concepts: npt.NDArray[np.uint64], loinc: npt.NDArray[np.bool_], put: object) -> None:
+    def _contrast(
+        term: int, concepts: npt.NDArray[np.uint64], loinc: npt.NDArray[np.bool_], put: object
+    ) -> None:
         assert callable(put)  # noqa: S101 - as above
         for group, mask in contrasts.masks().items():
             ours = np.uint64(term & mask)
@@ -345,5 +404,8 @@ class Features:
             if group == "specimen":
                 values = contrasts.groups()[group]
                 put("specimen agrees", both > 0)
-                put("serum or plasma by default", loinc & (ours == 0) & ((theirs & np.uint64(values["serum"])) > 0))
+                put(
+                    "serum or plasma by default",
+                    loinc & (ours == 0) & ((theirs & np.uint64(values["serum"])) > 0),
+                )
                 put("blood by default", loinc & (ours == 0) & ((theirs & np.uint64(values["blood"])) > 0))

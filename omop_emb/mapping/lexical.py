@@ -1,4 +1,4 @@
-"""Lexical retrieval in bulk: the vocabulary's texts as sparse rows, the best k of a domain for many queries."""
+"""Lexical retrieval in bulk: the vocabulary's texts as sparse rows, the best k for many queries."""
 
 from __future__ import annotations
 

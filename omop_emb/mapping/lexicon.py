@@ -13,14 +13,15 @@ import pandas as pd
 from omop_emb.mapping.records import PathStep
 
 KINDS = ("name", "synonym", "code", "short name", "non-standard")
-"""Kinds of text, by their number in Lexicon.text_kind; "non-standard" is a name of a concept that maps here."""
+"""Kinds of text, by number in Lexicon.text_kind; "non-standard": the name of a concept that maps here."""
 
 FOLLOWED = ("Maps to", "Maps to value", "Concept replaced by")
 """Relationships from a concept that was hit towards standard ones."""
 
 UNKNOWN_CODE = "UNKNOWN"
 _LOINC = re.compile(
-    r"^(?P<analyte>.+?) \[(?P<property>[^\]]+)\](?: in (?P<system>.+?))?(?: by (?P<method>.+?))?(?: --(?P<timing>.+))?$"
+    r"^(?P<analyte>.+?) \[(?P<property>[^\]]+)\](?: in (?P<system>.+?))?(?: by (?P<method>.+?))?"
+    r"(?: --(?P<timing>.+))?$"
 )
 
 Ints = npt.NDArray[np.int64]
@@ -95,7 +96,7 @@ class Lexicon:
         if order is None:
             order = np.argsort(self.concept_id, kind="stable")
             object.__setattr__(self, "_order", order)
-        return order  # type: ignore[no-any-return]  # kept in __dict__, where types are not
+        return order
 
     def domain_range(self, domain: str) -> tuple[int, int]:
         """First and last + 1 concept row of a domain; (0, 0) for one without concepts."""
@@ -132,7 +133,9 @@ def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFra
     row_of = {int(key): row for row, key in enumerate(concept_id)}
 
     texts: list[tuple[int, int, str, int]] = [(row, 0, name, -1) for row, name in enumerate(names)]
-    for key, text in zip(synonym["concept_id"].tolist(), synonym["concept_synonym_name"].tolist(), strict=True):
+    for key, text in zip(
+        synonym["concept_id"].tolist(), synonym["concept_synonym_name"].tolist(), strict=True
+    ):
         row = row_of.get(int(key))
         if row is not None and text and text != names[row]:
             texts.append((row, 1, str(text), -1))
@@ -151,7 +154,10 @@ def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFra
     text_concept = np.array([entry[0] for entry in texts], np.int32)
     by_code: dict[tuple[str, str], list[int]] = {}
     for key, vocabulary_id, code in zip(
-        concept["concept_id"].tolist(), concept["vocabulary_id"].tolist(), concept["concept_code"].tolist(), strict=True
+        concept["concept_id"].tolist(),
+        concept["vocabulary_id"].tolist(),
+        concept["concept_code"].tolist(),
+        strict=True,
     ):
         if code and code != UNKNOWN_CODE:
             by_code.setdefault((vocabulary_id, str(code)), []).append(int(key))
@@ -183,7 +189,10 @@ def _followed(
     steps: dict[int, list[tuple[str, int]]] = {}
     kept = relationship[relationship["relationship_id"].isin(FOLLOWED)]
     for one, two, name in zip(
-        kept["concept_id_1"].tolist(), kept["concept_id_2"].tolist(), kept["relationship_id"].tolist(), strict=True
+        kept["concept_id_1"].tolist(),
+        kept["concept_id_2"].tolist(),
+        kept["relationship_id"].tolist(),
+        strict=True,
     ):
         if one != two and int(one) not in row_of:
             steps.setdefault(int(one), []).append((str(name), int(two)))

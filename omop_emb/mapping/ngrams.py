@@ -1,4 +1,4 @@
-"""Character 3-grams and words as sparse rows: TF-IDF in memory, counted without a Python loop over letters."""
+"""Character 3-grams and words as sparse rows of TF-IDF, counted without a loop over letters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-# Letters and digits have a place each; everything else (Greek, Cyrillic, Hangul …) shares the rest by its code point.
+# Letters and digits have a place each; Cyrillic, Hangul and so on share the rest by their code points.
 _LETTERS = " abcdefghijklmnopqrstuvwxyz0123456789%+./"
 _SIZE = 128
 _OTHERS = len(_LETTERS)
@@ -76,7 +76,9 @@ class Grams:
         length[length == 0] = 1
         weights = (weights / length[owner]).astype(np.float32)
         matrix = sparse.csr_matrix(
-            (weights[known], (owner[known], columns[known])), shape=(counts.shape[0], len(self.idf)), dtype=np.float32
+            (weights[known], (owner[known], columns[known])),
+            shape=(counts.shape[0], len(self.idf)),
+            dtype=np.float32,
         )
         matrix.sort_indices()
         return matrix
@@ -112,7 +114,11 @@ class Words:
         frequency = np.bincount(matrix.indices, minlength=len(labels))
         idf = (np.log((1 + len(texts)) / (1 + frequency)) + 0.1).astype(np.float32)
         matrix.data = idf[matrix.indices]
-        words = cls({str(label): place for place, label in enumerate(labels)}, idf, float(np.log(1 + len(texts)) + 0.1))
+        words = cls(
+            {str(label): place for place, label in enumerate(labels)},
+            idf,
+            float(np.log(1 + len(texts)) + 0.1),
+        )
         return words, matrix
 
     def encode(self, texts: Sequence[str]) -> tuple[sparse.csr_matrix, Floats]:

@@ -18,11 +18,13 @@ _SPACE = re.compile(r"\s+")
 _LOCAL_CODE = re.compile(r"(?:\s+-\s+|\s*[|;]\s*|\s+)\(?(?=[A-Z]{0,4}\d*\)?$)[A-Z]{0,4}\d{4,}\)?$")
 _BRACKETS = re.compile(r"\[[^\]]*\]|\{[^}]*\}")
 _REMARK = re.compile(
-    r"\((?:critical med|cd|nos|nec|kval|kvant|old|new|do not use|inactive|obsolete|\d+|[a-z])\)|\*+|\bdo not use\b|^\W*zz+|^\?+\s*",
+    r"\((?:critical med|cd|nos|nec|kval|kvant|old|new|do not use|inactive|obsolete|\d+|[a-z])\)"
+    r"|\*+|\bdo not use\b|^\W*zz+|^\?+\s*",
     re.IGNORECASE,
 )
 _UNSPECIFIED = re.compile(
-    r",?\s*\b(?:nos|nec|nud|uns|unspecified|not otherwise specified|not elsewhere classified|unspec\.?)\s*$", re.IGNORECASE
+    r",?\s*\b(?:nos|nec|nud|uns|unspecified|not otherwise specified|not elsewhere classified|unspec\.?)\s*$",
+    re.IGNORECASE,
 )
 _SPECIMEN = re.compile(r"^([a-zA-Z]{1,3})\s*-\s*(?=\S)")
 _PART = re.compile(r"\s*[|]\s*|\s+-\s+|\s*;\s+")

@@ -8,14 +8,16 @@ from functools import cache
 from omop_emb.mapping.data import settings
 from omop_emb.mapping.words import american, fold
 
-# 10*12, 10^9, x10E9, X 10-9, x10exp9, 10(6), x10 12, *10 3, x 109: the exponent as people write it, and as it survives export
+# 10*12, 10^9, x10E9, X 10-9, x10exp9, 10(6), x10 12, *10 3, x 109: as people write it and as exports leave it
 _POWER = re.compile(
-    r"(?:[x*×]\s*)?(?<!\d)10\s*(?:\*\*|\*|\^|e|exp|-(?=\d+/)|/(?=\d\s))\s*\+?0*(\d{1,2})(?!\d)"
-    r"|(?:[x*×]\s*)10\s*\(?0*(3|6|9|12)\b\)?|(?<!\d)10\s*\((\d{1,2})\)|(?<![a-z\d])x?e\+?0*(\d{1,2})\b"
+    r"(?:[x*\u00d7]\s*)?(?<!\d)10\s*(?:\*\*|\*|\^|e|exp|-(?=\d+/)|/(?=\d\s))\s*\+?0*(\d{1,2})(?!\d)"
+    r"|(?:[x*\u00d7]\s*)10\s*\(?0*(3|6|9|12)\b\)?|(?<!\d)10\s*\((\d{1,2})\)|(?<![a-z\d])x?e\+?0*(\d{1,2})\b"
 )
 _THOUSANDS = re.compile(r"(?<![\d.])x?\s*1(0{3}|0{6}|0{9})(?!\d)")
 _GLUED = re.compile(r"\b([munpfk]?(?:mol|g|eq|iu)|mosm|cells)(l|dl|ml|ul|mmol|kg|min|hr)\b")
-_BODY_SURFACE = re.compile(r"/?\s*1[.,]73?\s*[_*]?\s*(?:square meters?|sq\.?\s*m(?:eters?)?|m\s*[\^*'(]*2\)?|\*?2)?(?:ml/)?")
+_BODY_SURFACE = re.compile(
+    r"/?\s*1[.,]73?\s*[_*]?\s*(?:square meters?|sq\.?\s*m(?:eters?)?|m\s*[\^*'(]*2\)?|\*?2)?(?:ml/)?"
+)
 _DOTTED = re.compile(r"\bi\.\s*u\.?")
 _EXPONENT = re.compile(r"(?<=[a-z])\s*[\^*]\s*(-?\d)")
 _NOTE = re.compile(r"\{[^}]*\}|\(\s*\+?\s*\d+\s*°?\s*c\s*\)|\d+\s*°\s*c\b|/?\s*ph\s*\d\.?\d?$")
@@ -24,9 +26,11 @@ _SPACE = re.compile(r"\s+")
 
 @cache
 def _words() -> tuple[re.Pattern[str], dict[str, str]]:
-    words = {key: value for key, value in settings("units.toml")["words"].items()}
+    words: dict[str, str] = settings("units.toml")["words"]
     longest_first = sorted(words, key=len, reverse=True)
-    return re.compile(r"(?<![a-z0-9])(" + "|".join(map(re.escape, longest_first)) + r")s?(?![a-z0-9^])"), words
+    return re.compile(
+        r"(?<![a-z0-9])(" + "|".join(map(re.escape, longest_first)) + r")s?(?![a-z0-9^])"
+    ), words
 
 
 @cache

@@ -11,7 +11,20 @@ from omop_emb.mapping.data import table
 _NOT_WORD = re.compile(r"[^a-z0-9%+./\u0250-\uffff]+")
 # A dot or slash belongs to a number (0.5) or stands between words (mg/ml, s/p): only the first is kept.
 _LOOSE = re.compile(r"(?<!\d)[./]|[./](?!\d)|/")
-_GREEK = str.maketrans({"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "µ": "u", "μ": "u", "ß": "ss", "æ": "ae", "ø": "o"})
+# alpha, beta, gamma, delta; the micro sign and the Greek mu that looks like it; sharp s, ae, o with stroke
+_GREEK = str.maketrans(
+    {
+        "\u03b1": "alpha",
+        "\u03b2": "beta",
+        "\u03b3": "gamma",
+        "\u03b4": "delta",
+        "\u00b5": "u",
+        "\u03bc": "u",
+        "\u00df": "ss",
+        "\u00e6": "ae",
+        "\u00f8": "o",
+    }
+)
 
 
 def fold(text: str) -> str:
