@@ -67,6 +67,9 @@ def main(data: Path, out: Path, findable: int, unfindable: int) -> None:
         table=table,
         label=label,
         domain=lexicon.domain[concept],
+        domains=np.array(lexicon.domains),
+        findable=findable,
+        unfindable=unfindable,
     )
     print(
         "done", len(terms), table.shape, "find, features ms/term:", [1000 * s / len(terms) for s in seconds]

@@ -207,7 +207,7 @@ class Features:
                 remembered,
             )
             self._static(query, found, slice(start, stop), word_rows[forms], static[start:stop])
-        table = np.concatenate([pair, static], axis=1, dtype=np.float32)
+        table: Floats = np.hstack([pair, static]).astype(np.float32, copy=False)
         return Scored(table, text, form, near[:, 0], near[:, 1], remembered)
 
     def _pair(

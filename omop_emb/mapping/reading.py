@@ -19,8 +19,8 @@ from omop_emb.spaces import Space
 
 _CONCEPT = sql.SQL(
     "select concept_id, concept_name, domain_id, vocabulary_id, concept_class_id, "
-    "coalesce(standard_concept, '') standard_concept, coalesce(concept_code, '') concept_code, coalesce(invalid_reason, '') invalid_reason "
-    "from {table} where coalesce(concept_name, '') <> ''"
+    "coalesce(standard_concept, '') standard_concept, coalesce(concept_code, '') concept_code, "
+    "coalesce(invalid_reason, '') invalid_reason from {table} where coalesce(concept_name, '') <> ''"
 )
 _SYNONYM = sql.SQL(
     "select concept_id, concept_synonym_name from {table} where concept_synonym_name is not null"
