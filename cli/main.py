@@ -19,6 +19,7 @@ _COMMANDS = {
     "models": "models",
     "index": "index",
     "search": "search",
+    "map": "map",
     "doctor": "doctor",
 }
 

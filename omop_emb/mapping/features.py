@@ -142,7 +142,7 @@ def _reciprocal_rank(scores: Floats) -> Floats:
     order = np.argsort(-scores, kind="stable")
     rank = np.empty(len(scores), np.float32)
     rank[order] = np.arange(1, len(scores) + 1, dtype=np.float32)
-    return 1 / rank
+    return np.asarray(1 / rank, np.float32)
 
 
 class Features:
@@ -207,7 +207,7 @@ class Features:
                 remembered,
             )
             self._static(query, found, slice(start, stop), word_rows[forms], static[start:stop])
-        table: Floats = np.hstack([pair, static]).astype(np.float32, copy=False)
+        table = np.asarray(np.hstack([pair, static]), np.float32)
         return Scored(table, text, form, near[:, 0], near[:, 1], remembered)
 
     def _pair(
