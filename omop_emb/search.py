@@ -1,9 +1,4 @@
-"""The nearest concepts of query vectors in one space, by the way that the planner chooses.
-
-The server ranks rows by the query rounded to half precision, as it stores vectors. The best of them are
-fetched and ranked again in float64 with the query as it was given, so that the order is that of exact
-arithmetic on the stored values. An exact search fetches until no row left behind can matter.
-"""
+"""The nearest concepts of query vectors in one space, by the way that the planner chooses."""
 
 from __future__ import annotations
 
@@ -17,32 +12,30 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import errors as postgres
-from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from omop_emb import binary, counts, filters, matrix, matrix_search, planner, ranking, statements
+from omop_emb import (
+    binary,
+    counts,
+    filters,
+    matrix,
+    matrix_search,
+    planner,
+    ranking,
+    search_rows,
+    search_texts,
+)
 from omop_emb.counts import Count
 from omop_emb.errors import DatabaseError, InputError, SpaceError, SpaceNotFoundError
 from omop_emb.filters import Condition
 from omop_emb.planner import Request, SearchPlan, Way
-from omop_emb.ranking import Hits, Rows
+from omop_emb.ranking import Hits
 from omop_emb.records import ConceptFilter, ConceptMatch, IndexType, MetricType
 from omop_emb.spaces import Space
 
 __all__ = ["ConceptMatch", "Found", "nearest_concepts", "search"]
 
-_SLACK = 24  # rows fetched beyond k, so that a second fetch is rare
-_FLOAT32_ERROR = 1e-5  # more than the server's float32 sums can be off, at 16,000 dimensions of a unit row
 _ATTEMPTS = 3
-_TEXTS_AT_ONCE = 20_000
-
-_TEXTS = sql.SQL(
-    "select concept_id, text_kind, text_hash, text, concept_name, domain_id, vocabulary_id, "
-    "concept_class_id, standard_concept, concept_code "
-    "from {texts} join unnest(cast(%(concept_ids)s as integer[]), "
-    'cast(%(kinds)s as "char"[]), cast(%(hashes)s as bigint[])) as k (concept_id, text_kind, text_hash) '
-    "using (concept_id, text_kind, text_hash)"
-)
 
 
 @dataclass(frozen=True)
@@ -66,10 +59,6 @@ class _Group:
     condition: Condition
     count: Count | None
     plan: SearchPlan
-
-
-class _ChangedError(Exception):
-    """Rows that were found have gone since: another transaction committed between two statements."""
 
 
 def nearest_concepts(
@@ -149,7 +138,7 @@ def search(
             with _own_settings(connection):
                 try:
                     return _search(connection, space, queries, request, concept_filters)
-                except _ChangedError:
+                except search_texts.ChangedError:
                     continue
     except postgres.UndefinedTable as error:
         raise SpaceNotFoundError(
@@ -192,7 +181,7 @@ def _search(
             plans.append(replace(plan, milliseconds=(time.perf_counter() - started) * 1e3))
             for position, hit in zip(group.positions, found, strict=True):
                 hits[position] = hit
-    return Found(_with_texts(connection, space, hits), plans)
+    return Found(search_texts.matches(connection, space, hits), plans)
 
 
 def _groups(
@@ -264,152 +253,16 @@ def _by_statements(
 ) -> tuple[list[Hits], SearchPlan]:
     plan = group.plan
     if plan.ef_search is not None:
-        _set_for_transaction(cursor, plan.ef_search)
+        search_rows.set_for_transaction(cursor, plan.ef_search)
     hits, fetched, fell_back = [], 0, 0
     for query in queries:
         found = None
         if plan.ef_search is not None:
-            found, compared = _through_index(cursor, space, query, request, group.condition, plan)
+            found, compared = search_rows.through_index(cursor, space, query, request, group.condition, plan)
             fetched += compared
             fell_back += found is None
         if found is None:
-            found, compared = _exact(cursor, space, query, request, group.condition)
+            found, compared = search_rows.exact(cursor, space, query, request, group.condition)
             fetched += compared
         hits.append(found)
     return hits, replace(plan, fetched=fetched, fell_back=fell_back)
-
-
-def _set_for_transaction(cursor: psycopg.Cursor[Any], ef_search: int) -> None:
-    # The index gives ef_search rows at a time and goes on from there where the filter leaves too few. A plan
-    # that was cached under other settings must not be used.
-    cursor.execute(
-        "select set_config('hnsw.ef_search', %s, true), "
-        "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-        "set_config('plan_cache_mode', 'force_custom_plan', true)",
-        (str(ef_search),),
-    )
-
-
-def _exact(
-    cursor: psycopg.Cursor[Any],
-    space: Space,
-    query: NDArray[np.float32],
-    request: Request,
-    condition: Condition,
-) -> tuple[Hits, int]:
-    statement = statements.exact(space, request.metric_type, condition)
-    parameters = {**condition.parameters, "query": binary.half_vector(query)}
-    margin = _margin(query, request.metric_type)
-    limit = request.k + _SLACK
-    while True:
-        fetched = cursor.execute(statement, {**parameters, "limit": limit}).fetchall()
-        hits, farthest = _ranked(fetched, query, request.metric_type, space.fingerprint.dimensions)
-        if len(fetched) < limit:
-            break
-        # What was left behind is no nearer than the farthest that was fetched, but for rounding.
-        if len(hits) >= request.k and hits.distances[request.k - 1] < farthest - margin:
-            break
-        limit *= 4
-    return ranking.first(hits, request.k), len(fetched)
-
-
-def _through_index(
-    cursor: psycopg.Cursor[Any],
-    space: Space,
-    query: NDArray[np.float32],
-    request: Request,
-    condition: Condition,
-    plan: SearchPlan,
-) -> tuple[Hits | None, int]:
-    domain = condition.parameters["domain"][0] if plan.way is Way.PARTIAL_INDEX else None
-    statement = statements.through_index(space, condition, partial_domain=domain)
-    parameters = {**condition.parameters, "query": binary.half_vector(query)}
-    margin = _margin(query, request.metric_type)
-    limit = request.k + _SLACK
-    while True:
-        parameters |= {"limit": limit}
-        if space.first_pass:
-            parameters |= {"candidates": max(limit, plan.ef_search or 0)}
-        fetched = cursor.execute(statement, parameters).fetchall()
-        hits, farthest = _ranked(fetched, query, request.metric_type, space.fingerprint.dimensions)
-        if len(hits) >= request.k and (
-            len(fetched) < limit or hits.distances[request.k - 1] < farthest - margin
-        ):
-            return ranking.first(hits, request.k), len(fetched)
-        if len(fetched) < limit:
-            return None, len(fetched)  # the scan gave up before k: only the exact way can tell if more exist
-        limit *= 4
-
-
-def _margin(query: NDArray[np.float32], metric_type: MetricType) -> float:
-    # A row's distances to the query and to the rounded query differ by at most the rounding's norm.
-    rounding = query.astype(np.float16).astype(np.float64) - query
-    norm = np.abs(rounding).sum() if metric_type is MetricType.L1 else np.linalg.norm(rounding)
-    return 2 * (float(norm) * 1.001 + _FLOAT32_ERROR)
-
-
-def _ranked(
-    fetched: list[tuple[int, str, int, bytes]],
-    query: NDArray[np.float32],
-    metric_type: MetricType,
-    dimensions: int,
-) -> tuple[Hits, float]:
-    """The rows that were fetched, ranked; and the distance of the farthest of them."""
-    if not fetched:
-        return ranking.NOTHING, 0.0
-    rows = Rows(
-        queries=np.zeros(len(fetched), np.intp),
-        concept_ids=np.array([row[0] for row in fetched], np.int32),
-        text_kinds=np.array([row[1] for row in fetched], "S1"),
-        text_hashes=np.array([row[2] for row in fetched], np.int64),
-        vectors=binary.half_vectors_to_float64([row[3] for row in fetched], dimensions),
-    )
-    return ranking.rank(rows, query[None], metric_type)[0], ranking.farthest(rows, query, metric_type)
-
-
-def _with_texts(
-    connection: psycopg.Connection[Any], space: Space, found: list[Hits]
-) -> list[list[ConceptMatch]]:
-    keyed = [
-        list(zip(hits.concept_ids.tolist(), hits.text_kinds.tolist(), hits.text_hashes.tolist(), strict=True))
-        for hits in found
-    ]
-    keys = sorted({key for of_query in keyed for key in of_query})
-    statement = _TEXTS.format(texts=space.tables.texts)
-    shown: dict[tuple[int, bytes, int], tuple[Any, ...]] = {}
-    for start in range(0, len(keys), _TEXTS_AT_ONCE):
-        part = keys[start : start + _TEXTS_AT_ONCE]
-        parameters = {
-            "concept_ids": [key[0] for key in part],
-            "kinds": [key[1].decode() for key in part],
-            "hashes": [key[2] for key in part],
-        }
-        for row in connection.execute(statement, parameters):
-            shown[row[0], row[1].encode(), row[2]] = row[3:]
-    if len(shown) < len(keys):
-        raise _ChangedError
-    return [
-        [
-            _match(key[0], shown[key], distance, similarity)
-            for key, distance, similarity in zip(
-                of_query, hits.distances.tolist(), hits.similarities.tolist(), strict=True
-            )
-        ]
-        for of_query, hits in zip(keyed, found, strict=True)
-    ]
-
-
-def _match(concept_id: int, shown: tuple[Any, ...], distance: float, similarity: float) -> ConceptMatch:
-    text, concept_name, domain_id, vocabulary_id, concept_class_id, standard_concept, concept_code = shown
-    return ConceptMatch(
-        concept_id=concept_id,
-        concept_name=concept_name,
-        domain_id=domain_id,
-        vocabulary_id=vocabulary_id,
-        concept_class_id=concept_class_id,
-        standard_concept=standard_concept,
-        concept_code=concept_code,
-        matched_text=text,
-        distance=distance,
-        similarity=similarity,
-    )

@@ -1,0 +1,115 @@
+"""The nearest rows of one query, fetched by SQL and ranked as exact arithmetic ranks them.
+
+The server ranks rows by the query rounded to half precision, as it stores vectors. The best of them are
+fetched and ranked again in float64 with the query as it was given, so that the order is that of exact
+arithmetic on the stored values. An exact search fetches until no row left behind can matter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+from omop_emb import binary, ranking, statements
+from omop_emb.filters import Condition
+from omop_emb.planner import Request, SearchPlan, Way
+from omop_emb.ranking import Hits, Rows
+from omop_emb.records import MetricType
+from omop_emb.spaces import Space
+
+_SLACK = 24  # rows fetched beyond k, so that a second fetch is rare
+_FLOAT32_ERROR = 1e-5  # more than the server's float32 sums can be off, at 16,000 dimensions of a unit row
+
+
+def set_for_transaction(cursor: psycopg.Cursor[Any], ef_search: int) -> None:
+    """Let searches through an index look at ef_search candidates, until the transaction ends."""
+    # The index gives ef_search rows at a time and goes on from there where the filter leaves too few. A plan
+    # that was cached under other settings must not be used.
+    cursor.execute(
+        "select set_config('hnsw.ef_search', %s, true), "
+        "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+        "set_config('plan_cache_mode', 'force_custom_plan', true)",
+        (str(ef_search),),
+    )
+
+
+def exact(
+    cursor: psycopg.Cursor[Any],
+    space: Space,
+    query: NDArray[np.float32],
+    request: Request,
+    condition: Condition,
+) -> tuple[Hits, int]:
+    """The k nearest of all rows that pass, and how many rows were ranked again."""
+    statement = statements.exact(space, request.metric_type, condition)
+    parameters = {**condition.parameters, "query": binary.half_vector(query)}
+    margin = _margin(query, request.metric_type)
+    limit = request.k + _SLACK
+    while True:
+        fetched = cursor.execute(statement, {**parameters, "limit": limit}).fetchall()
+        hits, farthest = _ranked(fetched, query, request.metric_type, space.fingerprint.dimensions)
+        if len(fetched) < limit:
+            break
+        # What was left behind is no nearer than the farthest that was fetched, but for rounding.
+        if len(hits) >= request.k and hits.distances[request.k - 1] < farthest - margin:
+            break
+        limit *= 4
+    return ranking.first(hits, request.k), len(fetched)
+
+
+def through_index(
+    cursor: psycopg.Cursor[Any],
+    space: Space,
+    query: NDArray[np.float32],
+    request: Request,
+    condition: Condition,
+    plan: SearchPlan,
+) -> tuple[Hits | None, int]:
+    """The k nearest that the index finds, and how many rows were ranked again; None: it gave up before k."""
+    domain = condition.parameters["domain"][0] if plan.way is Way.PARTIAL_INDEX else None
+    statement = statements.through_index(space, condition, partial_domain=domain)
+    parameters = {**condition.parameters, "query": binary.half_vector(query)}
+    margin = _margin(query, request.metric_type)
+    limit = request.k + _SLACK
+    while True:
+        parameters |= {"limit": limit}
+        if space.first_pass:
+            parameters |= {"candidates": max(limit, plan.ef_search or 0)}
+        fetched = cursor.execute(statement, parameters).fetchall()
+        hits, farthest = _ranked(fetched, query, request.metric_type, space.fingerprint.dimensions)
+        if len(hits) >= request.k and (
+            len(fetched) < limit or hits.distances[request.k - 1] < farthest - margin
+        ):
+            return ranking.first(hits, request.k), len(fetched)
+        if len(fetched) < limit:
+            return None, len(fetched)  # only the exact way can tell whether more exist
+        limit *= 4
+
+
+def _margin(query: NDArray[np.float32], metric_type: MetricType) -> float:
+    # A row's distances to the query and to the rounded query differ by at most the rounding's norm.
+    rounding = query.astype(np.float16).astype(np.float64) - query
+    norm = np.abs(rounding).sum() if metric_type is MetricType.L1 else np.linalg.norm(rounding)
+    return 2 * (float(norm) * 1.001 + _FLOAT32_ERROR)
+
+
+def _ranked(
+    fetched: list[tuple[int, str, int, bytes]],
+    query: NDArray[np.float32],
+    metric_type: MetricType,
+    dimensions: int,
+) -> tuple[Hits, float]:
+    """The rows that were fetched, ranked; and the distance of the farthest of them."""
+    if not fetched:
+        return ranking.NOTHING, 0.0
+    rows = Rows(
+        queries=np.zeros(len(fetched), np.intp),
+        concept_ids=np.array([row[0] for row in fetched], np.int32),
+        text_kinds=np.array([row[1] for row in fetched], "S1"),
+        text_hashes=np.array([row[2] for row in fetched], np.int64),
+        vectors=binary.half_vectors_to_float64([row[3] for row in fetched], dimensions),
+    )
+    return ranking.rank(rows, query[None], metric_type)[0], ranking.farthest(rows, query, metric_type)

@@ -1,0 +1,77 @@
+"""Rows that were found become matches: their texts, and what is shown of their concepts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from omop_emb.ranking import Hits
+from omop_emb.records import ConceptMatch
+from omop_emb.spaces import Space
+
+_TEXTS_AT_ONCE = 20_000
+
+_TEXTS = sql.SQL(
+    "select concept_id, text_kind, text_hash, text, concept_name, domain_id, vocabulary_id, "
+    "concept_class_id, standard_concept, concept_code "
+    "from {texts} join unnest(cast(%(concept_ids)s as integer[]), "
+    'cast(%(kinds)s as "char"[]), cast(%(hashes)s as bigint[])) as k (concept_id, text_kind, text_hash) '
+    "using (concept_id, text_kind, text_hash)"
+)
+
+
+class ChangedError(Exception):
+    """Rows that were found have gone since: another transaction committed between two statements."""
+
+
+def matches(connection: psycopg.Connection[Any], space: Space, found: list[Hits]) -> list[list[ConceptMatch]]:
+    """The matches of each query's hits, same order.
+
+    Raises:
+        ChangedError: a row that was hit is no longer there.
+    """
+    keyed = [
+        list(zip(hits.concept_ids.tolist(), hits.text_kinds.tolist(), hits.text_hashes.tolist(), strict=True))
+        for hits in found
+    ]
+    keys = sorted({key for of_query in keyed for key in of_query})
+    statement = _TEXTS.format(texts=space.tables.texts)
+    shown: dict[tuple[int, bytes, int], tuple[Any, ...]] = {}
+    for start in range(0, len(keys), _TEXTS_AT_ONCE):
+        part = keys[start : start + _TEXTS_AT_ONCE]
+        parameters = {
+            "concept_ids": [key[0] for key in part],
+            "kinds": [key[1].decode() for key in part],
+            "hashes": [key[2] for key in part],
+        }
+        for row in connection.execute(statement, parameters):
+            shown[row[0], row[1].encode(), row[2]] = row[3:]
+    if len(shown) < len(keys):
+        raise ChangedError
+    return [
+        [
+            _match(key[0], shown[key], distance, similarity)
+            for key, distance, similarity in zip(
+                of_query, hits.distances.tolist(), hits.similarities.tolist(), strict=True
+            )
+        ]
+        for of_query, hits in zip(keyed, found, strict=True)
+    ]
+
+
+def _match(concept_id: int, shown: tuple[Any, ...], distance: float, similarity: float) -> ConceptMatch:
+    text, concept_name, domain_id, vocabulary_id, concept_class_id, standard_concept, concept_code = shown
+    return ConceptMatch(
+        concept_id=concept_id,
+        concept_name=concept_name,
+        domain_id=domain_id,
+        vocabulary_id=vocabulary_id,
+        concept_class_id=concept_class_id,
+        standard_concept=standard_concept,
+        concept_code=concept_code,
+        matched_text=text,
+        distance=distance,
+        similarity=similarity,
+    )
