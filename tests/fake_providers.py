@@ -203,6 +203,8 @@ def change_vectors(answer: Json, change: Callable[[list[Any]], list[Any]]) -> Js
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are written apart: without this the second waits 40 ms for the first's acknowledgement.
+    disable_nagle_algorithm = True
     fake: FakeProviders
 
     def log_message(self, format: str, *arguments: object) -> None:
