@@ -61,7 +61,7 @@ _CONNECTING: tuple[tuple[str, str], ...] = (
     (r"timeout|timed out|unreachable", "is there a firewall between? Check host and port in"),
     (r"SSL|certificate", "check sslmode in"),
     (
-        r"too many clients|remaining connection slots",
+        r"too many (clients|connections)|remaining connection slots",
         "end some connections or raise max_connections, or check",
     ),
 )

@@ -14,7 +14,8 @@ from psycopg import sql
 
 import omop_emb
 from omop_emb import config, migrations, server, spaces, vocabulary
-from omop_emb.database import check_database, database_engine, describe, driver_connection, session_scope
+from omop_emb.database import database_engine, describe, driver_connection, session_scope
+from omop_emb.database_check import check_database
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import OmopEmbError
 from omop_emb.interface import client_of

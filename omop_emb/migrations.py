@@ -11,13 +11,11 @@ from psycopg import errors as postgres
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed
 
+from omop_emb.database_check import check_database
 from omop_emb.errors import MigrationError
 from omop_emb.sql import migrations as files
 from omop_emb.sql import read
 from omop_emb.transactions import atomic
-
-_OLDEST_POSTGRESQL = 14
-_OLDEST_PGVECTOR = (0, 8)
 
 
 def migrate(connection: psycopg.Connection[Any]) -> list[str]:
@@ -26,8 +24,8 @@ def migrate(connection: psycopg.Connection[Any]) -> list[str]:
     Callers that migrate at the same time wait for each other. If a file fails, none of it is kept.
 
     Raises:
-        MigrationError: a right, the extension vector or a recent enough version is missing, or the
-            database was migrated by a newer omop-emb or with files that were altered since.
+        MigrationError: the database was migrated by a newer omop-emb or with files that were altered since.
+        DatabaseError: a right, the extension vector or a recent enough version is missing.
     """
     if not pending(connection):
         return []  # and wait for nobody: others may hold the lock in a long transaction
@@ -35,10 +33,11 @@ def migrate(connection: psycopg.Connection[Any]) -> list[str]:
         connection.execute(read("migration_lock"))
         names = pending(connection)
         if names:
-            _require_vector(connection)
-            _in_words(connection, read("migration_table"))
+            check_database(connection)
+            connection.execute("create extension if not exists vector")
+            connection.execute(read("migration_table"))
         for name in names:
-            _in_words(connection, files()[name])
+            connection.execute(files()[name])
             connection.execute(_record(name))
     return names
 
@@ -87,9 +86,11 @@ def _history(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
             return []
         return cursor.execute(read("migration_history")).fetchall()
     except postgres.InsufficientPrivilege as error:
+        role = connection.info.user
         raise MigrationError(
-            f"user {connection.info.user!r} may not read the schema omop_emb: its owner must run: "
-            "grant usage on schema omop_emb to …; grant select on all tables in schema omop_emb to …"
+            f"role {role!r} may not read the schema omop_emb: let its owner run "
+            f'GRANT USAGE ON SCHEMA omop_emb TO "{role}"; '
+            f'GRANT SELECT ON ALL TABLES IN SCHEMA omop_emb TO "{role}";'
         ) from error
 
 
@@ -100,44 +101,3 @@ def _record(name: str) -> Composed:
 
 def _sha256(name: str) -> str:
     return hashlib.sha256(files()[name].encode()).hexdigest()
-
-
-def _require_vector(connection: psycopg.Connection[Any]) -> None:
-    if connection.info.server_version < _OLDEST_POSTGRESQL * 10_000:
-        raise MigrationError(
-            f"omop-emb needs PostgreSQL {_OLDEST_POSTGRESQL} or newer; this server is "
-            f"{connection.info.server_version // 10_000}"
-        )
-    _in_words(connection, "create extension if not exists vector")
-    cursor = connection.cursor(row_factory=tuple_row)
-    row = cursor.execute("select extversion from pg_extension where extname = 'vector'").fetchone()
-    version = row[0] if row else "none"
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST_PGVECTOR:
-        raise MigrationError(
-            f"omop-emb needs pgvector 0.8 or newer; this database has {version}: install a newer one on the "
-            "server, then run in this database: alter extension vector update"
-        )
-
-
-def _in_words(connection: psycopg.Connection[Any], statement: str) -> None:
-    """Run a statement of a migration; say what to do where the server is not prepared for it."""
-    try:
-        connection.execute(statement)
-    except postgres.InsufficientPrivilege as error:
-        user, database = connection.info.user, connection.info.dbname
-        if "extension" in str(error):
-            raise MigrationError(
-                f"user {user!r} may not create the extension vector: a superuser must run in database "
-                f"{database!r}: create extension vector"
-            ) from error
-        raise MigrationError(
-            f"user {user!r} may not make the schema omop_emb in database {database!r}: its owner must run: "
-            f'grant create on database "{database}" to "{user}" ({error.diag.message_primary})'
-        ) from error
-    except (postgres.FeatureNotSupported, postgres.UndefinedFile) as error:
-        if "extension" not in str(error):
-            raise
-        raise MigrationError(
-            "the server has no extension vector: install pgvector 0.8 or newer on its machine "
-            "(package postgresql-NN-pgvector), or unset OMOP_EMB_DATABASE_URL to use the embedded server"
-        ) from error

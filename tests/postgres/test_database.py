@@ -6,7 +6,8 @@ import psycopg
 import sqlalchemy
 from sqlalchemy.orm import Session
 
-from omop_emb.database import check_database, database_engine, driver_connection, session_scope
+from omop_emb.database import database_engine, driver_connection, session_scope
+from omop_emb.database_check import check_database
 
 
 def test_the_driver_works_inside_the_session_s_transaction(engine: sqlalchemy.Engine) -> None:

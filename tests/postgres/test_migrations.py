@@ -127,35 +127,12 @@ def test_a_history_with_a_gap_is_refused(connection: psycopg.Connection) -> None
         migrations.pending(connection)
 
 
-def test_without_the_right_to_make_the_extension_a_superuser_is_asked_for(empty: psycopg.Connection) -> None:
-    with (
-        as_new_role(empty),
-        pytest.raises(MigrationError, match=r"a superuser must run .*create extension vector"),
-    ):
-        migrations.migrate(empty)
-
-
-def test_without_the_right_to_make_the_schema_the_grant_is_named(empty: psycopg.Connection) -> None:
-    empty.execute("create extension vector")
-    with (
-        as_new_role(empty),
-        pytest.raises(MigrationError, match=r"grant create on database"),
-    ):
-        migrations.migrate(empty)
-
-
 def test_without_the_right_to_read_our_schema_the_grant_is_named(connection: psycopg.Connection) -> None:
     with (
         as_new_role(connection),
-        pytest.raises(MigrationError, match=r"grant usage on schema omop_emb"),
+        pytest.raises(MigrationError, match=r"GRANT USAGE ON SCHEMA omop_emb TO \""),
     ):
         migrations.pending(connection)
-
-
-def test_a_server_without_the_extension_is_told_in_one_line(empty: psycopg.Connection) -> None:
-    with pytest.raises(MigrationError, match=r"no extension vector: install pgvector 0.8 or newer") as caught:
-        migrations._in_words(empty, "create extension if not exists no_such_extension")
-    assert "\n" not in str(caught.value)
 
 
 def test_the_script_does_what_migrate_does(empty: psycopg.Connection) -> None:
