@@ -31,11 +31,15 @@ class Query:
         forms: the original first.
         normal: each form's normal text.
         domains: domains that its concept may be in; None: any.
+        hidden: text rows that must not help to find it: where a term is measured, its own source.
+        hidden_memory: rows of the memory that must not either: what was approved for the term itself.
     """
 
     forms: tuple[Form, ...]
     normal: tuple[str, ...]
     domains: Domains
+    hidden: frozenset[int] = frozenset()
+    hidden_memory: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, forms: tuple[Form, ...], domain: str | None) -> Query:
@@ -105,14 +109,15 @@ def find(
     def keep(form: Ints, concept: Ints, by: int) -> None:
         found.append((owner[form], concept.astype(np.int64), by))
 
-    form, text = lexical.exact(form_hash)
+    form, text = _seen(*lexical.exact(form_hash), owner, [query.hidden for query in queries])
     allowed = _in_domains(lexical, concept_of[text], [domains[place] for place in form])
     keep(form[allowed], concept_of[text][allowed], EXACT)
     vectors = None
     for group, size in ((np.flatnonzero(is_original), k), (np.flatnonzero(~is_original), k_other)):
         limits = [domains[place] for place in group]
         form, text = lexical.search(gram_rows[group], limits, size)
-        keep(group[form], concept_of[text], LEXICAL)
+        form, text = _seen(group[form], text, owner, [query.hidden for query in queries])
+        keep(form, concept_of[text], LEXICAL)
     if dense is not None and embed is not None:
         vectors = embed([form.text for query in queries for form in query.forms])
         for group, size in ((np.flatnonzero(is_original), k), (np.flatnonzero(~is_original), k_other)):
@@ -120,11 +125,16 @@ def find(
             keep(group[form], concept, DENSE)
     for place, query in enumerate(queries):
         if query.domains is None or "Unit" in query.domains:
-            rows = facts.unit_rows.get(unit_key(query.forms[0].text), ())
+            key = unit_key(query.forms[0].text)
+            rows = facts.unit_rows.get(key, [])
+            if query.hidden:
+                rows = [row for row in rows if _has_key(lexical, row, key, query.hidden)]
             if rows and len(rows) <= 20:
                 found.append((np.full(len(rows), place), np.array(rows, np.int64), UNIT))
     if memory is not None and len(memory):
-        form, concept = memory.search(gram_rows, form_hash, vectors)
+        form, name = memory.search(gram_rows, form_hash, vectors)
+        form, name = _seen(form, name, owner, [query.hidden_memory for query in queries])
+        concept = memory.concept[name]
         allowed = _in_domains(lexical, concept, [domains[place] for place in form])
         keep(form[allowed], concept[allowed], MEMORY)
     return Found(
@@ -134,6 +144,23 @@ def find(
         form_hash,
         vectors,
     )
+
+
+def _seen(form: Ints, row: Ints, owner: Ints, hidden: Sequence[frozenset[int]]) -> tuple[Ints, Ints]:
+    """(form, row) without the rows that are hidden from the query that owns the form."""
+    pairs = [(query, unseen) for query, rows in enumerate(hidden) for unseen in rows]
+    if not pairs or not len(row):
+        return form, row
+    base = max(int(row.max()), max(unseen for _, unseen in pairs)) + 1
+    kept = ~np.isin(owner[form] * base + row, [query * base + unseen for query, unseen in pairs])
+    return form[kept], row[kept]
+
+
+def _has_key(lexical: LexicalIndex, concept: int, key: str, hidden: frozenset[int]) -> bool:
+    """Whether a unit has a key by a text that is not hidden."""
+    lexicon = lexical.lexicon
+    texts = range(int(lexicon.first_text[concept]), int(lexicon.first_text[concept + 1]))
+    return any(row not in hidden and unit_key(lexicon.texts[row]) == key for row in texts)
 
 
 def _in_domains(lexical: LexicalIndex, concepts: Ints, limits: Sequence[Domains]) -> npt.NDArray[np.bool_]:

@@ -122,9 +122,7 @@ class Engine:
         kept = [form for form in made if distinct[form.text] is form]
         return Query.of(tuple(kept[: settings.forms + len(term.further_names)]), term.domain)
 
-    def rank(
-        self, queries: list[Query], settings: Settings, leave_out: npt.NDArray[np.int64] | None = None
-    ) -> Ranked:
+    def rank(self, queries: list[Query], settings: Settings) -> Ranked:
         """Candidates of a batch, found, described and ordered; ties by concept id."""
         found = find(
             queries,
@@ -136,7 +134,7 @@ class Engine:
             k=settings.retrieved,
             k_other=settings.retrieved_other,
         )
-        scored = self.features.score(queries, found, leave_out)
+        scored = self.features.score(queries, found)
         names = [self.lexicon.domains[code] for code in self.lexicon.domain[found.concept]]
         scores = self.ranker.score(scored.features, names)
         ids = self.lexicon.concept_id[found.concept]

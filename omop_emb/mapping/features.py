@@ -169,14 +169,8 @@ class Features:
             [_DOMAINS.index(name) if name in _DOMAINS else -1 for name in lexicon.domains]
         )
 
-    def score(self, queries: Sequence[Query], found: Found, leave_out: Ints | None = None) -> Scored:
-        """Features of every candidate that was found.
-
-        Args:
-            queries: the terms.
-            found: their candidates.
-            leave_out: (n,) the owner in the memory that each query is blind to; None: to none.
-        """
+    def score(self, queries: Sequence[Query], found: Found) -> Scored:
+        """Features of every candidate that was found."""
         count = len(found.concept)
         pair = np.zeros((count, len(_PAIR)), np.float32)
         text, form = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -199,7 +193,6 @@ class Features:
                 word_rows[forms],
                 word_total[forms],
                 original_hash[place],
-                None if leave_out is None else int(leave_out[place]),
                 pair,
                 text,
                 form,
@@ -219,7 +212,6 @@ class Features:
         words: sparse.csr_matrix,
         word_total: Floats,
         exact_hash: np.uint64,
-        leave_out: int | None,
         out: Floats,
         text_out: Ints,
         form_out: Ints,
@@ -238,6 +230,12 @@ class Features:
         in_term = shared / np.maximum(word_total[:, None], 1e-6)
         in_text = shared / np.maximum(lexical.word_total[rows][None, :], 1e-6)
         alike = (lexical.text_hash[rows][None, :] == found.form_hash[forms][:, None]).astype(np.float32)
+        same_letters = lexical.exact_hash[rows] == exact_hash
+        if query.hidden:
+            unseen = np.isin(rows, list(query.hidden))
+            same_letters &= ~unseen
+            for scores in (lexical_scores, in_term, in_text, alike):
+                scores[:, unseen] = 0
         if self.dense is not None and found.form_vectors is not None:
             dense = self.dense.similarity(found.form_vectors[forms], concepts)
         else:
@@ -254,7 +252,7 @@ class Features:
             table[:, 6 + number] = np.maximum.reduceat(in_term[members].max(axis=0), begin)
             table[:, 9 + number] = np.maximum.reduceat(in_text[members].max(axis=0), begin)
             table[:, 12 + number] = np.maximum.reduceat(alike[members].max(axis=0), begin)
-        table[:, 15] = np.maximum.reduceat((lexical.exact_hash[rows] == exact_hash).astype(np.float32), begin)
+        table[:, 15] = np.maximum.reduceat(same_letters.astype(np.float32), begin)
         kinds = lexical.lexicon.text_kind[best_text]
         for kind in range(1, len(KINDS)):
             table[:, 15 + kind] = kinds == kind
@@ -265,7 +263,7 @@ class Features:
         table[:, at + 6] = 0.6 * table[:, :3].max(axis=1) + 0.4 * table[:, 3:6].max(axis=1)
         table[:, at + 7] = table[:, 0] ** 2
         table[:, at + 8] = table[:, 3] ** 2
-        self._remember(found, concepts, forms, leave_out, table[:, at + 3 : at + 6], remembered[span])
+        self._remember(query, found, concepts, forms, table[:, at + 3 : at + 6], remembered[span])
         text_out[span] = best_text
         per_form = np.maximum.reduceat(lexical_scores + 0.5 * alike, begin, axis=1) + dense
         # the term itself unless another form fits clearly better
@@ -282,12 +280,12 @@ class Features:
         return [[0], rewritten, part]
 
     def _remember(
-        self, found: Found, concepts: Ints, forms: slice, leave_out: int | None, out: Floats, names: Ints
+        self, query: Query, found: Found, concepts: Ints, forms: slice, out: Floats, names: Ints
     ) -> None:
         memory = self.memory
         if memory is None or not len(memory):
             return
-        place, name = memory.of(concepts, leave_out)
+        place, name = memory.of(concepts, query.hidden_memory)
         if not len(place):
             return
         grams = found.form_grams[forms]  # type: ignore[index]  # as above
@@ -296,7 +294,8 @@ class Features:
         if memory.vectors is not None and found.form_vectors is not None:
             dense = (memory.vectors[name] @ found.form_vectors[forms].T).max(axis=1)
             np.maximum.at(out[:, 1], place, dense)
-        alike = np.isin(memory.hash[name], found.form_hash[forms]).astype(np.float32)
+        # the term as it stands: a form of it may be another term
+        alike = (memory.hash[name] == found.form_hash[forms.start]).astype(np.float32)
         np.maximum.at(out[:, 2], place, alike)
         order = np.argsort(lexical, kind="stable")  # the last written is the nearest
         names[place[order]] = name[order]
@@ -339,7 +338,11 @@ class Features:
         put("method not in the term", facts.method[concepts] & ("by" not in query.normal[0].split()))
         put("timing stated", facts.timing[concepts])
         self._contrast(term_bits, facts.contrast[concepts], prop >= 0, put)
-        put("non-standard sources", np.log1p(facts.sources[concepts]))
+        sources = facts.sources[concepts]
+        if query.hidden:
+            own = lexicon.text_concept[list(query.hidden)]
+            sources = sources - (concepts[:, None] == own[None, :]).sum(axis=1)
+        put("non-standard sources", np.log1p(sources))
 
         vocabulary = self._vocabulary[lexicon.vocabulary[concepts]]
         domain = self._domain[lexicon.domain[concepts]]

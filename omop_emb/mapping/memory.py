@@ -23,8 +23,7 @@ class MemoryIndex:
         names: (m,) approved source names; a name with several targets stands several times.
         concepts: (m,) concept rows.
         vectors: (m, dimensions) unit rows of the names; None without a dense index.
-        owners: (m,) number of the term that each name was approved for, to leave a term out of what is
-            measured on it; None where nothing is measured.
+        codes: (m,) source codes of the names, "" for none; None: none has one.
     """
 
     def __init__(
@@ -33,16 +32,18 @@ class MemoryIndex:
         names: Sequence[str],
         concepts: Ints,
         vectors: Floats | None = None,
-        owners: Ints | None = None,
+        codes: Sequence[str] | None = None,
     ) -> None:
         self.names = list(names)
+        self.codes = list(codes) if codes is not None else [""] * len(self.names)
         texts = [normal(name) for name in names]
         self.concept = np.asarray(concepts, np.int64)
         self.hash = hashes(texts)
+        self._by_hash = np.argsort(self.hash, kind="stable")
+        self._sorted_hash = self.hash[self._by_hash]
         self.rows = lexical.encode(texts)
         self.columns = self.rows.T.tocsr()
         self.vectors = vectors
-        self.owners = owners
         self._order = np.argsort(self.concept, kind="stable")
 
     def __len__(self) -> int:
@@ -51,9 +52,14 @@ class MemoryIndex:
     def search(
         self, grams: sparse.csr_matrix, form_hash: npt.NDArray[np.uint64], vectors: Floats | None, k: int = 10
     ) -> tuple[Ints, Ints]:
-        """(form, concept row) of the k approved names nearest to each form, by 3-grams and by vectors."""
-        form, name, _ = best((grams @ self.columns).tocsr(), k)
-        forms, names = [form], [name]
+        """(form, approved name) of all that read like a form, and of the k nearest by 3-grams and vectors."""
+        # by its hash first: jargon may have no 3-gram that the vocabulary knows
+        left = np.searchsorted(self._sorted_hash, form_hash, "left")
+        sizes = np.searchsorted(self._sorted_hash, form_hash, "right") - left
+        form = np.repeat(np.arange(len(form_hash)), sizes)
+        offset = np.arange(len(form)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        near, name, _ = best((grams @ self.columns).tocsr(), k)
+        forms, names = [form, near], [self._by_hash[np.repeat(left, sizes) + offset], name]
         if vectors is not None and self.vectors is not None:
             for at in range(0, len(vectors), 1024):
                 scores = vectors[at : at + 1024] @ self.vectors.T
@@ -61,9 +67,9 @@ class MemoryIndex:
                 top = np.argpartition(-scores, size - 1, axis=1)[:, :size]
                 forms.append(np.repeat(np.arange(len(scores)) + at, size))
                 names.append(top.ravel())
-        return np.concatenate(forms), self.concept[np.concatenate(names)]
+        return np.concatenate(forms), np.concatenate(names)
 
-    def of(self, concepts: Ints, leave_out: int | None = None) -> tuple[Ints, Ints]:
+    def of(self, concepts: Ints, hidden: frozenset[int] = frozenset()) -> tuple[Ints, Ints]:
         """(place in concepts, approved name) of every approved name of the given concepts."""
         ordered = self.concept[self._order]
         left, right = np.searchsorted(ordered, concepts), np.searchsorted(ordered, concepts, "right")
@@ -71,7 +77,7 @@ class MemoryIndex:
         place = np.repeat(np.arange(len(concepts)), sizes)
         begin = np.repeat(np.cumsum(sizes) - sizes, sizes)
         name = self._order[np.repeat(left, sizes) + np.arange(len(place)) - begin]
-        if leave_out is not None and self.owners is not None:
-            kept = self.owners[name] != leave_out
+        if hidden:
+            kept = ~np.isin(name, list(hidden))
             place, name = place[kept], name[kept]
         return place, name

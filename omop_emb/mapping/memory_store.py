@@ -98,17 +98,18 @@ def memory_index(
     """A site's memory, searchable; None where it has approved nothing that is still a standard concept."""
     known = approvals(connection, site)
     followed = [
-        (approval.source_name, row)
+        (approval.source_name, row, approval.source_code)
         for approval in known
         for _, row in lexical.lexicon.standard_targets(approval.concept_id)
     ]
     if not followed:
         return None
-    names = [name for name, _ in followed]
+    names = [name for name, _, _ in followed]
     vectors = None
     if space is not None and embed is not None:
         vectors = stored_vectors(connection, space, names, embed)
-    return MemoryIndex(lexical, names, np.array([row for _, row in followed]), vectors)
+    rows = np.array([row for _, row, _ in followed])
+    return MemoryIndex(lexical, names, rows, vectors, [code for _, _, code in followed])
 
 
 def stored_vectors(
