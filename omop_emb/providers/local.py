@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from omop_emb.errors import ConfigurationError, MissingExtraError, ProviderError
+from omop_emb.errors import ConfigurationError, InvalidAnswerError, MissingExtraError, TextRejectedError
 from omop_emb.providers.base import Answer, Identity, Limits
 from omop_emb.providers.model_folder import PACKAGED, POOLINGS, ModelFiles, folder_files, packaged_files
 from omop_emb.records import EmbeddingRole
@@ -117,7 +117,7 @@ class LocalProvider:
 
     def identity(self, *, timeout_seconds: float) -> Identity:
         """Hash of weights, tokenizer, pooling and longest text; of both encoders if there are two."""
-        files = [encoder.files() for encoder in dict.fromkeys(self._encoders)]
+        files = [encoder.whole_files() for encoder in dict.fromkeys(self._encoders)]
         dimensions = {entry.dimensions for entry in files}
         return Identity(
             revision="+".join(entry.revision for entry in files),
@@ -150,6 +150,12 @@ class _Encoder:
                 self._files = self._name.files()
             return self._files
 
+    def whole_files(self) -> ModelFiles:
+        """The files, loaded once unless their hash is known: no space is to bear that of a damaged one."""
+        if self._name.name != PACKAGED:
+            self._load()
+        return self.files()
+
     def embed(self, texts: Sequence[str]) -> Answer:
         self._load()
         encodings = self._tokenizer.encode_batch_fast(list(texts))
@@ -160,6 +166,7 @@ class _Encoder:
             parts.append(self._run([encodings[index] for index in order[start : start + _ROWS_PER_RUN]]))
         vectors = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         vectors[order] = np.concatenate(parts)
+        vectors[lengths == 0] = 0  # of a text without a token only the padding was pooled
         return Answer(vectors, tokens=int(lengths.sum()))
 
     def _run(self, encodings: Sequence[Any]) -> Matrix:
@@ -179,10 +186,16 @@ class _Encoder:
         try:
             output = self._session.run([self._output], {name: every[name] for name in self._inputs})[0]
         except Exception as error:
-            # onnxruntime raises classes of its own for each status; the message could quote the input.
-            raise ProviderError(
-                f"onnxruntime failed on local:{self._name} with {type(error).__name__}"
+            # onnxruntime raises classes of its own for each status; the message could quote the input. One
+            # text may be to blame, such as one with a token that the weights do not know.
+            raise TextRejectedError(
+                f"local:{self._name}: onnxruntime fails on it ({type(error).__name__})"
             ) from None
+        if output.shape[:-1] != (shape if self._pooling else shape[:1]):
+            raise InvalidAnswerError(
+                f"local:{self._name} answers an output of shape {output.shape} for {shape[0]} texts of "
+                f"{shape[1]} tokens; export it for feature-extraction"
+            )
         return output if self._pooling is None else _pool(output, mask, self._pooling)
 
     def _load(self) -> None:

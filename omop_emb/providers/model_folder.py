@@ -200,11 +200,13 @@ def _revision(*parts: object) -> str:
 
 
 def _sha256(path: Path) -> str:
-    size = path.stat().st_size
-    if size < _KEEP_HASHES_FROM_BYTES:
+    try:
+        if path.stat().st_size >= _KEEP_HASHES_FROM_BYTES:
+            return _kept_sha256(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    return _kept_sha256(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _kept_sha256(path: Path) -> str:
