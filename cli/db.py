@@ -99,7 +99,7 @@ def migrate(print_: bool) -> None:
     if print_:
         click.echo(migrations.script())
         return
-    with database.session_scope(database.database_engine()) as session:
+    with database.session_scope() as session:
         applied = migrations.migrate(database.driver_connection(session))
     say(f"applied {', '.join(applied)}" if applied else "the schema omop_emb is up to date")
 

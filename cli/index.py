@@ -29,11 +29,10 @@ def list_(format_: str) -> None:
     omop-emb index list
     omop-emb index list --format json
     """
-    from omop_emb import database_engine
     from omop_emb.database import driver_connection, session_scope
     from omop_emb.spaces_status import statuses
 
-    with session_scope(database_engine()) as session:
+    with session_scope() as session:
         rows = [_row(status) for status in statuses(driver_connection(session))]
     if not rows:
         say("nothing is embedded here yet: run omop-emb index build")
@@ -49,12 +48,11 @@ def show(name: str, format_: str) -> None:
     \b
     omop-emb index show all-MiniLM-L6-v2-hnsw
     """
-    from omop_emb import database_engine
     from omop_emb.database import driver_connection, session_scope
     from omop_emb.spaces import by_name
     from omop_emb.spaces_status import status
 
-    with session_scope(database_engine()) as session:
+    with session_scope() as session:
         connection = driver_connection(session)
         details = _details(status(connection, by_name(connection, name)))
     if format_ == "json":
@@ -75,10 +73,10 @@ def activate(name: str) -> None:
     \b
     omop-emb index activate all-MiniLM-L6-v2-hnsw
     """
-    from omop_emb import database_engine, spaces
+    from omop_emb import spaces
     from omop_emb.database import driver_connection, session_scope
 
-    with session_scope(database_engine()) as session:
+    with session_scope() as session:
         connection = driver_connection(session)
         spaces.activate(connection, spaces.by_name(connection, name))
     say(f"space {name!r} is active: searches use its model and prefixes from now on")
@@ -93,17 +91,16 @@ def drop(name: str, yes: bool) -> None:
     \b
     omop-emb index drop old-model-hnsw --yes
     """
-    from omop_emb import database_engine, spaces
+    from omop_emb import spaces
     from omop_emb.database import driver_connection, session_scope
     from omop_emb.spaces_status import status
 
-    engine = database_engine()
-    with session_scope(engine) as session:
+    with session_scope() as session:
         connection = driver_connection(session)
         rows = status(connection, spaces.by_name(connection, name)).rows
     if not yes:
         click.confirm(f"drop space {name!r} with {rows:,} embedded texts?", abort=True, err=True)
-    with session_scope(engine) as session:
+    with session_scope() as session:
         connection = driver_connection(session)
         spaces.drop(connection, spaces.by_name(connection, name))
     say(f"space {name!r} is gone, and its {rows:,} embedded texts")

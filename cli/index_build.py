@@ -97,14 +97,15 @@ def build(
     omop-emb index build --domain Condition --domain Drug --texts name
     omop-emb index build --name gemini-2026 --index-type flat
     """
-    from omop_emb import EmbeddingClient, IndexType, database_engine
+    from omop_emb import EmbeddingClient, IndexType
+    from omop_emb.database import engine_scope
     from omop_emb.indexing import build_index
 
     said = any(filters.values())
     try:
-        with reporter() as progress:
+        with reporter() as progress, engine_scope() as engine:
             report = build_index(
-                database_engine(),
+                engine,
                 EmbeddingClient(),
                 index_type=IndexType(index_type),
                 name=name,

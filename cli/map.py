@@ -67,7 +67,6 @@ def command(
     omop-emb map terms.csv -o mapped.usagi.csv --review-queue review.csv
     omop-emb map codes.xlsx -o mapped.csv --source-vocabulary ICD10CM
     """
-    from omop_emb import database_engine
     from omop_emb.database import session_scope
     from omop_emb.mapping.decision import Policy
     from omop_emb.mapping.engine import Settings
@@ -88,7 +87,7 @@ def command(
             say(note)
         roles = {*file.columns.names[:1], file.columns.code, file.columns.frequency}
         extras = tuple(header for header in file.headers if header not in roles)
-        with session_scope(database_engine()) as session:
+        with session_scope() as session:
             mapper = Mapper(session, site=site, settings=settings)
         for note in mapper.notes:
             say(note)

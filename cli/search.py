@@ -46,7 +46,7 @@ def command(
     omop-emb search 4329847 SNOMED:22298006
     omop-emb search --file terms.txt --format csv > hits.csv
     """
-    from omop_emb import EmbeddingInterface, database_engine
+    from omop_emb import EmbeddingInterface
     from omop_emb.database import session_scope
     from omop_emb.lookup import look_up
 
@@ -54,7 +54,7 @@ def command(
     if not wanted:
         raise click.UsageError('give at least one term, such as omop-emb search "heart attack"')
     rows: list[dict[str, Any]] = []
-    with session_scope(database_engine()) as session:
+    with session_scope() as session:
         concepts = look_up(session, wanted)
         texts = [term for term in wanted if term not in concepts]
         found = (

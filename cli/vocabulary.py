@@ -52,13 +52,13 @@ def load(path: str) -> None:
     """
     from omop_emb import database, migrations, vocabulary_load
 
-    engine = database.database_engine()
-    with database.session_scope(engine) as session:
-        migrations.migrate(database.driver_connection(session))
-    with _progress() as progress, database.session_scope(engine) as session:
-        loaded = vocabulary_load.load(database.driver_connection(session), path, progress=progress)
-    with database.session_scope(engine) as session:
-        vocabulary_load.drop_retired(database.driver_connection(session))
+    with database.engine_scope() as engine:
+        with database.session_scope(engine) as session:
+            migrations.migrate(database.driver_connection(session))
+        with _progress() as progress, database.session_scope(engine) as session:
+            loaded = vocabulary_load.load(database.driver_connection(session), path, progress=progress)
+        with database.session_scope(engine) as session:
+            vocabulary_load.drop_retired(database.driver_connection(session))
     _tell(loaded)
 
 
@@ -69,7 +69,7 @@ def status(format_: str) -> None:
     from omop_emb import database, vocabulary
     from omop_emb.errors import VocabularyError
 
-    with database.session_scope(database.database_engine()) as session:
+    with database.session_scope() as session:
         found = vocabulary.status(database.driver_connection(session))
     if found is None:
         raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")

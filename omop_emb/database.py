@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "database_engine",
     "driver_connection",
+    "engine_scope",
     "readable_errors",
     "session_scope",
 ]
@@ -90,12 +91,28 @@ def driver_connection(source: Session | sqlalchemy.Connection) -> psycopg.Connec
 
 
 @contextmanager
-def session_scope(engine: sqlalchemy.Engine) -> Iterator[Session]:
+def engine_scope() -> Iterator[sqlalchemy.Engine]:
+    """The engine that the environment names; its connections are closed at the end of the block."""
+    engine = database_engine()
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def session_scope(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
     """A session that is committed at the end, or rolled back by an error, which is then readable.
+
+    Without an engine it is one of engine_scope().
 
     Raises:
         DatabaseError: in place of the driver's errors that a person can do something about.
     """
+    if engine is None:
+        with engine_scope() as engine, session_scope(engine) as session:
+            yield session
+        return
     with readable_errors(), Session(engine) as session, session.begin():
         yield session
 
@@ -108,7 +125,7 @@ def describe(engine: sqlalchemy.Engine | None = None) -> dict[str, str | int]:
     Raises:
         DatabaseError: it cannot be reached.
     """
-    with session_scope(engine or database_engine()) as session:
+    with session_scope(engine) as session:
         connection = driver_connection(session)
         found = database_facts(connection)
         return {

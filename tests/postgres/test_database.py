@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 import sqlalchemy
 from sqlalchemy.orm import Session
 
@@ -33,3 +34,12 @@ def test_every_spelling_of_a_postgresql_url_is_taken(database_url: str) -> None:
         with engine.connect() as connection:
             assert connection.exec_driver_sql("show application_name").scalar_one() == "omop-emb"
         engine.dispose()
+
+
+def test_a_session_of_the_environment_s_database_leaves_no_connection_open(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", database_url)
+    with session_scope() as session:
+        theirs = driver_connection(session)
+    assert theirs.closed
