@@ -97,7 +97,9 @@ def drop(name: str, yes: bool) -> None:
 
     with session_scope() as session:
         connection = driver_connection(session)
-        rows = status(connection, spaces.by_name(connection, name)).rows
+        space = spaces.by_name(connection, name)
+        spaces.check_droppable(space)
+        rows = status(connection, space).rows
     if not yes:
         click.confirm(f"drop space {name!r} with {rows:,} embedded texts?", abort=True, err=True)
     with session_scope() as session:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
-import psycopg
 from sqlalchemy import Engine
 
-from omop_emb import build_plan, migrations, spaces
+from omop_emb import build_difference, build_plan, migrations, spaces
+from omop_emb.build_difference import Plan
 from omop_emb.build_finish import Finished, Outcome, finish
 from omop_emb.build_hnsw import drop_before_load
-from omop_emb.build_plan import CHUNK_TEXTS, Plan
+from omop_emb.build_plan import CHUNK_TEXTS
 from omop_emb.build_presence import LEASE_SECONDS, Builder
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import SpaceNotFoundError
 from omop_emb.indexing_pipeline import Done, at_the_build, driver, embed_and_write
+from omop_emb.indexing_preview import preview_build, recipe_of
 from omop_emb.indexing_report import BuildReport, Phase, Progress, ProgressCallback, added
-from omop_emb.recipe import Recipe, filter_of
+from omop_emb.recipe import Recipe
 from omop_emb.records import ConceptFilter, IndexType
-from omop_emb.spaces import Space
+from omop_emb.spaces import Settings, Space
 
 __all__ = ["BuildReport", "Phase", "Progress", "build_index"]
 
@@ -62,7 +62,7 @@ def build_index(
         synonym_languages: OMOP's concept ids of the languages whose synonyms are taken.
         concept_filter: which concepts.
         limit: take only so many concepts, those with the lowest ids; others in the space stay as they are.
-        dry_run: only find out what there is to do.
+        dry_run: only find out what there is to do; nothing is written, and the right to read is enough.
         hnsw_m: links of a node of the HNSW index, if the space is made.
         hnsw_ef_construction: candidates while that index is made.
         chunk_texts: different texts that are claimed and committed as one.
@@ -85,25 +85,17 @@ def build_index(
         "synonym_languages": synonym_languages,
         "concept_filter": concept_filter,
     }
+    made: Settings = {"name": name, "hnsw_m": hnsw_m, "hnsw_ef_construction": hnsw_ef_construction}
     tell(Progress(Phase.PLAN))
+    if dry_run:
+        space, found, _ = preview_build(engine, fingerprint, index_type, asked, limit=limit, **made)
+        return _report(space, found, Done(), Finished(Outcome.GONE), started, is_dry_run=True)
     with driver(engine) as connection:
         migrations.migrate(connection)
-        space, _ = spaces.ensure(
-            connection,
-            fingerprint,
-            index_type,
-            name=name,
-            hnsw_m=hnsw_m,
-            hnsw_ef_construction=hnsw_ef_construction,
-            with_index=False,
-        )
-        recipe = _recipe(connection, space, asked)
-        if dry_run:
-            found = build_plan.preview(connection, space, recipe, limit=limit)
-            connection.rollback()
-            return _report(space, found, Done(), Finished(Outcome.GONE), started, is_dry_run=True)
+        space, _ = spaces.ensure(connection, fingerprint, index_type, with_index=False, **made)
+        recipe = recipe_of(connection, space, asked)
         # Before the space is committed: none is left behind by a filter that cannot be used.
-        build_plan.check(connection, recipe)
+        build_difference.check(connection, recipe)
         connection.commit()
     with at_the_build(engine, space, lease_seconds) as builder:
         work = _Work(engine, client, space, recipe, builder, limit, chunk_texts, tell)
@@ -113,22 +105,6 @@ def build_index(
     if not there:
         raise SpaceNotFoundError(f"space {space.name!r} was dropped while it was being built")
     return _report(there[0], total, did, finished, started)
-
-
-def _recipe(connection: psycopg.Connection[Any], space: Space, parts: dict[str, Any]) -> Recipe:
-    """What was asked for, and for the rest what the space was last built from."""
-    row = connection.execute(
-        "select selection from omop_emb.space where space_id = %s", (space.space_id,)
-    ).fetchone()
-    recorded: dict[str, Any] = {}
-    if row is not None and row[0] is not None:
-        recorded = {
-            "texts": space.texts,
-            "template": space.template,
-            "synonym_languages": space.synonym_languages,
-            "concept_filter": filter_of(row[0]),
-        }
-    return Recipe(**{**recorded, **{part: value for part, value in parts.items() if value is not None}})
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from omop_emb.build_plan import Plan
+from omop_emb.build_difference import Plan
 from omop_emb.records import Fingerprint, IndexType
 
 

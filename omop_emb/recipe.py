@@ -119,7 +119,6 @@ _HASH = sql.SQL("('x' || encode(substr(sha256(convert_to({input}, 'UTF8')), 1, 8
 
 _WANTED = sql.SQL(
     """
-    create temporary table wanted on commit drop as
     with concept as materialized (
         select concept_id::integer as concept_id, concept_name, domain_id, vocabulary_id, concept_class_id,
                nullif(standard_concept, '') as standard_concept, concept_code,
@@ -153,14 +152,14 @@ _CODES = sql.SQL(
 )
 
 
-def wanted_table(
+def wanted_texts(
     recipe: Recipe,
     *,
     concept: sql.Composable,
     concept_synonym: sql.Composable | None,
     limit: int | None = None,
 ) -> sql.Composed:
-    """A statement that makes the temporary table `wanted`: one row per text that a space should hold.
+    """A query for one row per text that a space should hold.
 
     Its columns are those of a space's text table. `limit` takes the concepts with the lowest ids alone.
     """

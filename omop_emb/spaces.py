@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import psycopg
 from psycopg import sql
@@ -21,11 +21,24 @@ ENGLISH = 4180186  # OMOP's concept id of the English language
 _BUILD_HINT = "run omop-emb index build"
 
 
+class Settings(TypedDict, total=False):
+    """What a space is made with; see Space."""
+
+    name: str | None
+    hnsw_m: int
+    hnsw_ef_construction: int
+    texts: str
+    template: str
+    synonym_languages: tuple[int, ...]
+    first_pass: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """An embedding space as the registry records it.
 
     Attributes:
+        space_id: its number, from 1; 0 for one that is not there yet (see proposed).
         texts: which texts of a concept are embedded: "name", "name+synonyms" or "name+synonyms+codes".
         template: what is made of each text before it is embedded; "" leaves it as it is.
         vocabulary_release: the release that the rows were last brought up to; None before a build.
@@ -51,6 +64,11 @@ class Space:
     partial_domains: tuple[int, ...] = ()
     recall: tuple[tuple[int, int, float], ...] = ()
     has_index: bool = False
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has been made."""
+        return self.space_id > 0
 
     @property
     def tables(self) -> SpaceTables:
@@ -144,7 +162,7 @@ def by_name(connection: psycopg.Connection, name: str) -> Space:
     raise SpaceNotFoundError(f"there is no space {name!r}; {found}")
 
 
-def ensure(
+def proposed(
     connection: psycopg.Connection,
     fingerprint: Fingerprint,
     index_type: IndexType,
@@ -155,48 +173,79 @@ def ensure(
     texts: str = DEFAULT_TEXTS,
     template: str = "",
     synonym_languages: tuple[int, ...] = (ENGLISH,),
-    with_index: bool = True,
     first_pass: str = "",
-) -> tuple[Space, bool]:
-    """The space of that fingerprint and index type, made if need be, and whether it was made.
-
-    The schema must have been migrated. Nothing is committed. `with_index=False` leaves the vector index
-    to be made after a bulk load; `first_pass` is what it is over, see Space.
+) -> Space:
+    """The space of that fingerprint and index type, or the one that ensure() would make, which is not there.
 
     Raises:
-        SpaceError: another space bears the name, or this one bears another, or HNSW cannot index that
-            many dimensions.
+        SpaceError: as ensure().
     """
     if index_type is IndexType.HNSW:
         check_hnsw_dimensions(fingerprint.dimensions, first_pass)
     space = find(connection, fingerprint, index_type)
-    if space is None:
-        # Two makers of one space: the second waits here until the first has committed, and then finds it.
-        connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
-        space = find(connection, fingerprint, index_type)
     if space is not None:
         if name is not None and space.name != name:
             raise SpaceError(
                 f"this model, prefixes and index type are already in space {space.name!r}, not {name!r}: "
                 f"leave --name out, or drop it first with omop-emb index drop {space.name}"
             )
-        return space, False
+        return space
     taken = {other.name for other in listed(connection)}
     if name in taken:
         raise SpaceError(
             f"space {name!r} was built with another model, prefixes or index type: choose another --name"
         )
+    return Space(
+        space_id=0,
+        name=name or _free_name(fingerprint, index_type, taken),
+        fingerprint=fingerprint,
+        index_type=index_type,
+        hnsw_m=hnsw_m,
+        hnsw_ef_construction=hnsw_ef_construction,
+        texts=texts,
+        template=template,
+        synonym_languages=synonym_languages,
+        vocabulary_release=None,
+        is_active=False,
+        first_pass=first_pass,
+    )
+
+
+def ensure(
+    connection: psycopg.Connection,
+    fingerprint: Fingerprint,
+    index_type: IndexType,
+    *,
+    with_index: bool = True,
+    **settings: Unpack[Settings],
+) -> tuple[Space, bool]:
+    """The space of that fingerprint and index type, made if need be, and whether it was made.
+
+    The schema must have been migrated. Nothing is committed. `with_index=False` leaves the vector index
+    to be made after a bulk load; `settings` are those of proposed().
+
+    Raises:
+        SpaceError: another space bears the name, or this one bears another, or HNSW cannot index that
+            many dimensions.
+    """
+    space = proposed(connection, fingerprint, index_type, **settings)
+    if not space.is_there:
+        # Two makers of one space: the second waits here until the first has committed, and then finds it.
+        connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
+        space = proposed(connection, fingerprint, index_type, **settings)
+    if space.is_there:
+        return space, False
     columns = {
-        "name": name or _free_name(fingerprint, index_type, taken),
+        "name": space.name,
         "fingerprint": fingerprint.digest,
         **{entry.name: getattr(fingerprint, entry.name) for entry in fields(Fingerprint)},
         "index_type": index_type.value,
-        "hnsw_m": hnsw_m,
-        "hnsw_ef_construction": hnsw_ef_construction,
-        "texts": texts,
-        "template": template,
-        "synonym_languages": list(synonym_languages),
-        "first_pass": first_pass,
+        "hnsw_m": space.hnsw_m,
+        "hnsw_ef_construction": space.hnsw_ef_construction,
+        "texts": space.texts,
+        "template": space.template,
+        "synonym_languages": list(space.synonym_languages),
+        "first_pass": space.first_pass,
     }
     statement = sql.SQL("insert into omop_emb.space ({}) values ({}) returning *").format(
         sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join(map(sql.Placeholder, columns))
@@ -208,7 +257,10 @@ def ensure(
     space.tables.create(connection)
     if index_type is IndexType.HNSW and with_index:
         space.tables.create_hnsw(
-            connection, m=hnsw_m, ef_construction=hnsw_ef_construction, first_pass=first_pass
+            connection,
+            m=space.hnsw_m,
+            ef_construction=space.hnsw_ef_construction,
+            first_pass=space.first_pass,
         )
         space = replace(space, has_index=True)
     return space, True
@@ -225,6 +277,18 @@ def activate(connection: psycopg.Connection, space: Space, *, only_if_none_is: b
     connection.execute("update omop_emb.space set is_active = true where space_id = %s", (space.space_id,))
 
 
+def check_droppable(space: Space) -> None:
+    """Let a space pass that may be dropped.
+
+    Raises:
+        SpaceError: it is the active one.
+    """
+    if space.is_active:
+        raise SpaceError(
+            f"space {space.name!r} is the active one: run omop-emb index activate NAME with another first"
+        )
+
+
 def drop(connection: psycopg.Connection, space: Space) -> None:
     """Drop a space with its rows; nothing is committed.
 
@@ -233,10 +297,7 @@ def drop(connection: psycopg.Connection, space: Space) -> None:
     """
     connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
     current = by_name(connection, space.name)
-    if current.is_active:
-        raise SpaceError(
-            f"space {space.name!r} is the active one: run omop-emb index activate NAME with another first"
-        )
+    check_droppable(current)
     current.tables.drop(connection)
     connection.execute("delete from omop_emb.space where space_id = %s", (current.space_id,))
 

@@ -1,10 +1,9 @@
 -- There and not wanted. The aliases that a site approved stay as long as the vocabulary has their concept.
-create temporary table leaving on commit drop as
 select t.concept_id, t.text_kind, t.text_hash, not exists (
-    select from pg_temp.wanted w where w.concept_id = t.concept_id
+    select from {wanted} w where w.concept_id = t.concept_id
 ) as withdrawn
 from {texts} t
 where {limited} and not exists (
-    select from pg_temp.wanted w
+    select from {wanted} w
     where (w.concept_id, w.text_kind, w.text_hash) = (t.concept_id, t.text_kind, t.text_hash)
 ) and (t.text_kind <> 'a' or not exists (select from {concept} c where c.concept_id = t.concept_id))

@@ -1,9 +1,8 @@
 -- Wanted and not there: these texts need a vector.
-create temporary table pending on commit drop as
 select w.*, {input} as input, exists (
     select from {texts} t where t.concept_id = w.concept_id and t.text_kind <> 'a'
 ) as has_concept
-from pg_temp.wanted w
+from {wanted} w
 where not exists (
     select from {texts} t
     where (t.concept_id, t.text_kind, t.text_hash) = (w.concept_id, w.text_kind, w.text_hash)

@@ -1,0 +1,71 @@
+"""What a build would find, read without writing anything."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import psycopg
+from sqlalchemy import Engine
+
+from omop_emb import migrations, spaces
+from omop_emb.build_difference import Plan, preview
+from omop_emb.errors import MigrationError
+from omop_emb.indexing_pipeline import driver
+from omop_emb.recipe import Recipe, filter_of
+from omop_emb.records import Fingerprint, IndexType
+from omop_emb.spaces import Settings, Space
+
+
+def preview_build(
+    engine: Engine,
+    fingerprint: Fingerprint,
+    index_type: IndexType,
+    parts: dict[str, Any],
+    *,
+    limit: int | None = None,
+    **made: Unpack[Settings],
+) -> tuple[Space, Plan, list[str]]:
+    """The space that a build would work on, what it would do, and a sample of the texts to embed.
+
+    Nothing is written, and the right to read is enough: a space that is not there is only proposed.
+
+    Args:
+        engine: the database.
+        fingerprint: of the model that would embed.
+        index_type: FLAT or HNSW.
+        parts: of the recipe, as for recipe_of().
+        limit: only so many concepts, those with the lowest ids.
+        made: what the space would be made with, as for spaces.proposed().
+
+    Raises:
+        VocabularyError, UnknownValueError, SpaceError, DatabaseError: as build_index().
+        MigrationError: the schema is of an older version, which cannot be read.
+    """
+    with driver(engine) as connection:
+        connection.execute("set transaction read only")
+        if spaces.exists(connection) and migrations.pending(connection):
+            raise MigrationError(
+                "nothing may be written now, and the schema omop_emb is of an older version: "
+                "run omop-emb db migrate first"
+            )
+        space = spaces.proposed(connection, fingerprint, index_type, **made)
+        found, sample = preview(connection, space, recipe_of(connection, space, parts), limit=limit)
+    return space, found, sample
+
+
+def recipe_of(connection: psycopg.Connection[Any], space: Space, parts: dict[str, Any]) -> Recipe:
+    """A recipe of the parts that are not None, and for the rest of what the space was last built from."""
+    recorded: dict[str, Any] = {}
+    row = None
+    if space.is_there:
+        row = connection.execute(
+            "select selection from omop_emb.space where space_id = %s", (space.space_id,)
+        ).fetchone()
+    if row is not None and row[0] is not None:
+        recorded = {
+            "texts": space.texts,
+            "template": space.template,
+            "synonym_languages": space.synonym_languages,
+            "concept_filter": filter_of(row[0]),
+        }
+    return Recipe(**{**recorded, **{part: value for part, value in parts.items() if value is not None}})
