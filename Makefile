@@ -27,7 +27,8 @@ format: .venv/dev.stamp
 
 # Ratios against numpy, faiss, hnswlib and raw COPY, on the same data in the same run.
 bench: .venv/bench.stamp
-	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+	set -e; for script in benchmarks/bench_*.py; do \
+		$(BIN)/python $$script --json build/bench/$$(basename $$script .py).json; done
 
 # Write the reference pages that come from the code, then check every page and run its examples.
 docs: .venv/dev.stamp
