@@ -316,6 +316,8 @@ class EmbeddingClient:
         prefix = self._prefixes[role]
         for batch, outcome in in_flight(work, every_batch(), workers=self._in_flight):
             failures, refused = refused, {}
+            if not outcome.positions:
+                outcome.vectors = np.empty((0, self.dimensions), np.float32)
             yield _spread(batch, outcome, failures)
         if refused:
             yield EmbeddedTexts(np.empty(0, np.int64), np.empty((0, self.dimensions), np.float32), refused)
@@ -438,6 +440,6 @@ def _spread(batch: Batch, outcome: Outcome, failures: dict[int, str]) -> Embedde
     rows = [row for _, row in places]
     return EmbeddedTexts(
         positions=np.array([place for place, _ in places], dtype=np.int64),
-        vectors=outcome.vectors[rows] if outcome.vectors.size else outcome.vectors,
+        vectors=outcome.vectors[rows],
         failures=failures,
     )

@@ -106,6 +106,8 @@ class Caller:
                 self._note_success(role)
                 kept = matrix[keep] if useless else matrix
                 found.append(([part[index] for index in keep], unit_rows(kept, dimensions=self._dimensions)))
+        if len(texts) > 1 and not found:
+            self._probe(TextRejectedError(next(iter(failures.values()))), role, patience)
         if too_large and not failures:
             # Not after a failure: then one long text may have been too large, and not the number of texts.
             self._learn_batch_size(max(len(positions) for positions, _ in found))
@@ -171,16 +173,18 @@ class Caller:
             )
 
     def _blame_texts(self, error: ProviderError, role: EmbeddingRole, patience: Patience) -> None:
-        """Raise the error if a harmless text fails too: then the texts are not to blame."""
-        outage = isinstance(error, ProviderUnavailableError)
-        if role in self._works and not outage:
-            return
+        """Raise the error if the texts are not to blame, where that is not known yet."""
+        if role not in self._works or isinstance(error, ProviderUnavailableError):
+            self._probe(error, role, patience)
+
+    def _probe(self, error: ProviderError, role: EmbeddingRole, patience: Patience) -> None:
+        """Raise the error if a harmless text fails too."""
         try:
             _, useless = self._ask([_HARMLESS], role, patience.with_tries(1))
         except TextRejectedError:
             useless = [0]
-        except ProviderUnavailableError:
-            raise error from None
+        except ProviderUnavailableError as outage:
+            raise error if isinstance(error, ProviderUnavailableError) else outage from None
         if useless:
             raise ProviderError(f"{error}; a harmless text fares no better, so it is a setting or the model")
         self._note_success(role)

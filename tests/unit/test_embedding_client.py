@@ -377,6 +377,22 @@ def test_many_refused_texts_in_a_row_end_the_stream() -> None:
         stream(provider, ["good", *(f"{CONFIDENTIAL} {number}" for number in range(100))])
 
 
+def test_a_batch_of_nothing_but_bad_texts_is_a_part_without_rows() -> None:
+    provider = Scripted(nan_for_poison, batch_texts=2)
+    texts = ["good", "fine", f"{CONFIDENTIAL} 1", f"{CONFIDENTIAL} 2"]
+    parts = list(client(provider).embed_stream(texts, embedding_role=DOCUMENT))
+    assert [part.positions.tolist() for part in parts] == [[0, 1], []]
+    assert [part.vectors.shape for part in parts] == [(2, 3), (0, 3)]
+    assert sorted(parts[1].failures) == [2, 3]
+
+
+def test_a_model_that_breaks_down_within_a_stream_is_not_blamed_on_the_texts() -> None:
+    good = [[vector("a")] * 4]
+    provider = Scripted(lambda texts: good.pop() if good else [[float("nan")] * 3 for _ in texts])
+    with pytest.raises(ProviderError, match="zeros or NaN; a harmless text fares no better"):
+        stream(provider, [f"text {number}" for number in range(8)])
+
+
 def test_an_outage_that_lasts_is_told_with_the_number_of_tries() -> None:
     def fail(texts: Sequence[str]) -> Rows:
         raise ProviderUnavailableError("scripted:three-numbers is away (HTTP 503)")
