@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from omop_emb.embeddings import EmbeddingClient
     from omop_emb.errors import OmopEmbError
     from omop_emb.interface import EmbeddingInterface
+    from omop_emb.planner import SearchPlan
     from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
+    from omop_emb.search import SearchResult
 
 __version__ = "0.1.0"
 
@@ -23,6 +25,8 @@ _HOME = {
     "IndexType": "records",
     "MetricType": "records",
     "OmopEmbError": "errors",
+    "SearchPlan": "planner",
+    "SearchResult": "search",
     "database_engine": "database",
 }
 
@@ -35,6 +39,8 @@ __all__ = [
     "IndexType",
     "MetricType",
     "OmopEmbError",
+    "SearchPlan",
+    "SearchResult",
     "database_engine",
 ]
 

@@ -18,7 +18,7 @@ from omop_emb.database import database_engine, describe, driver_connection, sess
 from omop_emb.database_check import check_database
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import OmopEmbError
-from omop_emb.interface import client_of
+from omop_emb.interface_client import client_of
 from omop_emb.records import EmbeddingRole, IndexType
 from omop_emb.sql import read
 

@@ -9,21 +9,13 @@ import numpy as np
 import psycopg
 from numpy.typing import ArrayLike, NDArray
 
-from omop_emb import config, migrations, search, spaces, store, vectors, vocabulary
+from omop_emb import migrations, spaces, store, vocabulary
 from omop_emb.database import driver_connection, readable_errors
 from omop_emb.embeddings import EmbeddingClient
-from omop_emb.errors import ConfigurationError, InputError, SpaceMismatchError
-from omop_emb.records import (
-    Concept,
-    ConceptFilter,
-    ConceptMatch,
-    EmbeddingRole,
-    Fingerprint,
-    IndexType,
-    MetricType,
-    TextKind,
-)
-from omop_emb.spaces import Space
+from omop_emb.errors import ConfigurationError
+from omop_emb.interface_inputs import ids_and_texts, unit_rows
+from omop_emb.interface_search import ConceptSearch
+from omop_emb.records import Concept, EmbeddingRole, Fingerprint, IndexType, TextKind
 from omop_emb.store import Written
 
 if TYPE_CHECKING:
@@ -31,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-class EmbeddingInterface:
+class EmbeddingInterface(ConceptSearch):
     """Embeds concepts into PostgreSQL and finds the nearest ones of a text.
 
     With a client, it works in the space that bears the client's fingerprint: writing makes that space if
@@ -41,10 +33,6 @@ class EmbeddingInterface:
     Every method takes the caller's session (a SQLAlchemy Session or Connection on psycopg 3), works in
     its transaction and never commits: rolled back, nothing is left.
     """
-
-    def __init__(self, client: EmbeddingClient | None = None) -> None:
-        self._client = client
-        self._active_client: EmbeddingClient | None = None
 
     def embed_texts(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> NDArray[np.float32]:
         """The texts' vectors for a role: (n, dimensions) float32, rows of unit length, same order.
@@ -82,7 +70,7 @@ class EmbeddingInterface:
         Raises:
             InputError: lengths differ, an id is not a 32-bit integer, or a text is blank or no text.
         """
-        ids, texts = _checked(concept_ids, concept_texts)
+        ids, texts = ids_and_texts(concept_ids, concept_texts)
         with readable_errors():
             connection = driver_connection(session)
             client = self._writing_client(connection)
@@ -113,93 +101,12 @@ class EmbeddingInterface:
         Raises:
             InputError: shapes do not fit, or a row is zero or not finite.
         """
-        ids, texts = _checked(concept_ids, concept_texts)
+        ids, texts = ids_and_texts(concept_ids, concept_texts)
         with readable_errors():
             connection = driver_connection(session)
             fingerprint = self._writing_client(connection).fingerprint
-            rows = _unit_rows(embeddings, fingerprint.dimensions, count=len(ids))
+            rows = unit_rows(embeddings, fingerprint.dimensions, count=len(ids))
             return self._write(connection, fingerprint, index_type, ids, texts, rows)
-
-    def get_nearest_concepts_from_query_texts(
-        self,
-        *,
-        session: Session | Connection,
-        index_type: IndexType | None = None,
-        query_texts: Sequence[str],
-        metric_type: MetricType = MetricType.COSINE,
-        k: int = 10,
-        concept_filter: ConceptFilter | None = None,
-    ) -> list[list[ConceptMatch]]:
-        """The k nearest concepts of each text: one list per text, same order, nearest first.
-
-        The texts are always embedded as queries. Each list has k entries whenever k concepts pass the
-        filter; ties are broken by concept_id; a concept appears once, with the text that was hit.
-
-        Args:
-            session: whose transaction is used.
-            index_type: FLAT searches exactly, HNSW through the space's index; None takes the space as it
-                is indexed, with a client HNSW first.
-            query_texts: free text; none may be blank.
-            metric_type: the distance that ranks and is reported.
-            k: how many concepts, at least 1.
-            concept_filter: which concepts may be returned; None lets all through.
-
-        Raises:
-            SpaceNotFoundError: nothing is embedded with this client's model and prefixes.
-            UnknownValueError: the filter names a domain, vocabulary or class that does not exist.
-            InputError: a text is blank or no text.
-        """
-        with readable_errors():
-            connection = driver_connection(session)
-            space, client = self._reading_space(connection, index_type)
-            unique = list(dict.fromkeys(query_texts))
-            embedded = client.embeddings(unique, embedding_role=EmbeddingRole.QUERY)
-            found = search.nearest_concepts(
-                connection,
-                space,
-                embedded,
-                metric_type=metric_type,
-                index_type=index_type,
-                k=k,
-                concept_filter=concept_filter,
-            )
-            by_text = dict(zip(unique, found, strict=True))
-            return [list(by_text[text]) for text in query_texts]
-
-    def get_nearest_concepts(
-        self,
-        *,
-        session: Session | Connection,
-        index_type: IndexType | None = None,
-        query_embeddings: ArrayLike,
-        metric_type: MetricType = MetricType.COSINE,
-        k: int = 10,
-        concept_filter: ConceptFilter | None = None,
-    ) -> list[list[ConceptMatch]]:
-        """As get_nearest_concepts_from_query_texts, for query vectors that the caller already has.
-
-        Args:
-            session: whose transaction is used.
-            index_type: FLAT searches exactly, HNSW through the space's index; None takes the space as it
-                is indexed, with a client HNSW first.
-            query_embeddings: (n, dimensions), made by the space's model for QUERY; rows are normalised.
-            metric_type: the distance that ranks and is reported.
-            k: how many concepts, at least 1.
-            concept_filter: which concepts may be returned; None lets all through.
-        """
-        with readable_errors():
-            connection = driver_connection(session)
-            space, _ = self._reading_space(connection, index_type)
-            queries = _unit_rows(query_embeddings, space.fingerprint.dimensions)
-            return search.nearest_concepts(
-                connection,
-                space,
-                queries,
-                metric_type=metric_type,
-                index_type=index_type,
-                k=k,
-                concept_filter=concept_filter,
-            )
 
     def _write(
         self,
@@ -235,90 +142,5 @@ class EmbeddingInterface:
             replace_concepts=True,
         )
 
-    def _reading_space(
-        self, connection: psycopg.Connection[Any], index_type: IndexType | None
-    ) -> tuple[Space, EmbeddingClient]:
-        if self._client is not None:
-            return spaces.get(connection, self._client.fingerprint, index_type), self._client
-        space = spaces.active(connection)
-        return space, self._client_of(space)
-
     def _writing_client(self, connection: psycopg.Connection[Any]) -> EmbeddingClient:
         return self._client or self._client_of(spaces.active(connection))
-
-    def _client_of(self, space: Space) -> EmbeddingClient:
-        if self._active_client is None or self._active_client.fingerprint != space.fingerprint:
-            self._active_client = client_of(space)
-        return self._active_client
-
-
-def client_of(space: Space) -> EmbeddingClient:
-    """The client that embeds as a space's rows were embedded.
-
-    Raises:
-        SpaceMismatchError: a variable says otherwise, or the model has changed since.
-    """
-    wanted = space.fingerprint
-    said = {
-        "OMOP_EMB_MODEL": f"{wanted.provider}:{wanted.model}",
-        "OMOP_EMB_DIMENSIONS": str(wanted.dimensions),
-        "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX": wanted.document_prefix,
-        "OMOP_EMB_QUERY_EMBEDDING_PREFIX": wanted.query_prefix,
-    }
-    for name, value in said.items():
-        found = config.variable(name)
-        if found is not None and found != value:
-            raise SpaceMismatchError(
-                f"{name} is {found!r}, but the active space {space.name!r} was built with {value!r}: unset "
-                "it, or run omop-emb index activate with the space that you mean"
-            )
-    client = EmbeddingClient.for_fingerprint(wanted)
-    differences = client.fingerprint.differences(wanted)
-    if differences:
-        raise SpaceMismatchError(
-            f"the active space {space.name!r} was built with another model than is here now: "
-            f"{'; '.join(differences)}; install that model again, or run omop-emb index build"
-        )
-    return client
-
-
-def _unit_rows(rows: ArrayLike, dimensions: int, *, count: int | None = None) -> NDArray[np.float32]:
-    """A caller's vectors as unit rows, if they can be ones of this model."""
-    try:
-        matrix = np.asarray(rows, np.float32)
-    except (TypeError, ValueError):
-        raise InputError("embeddings must be an array of numbers, one row of equal length per text") from None
-    if matrix.ndim != 2 or matrix.shape[1] != dimensions or count not in (None, len(matrix)):
-        raise InputError(
-            f"embeddings of shape ({'n' if count is None else count}, {dimensions}) are needed; "
-            f"found {matrix.shape}"
-        )
-    useless = vectors.useless_rows(matrix)
-    if useless:
-        raise InputError(f"embeddings[{useless[0]}] is zero or not finite, which no model's vector is")
-    return vectors.unit_rows(matrix)
-
-
-def _checked(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> tuple[list[int], list[str]]:
-    if isinstance(concept_texts, str):
-        raise InputError("concept_texts is a sequence of texts; found one text")
-    ids, texts = list(concept_ids), list(concept_texts)
-    if len(ids) != len(texts):
-        raise InputError(
-            f"as many concept_ids as concept_texts are needed; found {len(ids)} and {len(texts)}"
-        )
-    for position, concept_id in enumerate(ids):
-        if isinstance(concept_id, bool) or not isinstance(concept_id, int | np.integer):
-            raise InputError(
-                f"concept_ids[{position}] must be a whole number; found {type(concept_id).__name__}"
-            )
-        if not -(2**31) <= concept_id < 2**31:
-            raise InputError(f"concept_ids[{position}] must fit 32 bits; found {concept_id}")
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"concept_texts[{position}] must be a text; found {type(text).__name__}")
-        if "\0" in text:
-            raise InputError(
-                f"concept_texts[{position}] holds a NUL character, which PostgreSQL cannot store"
-            )
-    return [int(concept_id) for concept_id in ids], texts

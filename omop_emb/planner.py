@@ -45,6 +45,9 @@ class SearchPlan:
         fetched: rows that were compared in float64, over all queries.
         fell_back: queries whose index scan ended early and that were searched exactly instead.
         milliseconds: for all queries, from the decision to the last row; texts are looked up after that.
+        scanned: rows that the server read for the first query, as its EXPLAIN ANALYZE counts them, or that
+            the matrix held; None where not asked for.
+        scan: how it read them, such as "Index Scan using space_1_hnsw"; None where not asked for.
     """
 
     way: Way
@@ -56,6 +59,8 @@ class SearchPlan:
     fetched: int = 0
     fell_back: int = 0
     milliseconds: float = 0.0
+    scanned: int | None = None
+    scan: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

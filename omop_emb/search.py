@@ -33,22 +33,26 @@ from omop_emb.ranking import Hits
 from omop_emb.records import ConceptFilter, ConceptMatch, IndexType, MetricType
 from omop_emb.spaces import Space
 
-__all__ = ["ConceptMatch", "Found", "nearest_concepts", "search"]
+__all__ = ["ConceptMatch", "SearchResult", "nearest_concepts", "search"]
 
 _ATTEMPTS = 3
 
 
-@dataclass(frozen=True)
-class Found:
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
     """What a search found, and how.
 
     Attributes:
         matches: one list per query, same order, nearest first.
         plans: how it was searched, one for each different filter.
+        space: name of the embedding space that was searched.
+        embedding_milliseconds: to embed the query texts; 0 where vectors were given.
     """
 
     matches: list[list[ConceptMatch]]
     plans: list[SearchPlan]
+    space: str
+    embedding_milliseconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,9 @@ def search(
     concept_filters: Sequence[ConceptFilter | None],
     recall: float | None = None,
     exact: bool = False,
-) -> Found:
+    queries_in_all: int = 0,
+    explain: bool = False,
+) -> SearchResult:
     """The k nearest concepts of each query: one list per query, same order, nearest first; and how.
 
     Args:
@@ -113,21 +119,22 @@ def search(
         recall: the share of the true nearest that must be found on average, 0 to 1; decides how far the index
             is walked. None is 0.99 where the space was measured.
         exact: find exactly the nearest, whatever it takes.
+        queries_in_all: how many queries the caller has, if these are a part of them: each part is searched
+            in the way that is cheapest for all.
+        explain: let the server tell what it read for the first query of each filter (SearchPlan.scan), which
+            takes the time of one more query.
 
     Ties are broken by concept_id. One row a concept: the one of its texts that is nearest.
     """
-    if k < 1:
-        raise InputError(f"k must be at least 1; found {k}")
-    if recall is not None and not 0 < recall <= 1:
-        raise InputError(f"recall must be above 0 and at most 1; found {recall}")
+    _check(metric_type, index_type, k, recall)
     if index_type is IndexType.HNSW and space.index_type is not IndexType.HNSW:
         raise SpaceError(
             f"space {space.name!r} has no HNSW index: search it with FLAT, or run omop-emb index build "
             "--index-type hnsw"
         )
     request = Request(
-        queries=len(queries),
-        k=k,
+        queries=max(len(queries), queries_in_all),
+        k=int(k),
         metric_type=metric_type,
         index_type=index_type or space.index_type,
         recall=recall,
@@ -137,7 +144,7 @@ def search(
         for _ in range(_ATTEMPTS):
             with _own_settings(connection):
                 try:
-                    return _search(connection, space, queries, request, concept_filters)
+                    return _search(connection, space, queries, request, concept_filters, explain)
                 except search_texts.ChangedError:
                     continue
     except postgres.UndefinedTable as error:
@@ -145,6 +152,22 @@ def search(
             f"space {space.name!r} was dropped while it was searched: run omop-emb index list"
         ) from error
     raise DatabaseError(f"space {space.name!r} was changed each time it was searched: try again in a moment")
+
+
+def check_k(k: object) -> None:
+    """Refuse a number of concepts that is none: InputError."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError(f"k must be at least 1; found {k!r}")
+
+
+def _check(metric_type: object, index_type: object, k: object, recall: float | None) -> None:
+    if not isinstance(metric_type, MetricType):
+        raise InputError(f"metric_type must be a MetricType; found {metric_type!r}")
+    if index_type is not None and not isinstance(index_type, IndexType):
+        raise InputError(f"index_type must be an IndexType or None; found {index_type!r}")
+    check_k(k)
+    if recall is not None and not 0 < recall <= 1:
+        raise InputError(f"recall must be above 0 and at most 1; found {recall!r}")
 
 
 @contextmanager
@@ -163,7 +186,8 @@ def _search(
     queries: NDArray[np.float32],
     request: Request,
     concept_filters: Sequence[ConceptFilter | None],
-) -> Found:
+    explain: bool,
+) -> SearchResult:
     groups = _groups(connection, space, request, concept_filters)
     rows = _matrix(connection, space, request, groups)
     hits: list[Hits] = [ranking.NOTHING] * len(queries)
@@ -178,10 +202,14 @@ def _search(
                 found, plan = _by_statements(cursor, space, wanted, request, group)
                 if rows is not None:
                     plan = replace(plan, reason=f"{plan.reason}; no matrix: {rows}")
-            plans.append(replace(plan, milliseconds=(time.perf_counter() - started) * 1e3))
+            plan = replace(plan, queries=len(wanted), milliseconds=(time.perf_counter() - started) * 1e3)
+            if explain and plan.way is not Way.MATRIX:
+                scanned, scan = search_rows.scan(cursor, space, wanted[0], request, group.condition, plan)
+                plan = replace(plan, scanned=scanned, scan=scan)
+            plans.append(plan)
             for position, hit in zip(group.positions, found, strict=True):
                 hits[position] = hit
-    return Found(search_texts.matches(connection, space, hits), plans)
+    return SearchResult(matches=search_texts.matches(connection, space, hits), plans=plans, space=space.name)
 
 
 def _groups(
@@ -194,11 +222,12 @@ def _groups(
     for position, concept_filter in enumerate(concept_filters):
         positions.setdefault(concept_filter, []).append(position)
     groups = []
+    share = request.queries / len(concept_filters) if concept_filters else 1.0
     for concept_filter, places in positions.items():
         condition = filters.condition(connection, concept_filter)
         here = replace(
             request,
-            queries=len(places),
+            queries=round(len(places) * share),
             filtered=condition is not filters.EVERYTHING,
             domains=tuple(condition.parameters.get("domain", ())),
         )
@@ -236,11 +265,13 @@ def _by_matrix(
     if group.condition is not filters.EVERYTHING:
         passing = np.flatnonzero(filters.passing(group.condition, rows.keys))
     hits = matrix_search.nearest(rows, queries, metric_type=request.metric_type, k=request.k, passing=passing)
+    compared = len(rows) if passing is None else len(passing)
     return hits, SearchPlan(
         way=Way.MATRIX,
         reason=f"{request.queries:,} queries are cheaper by matrix than one by one",
         queries=len(queries),
-        rows=len(rows) if passing is None else len(passing),
+        rows=compared,
+        scanned=compared,
     )
 
 

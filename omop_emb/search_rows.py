@@ -7,6 +7,7 @@ arithmetic on the stored values. An exact search fetches until no row left behin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,7 @@ def exact(
     condition: Condition,
 ) -> tuple[Hits, int]:
     """The k nearest of all rows that pass, and how many rows were ranked again."""
-    statement = statements.exact(space, request.metric_type, condition)
-    parameters = {**condition.parameters, "query": binary.half_vector(query)}
+    statement, parameters = _statement(space, query, request, condition, None)
     margin = _margin(query, request.metric_type)
     limit = request.k + _SLACK
     while True:
@@ -69,15 +69,11 @@ def through_index(
     plan: SearchPlan,
 ) -> tuple[Hits | None, int]:
     """The k nearest that the index finds, and how many rows were ranked again; None: it gave up before k."""
-    domain = condition.parameters["domain"][0] if plan.way is Way.PARTIAL_INDEX else None
-    statement = statements.through_index(space, condition, partial_domain=domain)
-    parameters = {**condition.parameters, "query": binary.half_vector(query)}
+    statement, parameters = _statement(space, query, request, condition, plan)
     margin = _margin(query, request.metric_type)
     limit = request.k + _SLACK
     while True:
-        parameters |= {"limit": limit}
-        if space.first_pass:
-            parameters |= {"candidates": max(limit, plan.ef_search or 0)}
+        parameters |= {"limit": limit, "candidates": max(limit, plan.ef_search or 0)}
         fetched = cursor.execute(statement, parameters).fetchall()
         hits, farthest = _ranked(fetched, query, request.metric_type, space.fingerprint.dimensions)
         if len(hits) >= request.k and (
@@ -87,6 +83,54 @@ def through_index(
         if len(fetched) < limit:
             return None, len(fetched)  # only the exact way can tell whether more exist
         limit *= 4
+
+
+def scan(
+    cursor: psycopg.Cursor[Any],
+    space: Space,
+    query: NDArray[np.float32],
+    request: Request,
+    condition: Condition,
+    plan: SearchPlan,
+) -> tuple[int, str]:
+    """How many rows the server reads for one query, and how it comes to them: by its EXPLAIN ANALYZE."""
+    limit = request.k + _SLACK
+    statement, parameters = _statement(space, query, request, condition, plan)
+    parameters |= {"limit": limit, "candidates": max(limit, plan.ef_search or 0)}
+    row = cursor.execute(f"explain (analyze, timing off, format json) {statement}", parameters).fetchone()
+    assert row is not None  # noqa: S101 - explain gives a row
+    scans = list(_scans(row[0][0]["Plan"]))
+    return sum(rows for rows, _ in scans), ", ".join(dict.fromkeys(name for _, name in scans))
+
+
+def _scans(node: dict[str, Any]) -> Iterator[tuple[int, str]]:
+    """Rows that each scan of a plan read, those that a filter then dropped included; and what it is."""
+    below = node.get("Plans", [])
+    if "Relation Name" in node:
+        read = sum(
+            node.get(key, 0)
+            for key in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+        )
+        names = [entry["Index Name"] for entry in (node, *below) if "Index Name" in entry]
+        yield round(read * node["Actual Loops"]), " using ".join([node["Node Type"], *names[:1]])
+    else:
+        for entry in below:
+            yield from _scans(entry)
+
+
+def _statement(
+    space: Space,
+    query: NDArray[np.float32],
+    request: Request,
+    condition: Condition,
+    plan: SearchPlan | None,
+) -> tuple[str, dict[str, Any]]:
+    """The SQL of a plan's way, exact for None, and its parameters but for the limits."""
+    parameters = {**condition.parameters, "query": binary.half_vector(query)}
+    if plan is None or plan.way is Way.EXACT:
+        return statements.exact(space, request.metric_type, condition), parameters
+    domain = condition.parameters["domain"][0] if plan.way is Way.PARTIAL_INDEX else None
+    return statements.through_index(space, condition, partial_domain=domain), parameters
 
 
 def _margin(query: NDArray[np.float32], metric_type: MetricType) -> float:

@@ -14,7 +14,7 @@ from omop_emb import spaces, vocabulary
 from omop_emb.database import driver_connection, readable_errors
 from omop_emb.embeddings import EmbeddingClient, EmbeddingRole
 from omop_emb.errors import InputError, SpaceMismatchError, SpaceNotFoundError
-from omop_emb.interface import client_of
+from omop_emb.interface_client import client_of
 from omop_emb.mapping import memory_store, ranker_store
 from omop_emb.mapping.engine import Engine, Settings
 from omop_emb.mapping.features import NAMES

@@ -100,7 +100,8 @@ def _described(name: str, value: Any) -> str:
         return f"{_signature(name, value)}\n{textwrap.indent(_documentation(value), '    ')}"
     signature = name if issubclass(value, Exception) else _signature(name, value)
     parts = [f"class {signature}\n{textwrap.indent(_documentation(value), '    ')}"]
-    for member, held in vars(value).items():
+    held_by = {name: held for kind in reversed(value.__mro__[:-1]) for name, held in vars(kind).items()}
+    for member, held in held_by.items():
         if member.startswith("_"):
             continue
         if isinstance(held, property):

@@ -1,0 +1,74 @@
+"""What callers hand to the interface, checked before anything is embedded, written or searched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from omop_emb import vectors
+from omop_emb.errors import InputError
+
+
+def unit_rows(rows: ArrayLike, dimensions: int, *, count: int | None = None) -> NDArray[np.float32]:
+    """A caller's vectors as unit rows, if they can be ones of this model.
+
+    Raises:
+        InputError: shapes do not fit, or a row is zero or not finite.
+    """
+    try:
+        matrix = np.asarray(rows, np.float32)
+    except (TypeError, ValueError):
+        raise InputError("embeddings must be an array of numbers, one row of equal length per text") from None
+    if matrix.ndim != 2 or matrix.shape[1] != dimensions or count not in (None, len(matrix)):
+        raise InputError(
+            f"embeddings of shape ({'n' if count is None else count}, {dimensions}) are needed; "
+            f"found {matrix.shape}"
+        )
+    useless = vectors.useless_rows(matrix)
+    if useless:
+        raise InputError(f"embeddings[{useless[0]}] is zero or not finite, which no model's vector is")
+    return vectors.unit_rows(matrix)
+
+
+def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Concept ids and as many texts.
+
+    Raises:
+        InputError: lengths differ, an id is not a 32-bit integer, or a text is none or holds a NUL character.
+    """
+    if isinstance(concept_texts, str):
+        raise InputError("concept_texts is a sequence of texts; found one text")
+    ids, texts = list(concept_ids), list(concept_texts)
+    if len(ids) != len(texts):
+        raise InputError(
+            f"as many concept_ids as concept_texts are needed; found {len(ids)} and {len(texts)}"
+        )
+    ids = whole_ids(ids)
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"concept_texts[{position}] must be a text; found {type(text).__name__}")
+        if "\0" in text:
+            raise InputError(
+                f"concept_texts[{position}] holds a NUL character, which PostgreSQL cannot store"
+            )
+    return ids, texts
+
+
+def whole_ids(concept_ids: Iterable[int]) -> list[int]:
+    """Concept ids as plain integers.
+
+    Raises:
+        InputError: one is not a whole number, or does not fit 32 bits.
+    """
+    ids = []
+    for position, concept_id in enumerate(concept_ids):
+        if isinstance(concept_id, bool) or not isinstance(concept_id, int | np.integer):
+            raise InputError(
+                f"concept_ids[{position}] must be a whole number; found {type(concept_id).__name__}"
+            )
+        if not -(2**31) <= concept_id < 2**31:
+            raise InputError(f"concept_ids[{position}] must fit 32 bits; found {concept_id}")
+        ids.append(int(concept_id))
+    return ids
