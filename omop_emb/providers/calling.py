@@ -181,7 +181,7 @@ class Caller:
         """Raise the error if a harmless text fails too."""
         try:
             _, useless = self._ask([_HARMLESS], role, patience.with_tries(1))
-        except TextRejectedError:
+        except (TextRejectedError, BatchTooLargeError):
             useless = [0]
         except ProviderUnavailableError as outage:
             raise error if isinstance(error, ProviderUnavailableError) else outage from None

@@ -74,7 +74,9 @@ CASES = {
     "403": Case(Fault(403, error("no")), ProviderRefusedError, ProviderRefusedError, "and its rights", 1),
     "404": Case(Fault(404, error("none")), ProviderRefusedError, ProviderRefusedError, "is not there", 1),
     "408": Case(Fault(408, error("late")), None, ProviderUnavailableError, r"HTTP 408\) \(tried 3 times"),
-    "413": Case(Fault(413, error("large")), None, TextRejectedError, "finds it too large"),
+    "413": Case(
+        Fault(413, error("large")), None, ProviderError, "too large .*; a harmless text fares no better"
+    ),
     "429": Case(
         Fault(429, error("slow")), None, RateLimitError, "fewer requests .* OMOP_EMB_REQUESTS_PER_MINUTE", 3
     ),
