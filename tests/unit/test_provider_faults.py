@@ -18,7 +18,6 @@ from omop_emb.errors import (
     ProviderUnavailableError,
     QuotaExhaustedError,
     RateLimitError,
-    TextRejectedError,
 )
 from omop_emb.providers.base import Provider
 from omop_emb.providers.retrying import Patience
