@@ -3,120 +3,139 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .map_options import input_options, judge_options, output_options
 from .render import say
+
+if TYPE_CHECKING:
+    from omop_emb.mapping.file_job import FileJob, JobReport
 
 
 @click.command("map")
 @click.argument("input", metavar="INPUT")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="What is written: .usagi.csv for Usagi, else .csv, .tsv or .parquet.",
-)
-@click.option(
-    "--candidates-output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="All candidates with their scores, one a row, to this file too.",
-)
-@click.option(
-    "--review-queue",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="What is to be reviewed, most valuable first, to this file too.",
-)
-@click.option("--name-column", "names", multiple=True, help="Column of the term; several may be given.")
-@click.option("--code-column", help="Column of the source code.")
-@click.option("--frequency-column", help="Column that says how often a term occurs.")
-@click.option("--domain-column", help="Column with the OMOP domain that the concept must be in.")
-@click.option("--source-vocabulary", help="OMOP vocabulary that the codes are from; they are then looked up.")
+@output_options
+@input_options
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Candidates per term.")
 @click.option("--site", default="default", show_default=True, help="Whose approvals and ranker are used.")
 @click.option("--accept-precision", type=float, help="Accept where the precision is at least this.")
 @click.option("--accept-untrained", is_flag=True, help="Accept without approvals of your own.")
-@click.option("--explain", default=0, show_default=True, help="Candidates whose features are listed.")
+@click.option(
+    "--accept-codes", is_flag=True, help="Accept what a code leads to, unless the name says otherwise."
+)
+@click.option(
+    "--explain",
+    default=0,
+    metavar="N",
+    help="Say for the first N candidates which features speak for and against them.",
+)
+@click.option(
+    "--previous",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Approved mappings (Usagi's or source_to_concept_map): kept where their targets still stand.",
+)
+@judge_options
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same output.")
 @click.option(
     "--batch-size", default=1000, show_default=True, type=click.IntRange(min=1), help="Terms at once."
 )
-def command(
+def command(**options: Any) -> int:
+    """Map the terms of a file; INPUT is CSV, TSV, Excel, Parquet or Usagi's CSV, - is stdin.
+
+    Nothing is accepted without review unless it is asked for. Rows that cannot be used are told by line and
+    kept out; outputs appear whole or not at all.
+
+    \b
+    omop-emb map terms.csv -o mapped.csv --review-queue review.csv
+    omop-emb map terms.csv -o mapped.usagi.csv --name-column term_fi --name-column term_en
+    omop-emb map codes.xlsx -o mapped.csv --source-vocabulary ICD10CM --accept-codes
+    omop-emb map terms.csv -o new.usagi.csv --previous approved.usagi.csv --outdated outdated.csv
+    omop-emb map terms.csv -o mapped.csv --map-file map.csv --source-vocabulary-id MY_LAB
+    omop-emb map terms.csv -o mapped.csv --judge ollama:llama3.1 --judge-terms 200
+    """
+    from omop_emb import database_engine
+    from omop_emb.mapping.file_job import run
+
+    yes = options.pop("yes")
+    job = _job(**options)
+    asks = sys.stdin.isatty() and not yes
+
+    def confirm(question: str) -> bool:
+        say(question)
+        return not asks or click.confirm("go on?", err=True)
+
+    engine = database_engine()
+    try:
+        report = run(engine, job, tell=say, confirm=confirm, stdin=sys.stdin.buffer)
+    finally:
+        engine.dispose()
+    _tell(job, report)
+    return 3 if report.problems else 0
+
+
+def _job(
     input: str,
-    output: Path,
-    candidates_output: Path | None,
-    review_queue: Path | None,
-    names: tuple[str, ...],
-    code_column: str | None,
-    frequency_column: str | None,
-    domain_column: str | None,
-    source_vocabulary: str | None,
+    output: str,
     k: int,
     site: str,
     accept_precision: float | None,
     accept_untrained: bool,
+    accept_codes: bool,
     explain: int,
+    previous: Path | None,
+    resume: bool,
     batch_size: int,
-) -> int:
-    """Map the terms of a file; INPUT is CSV, TSV, Excel, Parquet or Usagi's CSV, - is stdin.
-
-    \b
-    omop-emb map terms.csv -o mapped.csv
-    omop-emb map terms.csv -o mapped.usagi.csv --review-queue review.csv
-    omop-emb map codes.xlsx -o mapped.csv --source-vocabulary ICD10CM
-    """
-    from omop_emb.database import session_scope
+    judge: str | None,
+    judge_terms: int,
+    judge_prices: tuple[float, float] | None,
+    **files: Any,
+) -> FileJob:
     from omop_emb.mapping.decision import Policy
     from omop_emb.mapping.engine import Settings
-    from omop_emb.mapping.files.candidates import candidate_columns, candidate_rows, term_columns, term_row
-    from omop_emb.mapping.files.columns import Columns
-    from omop_emb.mapping.files.review_queue import ReviewQueueWriter
-    from omop_emb.mapping.files.table_out import TableWriter
-    from omop_emb.mapping.files.terms import ReadOptions, open_terms
-    from omop_emb.mapping.files.usagi_out import UsagiWriter
-    from omop_emb.mapping.pipeline import Mapper
+    from omop_emb.mapping.file_job import FileJob
+    from omop_emb.mapping.judge_job import JudgeJob
+    from omop_emb.providers.chat import make_chat_model
 
+    from .map_options import outputs, reading
+
+    if accept_untrained and accept_precision is None:
+        raise click.UsageError("--accept-untrained does nothing without --accept-precision, such as 0.98")
+    if files["outdated"] is not None and previous is None:
+        raise click.UsageError("--outdated lists what --previous FILE has lost: give both")
     policy = Policy(accept_precision=accept_precision, accept_untrained=accept_untrained)
-    settings = Settings(candidates=k, explain=explain, policy=policy)
-    columns = Columns(names=names, code=code_column, frequency=frequency_column, domain=domain_column)
-    options = ReadOptions(columns=columns, source_vocabulary=source_vocabulary)
-    with open_terms(input, options, stdin=sys.stdin.buffer) as file, ExitStack() as stack:
-        for note in file.notes:
-            say(note)
-        roles = {*file.columns.names[:1], file.columns.code, file.columns.frequency}
-        extras = tuple(header for header in file.headers if header not in roles)
-        with session_scope() as session:
-            mapper = Mapper(session, site=site, settings=settings)
-        for note in mapper.notes:
-            say(note)
-        usagi = file.usagi is not None or output.name.endswith(".usagi.csv")
-        writer: UsagiWriter | TableWriter
-        if usagi:
-            writer = UsagiWriter(output, original=file.usagi, extra_headers=() if file.usagi else extras)
-        else:
-            writer = TableWriter(output, term_columns(extras))
-        stack.enter_context(writer)
-        listed = TableWriter(candidates_output, candidate_columns(extras)) if candidates_output else None
-        queue = ReviewQueueWriter(review_queue, extra_headers=extras) if review_queue else None
-        for opened in (listed, queue):
-            if opened is not None:
-                stack.enter_context(opened)
-        count = 0
-        for mapped in mapper.map(file, batch_size=batch_size):
-            count += 1
-            if isinstance(writer, UsagiWriter):
-                writer.write(mapped)
-            else:
-                writer.write(term_row(mapped))
-            if listed is not None:
-                for row in candidate_rows(mapped):
-                    listed.write(row)
-            if queue is not None:
-                queue.write(mapped)
-        problems = [*file.problems, *(writer.problems if isinstance(writer, UsagiWriter) else [])]
-    for problem in problems:
-        say(f"line {problem.line}: {problem.reason}; kept out")
-    say(f"{count:,} terms mapped to {output}, {len(problems):,} rows kept out")
-    return 3 if problems else 0
+    asked = None
+    if judge is not None:
+        asked = JudgeJob(model=make_chat_model(judge), most_terms=judge_terms, prices=judge_prices)
+    return FileJob(
+        input=input,
+        reading=reading(files),
+        outputs=outputs(output, files),
+        settings=Settings(candidates=k, explain=explain, accept_codes=accept_codes, policy=policy),
+        site=site,
+        previous=previous,
+        judge=asked,
+        resume=resume,
+        batch_size=batch_size,
+    )
+
+
+def _tell(job: FileJob, report: JobReport) -> None:
+    for problem in report.problems:
+        say(f"{problem}; kept out")
+    decided = ", ".join(f"{count:,} {decision.value}" for decision, count in report.decisions.items())
+    say(f"{report.terms:,} terms mapped to {job.outputs.output} ({decided or 'none'})")
+    if report.kept:
+        say(f"{report.kept:,} of them were approved before and stay")
+    if report.disagreeing:
+        say(f"{report.disagreeing:,} codes lead elsewhere than their names: see the column disagrees")
+    if report.replaced is not None:
+        say(f"source_to_concept_map in {job.outputs.map_schema}: {report.replaced:,} earlier rows replaced")
+    if report.waiting:
+        say(f"{report.waiting:,} terms wait for review and are not in source_to_concept_map (--unreviewed)")
+    if report.run_id is not None:
+        say(f"every candidate is in omop_emb.mapping_result, run {report.run_id}")
+    if report.problems:
+        say(f"{len(report.problems):,} rows were kept out")

@@ -31,6 +31,7 @@ class KnownModel:
         role: "prefix", "task", "two encoders" or "none".
         document: the prefix or task type of documents.
         query: the prefix or task type of queries.
+        english_only: whether texts in other languages mean nothing to it.
         note: anything else to know.
     """
 
@@ -42,6 +43,7 @@ class KnownModel:
     matryoshka: tuple[int, ...] = ()
     document: str = ""
     query: str = ""
+    english_only: bool = False
     note: str = ""
 
     @property

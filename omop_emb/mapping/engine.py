@@ -46,6 +46,7 @@ class Settings:
         rules: the normalisation rules that may be used (see normalise.RULES).
         forms: how many forms of a term at most.
         explain: for how many candidates contributions are listed.
+        accept_codes: accept what a code leads to, where the name's first candidate says the same.
         policy: what may be decided without a person.
     """
 
@@ -55,6 +56,7 @@ class Settings:
     rules: Collection[str] = RULES
     forms: int = 5
     explain: int = 0
+    accept_codes: bool = False
     policy: Policy = field(default_factory=Policy)
 
 
@@ -173,16 +175,17 @@ class Engine:
             if ranked is not None and place in at:
                 results.append(self._mapped(term, ranked, at[place], by_code, settings, provenance))
             else:
-                results.append(self._coded(term, (), by_code, provenance, None))
+                results.append(self._coded(term, (), by_code, settings, provenance))
         return results
 
     def _by_code(self, term: SourceTerm) -> list[tuple[Retriever, int, PathStep | None]]:
         if not term.source_vocabulary or not term.code:
             return []
         found: dict[int, tuple[Retriever, int, PathStep | None]] = {}
-        for concept_id in self.lexicon.by_code.get((term.source_vocabulary, term.code), []):
+        for concept_id in self.lexicon.coded(term.source_vocabulary, term.code):
             for relationship, row in self.lexicon.standard_targets(concept_id):
-                step = PathStep(concept_id, term.code, relationship) if relationship else None
+                name = self.lexicon.outside_names.get(concept_id, term.code)
+                step = PathStep(concept_id, name, relationship) if relationship else None
                 found.setdefault(row, (Retriever.CODE, row, step))
         return sorted(found.values(), key=lambda entry: int(self.lexicon.concept_id[entry[1]]))
 
@@ -204,10 +207,12 @@ class Engine:
             for rank, where in enumerate(order[: settings.candidates])
         ]
         if by_code:
-            return self._coded(term, tuple(shown), by_code, provenance, probability)
+            return self._coded(term, tuple(shown), by_code, settings, provenance)
         if not shown:
             return _result(term, (), Decision.NO_MATCH, "nothing was found", probability, provenance)
         decision, reason = settings.policy.decide(probability, shown[0].domain_id, self.ranker)
+        if term.code and term.source_vocabulary:
+            reason = f"its code leads nowhere in {term.source_vocabulary}; {reason}"
         return _result(term, tuple(shown), decision, reason, probability, provenance)
 
     def _coded(
@@ -215,8 +220,8 @@ class Engine:
         term: SourceTerm,
         shown: tuple[Candidate, ...],
         by_code: list[tuple[Retriever, int, PathStep | None]],
+        settings: Settings,
         provenance: Provenance,
-        probability: float | None,
     ) -> MappedTerm:
         """A term whose code decides: its targets first, what its name would have given behind them."""
         if not by_code:
@@ -224,23 +229,37 @@ class Engine:
                 term, shown, Decision.NO_MATCH, "no name, and its code leads nowhere", None, provenance
             )
         targets = tuple(int(self.lexicon.concept_id[row]) for _, row, _ in by_code)
-        first = [self._by_row(term, row, step, rank + 1) for rank, (_, row, step) in enumerate(by_code)]
-        others = [one for one in shown if one.concept_id not in targets]
-        listed = [*first, *others]
-        candidates = tuple(_with_rank(one, rank + 1) for rank, one in enumerate(listed))
         disagrees = bool(shown) and shown[0].concept_id not in targets
+        probability = None if disagrees else 1.0
+        first = [
+            self._by_row(term, row, step, rank + 1, probability)
+            for rank, (_, row, step) in enumerate(by_code)
+        ]
+        others = [replace(one, probability=None) for one in shown if one.concept_id not in targets]
+        candidates = tuple(replace(one, rank=rank) for rank, one in enumerate([*first, *others], start=1))
         reason = f"code {term.source_vocabulary} {term.code}"
+        if disagrees:
+            reason += f"; the name says {shown[0].concept_id} {shown[0].concept_name}"
         return _result(
-            term, candidates, Decision.ACCEPT, reason, 1.0, provenance, by_code=targets, disagrees=disagrees
+            term,
+            candidates,
+            Decision.ACCEPT if settings.accept_codes and not disagrees else Decision.REVIEW,
+            reason,
+            probability,
+            provenance,
+            by_code=targets,
+            disagrees=disagrees,
         )
 
-    def _by_row(self, term: SourceTerm, row: int, step: PathStep | None, rank: int) -> Candidate:
+    def _by_row(
+        self, term: SourceTerm, row: int, step: PathStep | None, rank: int, probability: float | None
+    ) -> Candidate:
         lexicon = self.lexicon
         return Candidate(
             rank=rank,
             **self._concept(row),
             score=0.0,
-            probability=1.0,
+            probability=probability,
             form=Form(term.code, "code"),
             matched_text=term.code,
             matched_kind="code",
@@ -309,10 +328,6 @@ class Engine:
 
 
 _MEMORY = [place for place, name in enumerate(NAMES) if name.startswith("memory")]
-
-
-def _with_rank(candidate: Candidate, rank: int) -> Candidate:
-    return replace(candidate, rank=rank)
 
 
 def _result(

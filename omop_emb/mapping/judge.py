@@ -71,6 +71,15 @@ class Estimate:
     input_tokens: int
     output_tokens: int
 
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(
+            self.terms + other.terms,
+            self.cached + other.cached,
+            self.requests + other.requests,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
     def cost(self, input_price: float, output_price: float) -> float:
         """The tokens at prices per million, in the prices' currency."""
         return (self.input_tokens * input_price + self.output_tokens * output_price) / 1_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -105,10 +106,40 @@ class Lexicon:
         code = self.domains.index(domain)
         return int(np.searchsorted(self.domain, code)), int(np.searchsorted(self.domain, code, "right"))
 
+    @cached_property
+    def outside_names(self) -> dict[int, str]:
+        """Names of the concepts that are no candidates themselves and lead to some."""
+        return {step.concept_id: step.concept_name for step in self.paths}
+
+    @cached_property
+    def code_vocabularies(self) -> list[str]:
+        """The vocabularies whose codes can be looked up."""
+        return sorted({vocabulary for vocabulary, _ in self.by_code})
+
+    def coded(self, vocabulary: str, code: str) -> list[int]:
+        """Ids of the concepts that have a code; one written without its dots, as K3580, is found too."""
+        exact = self.by_code.get((vocabulary, code))
+        if exact is not None:
+            return exact
+        return self._undotted.get((vocabulary, _undotted(code)), [])
+
+    @cached_property
+    def _undotted(self) -> dict[tuple[str, str], list[int]]:
+        """By code without dots and case; only where that is still one code."""
+        found: dict[tuple[str, str], list[int] | None] = {}
+        for (vocabulary, code), ids in self.by_code.items():
+            key = (vocabulary, _undotted(code))
+            found[key] = None if key in found else ids
+        return {key: ids for key, ids in found.items() if ids is not None}
+
     def standard_targets(self, concept_id: int) -> list[tuple[str, int]]:
         """(relationship, row) of each standard concept that a concept stands for; itself if it is one."""
         row = int(self.rows([concept_id])[0])
         return [("", row)] if row >= 0 else self.targets.get(concept_id, [])
+
+
+def _undotted(code: str) -> str:
+    return code.replace(".", "").upper()
 
 
 def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFrame) -> Lexicon:

@@ -17,7 +17,7 @@ from omop_emb.mapping.files.source import Source
 from omop_emb.mapping.files.table_out import Column
 from omop_emb.mapping.files.terms import FileKind, TermFile
 from omop_emb.mapping.files.usagi import UsagiTarget
-from omop_emb.mapping.records import Decision, MappedTerm, PathStep, Provenance, SourceTerm
+from omop_emb.mapping.records import Candidate, Decision, Form, MappedTerm, PathStep, Provenance, SourceTerm
 from omop_emb.mapping.replacements import Fate, Replacement, fates
 from omop_emb.records import Concept
 
@@ -78,7 +78,7 @@ class CheckedMappings:
             return None
         return MappedTerm(
             term=term,
-            candidates=(),
+            candidates=tuple(self._kept(mapping.targets)),
             decision=Decision.ACCEPT if mapping.targets else Decision.NO_MATCH,
             reason=f"approved before (line {mapping.line} of the earlier file)",
             probability=None,
@@ -86,6 +86,27 @@ class CheckedMappings:
             provenance=provenance,
             previous=tuple(target.concept_id for target in mapping.targets) or (0,),
         )
+
+    def _kept(self, targets: Sequence[UsagiTarget]) -> Iterator[Candidate]:
+        """What was approved, as candidates, so that every output can name it."""
+        found = [self.fates[target.concept_id].concept for target in targets]
+        for rank, concept in enumerate((one for one in found if one is not None), start=1):
+            yield Candidate(
+                rank=rank,
+                concept_id=concept.concept_id,
+                concept_name=concept.concept_name,
+                domain_id=concept.domain_id or "",
+                vocabulary_id=concept.vocabulary_id or "",
+                concept_class_id=concept.concept_class_id or "",
+                standard_concept=concept.standard_concept,
+                concept_code=concept.concept_code or "",
+                score=0.0,
+                probability=None,
+                form=Form("", "approved before"),
+                matched_text="",
+                matched_kind="",
+                retrievers={},
+            )
 
     def annotate(self, mapped: MappedTerm) -> MappedTerm:
         """A newly mapped term with what its approved mapping says.

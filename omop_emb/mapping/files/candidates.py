@@ -35,7 +35,10 @@ _EVIDENCE = (
     Column("query_rule"),
     Column("path"),
     Column("flags"),
+    Column("speaks_for"),
+    Column("speaks_against"),
 )
+_FEATURES_SHOWN = 6
 
 
 def candidate_columns(extra_headers: Sequence[str] = ()) -> tuple[Column, ...]:
@@ -60,14 +63,14 @@ def candidate_rows(mapped: MappedTerm) -> Iterator[dict[str, Any]]:
     if not mapped.candidates:
         yield head
     for candidate in mapped.candidates:
-        scores = {f"{who.value}_score": score for who, score in candidate.retrievers.items()}
+        scores = {f"{who.value}_score": _rounded(score) for who, score in candidate.retrievers.items()}
         yield {
             **head,
             **concept_row(candidate),
             **scores,
             "rank": candidate.rank,
-            "score": candidate.score,
-            "probability": candidate.probability,
+            "score": _rounded(candidate.score),
+            "probability": _rounded(candidate.probability),
             "judged": candidate.judged,
         }
 
@@ -99,13 +102,13 @@ def term_row(mapped: MappedTerm) -> dict[str, Any]:
         **best,
         "decision": mapped.decision.value,
         "reason": mapped.reason,
-        "probability": mapped.probability,
+        "probability": _rounded(mapped.probability),
         "targets": ";".join(map(str, mapped.targets)),
         "by_code": ";".join(map(str, mapped.by_code)),
         "disagrees": mapped.disagrees,
         "judge": mapped.judge,
         "others": other_candidates(mapped),
-        "priority": mapped.priority,
+        "priority": _rounded(mapped.priority),
         "provenance": provenance_text(mapped),
     }
 
@@ -128,7 +131,17 @@ def concept_row(candidate: Candidate) -> dict[str, Any]:
             f"{step.concept_id} {step.concept_name} ({step.relationship_id})" for step in candidate.path
         ),
         "flags": "; ".join(candidate.flags),
+        "speaks_for": _features(candidate, for_it=True),
+        "speaks_against": _features(candidate, for_it=False),
     }
+
+
+def _features(candidate: Candidate, *, for_it: bool) -> str:
+    """The strongest features for or against a candidate, as "dense original 0.83 (+1.20)"."""
+    found = [entry for entry in candidate.contributions if (entry.contribution > 0) == for_it]
+    return "; ".join(
+        f"{entry.feature} {entry.value:.2f} ({entry.contribution:+.2f})" for entry in found[:_FEATURES_SHOWN]
+    )
 
 
 def other_candidates(mapped: MappedTerm, count: int = 4) -> str:
@@ -160,6 +173,11 @@ def target_candidates(mapped: MappedTerm) -> list[tuple[int, Candidate | None]]:
     """The concepts that a term maps to if its decision stands, each with its candidate where it is one."""
     by_id = {candidate.concept_id: candidate for candidate in reversed(mapped.candidates)}
     return [(concept_id, by_id.get(concept_id)) for concept_id in mapped.targets]
+
+
+def _rounded(value: float | None) -> float | None:
+    # More digits depend on which terms were embedded together.
+    return None if value is None else round(float(value), 4)
 
 
 def _term(mapped: MappedTerm) -> dict[str, Any]:

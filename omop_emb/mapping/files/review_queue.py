@@ -31,8 +31,8 @@ class ReviewQueueWriter:
         return self
 
     def write(self, mapped: MappedTerm) -> None:
-        """Add a term; one that was accepted is not for review."""
-        if mapped.decision is not Decision.ACCEPT:
+        """Add a term; what was accepted, or approved before as without a match, is not for review."""
+        if mapped.decision is not Decision.ACCEPT and mapped.previous != (0,):
             self._priorities.append(mapped.priority)
             self._offsets.append(self._waiting.tell())
             pickle.dump(term_row(mapped), self._waiting)

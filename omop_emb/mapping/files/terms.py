@@ -16,7 +16,7 @@ from omop_emb.mapping.files.delimited import SEPARATORS, Problem, Row, detect_se
 from omop_emb.mapping.files.encoding import Encoding, detect_encoding, open_text
 from omop_emb.mapping.files.sheets import excel_rows, parquet_rows
 from omop_emb.mapping.files.source import Source
-from omop_emb.mapping.files.usagi import UsagiFile, is_usagi_header, usagi_columns
+from omop_emb.mapping.files.usagi import ADD_INFO, UsagiFile, is_usagi_header, usagi_columns
 from omop_emb.mapping.files.usagi_dialect import split_line
 from omop_emb.mapping.records import SourceTerm
 
@@ -124,6 +124,17 @@ class TermFile:
             ],
             "source_vocabulary": self._options.source_vocabulary,
         }
+
+    @property
+    def extra_headers(self) -> tuple[str, ...]:
+        """The names that a term's further columns have in its `extra`, in the order of the file."""
+        if self.usagi is not None:
+            return tuple(name.removeprefix(ADD_INFO) for name in self.headers if name.startswith(ADD_INFO))
+        return tuple(name for name in self.headers if name not in self._roles)
+
+    @property
+    def _roles(self) -> set[str | None]:
+        return {*self.columns.names[:1], self.columns.code, self.columns.frequency}
 
     def __iter__(self) -> Iterator[SourceTerm]:
         self.problems.clear()
@@ -246,7 +257,6 @@ class TermFile:
         except InputError as error:
             self._keep_out(row, str(error))
             return None
-        roles = {*columns.names[:1], columns.code, columns.frequency}
         return SourceTerm(
             name=texts[0] if texts else "",
             code=code,
@@ -255,7 +265,7 @@ class TermFile:
             further_names=tuple(dict.fromkeys(text for text in texts[1:] if text != texts[0])),
             source_vocabulary=vocabulary,
             context={name: cells[name] for name in columns.context},
-            extra={header: value for header, value in cells.items() if header not in roles},
+            extra={header: value for header, value in cells.items() if header not in self._roles},
             line=row.line,
         )
 

@@ -1,0 +1,69 @@
+"""Mapping runs in the database: every candidate of every term, with what made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+from psycopg.types.json import Jsonb
+
+from omop_emb.mapping.files.candidates import candidate_rows
+from omop_emb.mapping.records import MappedTerm, Provenance
+
+_COPY = (
+    "copy omop_emb.mapping_result "
+    "(run_id, place, source_code, source_name, rank, concept_id, score, probability, decision, result) "
+    "from stdin"
+)
+ResultRow = tuple[Any, ...]
+
+
+def result_rows(place: int, mapped: MappedTerm) -> list[ResultRow]:
+    """A term's rows for mapping_result, but for the run: a row a candidate, rank 0 where it has none."""
+    return [
+        (
+            place,
+            mapped.term.code,
+            mapped.term.name,
+            row.get("rank", 0),
+            row.get("concept_id", 0),
+            row.get("score"),
+            row.get("probability"),
+            mapped.decision.value,
+            json.dumps(row, ensure_ascii=False, default=float),
+        )
+        for row in candidate_rows(mapped)
+    ]
+
+
+def store(
+    connection: psycopg.Connection[Any],
+    *,
+    site: str,
+    input_name: str,
+    provenance: Provenance,
+    rows: Iterable[ResultRow],
+) -> int:
+    """Keep a run in omop_emb.mapping_run and its rows in mapping_result; returns the run's number.
+
+    The caller's transaction is used and never committed; rows stream.
+    """
+    found = (
+        connection.cursor(row_factory=tuple_row)
+        .execute(
+            "insert into omop_emb.mapping_run (site, input, provenance) "
+            "values (%(site)s, %(input)s, %(provenance)s) returning run_id",
+            {"site": site, "input": input_name, "provenance": Jsonb(asdict(provenance))},
+        )
+        .fetchone()
+    )
+    assert found is not None  # noqa: S101 - returning always gives one
+    run_id = int(found[0])
+    with connection.cursor().copy(_COPY) as copy:
+        for row in rows:
+            copy.write_row((run_id, *row))
+    return run_id
