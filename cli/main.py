@@ -20,6 +20,7 @@ _COMMANDS = {
     "index": "index",
     "search": "search",
     "map": "map",
+    "evaluate": "evaluate",
     "doctor": "doctor",
 }
 

@@ -22,7 +22,7 @@ from omop_emb.mapping.replacements import Fate, Replacement, fates
 from omop_emb.records import Concept
 
 Key = tuple[str, str]
-_MAP_HEADERS = frozenset({"source_code", "target_concept_id"})
+MAP_HEADERS = frozenset({"source_code", "target_concept_id"})
 # source_to_concept_map keeps no more of a name.
 _NAME_LENGTH = 255
 OUTDATED_COLUMNS = (
@@ -193,7 +193,7 @@ def read_approved(path: str | Path) -> tuple[dict[Key, PreviousMapping], list[Pr
             problems = [Problem(m.line, m.problem) for m in terms.usagi.mappings() if m.problem and m.rows[0]]
             approved = [m for m in terms.usagi.mappings() if not m.problem and m.status == "APPROVED"]
             return {m.key: PreviousMapping(m.key, m.line, m.targets) for m in approved}, problems
-        if terms.kind is FileKind.DELIMITED and _MAP_HEADERS <= set(terms.headers):
+        if terms.kind is FileKind.DELIMITED and MAP_HEADERS <= set(terms.headers):
             return _read_map(source, terms)
     raise InputError(
         f"{source.name} is neither a file that Usagi saved nor a source_to_concept_map: "

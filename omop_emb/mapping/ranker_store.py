@@ -59,6 +59,20 @@ def active(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> 
     return replace(ranker, name=name, calibration=Calibration.from_json(calibration))
 
 
+def trained_on(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> dict[str, Any]:
+    """What a site's ranker in spaces with a fingerprint learned from; {} where there is none."""
+    row = (
+        connection.cursor(row_factory=tuple_row)
+        .execute(
+            "select trained_on from omop_emb.mapping_ranker "
+            "where site = %(site)s and fingerprint = %(fingerprint)s and is_active",
+            {"site": site, "fingerprint": fingerprint},
+        )
+        .fetchone()
+    )
+    return dict(row[0]) if row is not None else {}
+
+
 def store(
     connection: psycopg.Connection[Any],
     site: str,

@@ -1,0 +1,135 @@
+"""omop-emb evaluate: how well terms are mapped whose concepts are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .render import format_option, render, say
+
+_COLUMNS = ("by", "group", "ranking", "metric", "value", "low", "high", "terms")
+_WIDE_COLUMNS = (
+    *("by", "group", "ranking", "terms", "recall@1", "recall@5", "recall@10", "recall@50", "MRR"),
+    *("accuracy", "coverage at 0.95", "coverage at 0.98", "calibration error"),
+)
+
+
+@click.command("evaluate")
+@click.argument("gold", nargs=-1, required=True, metavar="GOLD…")
+@click.option(
+    "--by",
+    default="",
+    metavar="NAMES",
+    help="Figures for each domain, source or both (domain,source) too.",
+)
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write report.html and report.json into this folder.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="REPORT",
+    help="Compare with an earlier report of the same terms, pair by pair.",
+)
+@click.option("--space", metavar="NAME", help="The space that is measured; the active one unless given.")
+@click.option("--site", default="default", show_default=True, help="Whose approvals and ranker are used.")
+@click.option("--shipped", is_flag=True, help="Measure the shipped ranker, though the site has its own.")
+@click.option("--no-memory", is_flag=True, help="Without the site's approved names.")
+@click.option("--without-rule", "rules", multiple=True, metavar="RULE", help="Without this rule; repeatable.")
+@click.option(
+    "--no-match-below",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="A first candidate less probable counts as the answer no match.",
+)
+@click.option("--name-column", "names", multiple=True, help="Column of the term; several may be given.")
+@click.option("--code-column", help="Column of the source code.")
+@click.option("--domain-column", help="Column with the OMOP domain that the concept must be in.")
+@click.option("--target-column", help="Column with the concept ids that people chose.")
+@click.option("--source-column", help="Column that says where a row is from; else each file is a source.")
+@format_option
+def command(
+    gold: tuple[str, ...],
+    by: str,
+    report: Path | None,
+    against: Path | None,
+    space: str | None,
+    site: str,
+    shipped: bool,
+    no_memory: bool,
+    rules: tuple[str, ...],
+    no_match_below: float,
+    names: tuple[str, ...],
+    code_column: str | None,
+    domain_column: str | None,
+    target_column: str | None,
+    source_column: str | None,
+    format_: str,
+) -> int:
+    """Measure mapping on terms whose concepts are known; nothing is written to the database.
+
+    GOLD is Usagi's file (what is approved), source_to_concept_map, or a table with a column of concept
+    ids, several with | between them, none for no match. No term is found by its own source concept or
+    its own approval.
+
+    \b
+    omop-emb evaluate approved.usagi.csv --by domain --report measured
+    omop-emb evaluate approved.usagi.csv --space other --against measured
+    """
+    from omop_emb.database import session_scope
+    from omop_emb.mapping.engine import Settings
+    from omop_emb.mapping.files.columns import Columns
+    from omop_emb.mapping.measure import Measured, measure
+    from omop_emb.mapping.normalise import RULES
+    from omop_emb.mapping.report import write_report
+
+    if unknown := sorted(set(rules) - set(RULES)):
+        raise click.UsageError(f"there is no rule {unknown[0]!r}; the rules are {', '.join(RULES)}")
+    asked = Measured(
+        site=site,
+        space=space,
+        shipped=shipped,
+        use_memory=not no_memory,
+        by=tuple(part.strip() for part in by.split(",") if part.strip()),
+        no_match_below=no_match_below,
+        against=against,
+        settings=Settings(rules=tuple(rule for rule in RULES if rule not in rules)),
+        columns=Columns(names=names, code=code_column, domain=domain_column),
+        target_column=target_column,
+        source_column=source_column,
+    )
+    with session_scope() as session:
+        evaluation, problems = measure(session, gold, asked)
+    rows = [figure.to_row() for figure in evaluation.figures]
+    rows += [gap.to_row(f"against {evaluation.against}") for gap in evaluation.differences]
+    for note in evaluation.notes:
+        say(note)
+    if evaluation.left_out:
+        say(f"{evaluation.left_out:,} terms left out: their concepts lead to nothing standard here")
+    for problem in problems:
+        say(f"{problem}; kept out")
+    if report is not None:
+        page, data = write_report(evaluation, report)
+        say(f"the report: {page}, its data: {data}")
+    if format_ == "table":
+        render(_by_ranking(rows), _WIDE_COLUMNS, format_)
+    else:
+        render(rows, _COLUMNS, format_)
+    return 3 if problems else 0
+
+
+def _by_ranking(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for all metrics of a ranking, for a person to read; the intervals are in the other formats."""
+    wide: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in rows:
+        key = row["by"], row["group"], row["ranking"] or "probability"
+        line = wide.setdefault(key, dict(zip(("by", "group", "ranking"), key, strict=True)))
+        line[row["metric"]] = f"{row['value']:.3f}"
+        line["terms"] = max(row["terms"], line.get("terms", 0))
+    return list(wide.values())
