@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from .options import concept_filter, filter_options
+from .estimate import approve_cost
+from .options import concept_filter, filter_options, recipe_options
 from .progress import reporter
 from .render import format_option, render, say
 
@@ -33,30 +34,7 @@ _COLUMNS = (
 
 @click.command("build")
 @click.option("--name", help="The space's name, if this makes it; by default after the model.")
-@click.option(
-    "--index-type",
-    type=click.Choice(["flat", "hnsw"]),
-    default="hnsw",
-    show_default=True,
-    help="FLAT is exact, HNSW approximate and fast; the second of a model's two embeds nothing again.",
-)
-@click.option(
-    "--texts",
-    type=click.Choice(["name", "name+synonyms", "name+synonyms+codes"]),
-    help="Which texts of a concept are embedded, each on its own.  [at first: name+synonyms]",
-)
-@click.option(
-    "--synonym-language",
-    "synonym_languages",
-    type=int,
-    multiple=True,
-    metavar="CONCEPT_ID",
-    help="Take synonyms of this language; repeatable.  [at first: 4180186, English]",
-)
-@click.option(
-    "--template",
-    help='What is made of each text, such as "{concept_name} ({domain_id})"; "" leaves it as it is.',
-)
+@recipe_options
 @filter_options
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many concepts, those with the lowest ids.")
 @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
@@ -68,6 +46,15 @@ _COLUMNS = (
     show_default=True,
     help="Candidates while the index is made; at least twice --hnsw-m.",
 )
+@click.option(
+    "--ask-above",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="USD",
+    help="Ask before embedding costs more than this.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @format_option
 @click.pass_context
 def build(
@@ -82,6 +69,8 @@ def build(
     dry_run: bool,
     hnsw_m: int,
     hnsw_ef_construction: int,
+    ask_above: float,
+    yes: bool,
     format_: str,
     **filters: Any,
 ) -> None:
@@ -102,11 +91,12 @@ def build(
     from omop_emb.indexing import build_index
 
     said = any(filters.values())
+    client = EmbeddingClient()
     try:
         with reporter() as progress, engine_scope() as engine:
             report = build_index(
                 engine,
-                EmbeddingClient(),
+                client,
                 index_type=IndexType(index_type),
                 name=name,
                 texts=texts,
@@ -118,6 +108,7 @@ def build(
                 hnsw_m=hnsw_m,
                 hnsw_ef_construction=hnsw_ef_construction,
                 progress=progress,
+                approve=lambda preview: approve_cost(client, preview, None if yes else ask_above),
             )
     except KeyboardInterrupt:
         say("stopped; what was embedded is kept: run the same command again to go on")

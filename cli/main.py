@@ -18,6 +18,7 @@ _COMMANDS = {
     "vocabulary": "vocabulary",
     "models": "models",
     "index": "index",
+    "estimate": "estimate",
     "search": "search",
     "map": "map",
     "evaluate": "evaluate",

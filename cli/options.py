@@ -30,6 +30,40 @@ _FILTER_OPTIONS = (
     click.option("--any", "any_concept", is_flag=True, help="Non-standard and invalid concepts too."),
 )
 
+_RECIPE_OPTIONS = (
+    click.option(
+        "--index-type",
+        type=click.Choice(["flat", "hnsw"]),
+        default="hnsw",
+        show_default=True,
+        help="FLAT is exact, HNSW approximate and fast; the second of a model's two embeds nothing again.",
+    ),
+    click.option(
+        "--texts",
+        type=click.Choice(["name", "name+synonyms", "name+synonyms+codes"]),
+        help="Which texts of a concept are embedded, each on its own.  [at first: name+synonyms]",
+    ),
+    click.option(
+        "--synonym-language",
+        "synonym_languages",
+        type=int,
+        multiple=True,
+        metavar="CONCEPT_ID",
+        help="Take synonyms of this language; repeatable.  [at first: 4180186, English]",
+    ),
+    click.option(
+        "--template",
+        help='What is made of each text, such as "{concept_name} ({domain_id})"; "" leaves it as it is.',
+    ),
+)
+
+
+def recipe_options(command: _Command) -> _Command:
+    """Add --index-type, --texts, --synonym-language and --template: what a space is built from."""
+    for option in reversed(_RECIPE_OPTIONS):
+        command = option(command)
+    return command
+
 
 def filter_options(command: _Command) -> _Command:
     """Add --domain, --vocabulary, --concept-class and --any; concept_filter() makes a filter of them."""

@@ -27,20 +27,24 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"))
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, detail="")
+    bar = Bar(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None, detail="")
 
-        def show(progress: Progress) -> None:
-            total = progress.total_characters or None
-            bar.update(
-                task,
-                description=progress.phase.value,
-                total=total if progress.fraction is None else 1.0,
-                completed=progress.characters if progress.fraction is None else progress.fraction,
-                detail=_detail(progress),
-            )
+    def show(progress: Progress) -> None:
+        bar.start()  # not before: until then a question may be asked
+        total = progress.total_characters or None
+        bar.update(
+            task,
+            description=progress.phase.value,
+            total=total if progress.fraction is None else 1.0,
+            completed=progress.characters if progress.fraction is None else progress.fraction,
+            detail=_detail(progress),
+        )
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 class _Lines:

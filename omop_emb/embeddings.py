@@ -128,7 +128,7 @@ class EmbeddingClient:
             tries=8,
             deadline_seconds=max(600.0, 2 * limits.bulk_timeout_seconds),
         )
-        rate = rate or _rate_of_environment()
+        self._rate = rate = rate or _rate_of_environment()
         self._meter = Meter()
         self._caller = Caller(
             provider,
@@ -205,6 +205,16 @@ class EmbeddingClient:
                     query_task=tasks.get(EmbeddingRole.QUERY, ""),
                 )
             return self._fingerprint
+
+    @property
+    def rate(self) -> Rate:
+        """What may be asked of the provider a minute."""
+        return self._rate
+
+    @property
+    def request_texts(self) -> int:
+        """The most texts that one request holds."""
+        return self._caller.batch_texts
 
     @property
     def usage(self) -> Usage:

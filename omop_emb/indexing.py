@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
@@ -16,7 +17,7 @@ from omop_emb.build_presence import LEASE_SECONDS, Builder
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import SpaceNotFoundError
 from omop_emb.indexing_pipeline import Done, at_the_build, driver, embed_and_write
-from omop_emb.indexing_preview import preview_build, recipe_of
+from omop_emb.indexing_preview import Preview, preview_build, recipe_of
 from omop_emb.indexing_report import BuildReport, Phase, Progress, ProgressCallback, added
 from omop_emb.recipe import Recipe
 from omop_emb.records import ConceptFilter, IndexType
@@ -44,6 +45,7 @@ def build_index(
     chunk_texts: int = CHUNK_TEXTS,
     lease_seconds: float = LEASE_SECONDS,
     progress: ProgressCallback | None = None,
+    approve: Callable[[Preview], None] | None = None,
 ) -> BuildReport:
     """Bring the client's space up to the vocabulary that is loaded, and make it active if none is.
 
@@ -68,6 +70,7 @@ def build_index(
         chunk_texts: different texts that are claimed and committed as one.
         lease_seconds: how long after its last sign of life a machine's work is taken over.
         progress: is told how far the build is.
+        approve: is told what there is to do before anything is done, and ends the build by raising.
 
     Raises:
         ProviderError: the model fails; what was embedded is kept.
@@ -86,12 +89,17 @@ def build_index(
         "concept_filter": concept_filter,
     }
     made: Settings = {"name": name, "hnsw_m": hnsw_m, "hnsw_ef_construction": hnsw_ef_construction}
-    tell(Progress(Phase.PLAN))
     if dry_run:
-        space, found, _ = preview_build(engine, fingerprint, index_type, asked, limit=limit, **made)
-        return _report(space, found, Done(), Finished(Outcome.GONE), started, is_dry_run=True)
+        tell(Progress(Phase.PLAN))
+        found = preview_build(engine, fingerprint, index_type, asked, limit=limit, **made)
+        return _report(found.space, found.plan, Done(), Finished(Outcome.GONE), started, is_dry_run=True)
     with driver(engine) as connection:
         migrations.migrate(connection)
+        connection.commit()
+    if approve is not None:
+        approve(preview_build(engine, fingerprint, index_type, asked, limit=limit, **made))
+    tell(Progress(Phase.PLAN))
+    with driver(engine) as connection:
         space, _ = spaces.ensure(connection, fingerprint, index_type, with_index=False, **made)
         recipe = recipe_of(connection, space, asked)
         # Before the space is committed: none is left behind by a filter that cannot be used.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Unpack
 
 import psycopg
@@ -16,6 +17,21 @@ from omop_emb.records import Fingerprint, IndexType
 from omop_emb.spaces import Settings, Space
 
 
+@dataclass(frozen=True)
+class Preview:
+    """What a build would find.
+
+    Attributes:
+        space: that it would work on; where it is not there yet, as it would be made.
+        plan: what there is to do.
+        sample: up to 1,000 of the different texts to embed, templates filled in, without a prefix.
+    """
+
+    space: Space
+    plan: Plan
+    sample: list[str]
+
+
 def preview_build(
     engine: Engine,
     fingerprint: Fingerprint,
@@ -24,8 +40,8 @@ def preview_build(
     *,
     limit: int | None = None,
     **made: Unpack[Settings],
-) -> tuple[Space, Plan, list[str]]:
-    """The space that a build would work on, what it would do, and a sample of the texts to embed.
+) -> Preview:
+    """What a build would find.
 
     Nothing is written, and the right to read is enough: a space that is not there is only proposed.
 
@@ -50,7 +66,7 @@ def preview_build(
             )
         space = spaces.proposed(connection, fingerprint, index_type, **made)
         found, sample = preview(connection, space, recipe_of(connection, space, parts), limit=limit)
-    return space, found, sample
+    return Preview(space, found, sample)
 
 
 def recipe_of(connection: psycopg.Connection[Any], space: Space, parts: dict[str, Any]) -> Recipe:

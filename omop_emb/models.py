@@ -33,6 +33,10 @@ class KnownModel:
         query: the prefix or task type of queries.
         english_only: whether texts in other languages mean nothing to it.
         note: anything else to know.
+        price, batch_price: US dollars per million tokens, in its batch API for the second; None where asking
+            is free or nobody offers that.
+        price_date: the day on which they were listed so, as YYYY-MM-DD.
+        price_source: where.
     """
 
     name: str
@@ -45,6 +49,10 @@ class KnownModel:
     query: str = ""
     english_only: bool = False
     note: str = ""
+    price: float | None = None
+    batch_price: float | None = None
+    price_date: str = ""
+    price_source: str = ""
 
     @property
     def prefixes(self) -> dict[EmbeddingRole, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,13 +17,12 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def run(sample_database_url: str) -> Run:
     """Runs the console script on the sample vocabulary in a FLAT (active) and an HNSW space."""
-    environment = {**os.environ, "OMOP_EMB_DATABASE_URL": sample_database_url}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).with_name("omop-emb")), *arguments]
         return subprocess.run(
             command,
-            env=environment,
+            env={**os.environ, "OMOP_EMB_DATABASE_URL": sample_database_url},
             capture_output=True,
             text=True,
             timeout=60,
@@ -48,3 +48,46 @@ def test_a_space_that_is_not_active_is_dropped_only_when_somebody_says_yes(run: 
     assert "all-MiniLM-L6-v2-hnsw" in run("index", "list").stdout
     assert run("index", "drop", "all-MiniLM-L6-v2-hnsw", "--yes").returncode == 0
     assert "all-MiniLM-L6-v2-hnsw" not in run("index", "list").stdout
+
+
+@pytest.fixture
+def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packaged model costs a dollar a token."""
+    path = tmp_path / "prices.toml"
+    path.write_text('[[model]]\nname = "local:all-MiniLM-L6-v2"\nprice = 1e6\nprice_date = "2026-11-21"\n')
+    monkeypatch.setenv("OMOP_EMB_PRICES", str(path))
+
+
+@pytest.mark.usefixtures("prices")
+def test_a_build_that_costs_asks_and_without_a_terminal_says_what_to_add(run: Run) -> None:
+    build = ("index", "build", "--index-type", "flat", "--texts", "name+synonyms+codes", "--limit", "9")
+    refused = run(*build)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    told, error = [line for line in refused.stderr.splitlines() if not line.startswith("WARNING")]
+    assert told.startswith("to embed: 9 texts (9 different), about ")
+    assert error.startswith("error: embedding would cost about ")
+    assert error.endswith("there is no terminal to ask on: add --yes to agree, or a higher --ask-above")
+    (row,) = json.loads(run("estimate", *build[2:], "--format", "json").stdout)
+    assert row["texts"] == 9
+    assert run(*build, "--ask-above", str(row["cost_usd"] - 1)).returncode == 1
+    assert run(*build, "--ask-above", str(row["cost_usd"])).returncode == 0
+    (row,) = json.loads(run("estimate", *build[2:], "--format", "json").stdout)
+    assert (row["texts"], row["tokens"], row["cost_usd"]) == (0, 0, 0)
+
+
+@pytest.mark.usefixtures("prices")
+def test_yes_is_agreed_to_any_price(run: Run) -> None:
+    build = ("index", "build", "--index-type", "flat", "--texts", "name+synonyms+codes", "--limit", "9")
+    assert run(*build, "--yes").returncode == 0
+
+
+def test_an_estimate_is_data_on_stdout_and_compares_models_of_known_price(run: Run) -> None:
+    (row,) = json.loads(run("estimate", "--no-measure", "--format", "json").stdout)
+    assert row["model"] == "local:all-MiniLM-L6-v2"
+    assert (row["price"], row["cost_usd"], row["tokens_measured"]) == (None, None, False)
+    compared = json.loads(run("estimate", "--compare", "--format", "json").stdout)
+    assert [entry["model"] for entry in compared if entry["price"] == 0.02] == [
+        "openai:text-embedding-3-small"
+    ]
+    table = run("estimate").stdout
+    assert "memory to build the index" in table

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("cli",),),
     (("demo", "diagnosis"),),
     (("mapping", "frames"),),
-    (("indexing",),),
+    (("indexing", "estimate"),),
     (("interface",),),
     (
         ("embeddings", "providers", "vectors", "models", "prefixes"),
