@@ -108,6 +108,23 @@ def drop(name: str, yes: bool) -> None:
     say(f"space {name!r} is gone, and its {rows:,} embedded texts")
 
 
+@command.group("cache", context_settings={"help_option_names": ["-h", "--help"]})
+def cache() -> None:
+    """Vectors that bulk searches keep on this computer's disk."""
+
+
+@cache.command("clear")
+def clear() -> None:
+    """Remove all kept vectors; the next search of many texts reads them from the database again.
+
+    \b
+    omop-emb index cache clear
+    """
+    from omop_emb import matrix_cache
+
+    say(f"removed {matrix_cache.clear() / 1e6:,.1f} MB from {matrix_cache.folder()}")
+
+
 def _row(status: Any) -> dict[str, Any]:
     space = status.space
     return {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,9 @@ from omop_emb import ConceptMatch, MetricType
 
 from .options import concept_filter, filter_options
 from .render import format_option, render, say
+
+if TYPE_CHECKING:
+    from omop_emb import SearchResult
 
 _COLUMNS = ("query", "rank", *(field.name for field in fields(ConceptMatch)))
 _TABLE_COLUMNS = ("query", "rank", "concept_id", "concept_name", "domain_id", "similarity", "matched_text")
@@ -33,20 +37,37 @@ _TABLE_COLUMNS = ("query", "rank", "concept_id", "concept_name", "domain_id", "s
     show_default=True,
     help="The distance that ranks and is shown.",
 )
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the true nearest that an index must find; 0.99 where that was measured.",
+)
+@click.option("--exact", is_flag=True, help="Find exactly the nearest, however long it takes.")
+@click.option(
+    "--explain", is_flag=True, help="Tell on stderr which way the search took and why, rows read and time."
+)
 @filter_options
 @format_option
 def command(
-    terms: tuple[str, ...], file: Path | None, k: int, metric: str, format_: str, **filters: Any
+    terms: tuple[str, ...],
+    file: Path | None,
+    k: int,
+    metric: str,
+    recall: float | None,
+    exact: bool,
+    explain: bool,
+    format_: str,
+    **filters: Any,
 ) -> None:
     """The nearest concepts of each TERM; a concept id or VOCABULARY:CODE is looked up instead.
 
     \b
     omop-emb search "high blood pressure"
     omop-emb search "heart attack" --domain Condition -k 3 --format json
+    omop-emb search "heart attack" --domain Drug --explain
     omop-emb search 4329847 SNOMED:22298006
     omop-emb search --file terms.txt --format csv > hits.csv
     """
-    from omop_emb import EmbeddingInterface
     from omop_emb.database import session_scope
     from omop_emb.lookup import look_up
 
@@ -57,17 +78,15 @@ def command(
     with session_scope() as session:
         concepts = look_up(session, wanted)
         texts = [term for term in wanted if term not in concepts]
-        found = (
-            EmbeddingInterface().get_nearest_concepts_from_query_texts(
-                session=session,
-                index_type=None,
-                query_texts=texts,
-                metric_type=MetricType(metric),
-                k=k,
-                concept_filter=concept_filter(**filters),
-            )
-            if texts
-            else []
+        found = _found(
+            session,
+            texts,
+            explain,
+            metric_type=MetricType(metric),
+            k=k,
+            concept_filter=concept_filter(**filters),
+            recall=recall,
+            exact=exact,
         )
     nearest = dict(zip(texts, found, strict=True))
     for term in wanted:
@@ -75,9 +94,41 @@ def command(
             rows.append({"query": term, "rank": 1, **asdict(concepts[term]), "matched_text": term})
         else:
             rows += ({"query": term, "rank": n, **asdict(m)} for n, m in enumerate(nearest[term], 1))
-            if not nearest[term]:
-                say(f"nothing passes the filter for {term!r}")
+    if texts and not any(found):
+        say("nothing passes the filter")
     render(rows, _TABLE_COLUMNS if format_ == "table" else _COLUMNS, format_)
+
+
+def _found(session: Any, texts: list[str], explain: bool, **asked: Any) -> list[list[ConceptMatch]]:
+    from omop_emb import EmbeddingInterface
+
+    if not texts:
+        return []
+    interface = EmbeddingInterface()
+    if not explain:
+        return interface.get_nearest_concepts_from_query_texts(session=session, query_texts=texts, **asked)
+    result = interface.explain_search(session=session, query_texts=texts, **asked)
+    for line in _explanation(result):
+        say(line)
+    return result.matches
+
+
+def _explanation(result: SearchResult) -> Iterator[str]:
+    for plan in result.plans:
+        how = f"{plan.way.value} {plan.index}" if plan.index else plan.way.value
+        yield f"way: {how} in space {result.space}, because {plan.reason}"
+        read = f"rows: {plan.scanned:,} read for a query" if plan.scanned is not None else "rows:"
+        scan = f" by {plan.scan}" if plan.scan else ""
+        yield f"{read}{scan}, {plan.fetched:,} ranked again in double precision"
+        if plan.ef_search is not None:
+            fell_back = (
+                f"; {plan.fell_back:,} queries were searched exactly after it" if plan.fell_back else ""
+            )
+            yield f"ef_search: {plan.ef_search}{fell_back}"
+        yield (
+            f"time: {result.embedding_milliseconds:,.1f} ms to embed, {plan.milliseconds:,.1f} ms to search "
+            f"{plan.queries:,} texts"
+        )
 
 
 def _lines(file: Path | None) -> list[str]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from omop_emb.database import database_engine
     from omop_emb.embeddings import EmbeddingClient
     from omop_emb.errors import OmopEmbError
+    from omop_emb.frames import nearest_concepts_frame
     from omop_emb.interface import EmbeddingInterface
     from omop_emb.planner import SearchPlan
     from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
@@ -28,6 +29,7 @@ _HOME = {
     "SearchPlan": "planner",
     "SearchResult": "search",
     "database_engine": "database",
+    "nearest_concepts_frame": "frames",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "SearchPlan",
     "SearchResult",
     "database_engine",
+    "nearest_concepts_frame",
 ]
 
 

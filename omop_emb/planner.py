@@ -191,6 +191,8 @@ def ef_search_for(space: Space, k: int, recall: float | None) -> tuple[int | Non
 def _must_be_exact(space: Space, request: Request) -> str | None:
     if request.exact:
         return "exactness is asked for"
+    if space.index_type is IndexType.FLAT:
+        return "the space is FLAT, without a vector index"
     if request.index_type is IndexType.FLAT:
         return "FLAT is asked for"
     if request.metric_type is MetricType.L1:

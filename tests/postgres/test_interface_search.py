@@ -240,7 +240,11 @@ def test_a_search_explains_which_way_it_took_and_what_the_server_read(
         session=filled, index_type=IndexType.FLAT, query_texts=["heart attack"], k=2
     )
     [plan] = found.plans
-    assert (plan.way, plan.reason, plan.queries) == (Way.EXACT, "FLAT is asked for", 1)
+    assert (plan.way, plan.reason, plan.queries) == (
+        Way.EXACT,
+        "the space is FLAT, without a vector index",
+        1,
+    )
     assert plan.scanned == len(CONCEPTS)
     assert plan.scan == "Seq Scan"
     assert plan.milliseconds > 0

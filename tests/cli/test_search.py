@@ -1,0 +1,163 @@
+"""omop-emb search and index cache clear: what a person is told, what a program gets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+OMOP_EMB = Path(sysconfig.get_path("scripts")) / "omop-emb"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(sample_database_url: str, tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "OMOP_EMB_DATABASE_URL": sample_database_url, "XDG_CACHE_HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    def run(*arguments: str, text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [OMOP_EMB, *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            env={**environment, **variables},
+            timeout=120,
+        )
+
+    return run
+
+
+def test_the_first_hit_of_high_blood_pressure_is_a_hypertension_concept(run: Run) -> None:
+    done = run("search", "high blood pressure", "--format", "json", "-k", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    hits = json.loads(done.stdout)
+    assert [(hit["query"], hit["rank"]) for hit in hits] == [("high blood pressure", n) for n in (1, 2, 3)]
+    first = hits[0]
+    assert "hypertens" in first["concept_name"].lower()
+    assert (first["domain_id"], first["standard_concept"]) == ("Condition", "S")
+    assert -1 <= first["similarity"] <= 1
+    assert [hit["distance"] for hit in hits] == sorted(hit["distance"] for hit in hits)
+
+
+def test_a_concept_id_and_a_code_are_looked_up_beside_a_text(run: Run) -> None:
+    done = run("search", "4329847", "SNOMED:22298006", "heart attack", "-k", "1", "--format", "json")
+    hits = json.loads(done.stdout)
+    assert [hit["concept_id"] for hit in hits] == [4329847] * 3
+    assert [hit["matched_text"] for hit in hits[:2]] == ["4329847", "SNOMED:22298006"]
+    assert hits[0]["similarity"] is None
+
+
+def test_an_explanation_goes_to_stderr_and_json_stays_alone_on_stdout(run: Run) -> None:
+    done = run("search", "heart attack", "--explain", "--exact", "--format", "json")
+    assert json.loads(done.stdout)[0]["concept_id"] == 4329847
+    way, rows, spent = done.stderr.splitlines()
+    assert way == "way: exact in space all-MiniLM-L6-v2-flat, because exactness is asked for"
+    assert "read for a query by" in rows
+    assert "ms to search 1 texts" in spent
+
+
+def test_an_index_search_tells_its_ef_search_and_the_recall_that_was_measured(run: Run) -> None:
+    assert run("index", "activate", "all-MiniLM-L6-v2-hnsw").returncode == 0
+    done = run("search", "heart attack", "--explain", "--recall", "0.9", "--any", "--format", "csv")
+    assert next(csv.DictReader(io.StringIO(done.stdout)))["query"] == "heart attack"
+    assert "way: index space_" in done.stderr
+    assert "ef_search: " in done.stderr
+
+
+def test_terms_come_from_a_file_or_stdin_in_their_order(run: Run) -> None:
+    done = run(
+        "search", "--file", "-", "-k", "1", "--format", "tsv", text="metformin\nheart attack\n\nmetformin\n"
+    )
+    rows = list(csv.DictReader(io.StringIO(done.stdout), dialect="excel-tab"))
+    assert [row["query"] for row in rows] == ["metformin", "heart attack", "metformin"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("search",), 2, "give at least one term"),
+        (("search", "gout", "--recall", "0"), 2, "--recall"),
+        (("search", "gout", "--domain", "condition"), 1, "did you mean 'Condition'"),
+        (("search", "gout", "-k", "0"), 2, "-k"),
+    ],
+)
+def test_a_wrong_call_is_told_in_one_line(run: Run, arguments: tuple[str, ...], code: int, said: str) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_a_filter_that_nothing_passes_is_no_error(run: Run) -> None:
+    done = run("search", "gout", "--vocabulary", "RxNorm", "--domain", "Condition", "--format", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert done.stderr == "nothing passes the filter\n"
+
+
+def test_many_terms_leave_a_matrix_in_the_cache_that_clear_removes(run: Run, tmp_path: Path) -> None:
+    terms = "".join(f"term {number}\n" for number in range(200))
+    done = run("search", "--file", "-", "-k", "1", "--explain", "--format", "csv", text=terms)
+    assert "way: matrix in space" in done.stderr
+    assert len(done.stdout.splitlines()) == 201
+    assert list(tmp_path.glob("omop-emb/matrices/*/vectors"))
+    cleared = run("index", "cache", "clear")
+    assert (cleared.returncode, cleared.stdout) == (0, "")
+    assert cleared.stderr.startswith("removed ")
+    assert not list(tmp_path.glob("omop-emb/matrices/*/vectors"))
+
+
+def _active(connection: psycopg.Connection) -> list[str]:
+    rows = connection.execute(
+        "select query from pg_stat_activity where application_name = 'omop-emb' and state = 'active' "
+        "and datname = current_database() and wait_event_type = 'Lock'"
+    )
+    return [query for (query,) in rows]
+
+
+def test_ctrl_c_ends_the_statement_in_the_server_and_tells_one_line(
+    environment: dict[str, str], sample_database_url: str
+) -> None:
+    with (
+        psycopg.connect(sample_database_url) as holder,
+        psycopg.connect(sample_database_url, autocommit=True) as watcher,
+    ):
+        holder.execute("lock table omop_emb.space_1 in access exclusive mode")
+        with subprocess.Popen(
+            [OMOP_EMB, "search", "gout"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as search:
+            deadline = time.monotonic() + 60
+            while not _active(watcher) and time.monotonic() < deadline and search.poll() is None:
+                time.sleep(0.05)
+            assert any("space_1" in query for query in _active(watcher))
+            search.send_signal(signal.SIGINT)
+            stdout, stderr = search.communicate(timeout=30)
+        # click ends the line that a terminal shows ^C on.
+        assert (search.returncode, stdout, stderr.lstrip("\n")) == (130, "", "stopped\n")
+        assert _active(watcher) == []
+
+
+def test_a_statement_timeout_is_told_in_one_line(run: Run, sample_database_url: str) -> None:
+    with psycopg.connect(sample_database_url) as holder:
+        holder.execute("lock table omop_emb.space_1 in access exclusive mode")
+        done = run("search", "gout", PGOPTIONS="-c statement_timeout=300")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: the database cancelled a statement (statement_timeout): raise statement_timeout, or ask for "
+        "less\n"
+    )
