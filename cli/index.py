@@ -1,4 +1,4 @@
-"""omop-emb index: embedding spaces are built, listed, switched between and dropped."""
+"""omop-emb index: embedding spaces are built, listed, switched between, verified, dropped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from .index_build import build
+from .index_verify import verify
 from .render import format_option, render, say
 
 _LISTED = ("name", "active", "model", "dimensions", "index_type", "rows", "concepts", "release", "state")
@@ -14,10 +15,11 @@ _LISTED = ("name", "active", "model", "dimensions", "index_type", "rows", "conce
 
 @click.group("index", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Embedding spaces: build, list, show, activate, drop."""
+    """Embedding spaces: build, list, show, activate, drop, verify."""
 
 
 command.add_command(build)
+command.add_command(verify)
 
 
 @command.command("list")

@@ -35,14 +35,22 @@ def calibrate_recall(connection: psycopg.Connection[Any], space: Space, *, anew:
     """
     if space.index_type is not IndexType.HNSW or (space.recall and not anew):
         return
-    queries = _queries(connection, space)
-    measured: list[tuple[int, int, float]] = []
-    if queries is not None:
-        with connection.transaction(), binary.binary_cursor(connection) as cursor:
-            measured = _measured(cursor, space, queries)
+    measured = measured_recall(connection, space)
     connection.execute(
         "update omop_emb.space set recall = %s where space_id = %s", (json.dumps(measured), space.space_id)
     )
+
+
+def measured_recall(connection: psycopg.Connection[Any], space: Space) -> list[tuple[int, int, float]]:
+    """The recall of a space's HNSW index as (k, ef_search, recall), measured now; nothing is written.
+
+    Empty where there are too few rows for an index to be used.
+    """
+    queries = _queries(connection, space)
+    if queries is None:
+        return []
+    with connection.transaction(), binary.binary_cursor(connection) as cursor:
+        return _measured(cursor, space, queries)
 
 
 def _queries(connection: psycopg.Connection[Any], space: Space) -> NDArray[np.float32] | None:

@@ -152,6 +152,11 @@ _CODES = sql.SQL(
 )
 
 
+def hash_expression(template: str) -> sql.Composable:
+    """store.text_hash() of what is embedded, as SQL over the columns of a space's text table."""
+    return _HASH.format(input=input_expression(template))
+
+
 def wanted_texts(
     recipe: Recipe,
     *,
@@ -181,7 +186,7 @@ def wanted_texts(
         if limit is None
         else sql.SQL("order by concept_id limit {}").format(sql.Literal(limit)),
         texts=sql.SQL(" union all ").join(texts),
-        hash=_HASH.format(input=input_expression(recipe.template)),
+        hash=hash_expression(recipe.template),
     )
 
 

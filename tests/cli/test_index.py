@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -91,3 +92,25 @@ def test_an_estimate_is_data_on_stdout_and_compares_models_of_known_price(run: R
     ]
     table = run("estimate").stdout
     assert "memory to build the index" in table
+
+
+def test_verify_tells_each_check_and_its_exit_code_tells_whether_all_passed(run: Run) -> None:
+    passed = run("index", "verify", "--sample", "5", "--format", "json")
+    checks = json.loads(passed.stdout)
+    assert (passed.returncode, passed.stderr) == (0, "")
+    names = ["build", "rows", "hashes", "vectors", "index", "vocabulary", "model", "recall"]
+    assert [check["check"] for check in checks] == names
+    assert all(check["ok"] and not check["what_to_do"] for check in checks)
+    run("index", "build", "--index-type", "flat", "--domain", "Drug")
+    assert run("index", "verify", "--sample", "0").returncode == 0
+    missing = run("index", "verify", "nobody")
+    assert (missing.returncode, missing.stdout) == (1, "")
+
+
+def test_verify_ends_with_1_where_a_check_fails(run: Run, sample_database_url: str) -> None:
+    with psycopg.connect(sample_database_url, autocommit=True) as connection:
+        connection.execute("drop index omop_emb.space_2_hnsw")
+    failed = run("index", "verify", "all-MiniLM-L6-v2-hnsw", "--sample", "0")
+    assert failed.returncode == 1
+    assert failed.stderr == "2 of 8 checks failed\n"
+    assert "the HNSW index is missing" in failed.stdout
