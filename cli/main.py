@@ -21,6 +21,7 @@ _COMMANDS = {
     "estimate": "estimate",
     "search": "search",
     "map": "map",
+    "memory": "memory",
     "evaluate": "evaluate",
     "doctor": "doctor",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,20 @@ Embed = Callable[[list[str]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """A source term that a person mapped to a standard concept."""
+    """A source term that a person mapped to a standard concept.
+
+    Attributes:
+        source_name, source_code, source_vocabulary: the term; "" for what it has not.
+        concept_id: what it means.
+        approved_from, approved_at: the file that it came with and when; only of what is read back.
+    """
 
     source_name: str
     concept_id: int
     source_code: str = ""
     source_vocabulary: str = ""
+    approved_from: str = ""
+    approved_at: datetime | None = None
 
 
 def remember(
@@ -78,13 +87,21 @@ def withdraw(
 def approvals(connection: psycopg.Connection[Any], site: str) -> list[Approval]:
     """What a site has approved and not withdrawn, in the order in which it came."""
     rows = connection.cursor(row_factory=tuple_row).execute(
-        "select source_name, concept_id, source_code, source_vocabulary from omop_emb.mapping_memory "
+        "select source_name, concept_id, source_code, source_vocabulary, approved_from, approved_at "
+        "from omop_emb.mapping_memory "
         "where site = %(site)s and withdrawn_at is null order by memory_id",
         {"site": site},
     )
     return [
-        Approval(source_name=name, concept_id=concept_id, source_code=code, source_vocabulary=vocabulary)
-        for name, concept_id, code, vocabulary in rows
+        Approval(
+            source_name=name,
+            concept_id=concept_id,
+            source_code=code,
+            source_vocabulary=vocabulary,
+            approved_from=approved_from,
+            approved_at=approved_at,
+        )
+        for name, concept_id, code, vocabulary, approved_from, approved_at in rows
     ]
 
 

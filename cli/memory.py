@@ -1,0 +1,88 @@
+"""omop-emb memory: what a site has approved is remembered, listed and forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .render import format_option, render, say
+
+_COLUMNS = ("source_code", "source_name", "concept_id", "concept_name", "approved_from", "approved_at")
+_site = click.option("--site", default="default", show_default=True, help="Whose memory.")
+
+
+@click.group("memory", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Approved mappings of a site: from then on, map finds their names as it finds the vocabulary's."""
+
+
+@command.command("remember")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@_site
+def remember(files: tuple[str, ...], site: str) -> None:
+    """Remember the approved mappings of FILE…, which Usagi saved or which are source_to_concept_map.
+
+    They stay through index build and new vocabularies, and are in no index export.
+
+    \b
+    omop-emb memory remember approved.usagi.csv
+    omop-emb memory remember lab.csv --site north
+    """
+    from omop_emb.database import driver_connection, session_scope
+    from omop_emb.mapping.approvals import remember_file
+
+    with session_scope() as session:
+        done = [remember_file(driver_connection(session), site, file) for file in files]
+    for one in done:
+        for problem in one.problems:
+            say(f"{one.file}, {problem}; left out")
+        if one.lost:
+            say(f"{one.file}: {one.lost:,} targets are no longer in the vocabulary")
+        say(f"{one.file}: {one.approvals:,} approved mappings, {one.added:,} of them new to {site!r}")
+
+
+@command.command("list")
+@_site
+@format_option
+def list_(site: str, format_: str) -> None:
+    """What a site has approved, in the order in which it came.
+
+    \b
+    omop-emb memory list --format csv
+    """
+    from omop_emb.database import driver_connection, session_scope
+    from omop_emb.mapping.approvals import listed
+
+    with session_scope() as session:
+        rows = listed(driver_connection(session), site)
+    if not rows:
+        say(f"{site!r} has approved nothing yet: run omop-emb memory remember FILE")
+    render(rows, _COLUMNS, format_)
+
+
+@command.command("forget")
+@_site
+@click.option("--name", help="Only approvals of this source name.")
+@click.option("--file", "file_", type=click.Path(path_type=Path), help="Only those that came with this file.")
+@click.option("--all", "everything", is_flag=True, help="Everything that the site has approved.")
+def forget(site: str, name: str | None, file_: Path | None, everything: bool) -> None:
+    """Withdraw approvals: map does not find their names any more. Remembering them again brings them back.
+
+    \b
+    omop-emb memory forget --name "GLUC POC"
+    omop-emb memory forget --file approved.usagi.csv
+    """
+    from omop_emb.database import driver_connection, session_scope
+    from omop_emb.mapping.approvals import forget
+
+    if (name is None and file_ is None) != everything:
+        raise click.UsageError("say which ones: --name, --file, or else --all")
+    with session_scope() as session:
+        count = forget(
+            driver_connection(session),
+            site,
+            source_name=name,
+            approved_from=None if file_ is None else file_.name,
+        )
+    say(f"{count:,} approvals of {site!r} were withdrawn")
