@@ -28,7 +28,7 @@ class KnownModel:
         dimensions: of its own vectors.
         matryoshka: shorter lengths that it was trained for.
         max_tokens: of a text.
-        role: "prefix", "task", "two encoders" or "none".
+        role: "prefix", "task", "two encoders", "adapters" or "none".
         document: the prefix or task type of documents.
         query: the prefix or task type of queries.
         english_only: whether texts in other languages mean nothing to it.
@@ -79,13 +79,14 @@ def _model(entry: Mapping[str, Any]) -> KnownModel:
 
 
 def find(model: str) -> KnownModel | None:
-    """The known model of that name; an Ollama tag and the options of a local model do not matter."""
+    """The known model of that name; an Ollama tag without an entry of its own, and options, do not matter."""
     provider, _, name = model.partition(":")
-    bare = f"{provider}:{name.split('@')[0] if provider == 'local' else name.partition(':')[0]}"
-    for known in known_models():
-        if model in (known.name, *known.also) or bare in (known.name, *known.also):
-            return known
-    return None
+    if provider == "local":
+        bare = ",".join(part.partition("@")[0] for part in name.split(","))
+    else:
+        bare = name.partition(":")[0]
+    names = {name: known for known in known_models() for name in (known.name, *known.also)}
+    return names.get(model) or names.get(f"{provider}:{bare}")
 
 
 def advice(model: str, prefixes: Mapping[EmbeddingRole, str]) -> list[str]:

@@ -25,6 +25,8 @@ WORDS = {
     "nil": (0.0, 0.0, 0.0),
 }
 _DIMENSIONS = 3
+SPELLED = 128  # the dimensions of a spelling model: one for each character that it can read
+_ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
 
 
 def tiny_folder(
@@ -62,15 +64,68 @@ def tiny_folder(
     modes = {f"pooling_mode_{key}": name == pooling for name, key in keys.items()}
     write_json(folder / "1_Pooling" / "config.json", modes)
     table = np.array(list(words.values()), np.float32)
-    onnx.save(_model(table, output, more_rows), str(folder / "onnx" / "model.onnx"))
+    nodes, constants, shape = _look_up(table, output, more_rows)
+    _save(folder, nodes, constants, output, shape)
     return folder
+
+
+def spelling_folder(
+    folder: Path,
+    *,
+    mark: int = 0,
+    prompts: Mapping[str, str] | None = None,
+    more_inputs: Sequence[str] = (),
+) -> Path:
+    """A folder whose model tells what its session received: vectors as `spelled` makes them.
+
+    Args:
+        folder: is made.
+        mark: stands in the last place of each vector, to tell several models apart.
+        prompts: recorded in config_sentence_transformers.json.
+        more_inputs: that the model wants besides.
+    """
+    (folder / "onnx").mkdir(parents=True)
+    vocabulary = {character: place for place, character in enumerate(_ALPHABET, start=1)}
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, **vocabulary}, unk_token="[UNK]"))  # noqa: S106 - a token, no password
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "config.json", {"hidden_size": SPELLED, "pad_token_id": 0})
+    write_json(folder / "config_sentence_transformers.json", {"prompts": dict(prompts or {})})
+    constants: dict[str, np.ndarray[Any, Any]] = {
+        "more": np.array([0, 0, 0, SPELLED - 1], np.int64),
+        "zero": np.array([0], np.int64),
+        "end": np.array([SPELLED - 1], np.int64),
+        "one": np.array([1], np.int64),
+        "beside": np.array([0, 0, 0, 1], np.int64),
+        "mark": np.array(mark, np.float32),
+    }
+    nodes = [
+        helper.make_node("Mul", ["input_ids", "attention_mask"], ["ids"]),
+        helper.make_node("Cast", ["ids"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Pad", ["numbers", "more"], ["long"]),
+        helper.make_node("Slice", ["long", "zero", "end", "one"], ["spelled"]),
+        helper.make_node("Pad", ["spelled", "beside", "mark"], ["sentence_embedding"]),
+    ]
+    tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    _save(folder, nodes, tensors, "sentence_embedding", ["batch", SPELLED], more_inputs)
+    return folder
+
+
+def spelled(text: str, *, mark: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The unit vector by which a spelling model answers a text: its characters' numbers, and the mark."""
+    row = np.zeros(SPELLED)
+    row[: len(text)] = [_ALPHABET.index(character) + 1 for character in text]
+    row[-1] = mark
+    return row / np.linalg.norm(row)
 
 
 def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value))
 
 
-def _model(table: np.ndarray[Any, np.dtype[np.float32]], output: str, more_rows: int) -> onnx.ModelProto:
+def _look_up(
+    table: np.ndarray[Any, np.dtype[np.float32]], output: str, more_rows: int
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], list[str | int]]:
     constants = [numpy_helper.from_array(table, "table")]
     nodes = [helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])]
     shape: list[str | int] = ["batch", "tokens", _DIMENSIONS]
@@ -86,14 +141,26 @@ def _model(table: np.ndarray[Any, np.dtype[np.float32]], output: str, more_rows:
         ]
         constants.append(numpy_helper.from_array(np.array([2], np.int64), "two"))
         shape = ["rows", _DIMENSIONS]
+    return nodes, constants, shape
+
+
+def _save(
+    folder: Path,
+    nodes: Sequence[onnx.NodeProto],
+    constants: Sequence[onnx.TensorProto],
+    output: str,
+    shape: Sequence[str | int],
+    more_inputs: Sequence[str] = (),
+) -> None:
     graph = helper.make_graph(
         nodes,
         "tiny",
         [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
-            for name in ("input_ids", "attention_mask")
+            for name in ("input_ids", "attention_mask", *more_inputs)
         ],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
         constants,
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(folder / "onnx" / "model.onnx"))

@@ -229,7 +229,7 @@ class _Encoder:
             unknown = set(self._inputs) - {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
             if unknown:
                 raise ConfigurationError(
-                    f"{weights} wants {', '.join(sorted(unknown))}, which no text encoder does; "
+                    f"{weights} wants {', '.join(sorted(unknown))}, for which omop-emb has no value; "
                     "export it for feature-extraction"
                 )
             self._output, self._pooling = _output(session, files, str(self._name))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.providers import make_provider
 from omop_emb.providers.base import Provider
+from tests.fake_hub import FakeHub, fake_hub
 from tests.fake_providers import FakeProviders, fake_providers
 
 KEY = "a-key-that-must-not-show"
@@ -50,3 +53,24 @@ def remote_providers(fake_server: FakeProviders) -> dict[str, Provider]:
         for provider in made.values():
             EmbeddingClient(provider=provider).embeddings(["warm"], embedding_role=EmbeddingRole.DOCUMENT)
     return made
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> Iterator[FakeHub]:
+    with fake_hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(hub_server: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHub:
+    """A hub without models, and an empty cache; the variables are read when huggingface_hub is imported."""
+    hub_server.models.clear()
+    hub_server.refusals.clear()
+    hub_server.fetched.clear()
+    monkeypatch.setattr(constants, "ENDPOINT", hub_server.url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub_server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+    return hub_server

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from omop_emb import EmbeddingClient, EmbeddingRole
-from omop_emb.models import KnownModel, advice, find, known_models
-from tests.fake_providers import FakeProviders
+from omop_emb import EmbeddingRole
+from omop_emb.models import advice, find
 
-DOCUMENT, QUERY = EmbeddingRole.DOCUMENT, EmbeddingRole.QUERY
-REMOTE = [known for known in known_models() if not known.name.startswith("local:")]
-
-
-@pytest.mark.parametrize("known", REMOTE, ids=lambda known: known.name)
-def test_a_known_model_s_prefixes_or_task_types_reach_the_wire(
-    fake: FakeProviders, known: KnownModel
-) -> None:
-    client = EmbeddingClient(
-        known.name, document_prefix=known.prefixes[DOCUMENT], query_prefix=known.prefixes[QUERY]
-    )
-    for role, expected in ((DOCUMENT, known.document), (QUERY, known.query)):
-        client._caller.embed([known.prefixes[role] + "x"], role, client._bulk_patience)
-        call = fake.embedding_calls[-1]
-        assert call.texts == [known.prefixes[role] + "x"]
-        if known.role == "task":
-            assert call.body["requests"][0]["taskType"] == expected
-        else:
-            assert "taskType" not in str(call.body)
+QUERY = EmbeddingRole.QUERY
 
 
 def test_a_tag_or_an_option_is_the_same_model() -> None:
     assert find("ollama:nomic-embed-text:v1.5") is find("ollama:nomic-embed-text")
     assert find("local:all-MiniLM-L6-v2@int8") is find("local:all-MiniLM-L6-v2")
+    assert find("ollama:qwen3-embedding:4b") is not find("ollama:qwen3-embedding")
+    medcpt = "local:ncbi/MedCPT-Article-Encoder{0},ncbi/MedCPT-Query-Encoder{0}"
+    assert find(medcpt.format("@cls")) is find(medcpt.format("")) is not None
     assert find("openai:nobody-knows") is None
 
 
