@@ -108,7 +108,9 @@ def command(
         render([row], tuple(row), format_)
 
 
-def approve_cost(client: EmbeddingClient, preview: Preview, ask_above: float | None) -> None:
+def approve_cost(
+    client: EmbeddingClient, preview: Preview, ask_above: float | None, *, batch_api: bool = False
+) -> None:
     """Tell what a build will take, and ask if it costs more than `ask_above` US dollars (None: never).
 
     Raises:
@@ -120,21 +122,22 @@ def approve_cost(client: EmbeddingClient, preview: Preview, ask_above: float | N
     if not preview.plan.to_embed:
         return
     found = estimate(client, preview, measure=False)
-    cost = "" if found.cost_usd is None else f", about {_money(found.cost_usd)}"
+    cost_usd = found.batch_cost_usd if batch_api else found.cost_usd
+    cost = "" if cost_usd is None else f", about {_money(cost_usd)}"
     disk = _bytes(found.table_bytes + found.index_bytes)
     memory = f", its index {_bytes(found.index_memory_bytes)} of memory to build" if found.index_bytes else ""
     say(
         f"to embed: {found.texts:,} texts ({found.different_texts:,} different), about "
         f"{_short(found.tokens)} tokens{cost}; the space then takes about {disk} of disk{memory}"
     )
-    if ask_above is None or found.cost_usd is None or found.cost_usd <= ask_above:
+    if ask_above is None or cost_usd is None or cost_usd <= ask_above:
         return
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            f"embedding would cost about {_money(found.cost_usd)}, and there is no terminal to ask on: "
+            f"embedding would cost about {_money(cost_usd)}, and there is no terminal to ask on: "
             "add --yes to agree, or a higher --ask-above"
         )
-    click.confirm(f"embed with {found.model} for about {_money(found.cost_usd)}?", abort=True, err=True)
+    click.confirm(f"embed with {found.model} for about {_money(cost_usd)}?", abort=True, err=True)
 
 
 def _plain(found: Estimate) -> dict[str, Any]:

@@ -55,6 +55,8 @@ _COLUMNS = (
     help="Ask before embedding costs more than this.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--batch-api", is_flag=True, help="By Gemini's Batch API: within a day, at half the price.")
+@click.option("--cancel-batch", is_flag=True, help="Only cancel the batch jobs that are under way.")
 @format_option
 @click.pass_context
 def build(
@@ -71,6 +73,8 @@ def build(
     hnsw_ef_construction: int,
     ask_above: float,
     yes: bool,
+    batch_api: bool,
+    cancel_batch: bool,
     format_: str,
     **filters: Any,
 ) -> None:
@@ -78,18 +82,23 @@ def build(
 
     Texts, template and concepts are as the space was last built, unless said otherwise; at first names and
     English synonyms of standard, valid concepts. It may be interrupted anywhere and goes on at its next run;
-    several at a time, here or on other machines, share the work.
+    several at a time, here or on other machines, share the work. Batch jobs go on at the provider meanwhile,
+    and the next run, here or elsewhere, collects them.
 
     \b
     omop-emb index build
     omop-emb index build --dry-run
     omop-emb index build --domain Condition --domain Drug --texts name
     omop-emb index build --name gemini-2026 --index-type flat
+    omop-emb index build --batch-api
     """
     from omop_emb import EmbeddingClient, IndexType
     from omop_emb.database import engine_scope
     from omop_emb.indexing import build_index
 
+    if cancel_batch:
+        _cancel(IndexType(index_type))
+        return
     said = any(filters.values())
     client = EmbeddingClient()
     try:
@@ -107,8 +116,11 @@ def build(
                 dry_run=dry_run,
                 hnsw_m=hnsw_m,
                 hnsw_ef_construction=hnsw_ef_construction,
+                batch_api=batch_api,
                 progress=progress,
-                approve=lambda preview: approve_cost(client, preview, None if yes else ask_above),
+                approve=lambda preview: approve_cost(
+                    client, preview, None if yes else ask_above, batch_api=batch_api
+                ),
             )
     except KeyboardInterrupt:
         say("stopped; what was embedded is kept: run the same command again to go on")
@@ -123,6 +135,18 @@ def build(
             "the next index build tries them again"
         )
         context.exit(3)
+
+
+def _cancel(index_type: Any) -> None:
+    from omop_emb import EmbeddingClient
+    from omop_emb.database import engine_scope
+    from omop_emb.indexing_jobs import cancel_jobs
+
+    with engine_scope() as engine:
+        cancelled, finished = cancel_jobs(engine, EmbeddingClient(), index_type=index_type)
+    say(f"{cancelled:,} batch jobs were cancelled")
+    if finished:
+        say(f"{finished:,} are finished: omop-emb index build collects them")
 
 
 def _tell(report: Any) -> None:

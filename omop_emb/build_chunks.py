@@ -37,9 +37,23 @@ class Chunk:
     characters: int
 
 
-def claim(connection: psycopg.Connection[Any], space: Space, builder: Builder) -> Chunk | None:
-    """The next piece that nobody holds, or whose holder died; None where there is none."""
-    parameters = {"space": space.space_id, "builder": builder.builder_id, "lease": builder.lease_seconds}
+def claim(
+    connection: psycopg.Connection[Any], space: Space, builder: Builder, *, job_id: int | None = None
+) -> Chunk | None:
+    """The next piece that nobody holds, or whose holder died; None where there is none.
+
+    Args:
+        connection: in whose transaction it happens.
+        space: that is built.
+        builder: who claims.
+        job_id: claims the piece of that batch job; None one that no job is at.
+    """
+    parameters = {
+        "space": space.space_id,
+        "builder": builder.builder_id,
+        "lease": builder.lease_seconds,
+        "job": job_id,
+    }
     claimed = connection.execute(read("build_claim"), parameters).fetchone()
     if claimed is None:
         return None

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from omop_emb import build_jobs
 from omop_emb.build_difference import Plan, fill_tables, sibling_rows, vocabulary_tables
 from omop_emb.build_presence import Builder, others_are_at_it
 from omop_emb.errors import SpaceError
@@ -54,6 +55,7 @@ def plan(
     if joined is not None:
         return joined
     discard(connection, space)
+    build_jobs.forget_cancelled(connection, space)
     found = fill_tables(connection, space, recipe, limit)
     tables = space.tables
     connection.execute(_query("build_update", rows=tables.rows, texts=tables.texts))
@@ -73,7 +75,15 @@ def plan(
     if found.updated or found.withdrawn or found.reused:
         mark_written(connection, space)
     work = work_table(space)
-    connection.execute(_query("build_lay_out", work=work, chunk_texts=sql.Literal(chunk_texts)))
+    connection.execute(
+        _query(
+            "build_lay_out",
+            work=work,
+            chunk_texts=sql.Literal(chunk_texts),
+            space=sql.Literal(space.space_id),
+            key=build_jobs.key_expression(connection, space),
+        )
+    )
     connection.execute(sql.SQL("create index on {} (chunk)").format(work))
     connection.execute(sql.SQL("analyze {}").format(work))
     connection.execute(

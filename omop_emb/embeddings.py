@@ -12,9 +12,10 @@ import numpy as np
 
 from omop_emb import config, models, providers
 from omop_emb.errors import ConfigurationError, InputError, TextRejectedError
-from omop_emb.providers.base import Identity, Provider
+from omop_emb.providers.base import Identity, OffersJobs, Provider
 from omop_emb.providers.batching import Batch, batches, complaint, windows
 from omop_emb.providers.calling import Caller, Outcome
+from omop_emb.providers.jobs import EmbeddingJobs
 from omop_emb.providers.limiter import Limiter, Rate
 from omop_emb.providers.query_cache import QueryCache, VectorStore, vector_key
 from omop_emb.providers.retrying import Patience, with_retries
@@ -276,6 +277,26 @@ class EmbeddingClient:
         if isinstance(texts, (str, bytes)):
             raise InputError(f"texts must be a sequence of str; found one {type(texts).__name__}")
         return self._stream(texts, role)
+
+    def jobs(self) -> EmbeddingJobs:
+        """Batch jobs for documents: cheaper, answered within a day.
+
+        Raises:
+            ConfigurationError: the provider offers none.
+        """
+        if not isinstance(self._provider, OffersJobs):
+            raise ConfigurationError(f"{self.model} has no batch API: leave --batch-api out")
+        jobs, native = self._provider.jobs(), self._known_identity().dimensions
+        return EmbeddingJobs(
+            jobs,
+            caller=self._caller,
+            meter=self._meter,
+            prefix=self._prefixes[EmbeddingRole.DOCUMENT],
+            dimensions=self.dimensions,
+            lengths=[length for length in (native, self.dimensions) if length is not None],
+            limits=self._provider.limits,
+            patience=self._bulk_patience,
+        )
 
     def similarity(
         self,

@@ -16,6 +16,7 @@ from omop_emb.build_plan import CHUNK_TEXTS
 from omop_emb.build_presence import LEASE_SECONDS, Builder
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import SpaceNotFoundError
+from omop_emb.indexing_jobs import JOB_TEXTS, POLL_SECONDS, drop_unwanted, embed_by_jobs, has_jobs
 from omop_emb.indexing_pipeline import Done, at_the_build, driver, embed_and_write
 from omop_emb.indexing_preview import Preview, preview_build, recipe_of
 from omop_emb.indexing_report import BuildReport, Phase, Progress, ProgressCallback, added
@@ -42,8 +43,10 @@ def build_index(
     dry_run: bool = False,
     hnsw_m: int = 16,
     hnsw_ef_construction: int = 64,
-    chunk_texts: int = CHUNK_TEXTS,
+    batch_api: bool = False,
+    chunk_texts: int | None = None,
     lease_seconds: float = LEASE_SECONDS,
+    poll_seconds: float = POLL_SECONDS,
     progress: ProgressCallback | None = None,
     approve: Callable[[Preview], None] | None = None,
 ) -> BuildReport:
@@ -67,13 +70,17 @@ def build_index(
         dry_run: only find out what there is to do; nothing is written, and the right to read is enough.
         hnsw_m: links of a node of the HNSW index, if the space is made.
         hnsw_ef_construction: candidates while that index is made.
-        chunk_texts: different texts that are claimed and committed as one.
+        batch_api: hand texts in as batch jobs, and wait for their answers. Jobs that are under way already
+            are collected in any case.
+        chunk_texts: different texts that are claimed and committed as one; of a batch job.
         lease_seconds: how long after its last sign of life a machine's work is taken over.
+        poll_seconds: between looks at batch jobs that are not finished.
         progress: is told how far the build is.
         approve: is told what there is to do before anything is done, and ends the build by raising.
 
     Raises:
         ProviderError: the model fails; what was embedded is kept.
+        ConfigurationError: the provider has no batch jobs.
         VocabularyError: no vocabulary is loaded.
         UnknownValueError: the filter names what the vocabulary does not have.
         SpaceError: the name belongs to another space, or this one is being built with other settings.
@@ -81,6 +88,8 @@ def build_index(
     """
     started = time.monotonic()
     tell = progress or (lambda _: None)
+    if batch_api:
+        client.jobs()  # refused before anything is made
     fingerprint = client.fingerprint
     asked = {
         "texts": texts,
@@ -106,7 +115,18 @@ def build_index(
         build_difference.check(connection, recipe)
         connection.commit()
     with at_the_build(engine, space, lease_seconds) as builder:
-        work = _Work(engine, client, space, recipe, builder, limit, chunk_texts, tell)
+        work = _Work(
+            engine=engine,
+            client=client,
+            space=space,
+            recipe=recipe,
+            builder=builder,
+            limit=limit,
+            batch_api=batch_api,
+            chunk_texts=chunk_texts or (JOB_TEXTS if batch_api else CHUNK_TEXTS),
+            poll_seconds=poll_seconds,
+            tell=tell,
+        )
         total, did, finished = _build(work)
     with driver(engine) as connection:
         there = [other for other in spaces.listed(connection) if other.space_id == space.space_id]
@@ -125,7 +145,9 @@ class _Work:
     recipe: Recipe
     builder: Builder
     limit: int | None
+    batch_api: bool
     chunk_texts: int
+    poll_seconds: float
     tell: ProgressCallback
 
 
@@ -140,6 +162,8 @@ def _build(work: _Work) -> tuple[Plan, Done, Finished]:
             work.tell(Progress(Phase.WAIT))
             time.sleep(_WAIT_SECONDS)
             continue
+        if work.limit is None:
+            drop_unwanted(work.engine, work.client, work.space)
         if not finished.release_changed:
             return total, did, finished
         # A release was loaded meanwhile. What was built is whole; now it is brought up to that release.
@@ -166,12 +190,12 @@ def _embed(work: _Work, plan: Plan, did: Done) -> None:
     began = time.monotonic()
     before = replace(did)
 
-    def told(now: Done) -> None:
+    def told(now: Done, phase: Phase = Phase.EMBED) -> None:
         did.rows, did.texts = before.rows + now.rows, before.texts + now.texts
         did.characters, did.failed = before.characters + now.characters, before.failed + now.failed
         work.tell(
             Progress(
-                Phase.EMBED,
+                phase,
                 done=now.texts + now.failed,
                 total=plan.to_embed_different,
                 characters=now.characters,
@@ -182,7 +206,21 @@ def _embed(work: _Work, plan: Plan, did: Done) -> None:
         )
 
     told(Done())
-    embed_and_write(work.engine, work.client, work.space, work.builder, on_progress=told)
+    done = Done()
+    if not work.batch_api:
+        done = embed_and_write(work.engine, work.client, work.space, work.builder, on_progress=told)
+    if work.batch_api or has_jobs(work.engine, work.space):
+        embed_by_jobs(
+            work.engine,
+            work.client,
+            work.space,
+            work.builder,
+            done,
+            submit=work.batch_api,
+            poll_seconds=work.poll_seconds,
+            on_progress=told,
+            on_wait=lambda now: told(now, Phase.JOBS),
+        )
 
 
 def _finish(work: _Work) -> Finished:

@@ -15,6 +15,7 @@ class Phase(Enum):
 
     PLAN = "comparing vocabulary and space"
     EMBED = "embedding"
+    JOBS = "waiting for batch jobs"
     WAIT = "waiting for other builders"
     FINISH = "making the index and finishing"
 

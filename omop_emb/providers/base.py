@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import Enum
+from typing import Protocol, runtime_checkable
 
 from omop_emb.errors import ProviderError
 from omop_emb.records import EmbeddingRole
@@ -89,6 +90,73 @@ class Provider(Protocol):
 
     def identity(self, *, timeout_seconds: float) -> Identity:
         """What identifies the model; may load or ask it once."""
+        ...
+
+
+class JobState(Enum):
+    """How far a batch job is."""
+
+    WAITING = "queued or running"
+    DONE = "finished: it has answers"
+    GONE = "failed, cancelled, expired or forgotten: it will never have answers"
+
+
+@dataclass(frozen=True, slots=True)
+class JobAnswer:
+    """What a batch job answers for one text.
+
+    Attributes:
+        key: what the text was sent with.
+        vector: not yet checked, cut or normalised; None where the text could not be embedded.
+        tokens: how many the provider says it has read; None where it does not say.
+    """
+
+    key: str
+    vector: Sequence[float] | None
+    tokens: int | None = None
+
+
+class JobProvider(Protocol):
+    """Batch jobs of a provider: handed in now, answered within hours, cheaper.
+
+    Every method raises as Provider.embed_batch does.
+    """
+
+    def upload(self, texts: Mapping[str, str], role: EmbeddingRole, *, timeout_seconds: float) -> str:
+        """Hand in texts by key, prefixes in front; returns what submit() needs."""
+        ...
+
+    def submit(self, file: str, *, label: str, timeout_seconds: float) -> str:
+        """Begin a job and return its name; the label is ours, to find it by if the name is lost."""
+        ...
+
+    def find(self, label: str, *, timeout_seconds: float) -> str | None:
+        """The name of the job with that label, if there is one."""
+        ...
+
+    def state(self, name: str, *, timeout_seconds: float) -> JobState:
+        """How far a job is."""
+        ...
+
+    def answers(self, name: str, *, timeout_seconds: float) -> Iterator[JobAnswer]:
+        """What a finished job answers, in any order; texts may lack."""
+        ...
+
+    def cancel(self, name: str, *, timeout_seconds: float) -> None:
+        """Stop a job, if it is not finished."""
+        ...
+
+
+@runtime_checkable
+class OffersJobs(Protocol):
+    """A provider that offers batch jobs besides answering at once."""
+
+    def jobs(self) -> JobProvider:
+        """The jobs of its model.
+
+        Raises:
+            ConfigurationError: not as it is set up.
+        """
         ...
 
 

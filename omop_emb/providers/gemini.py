@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omop_emb import config
 from omop_emb.errors import ConfigurationError, MissingExtraError
@@ -15,6 +15,9 @@ from omop_emb.providers.base import Answer, Identity, Limits
 from omop_emb.providers.http_faults import garbled, http_fault, transport_fault
 from omop_emb.providers.http_hooks import CallHooks
 from omop_emb.records import EmbeddingRole
+
+if TYPE_CHECKING:
+    from omop_emb.providers.gemini_jobs import GeminiJobs
 
 TASKS = (
     "RETRIEVAL_DOCUMENT",
@@ -99,6 +102,17 @@ class GeminiProvider:
     def identity(self, *, timeout_seconds: float) -> Identity:
         """Nothing but the name: the service offers no digest."""
         return Identity(dimensions=3072 if self.model.startswith("gemini-embedding-") else None)
+
+    def jobs(self) -> GeminiJobs:
+        """The Batch API; Vertex AI has none for embeddings."""
+        from omop_emb.providers.gemini_jobs import GeminiJobs
+
+        if self._vertex:
+            raise ConfigurationError(
+                f"{self._source} has no batch API through Vertex AI: leave --batch-api out, or unset "
+                "GOOGLE_GENAI_USE_VERTEXAI and use a key of the Gemini API"
+            )
+        return GeminiJobs(self, dimensions=self._dimensions)
 
     @contextmanager
     def calling(self, timeout_seconds: float) -> Iterator[Any]:

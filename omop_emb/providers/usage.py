@@ -15,6 +15,7 @@ class Usage:
         texts: texts that were answered, each sending counted.
         reported_tokens: tokens of the answers that say how many were read.
         estimated_tokens: tokens of the answers that do not, by omop-emb's estimate.
+        batch_tokens: those of the tokens that went through a batch API.
         cached_queries: query vectors that no request was needed for.
     """
 
@@ -22,6 +23,7 @@ class Usage:
     texts: int = 0
     reported_tokens: int = 0
     estimated_tokens: int = 0
+    batch_tokens: int = 0
     cached_queries: int = 0
 
     @property
@@ -34,9 +36,17 @@ class Usage:
         """Whether any of the tokens were estimated."""
         return self.estimated_tokens > 0
 
-    def cost(self, price_per_million_tokens: float) -> float:
-        """The tokens at a price per million, in the price's currency."""
-        return self.tokens * price_per_million_tokens / 1_000_000
+    def cost(
+        self, price_per_million_tokens: float, batch_price_per_million_tokens: float | None = None
+    ) -> float:
+        """The tokens at their prices per million, in the prices' currency; None is the same for batches."""
+        cheaper = (
+            price_per_million_tokens
+            if batch_price_per_million_tokens is None
+            else batch_price_per_million_tokens
+        )
+        at_once = (self.tokens - self.batch_tokens) * price_per_million_tokens
+        return (at_once + self.batch_tokens * cheaper) / 1_000_000
 
 
 class Meter:
@@ -58,6 +68,7 @@ class Meter:
         texts: int = 0,
         reported_tokens: int = 0,
         estimated_tokens: int = 0,
+        batch_tokens: int = 0,
         cached_queries: int = 0,
     ) -> None:
         """Add to the counts."""
@@ -69,5 +80,6 @@ class Meter:
                 texts=now.texts + texts,
                 reported_tokens=now.reported_tokens + reported_tokens,
                 estimated_tokens=now.estimated_tokens + estimated_tokens,
+                batch_tokens=now.batch_tokens + batch_tokens,
                 cached_queries=now.cached_queries + cached_queries,
             )

@@ -1,10 +1,10 @@
--- A piece that nobody holds, or whose holder died: it let its lease run out, or its connection is gone and with
+-- A piece (that no batch job is at, or that this one is) that nobody holds, or whose holder died: it let its lease run out, or its connection is gone and with
 -- it the lock that it held as long as it lived.
 update omop_emb.build_chunk
 set builder = %(builder)s, lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 where (space_id, chunk) = (
     select space_id, chunk from omop_emb.build_chunk held
-    where space_id = %(space)s and (
+    where space_id = %(space)s and job_id is not distinct from %(job)s::integer and (
         lease_until is null or lease_until < clock_timestamp() or not exists (
             select from pg_locks
             where locktype = 'advisory' and classid = hashtext('omop_emb.builder')::oid

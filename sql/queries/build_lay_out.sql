@@ -1,13 +1,23 @@
 -- Texts of like length stand together, longest first: a model pads little, and an ETA is rather too long than
--- too short. Equal texts stand in one piece, so that one vector serves them all. Piece -1 is what leaves at the end.
+-- too short. Equal texts stand in one piece, so that one vector serves them all. Piece -1 is what leaves at the end;
+-- those below hold the texts of a batch job each.
 create table {work} as
-select (dense_rank() over (order by length(e.input) desc, e.input collate "C") - 1) / {chunk_texts} as chunk,
+with at_work as (
+    select text_key, min(job_id) as job_id
+    from omop_emb.batch_text join omop_emb.batch_job using (job_id)
+    where space_id = {space}
+    group by text_key
+)
+select coalesce(-1 - j.job_id, (
+           dense_rank() over (partition by j.job_id is null order by length(e.input) desc, e.input collate "C") - 1
+       ) / {chunk_texts}) as chunk,
        e.text_hash, e.concept_id, coalesce(d.code, 0::smallint) as domain, coalesce(v.code, 0::smallint) as vocabulary,
        coalesce(c.code, 0::smallint) as concept_class, e.text_kind,
        coalesce(left(e.standard_concept, 1), ' ')::"char" as standard, e.invalid_reason is null as valid,
        e.input, e.text, e.concept_name, e.domain_id, e.vocabulary_id, e.concept_class_id, e.standard_concept,
        e.concept_code, e.invalid_reason
 from pg_temp.to_embed e
+left join at_work j on j.text_key = {key}
 left join omop_emb.label d on d.kind = 'domain' and d.label = e.domain_id
 left join omop_emb.label v on v.kind = 'vocabulary' and v.label = e.vocabulary_id
 left join omop_emb.label c on c.kind = 'concept class' and c.label = e.concept_class_id
