@@ -16,6 +16,8 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.fake_gemini_jobs import FakeJobs
+
 Json = dict[str, Any]
 
 
@@ -79,7 +81,8 @@ class FakeProviders:
     Attributes:
         url: http://127.0.0.1:PORT.
         calls: what was asked, in order.
-        fault: asked about each embedding request; None answers well.
+        fault: asked about each embedding request, and each request for a batch job; None answers well.
+        jobs: batch jobs and files of Gemini.
         latency_seconds: waited before each answer.
         dimensions: of a vector where the request does not ask for fewer.
         ollama_models: name -> digest.
@@ -110,8 +113,7 @@ class FakeProviders:
         self.ollama_models = {"nomic-embed-text:latest": "sha256:aaaa"}
         self.floats_only = False
         self.most_texts: int | None = None
-        self.batches: dict[str, Json] = {}
-        self.files: dict[str, str] = {}
+        self.jobs = FakeJobs(fake_vector)
         self.released = threading.Event()
 
     def close(self) -> None:
@@ -215,22 +217,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path.startswith("/uploading/"):
+            self._serve({}, raw.decode())
+            return
         try:
             body = json.loads(raw) if raw else {}
         except ValueError:
             body = {"raw": raw.decode(errors="replace")}
         self._serve(body if isinstance(body, dict) else {"raw": body})
 
-    def _serve(self, body: Json) -> None:
+    def _serve(self, body: Json, raw: str = "") -> None:
         call = Call(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
         self.fake.calls.append(call)
         if self.fake.latency_seconds:
             time.sleep(self.fake.latency_seconds)
-        fault = self.fake.fault(call) if call.texts else None
+        of_job = self.fake.jobs.answer(call.method, call.path, body, raw, self.fake.url)
+        fault = self.fake.fault(call) if call.texts or of_job is not None else None
         if fault is None and self.fake.most_texts is not None and len(call.texts) > self.fake.most_texts:
             message = f"batch size {len(call.texts)} > maximum allowed batch size {self.fake.most_texts}"
             fault = Fault(413, json.dumps({"message": message, "type": "validation"}))
-        answer = self.fake.answer(call)
+        if of_job is not None and fault is None:
+            self._send(*of_job)
+            return
+        answer = self.fake.answer(call) if of_job is None else {}
         if answer is None:
             self._send(404, json.dumps({"error": "not found"}), {})
         elif fault is None:

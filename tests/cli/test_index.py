@@ -114,3 +114,12 @@ def test_verify_ends_with_1_where_a_check_fails(run: Run, sample_database_url: s
     assert failed.returncode == 1
     assert failed.stderr == "2 of 8 checks failed\n"
     assert "the HNSW index is missing" in failed.stdout
+
+
+def test_batch_jobs_of_a_model_that_has_none_are_refused_in_one_line(run: Run) -> None:
+    for option in ("--batch-api", "--cancel-batch"):
+        refused = run("index", "build", option)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.splitlines()[-1] == (
+            "error: local:all-MiniLM-L6-v2 has no batch API: leave --batch-api out"
+        )

@@ -1,0 +1,181 @@
+"""Gemini's Batch API on the wire: the real SDK against a local server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omop_emb import EmbeddingClient
+from omop_emb.errors import ConfigurationError, ProviderUnavailableError, RateLimitError
+from omop_emb.providers.base import JobState
+from omop_emb.providers.jobs import text_key
+from omop_emb.providers.retrying import Patience
+from tests.fake_gemini_jobs import CANCELLED, EXPIRED, FAILED
+from tests.fake_providers import FakeProviders, Fault, fake_vector
+from tests.unit.conftest import KEY
+
+BRIEF = Patience(timeout_seconds=2, tries=2, deadline_seconds=5, first_wait_seconds=0.01)
+TEXTS = ["Hypertension", "Diabète", "Asthma"]
+
+
+def client(model: str = "gemini-embedding-001", **options: Any) -> EmbeddingClient:
+    options.setdefault("dimensions", 768)
+    return EmbeddingClient(f"gemini:{model}", bulk_patience=BRIEF, **options)
+
+
+def unit(text: str, dimensions: int = 768) -> list[float]:
+    row = np.array(fake_vector(text, dimensions))
+    return list(row / np.linalg.norm(row))
+
+
+def test_a_job_is_a_file_of_keyed_requests_with_the_task_type_of_documents(fake: FakeProviders) -> None:
+    name = client().jobs().submit(TEXTS, label="ours")
+    upload, lines, create = fake.calls
+    assert upload.path == "/upload/v1/files"
+    assert upload.headers["x-goog-upload-header-content-type"] == "application/jsonl"
+    assert upload.headers["x-goog-api-key"] == KEY
+    assert lines.path.startswith("/uploading/files/")
+    assert create.path == "/v1/models/gemini-embedding-001:asyncBatchEmbedContent"
+    assert create.body == {"batch": {"inputConfig": {"file_name": "files/up0"}, "displayName": "ours"}}
+    assert fake.jobs.jobs[name].lines == [
+        {
+            "key": text_key(text).hex(),
+            "request": {
+                "content": {"parts": [{"text": text}]},
+                "output_dimensionality": 768,
+                "task_type": "RETRIEVAL_DOCUMENT",
+            },
+        }
+        for text in TEXTS
+    ]
+
+
+def test_gemini_2_gets_prefixes_and_no_task_type_in_a_job_too(fake: FakeProviders) -> None:
+    made = client("gemini-embedding-2", dimensions=None, document_prefix="title: none | text: ")
+    name = made.jobs().submit(["Asthma"], label="ours")
+    assert fake.jobs.jobs[name].lines == [
+        {
+            "key": text_key("Asthma").hex(),
+            "request": {"content": {"parts": [{"text": "title: none | text: Asthma"}]}},
+        }
+    ]
+    found = made.jobs().collect(name, ["Asthma"])
+    assert found is not None
+    np.testing.assert_allclose(found.vectors, [unit("title: none | text: Asthma", 3072)], atol=1e-6)
+
+
+def test_answers_are_collected_by_key_normalised_and_counted(fake: FakeProviders) -> None:
+    made = client()
+    jobs = made.jobs()
+    name = jobs.submit(TEXTS, label="ours")
+    fake.jobs.finishes = False
+    assert jobs.state(name) is JobState.WAITING
+    fake.jobs.finish()
+    assert jobs.state(name) is JobState.DONE
+    found = jobs.collect(name, TEXTS[::-1])
+    assert found is not None
+    assert found.positions == [0, 1, 2]
+    np.testing.assert_allclose(found.vectors, [unit(text) for text in TEXTS[::-1]], atol=1e-6)
+    assert (made.usage.texts, made.usage.reported_tokens, made.usage.batch_tokens) == (3, 15, 15)
+    assert made.usage.cost(0.15, 0.075) == pytest.approx(15 * 0.075 / 1e6)
+    assert not fake.embedding_calls
+
+
+def spoilt(kind: str) -> Any:
+    def spoil(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        bad = text_key("Asthma").hex()
+        rest = [line for line in lines if line["key"] != bad]
+        values = {"short": [1.0] * 5, "zeros": [0.0] * 768, "not a number": [float("nan")] * 768}
+        if kind == "lacks":
+            return rest
+        if kind == "error":
+            return [*rest, {"key": bad, "error": {"code": 13, "message": "internal"}}]
+        return [*rest, {"key": bad, "response": {"embedding": {"values": values[kind]}}}]
+
+    return spoil
+
+
+@pytest.mark.parametrize("kind", ["lacks", "error", "short", "zeros", "not a number"])
+def test_what_a_job_leaves_out_or_spoils_is_asked_for_at_once(fake: FakeProviders, kind: str) -> None:
+    jobs = client().jobs()
+    name = jobs.submit(TEXTS, label="ours")
+    fake.jobs.spoil = spoilt(kind)
+    fake.calls.clear()
+    found = jobs.collect(name, TEXTS)
+    assert found is not None
+    assert [call.texts for call in fake.embedding_calls] == [["Asthma"]]
+    np.testing.assert_allclose(found.vectors, [unit(text) for text in TEXTS], atol=1e-6)
+
+
+def test_a_text_that_is_refused_at_once_too_is_a_failure_beside_the_rest(fake: FakeProviders) -> None:
+    jobs = client().jobs()
+    name = jobs.submit(TEXTS, label="ours")
+    fake.jobs.spoil = spoilt("error")
+    fake.poison("Asthma", Fault(400, json.dumps({"error": {"code": 400, "message": "bad"}})))
+    found = jobs.collect(name, TEXTS)
+    assert found is not None
+    assert found.positions == [0, 1]
+    assert list(found.failures) == [2]
+
+
+def test_a_job_that_answers_nothing_of_use_is_told_apart(fake: FakeProviders) -> None:
+    jobs = client().jobs()
+    name = jobs.submit(TEXTS, label="ours")
+    fake.jobs.spoil = lambda lines: [{"key": "another", "response": {}}, *lines[:0]]
+    assert jobs.collect(name, TEXTS) is None
+    assert not fake.embedding_calls
+
+
+@pytest.mark.parametrize("state", [FAILED, CANCELLED, EXPIRED])
+def test_a_job_that_will_never_answer_is_gone(fake: FakeProviders, state: str) -> None:
+    jobs = client().jobs()
+    name = jobs.submit(TEXTS, label="ours")
+    fake.jobs.finish(state)
+    assert jobs.state(name) is JobState.GONE
+
+
+def test_a_job_that_the_service_has_forgotten_is_gone(fake: FakeProviders) -> None:
+    assert client().jobs().state("batches/nowhere") is JobState.GONE
+
+
+def test_a_job_is_cancelled_on_the_wire_unless_it_is_finished(fake: FakeProviders) -> None:
+    jobs = client().jobs()
+    name = jobs.submit(TEXTS, label="ours")
+    fake.jobs.finishes = False
+    jobs.cancel(name)
+    assert fake.calls[-1].path == f"/v1/{name}:cancel"
+    assert jobs.state(name) is JobState.GONE
+    fake.calls.clear()
+    jobs.cancel(name)
+    assert not any(call.path.endswith(":cancel") for call in fake.calls)
+
+
+def test_a_job_whose_name_was_lost_on_the_way_is_found_and_not_begun_twice(fake: FakeProviders) -> None:
+    lost = [Fault(how="cut before")]
+    fake.fault = lambda call: lost.pop() if lost and "asyncBatch" in call.path else None
+    name = client().jobs().submit(TEXTS, label="ours")
+    assert list(fake.jobs.jobs) == [name]
+    assert client().jobs().find("ours") == name
+    assert client().jobs().find("another") is None
+
+
+def test_refusals_of_a_job_are_told_as_those_of_texts(fake: FakeProviders) -> None:
+    fake.jobs.most_jobs = 0
+    with pytest.raises(RateLimitError, match="asks for fewer requests"):
+        client().jobs().submit(TEXTS, label="ours")
+    fake.always(Fault(503, "{}"))
+    with pytest.raises(ProviderUnavailableError, match=r"HTTP 503\) \(tried 2 times") as caught:
+        client().jobs().submit(TEXTS, label="ours")
+    assert KEY not in str(caught.value)
+
+
+def test_other_providers_refuse_in_one_line(fake: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:
+    for model in ("ollama:nomic-embed-text", "openai:m", "local:all-MiniLM-L6-v2"):
+        with pytest.raises(ConfigurationError, match=f"{model} has no batch API: leave --batch-api out"):
+            EmbeddingClient(model).jobs()
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    with pytest.raises(ConfigurationError, match="no batch API through Vertex AI"):
+        client().jobs()
