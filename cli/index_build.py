@@ -57,6 +57,18 @@ _COLUMNS = (
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--batch-api", is_flag=True, help="By Gemini's Batch API: within a day, at half the price.")
 @click.option("--cancel-batch", is_flag=True, help="Only cancel the batch jobs that are under way.")
+@click.option(
+    "--first-pass",
+    metavar="N|binary|none",
+    help="Let the index be over the first N dimensions of a Matryoshka model, or the signs of all (binary): "
+    "it is smaller, and its candidates are compared in full.  [at first: none]",
+)
+@click.option(
+    "--partial",
+    metavar="DOMAIN,…|auto|none",
+    help="Domains that get an index of their own, for searches in one of them; auto: those with many rows "
+    "that are not most.  [at first: auto]",
+)
 @format_option
 @click.pass_context
 def build(
@@ -75,6 +87,8 @@ def build(
     yes: bool,
     batch_api: bool,
     cancel_batch: bool,
+    first_pass: str | None,
+    partial: str | None,
     format_: str,
     **filters: Any,
 ) -> None:
@@ -91,6 +105,7 @@ def build(
     omop-emb index build --domain Condition --domain Drug --texts name
     omop-emb index build --name gemini-2026 --index-type flat
     omop-emb index build --batch-api
+    omop-emb index build --first-pass 256 --partial Condition,Drug
     """
     from omop_emb import EmbeddingClient, IndexType
     from omop_emb.database import engine_scope
@@ -117,6 +132,8 @@ def build(
                 hnsw_m=hnsw_m,
                 hnsw_ef_construction=hnsw_ef_construction,
                 batch_api=batch_api,
+                first_pass=first_pass,
+                partial=partial,
                 progress=progress,
                 approve=lambda preview: approve_cost(
                     client, preview, None if yes else ask_above, batch_api=batch_api

@@ -11,9 +11,8 @@ import psycopg
 from psycopg import sql
 
 from omop_emb import counts, spaces
-from omop_emb.build_hnsw import ensure_index
+from omop_emb.build_indexes import IndexSettings, bring_about
 from omop_emb.build_plan import discard, lock_build, release_id, work_table
-from omop_emb.recall import calibrate_recall
 from omop_emb.recipe import Recipe, selection_of
 from omop_emb.spaces import Space
 from omop_emb.sql import read
@@ -34,7 +33,7 @@ class Finished:
 
     Attributes:
         outcome: DONE, or why nothing was done.
-        index_made: whether the HNSW index was made.
+        index_made: whether an HNSW index was made.
         activated: whether the space became the active one, as there was none.
         release_changed: whether another vocabulary release was loaded since the build was planned.
     """
@@ -45,13 +44,21 @@ class Finished:
     release_changed: bool = False
 
 
-def finish(connection: psycopg.Connection[Any], space: Space, recipe: Recipe, *, is_whole: bool) -> Finished:
+def finish(
+    connection: psycopg.Connection[Any],
+    space: Space,
+    recipe: Recipe,
+    indexes: IndexSettings,
+    *,
+    is_whole: bool,
+) -> Finished:
     """Finish a build whose pieces are all written; the caller commits, and readers see all of it or nothing.
 
     Args:
         connection: in whose transaction it happens.
         space: what was built.
         recipe: what it was built from.
+        indexes: which vector indexes it is to have.
         is_whole: False for a build that was limited to some first concepts; no release is recorded then.
     """
     lock_build(connection, space)
@@ -92,9 +99,8 @@ def finish(connection: psycopg.Connection[Any], space: Space, recipe: Recipe, *,
     )
     discard(connection, space)
     connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
-    index_made = ensure_index(connection, space)
     counts.refresh(connection, space)
-    calibrate_recall(connection, space, anew=index_made)
+    index_made = bring_about(connection, space, indexes)
     had_active = any(other.is_active for other in spaces.listed(connection))
     spaces.activate(connection, space, only_if_none_is=True)
     return Finished(

@@ -1,4 +1,4 @@
-"""Making a space's HNSW index after a load, with as much memory and as many workers as there are."""
+"""Making a vector index after a load, with as much memory and as many workers as there are."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from typing import Any
 
 import psycopg
 from psycopg import errors as postgres
-from psycopg import sql
 
-from omop_emb.records import IndexType
+from omop_emb.build_size import indexed_dimensions
 from omop_emb.spaces import Space
-from omop_emb.tables import SCHEMA
 
 _MEBIBYTE = 1 << 20
-# A rebuild is cheaper than inserting this share of a space's rows through the index, one by one.
-REBUILD_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -34,55 +30,35 @@ class Resources:
 
 
 def index_memory_bytes(rows: int, dimensions: int, m: int = 16) -> int:
-    """What pgvector needs to build an HNSW index on halfvec in memory.
+    """What pgvector needs to build an HNSW index on halfvec in memory; see build_size.indexed_dimensions().
 
     Measured with pgvector 0.8.6: 2,251 bytes a row at 768 dimensions and m 16, 2,508 at m 24, 1,484 at
-    384, 1,227 at 256; a tenth is added, as the share of rows on higher levels varies.
+    384, 1,227 at 256, 810 of 768 bits; a tenth is added, as the share of rows on higher levels varies.
     """
     return int(rows * (203 + 32 * m + 2 * dimensions) * 1.1) + 16 * _MEBIBYTE
 
 
-def index_state(connection: psycopg.Connection[Any], space: Space) -> str:
-    """The state of a space's HNSW index: "valid", "none", or "invalid" (its creation was interrupted)."""
-    row = connection.execute(
-        "select i.indisvalid and i.indisready from pg_index i join pg_class c on c.oid = i.indexrelid "
-        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = %s and c.relname = %s",
-        (SCHEMA, space.tables.hnsw_name),
-    ).fetchone()
-    return "none" if row is None else "valid" if row[0] else "invalid"
+def make_index(
+    connection: psycopg.Connection[Any], space: Space, rows: int, *, domain: int | None, name: str
+) -> None:
+    """Make a vector index of a space in the caller's transaction.
 
-
-def drop_before_load(connection: psycopg.Connection[Any], space: Space, new_rows: int) -> bool:
-    """Drop the index if so many rows are to come that making it again is faster; never a reader's.
-
-    An invalid index is always dropped: it costs each write and serves nobody.
+    Args:
+        connection: in whose transaction it happens.
+        space: whose rows are indexed.
+        rows: how many these are, about.
+        domain: only those of this domain; None: all.
+        name: of the index.
     """
-    state = index_state(connection, space)
-    if state == "none":
-        return False
-    if state == "valid":
-        there = _rows(connection, space)
-        if space.is_active or new_rows < REBUILD_SHARE * (there + new_rows):
-            return False
-    connection.execute(sql.SQL("drop index {}").format(sql.Identifier(SCHEMA, space.tables.hnsw_name)))
-    return True
-
-
-def ensure_index(connection: psycopg.Connection[Any], space: Space) -> bool:
-    """Make the space's HNSW index if it lacks one, in the caller's transaction; whether it was made."""
-    if space.index_type is not IndexType.HNSW or index_state(connection, space) == "valid":
-        return False
-    drop_before_load(connection, space, 0)
-    rows = _rows(connection, space)
-    found = resources(connection, index_memory_bytes(rows, space.fingerprint.dimensions, space.hnsw_m))
+    dimensions = indexed_dimensions(space.fingerprint.dimensions, space.first_pass)
+    found = resources(connection, index_memory_bytes(rows, dimensions, space.hnsw_m))
     try:
         with connection.transaction():
-            _create(connection, space, found)
+            _create(connection, space, found, domain, name)
     except (postgres.DiskFull, postgres.OutOfMemory, postgres.ConfigurationLimitExceeded):
         # Workers share the memory through /dev/shm, which containers keep small; one process needs none.
         with connection.transaction():
-            _create(connection, space, Resources(found.memory_bytes, 0))
-    return True
+            _create(connection, space, Resources(found.memory_bytes, 0), domain, name)
 
 
 def resources(connection: psycopg.Connection[Any], wanted_bytes: int) -> Resources:
@@ -135,23 +111,21 @@ def shared_memory_bytes() -> int:
     return found.f_bavail * found.f_frsize
 
 
-def _create(connection: psycopg.Connection[Any], space: Space, found: Resources) -> None:
+def _create(
+    connection: psycopg.Connection[Any], space: Space, found: Resources, domain: int | None, name: str
+) -> None:
     settings = {
         "maintenance_work_mem": f"{found.memory_bytes // 1024}kB",
         "max_parallel_maintenance_workers": str(found.workers),
         "statement_timeout": "0",
     }
-    for name, value in settings.items():
-        connection.execute("select set_config(%s, %s, true)", (name, value))
+    for setting, value in settings.items():
+        connection.execute("select set_config(%s, %s, true)", (setting, value))
     space.tables.create_hnsw(
         connection,
         m=space.hnsw_m,
         ef_construction=space.hnsw_ef_construction,
         first_pass=space.first_pass,
+        domain=domain,
+        name=name,
     )
-
-
-def _rows(connection: psycopg.Connection[Any], space: Space) -> int:
-    row = connection.execute(sql.SQL("select count(*) from {}").format(space.tables.rows)).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate has one row
-    return int(row[0])

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from omop_emb import build_jobs
 from omop_emb.build_difference import Plan, fill_tables, sibling_rows, vocabulary_tables
+from omop_emb.build_indexes import IndexSettings
 from omop_emb.build_presence import Builder, others_are_at_it
 from omop_emb.errors import SpaceError
 from omop_emb.recipe import Recipe
@@ -35,6 +36,7 @@ def plan(
     space: Space,
     recipe: Recipe,
     builder: Builder,
+    indexes: IndexSettings,
     *,
     limit: int | None = None,
     chunk_texts: int = CHUNK_TEXTS,
@@ -50,7 +52,7 @@ def plan(
         UnknownValueError: the filter names what the vocabulary does not have.
     """
     lock_build(connection, space)
-    settings = recipe.settings if limit is None else f"{recipe.settings} limit {limit}"
+    settings = f"{recipe.settings} {indexes}" + ("" if limit is None else f" limit {limit}")
     joined = _join(connection, space, settings) if others_are_at_it(connection, space, builder) else None
     if joined is not None:
         return joined

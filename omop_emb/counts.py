@@ -23,15 +23,22 @@ class Count:
     Attributes:
         passing: how many pass the filter.
         total: how many there are.
+        of_domains: how many are of the filter's domains; all, if it names none.
     """
 
     passing: int
     total: int
+    of_domains: int = 0
 
     @property
     def share(self) -> float:
         """What share of the rows passes, 0 to 1."""
         return min(1.0, self.passing / self.total) if self.total else 1.0
+
+    @property
+    def share_of_domain(self) -> float:
+        """What share of the rows of the filter's domains passes, 0 to 1."""
+        return min(1.0, self.passing / self.of_domains) if self.of_domains else 1.0
 
 
 def refresh(connection: psycopg.Connection[Any], space: Space) -> None:
@@ -50,14 +57,14 @@ def passing(connection: psycopg.Connection[Any], space: Space, condition: filter
     """How many rows pass: as last counted; where that is no use, counted now up to COUNTED."""
     kept = filters.without_concept_ids(condition)
     row = connection.execute(
-        sql.SQL(read("count_passing")).format(condition=kept.text),
+        sql.SQL(read("count_passing")).format(condition=kept.text, domains=filters.domains(kept).text),
         {**kept.parameters, "space_id": space.space_id, "rows": f"omop_emb.space_{space.space_id}"},
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate gives a row
-    passing, total, estimated = row
+    passing, total, of_domains, estimated = row
     wanted = condition.parameters.get("concept_id")
     if total and total / 2 <= max(estimated, 0) <= total * 2 and wanted is None:
-        return Count(passing, total)
+        return Count(passing, total, of_domains)
     row = connection.execute(
         sql.SQL("select count(*) from (select from {} {} limit {}) found").format(
             space.tables.rows, condition.where, sql.Literal(COUNTED)
@@ -65,4 +72,4 @@ def passing(connection: psycopg.Connection[Any], space: Space, condition: filter
         condition.parameters,
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate gives a row
-    return Count(row[0], max(row[0], total, estimated))
+    return Count(row[0], max(row[0], total, estimated), max(row[0], of_domains))

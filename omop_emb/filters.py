@@ -62,6 +62,11 @@ def without_concept_ids(condition: Condition) -> Condition:
     return _all_of({name: value for name, value in condition.parameters.items() if name != "concept_id"})
 
 
+def domains(condition: Condition) -> Condition:
+    """What the condition says of domains alone."""
+    return _all_of({name: value for name, value in condition.parameters.items() if name == "domain"})
+
+
 def passing(condition: Condition, rows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Which of these rows fulfil the condition: what PostgreSQL would say; (n,) as `rows`.
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
 
-from omop_emb import build_difference, build_plan, migrations, spaces
+from omop_emb import build_difference, build_plan, migrations, spaces, vocabulary
 from omop_emb.build_difference import Plan
 from omop_emb.build_finish import Finished, Outcome, finish
-from omop_emb.build_hnsw import drop_before_load
+from omop_emb.build_indexes import IndexSettings, drop_before_load
 from omop_emb.build_plan import CHUNK_TEXTS
 from omop_emb.build_presence import LEASE_SECONDS, Builder
 from omop_emb.embeddings import EmbeddingClient
@@ -43,6 +43,8 @@ def build_index(
     dry_run: bool = False,
     hnsw_m: int = 16,
     hnsw_ef_construction: int = 64,
+    first_pass: str | None = None,
+    partial: str | None = None,
     batch_api: bool = False,
     chunk_texts: int | None = None,
     lease_seconds: float = LEASE_SECONDS,
@@ -70,6 +72,11 @@ def build_index(
         dry_run: only find out what there is to do; nothing is written, and the right to read is enough.
         hnsw_m: links of a node of the HNSW index, if the space is made.
         hnsw_ef_construction: candidates while that index is made.
+        first_pass: what the HNSW index is over: "none" the vectors, a number their first dimensions (of a
+            Matryoshka model), "binary" the signs of their values; this and the next, if None, are as the
+            space was last built, at first "none" and "auto".
+        partial: domains that have an HNSW index of their own: "auto" those with many rows that are not most,
+            "none", or names with commas between them.
         batch_api: hand texts in as batch jobs, and wait for their answers. Jobs that are under way already
             are collected in any case.
         chunk_texts: different texts that are claimed and committed as one; of a batch job.
@@ -97,7 +104,12 @@ def build_index(
         "synonym_languages": synonym_languages,
         "concept_filter": concept_filter,
     }
-    made: Settings = {"name": name, "hnsw_m": hnsw_m, "hnsw_ef_construction": hnsw_ef_construction}
+    made: Settings = {
+        "name": name,
+        "hnsw_m": hnsw_m,
+        "hnsw_ef_construction": hnsw_ef_construction,
+        "first_pass": "" if first_pass in (None, "none") else first_pass,
+    }
     if dry_run:
         tell(Progress(Phase.PLAN))
         found = preview_build(engine, fingerprint, index_type, asked, limit=limit, **made)
@@ -113,6 +125,8 @@ def build_index(
         recipe = recipe_of(connection, space, asked)
         # Before the space is committed: none is left behind by a filter that cannot be used.
         build_difference.check(connection, recipe)
+        indexes = IndexSettings.asked(space, first_pass, partial)
+        vocabulary.check_filter(connection, indexes.domains)
         connection.commit()
     with at_the_build(engine, space, lease_seconds) as builder:
         work = _Work(
@@ -120,6 +134,7 @@ def build_index(
             client=client,
             space=space,
             recipe=recipe,
+            indexes=indexes,
             builder=builder,
             limit=limit,
             batch_api=batch_api,
@@ -143,6 +158,7 @@ class _Work:
     client: EmbeddingClient
     space: Space
     recipe: Recipe
+    indexes: IndexSettings
     builder: Builder
     limit: int | None
     batch_api: bool
@@ -176,7 +192,13 @@ def _plan(work: _Work) -> Plan:
     """Plan or join the build, and commit that."""
     with driver(work.engine) as connection:
         found = build_plan.plan(
-            connection, work.space, work.recipe, work.builder, limit=work.limit, chunk_texts=work.chunk_texts
+            connection,
+            work.space,
+            work.recipe,
+            work.builder,
+            work.indexes,
+            limit=work.limit,
+            chunk_texts=work.chunk_texts,
         )
         if not found.joined:
             drop_before_load(connection, work.space, found.to_embed)
@@ -226,7 +248,7 @@ def _embed(work: _Work, plan: Plan, did: Done) -> None:
 def _finish(work: _Work) -> Finished:
     work.tell(Progress(Phase.FINISH))
     with driver(work.engine) as connection:
-        finished = finish(connection, work.space, work.recipe, is_whole=work.limit is None)
+        finished = finish(connection, work.space, work.recipe, work.indexes, is_whole=work.limit is None)
         connection.commit()
     return finished
 

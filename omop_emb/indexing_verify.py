@@ -12,7 +12,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from omop_emb import binary, build_difference, planner, recall, spaces, store, vocabulary
-from omop_emb.build_hnsw import index_state
+from omop_emb.build_indexes import index_state
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import OmopEmbError
 from omop_emb.indexing_pipeline import driver
@@ -170,7 +170,7 @@ class _Looking:
             return _passed("recall", "exact")
         if index_state(self.connection, self.space) != "valid":
             return _failed("recall", "cannot be measured without the index", _BUILD)
-        measured = recall.measured_recall(self.connection, self.space)
+        measured = recall.measure(self.connection, self.space)
         if not measured:
             return _passed("recall", "so few rows are compared one by one")
         used, _ = planner.ef_search_for(self.space, 10, None)

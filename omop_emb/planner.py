@@ -16,10 +16,14 @@ from omop_emb.records import IndexType, MetricType
 from omop_emb.spaces import Space
 
 MAX_EF_SEARCH = 1000  # pgvector's limit
+MAX_CANDIDATES = 10_000  # of a first pass
 DEFAULT_RECALL = 0.99
 BULK_QUERIES = 64  # fewer are not worth to look whether there is a matrix
 # A filtered index search finds fewer of the nearest than an unfiltered one: certainty is worth this factor.
 _CERTAINTY = 2.0
+# Where fewer candidates pass than the filter's share says (near the query are rows of another kind), the
+# index goes on until this share of the candidates of an unfiltered search have passed.
+_PASSING = 0.75
 
 
 class Way(Enum):
@@ -40,7 +44,8 @@ class SearchPlan:
         reason: why, for a person.
         queries: how many queries it was for.
         rows: how many rows pass the filter, as counted when the space was last built; None if not needed.
-        ef_search: candidates that the index looked at per query; None on other ways.
+        ef_search: candidates that the index looks at per query, at first; None on other ways.
+        candidates: rows that pass the filter which the index must give before it ends; None on other ways.
         index: name of the index; None on other ways.
         fetched: rows that were compared in float64, over all queries.
         fell_back: queries whose index scan ended early and that were searched exactly instead.
@@ -55,6 +60,7 @@ class SearchPlan:
     queries: int
     rows: int | None = None
     ef_search: int | None = None
+    candidates: int | None = None
     index: str | None = None
     fetched: int = 0
     fell_back: int = 0
@@ -101,30 +107,40 @@ def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
     settled = _must_be_exact(space, request)
     if settled is not None:
         return replace(plan, reason=settled)
-    ef_search, known = ef_search_for(space, request.k, request.recall)
-    if ef_search is None:
+    domain = request.domains[0] if len(request.domains) == 1 else None
+    if count is None or domain not in space.partial_domains:
+        domain = None
+    found, known = ef_search_for(space, request.k, request.recall, domain)
+    if found is None:
         return replace(plan, reason=known)
-    index = space.tables.hnsw_name
+    plan = replace(
+        plan,
+        way=Way.INDEX if domain is None else Way.PARTIAL_INDEX,
+        reason=known,
+        ef_search=min(MAX_EF_SEARCH, found),
+        candidates=found if space.first_pass else 0,
+        index=space.tables.index_name(domain),
+    )
     if not request.filtered or count is None:
-        return replace(plan, way=Way.INDEX, reason=known, ef_search=ef_search, index=index)
-    price = exact_price(count, space.fingerprint.dimensions)
-    said = f"{count.passing:,} of {count.total:,} rows pass"
-    if len(request.domains) == 1 and request.domains[0] in space.partial_domains:
-        if price <= index_price(ef_search, space.fingerprint.dimensions) * _CERTAINTY:
-            return replace(plan, reason=f"{said}: so few are compared one by one")
-        return replace(
-            plan,
-            way=Way.PARTIAL_INDEX,
-            reason=f"{said}, and their domain has an index of its own; {known}",
-            ef_search=ef_search,
-            index=space.tables.partial_name(request.domains[0]),
-        )
+        return plan
     # Candidates that do not pass are looked at in vain: more of them are asked for.
-    widened = min(MAX_EF_SEARCH, math.ceil(ef_search / max(count.share, 1e-9)))
-    if price <= index_price(widened, space.fingerprint.dimensions) * _CERTAINTY:
-        return replace(plan, reason=f"{said}: so few are compared one by one")
+    share = count.share if domain is None else count.share_of_domain
+    visited = math.ceil(found / max(share, 1e-9))
+    said = f"{count.passing:,} of {count.total:,} rows pass"
+    dimensions = space.fingerprint.dimensions
+    if exact_price(count, dimensions) <= index_price(visited, dimensions) * _CERTAINTY:
+        return SearchPlan(
+            way=Way.EXACT,
+            reason=f"{said}: so few are compared one by one",
+            queries=request.queries,
+            rows=count.passing,
+        )
+    said += ": too many to compare" if domain is None else ", and their domain has an index of its own"
     return replace(
-        plan, way=Way.INDEX, reason=f"{said}: too many to compare; {known}", ef_search=widened, index=index
+        plan,
+        reason=f"{said}; {known}",
+        ef_search=min(MAX_EF_SEARCH, visited),
+        candidates=max(plan.candidates or 0, math.ceil(found * _PASSING)),
     )
 
 
@@ -164,26 +180,43 @@ def exact_price(count: Count, dimensions: int) -> float:
     )
 
 
-def index_price(ef_search: int, dimensions: int) -> float:
-    """Microseconds of one search through HNSW."""
-    return 300 + ef_search * (8 + 0.012 * dimensions)
+def index_price(visited: int, dimensions: int) -> float:
+    """Microseconds of one search through HNSW that looks at so many candidates."""
+    return 300 + visited * (8 + 0.012 * dimensions)
 
 
-def ef_search_for(space: Space, k: int, recall: float | None) -> tuple[int | None, str]:
-    """The ef_search that reaches a recall at k, and how that is known; None where only exactness does."""
+def ef_search_for(
+    space: Space, k: int, recall: float | None, domain: int | None = None
+) -> tuple[int | None, str]:
+    """The ef_search that reaches a recall at k, and how that is known; None where only exactness does.
+
+    Above MAX_EF_SEARCH, where a first pass gives the candidates, it is how many of them are asked for.
+
+    Args:
+        space: where it is searched.
+        k: how many concepts.
+        recall: what is asked for; None: DEFAULT_RECALL, or the most that the index was measured to reach at
+            MAX_EF_SEARCH; less was measured where comparing all rows is cheaper than that.
+        domain: through the index of this domain; None: through that of all rows.
+    """
     target = DEFAULT_RECALL if recall is None else recall
-    measured_ks = sorted({measured for measured, _, _ in space.recall})
+    most = MAX_CANDIDATES if space.first_pass else MAX_EF_SEARCH
+    all_measured = sorted(space.recall if domain is None else space.partial_recall.get(domain, ()))
+    measured_ks = sorted({measured for measured, _, _ in all_measured})
     if not measured_ks:
         if recall is not None:
             return None, (
                 f"recall {recall:g} is asked for and was not measured in this space (index build does)"
             )
-        return min(MAX_EF_SEARCH, max(100, 10 * k)), "its recall was not measured yet (index build does)"
+        return min(most, max(100, 10 * k)), "its recall was not measured yet (index build does)"
     # What was measured at the next larger k; beyond the largest, in proportion.
     nearest_k = next((measured for measured in measured_ks if measured >= k), measured_ks[-1])
     factor = max(1.0, k / nearest_k)
-    for measured, ef_search, found in sorted(space.recall):
-        if measured == nearest_k and found >= target and ef_search * factor <= MAX_EF_SEARCH:
+    steps = [(ef_search, found) for measured, ef_search, found in all_measured if measured == nearest_k]
+    if recall is None and steps[-1][0] >= MAX_EF_SEARCH:
+        target = min(target, steps[-1][1])
+    for ef_search, found in steps:
+        if found >= target and ef_search * factor <= most:
             return math.ceil(ef_search * factor), f"recall at {nearest_k} was measured as {found:.3f}"
     return None, f"no ef_search reaches recall {target:g} at {k} in this space"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -12,94 +11,147 @@ from psycopg import sql
 
 from omop_emb import binary, statements
 from omop_emb.filters import EVERYTHING
-from omop_emb.records import IndexType, MetricType
-from omop_emb.spaces import Space
+from omop_emb.planner import MAX_EF_SEARCH
+from omop_emb.spaces import Recall, Space
 
-_EF_SEARCH = (40, 64, 100, 160, 250, 400, 640, 1000)
+_STEPS = (40, 64, 100, 160, 250, 400, 640, 1000)
+_FIRST_PASS_STEPS = (*_STEPS, 1600, 2500, 4000)  # candidates, of which ef_search is only the first batch
 _KS = (10, 100)
-_QUERIES = 60
+_QUERIES = 100
 _FEWEST_ROWS = 1000  # below, every way is fast and the exact one is taken
 _ENOUGH = 0.998  # larger ef_search need not be tried
+_WORTH = 20  # rows for each candidate: nearer to all rows, the exact way is cheaper
+_STALE_SHARE = 0.2
+_SAMPLE = 200
+_ROUNDING = 1e-6  # similarities nearer than that are one: the same text may belong to several concepts
 
 
-def calibrate_recall(connection: psycopg.Connection[Any], space: Space, *, anew: bool = True) -> None:
-    """Measure recall at 10 and 100 for rising ef_search and record it in the space; nothing is committed.
+def sample(connection: psycopg.Connection[Any], space: Space) -> list[int]:
+    """Hashes of some rows, the same ones as long as these rows are there and few others have come."""
+    rows = connection.execute(
+        sql.SQL("select text_hash from {} order by hashint8(text_hash), text_hash limit %s").format(
+            space.tables.rows
+        ),
+        (_SAMPLE,),
+    )
+    return [text_hash for (text_hash,) in rows]
+
+
+def is_stale(space: Space, now: list[int]) -> bool:
+    """Whether over a fifth of the rows are others than when the space's recall was measured."""
+    return len(set(now) & set(space.recall_sample)) < (1 - _STALE_SHARE) * len(now)
+
+
+def measure(connection: psycopg.Connection[Any], space: Space, domain: int | None = None) -> Recall:
+    """Recall at 10 and 100 for rising ef_search; nothing where there are too few rows to measure it.
 
     Queries are made of stored vectors: half of them lie between two rows that are near each other, half
     between two of any rows, which is harder than what users ask. The lower of the two recalls counts.
+    A larger ef_search finds no less: where less was found by chance, no smaller one is said to find more.
+    It is tried as long as it can be cheaper than comparing all rows.
 
     Args:
         connection: in whose transaction it happens.
-        space: what is measured; nothing is done for a FLAT one.
-        anew: measure although there is a record already.
+        space: what is measured.
+        domain: measure the index of this domain; None: that of all rows.
     """
-    if space.index_type is not IndexType.HNSW or (space.recall and not anew):
-        return
-    measured = measured_recall(connection, space)
-    connection.execute(
-        "update omop_emb.space set recall = %s where space_id = %s", (json.dumps(measured), space.space_id)
-    )
-
-
-def measured_recall(connection: psycopg.Connection[Any], space: Space) -> list[tuple[int, int, float]]:
-    """The recall of a space's HNSW index as (k, ef_search, recall), measured now; nothing is written.
-
-    Empty where there are too few rows for an index to be used.
-    """
-    queries = _queries(connection, space)
-    if queries is None:
-        return []
     with connection.transaction(), binary.binary_cursor(connection) as cursor:
-        return _measured(cursor, space, queries)
+        counted = cursor.execute(
+            sql.SQL("select count(*) from {} {}").format(space.tables.rows, _where(domain))
+        ).fetchone()
+        if counted is None or counted[0] < _FEWEST_ROWS:
+            return ()
+        every = _FIRST_PASS_STEPS if space.first_pass else _STEPS
+        steps = tuple(step for step in every if step <= max(160, counted[0] // _WORTH))
+        queries = _queries(cursor, space, domain)
+        kth_similarities = _kth_similarities(cursor, space, queries, domain)
+        return _measured(cursor, space, queries, kth_similarities, domain, steps)
 
 
-def _queries(connection: psycopg.Connection[Any], space: Space) -> NDArray[np.float32] | None:
-    row = connection.execute(sql.SQL("select count(*) from {}").format(space.tables.rows)).fetchone()
-    if row is None or row[0] < _FEWEST_ROWS:
-        return None
-    with binary.binary_cursor(connection) as cursor:
-        sample = cursor.execute(
-            sql.SQL("select embedding from {} order by hashint8(text_hash), text_hash limit %s").format(
-                space.tables.rows
-            ),
-            (2 * _QUERIES,),
-        ).fetchall()
-    rows = binary.half_vectors_to_float64([value for (value,) in sample], space.fingerprint.dimensions)
+def _where(domain: int | None) -> sql.Composable:
+    return sql.SQL("") if domain is None else sql.SQL("where domain = {}").format(sql.Literal(domain))
+
+
+def _queries(cursor: psycopg.Cursor[Any], space: Space, domain: int | None) -> NDArray[np.float32]:
+    sampled = cursor.execute(
+        sql.SQL("select embedding from {} {} order by hashint8(text_hash), text_hash limit %s").format(
+            space.tables.rows, _where(domain)
+        ),
+        (2 * _QUERIES,),
+    ).fetchall()
+    vectors = binary.half_vectors_to_float64([value for (value,) in sampled], space.fingerprint.dimensions)
+    one, other = vectors[:_QUERIES], vectors[_QUERIES:]
     half = _QUERIES // 2
-    alike = rows[:_QUERIES] @ rows[_QUERIES:].T
-    near = rows[:half] + rows[_QUERIES:][np.argmax(alike[:half], axis=1)]
-    far = rows[half:_QUERIES] + rows[_QUERIES + half :]
-    queries = np.concatenate([near, far])
+    near = one[:half] + other[np.argmax(one[:half] @ other.T, axis=1)]
+    queries = np.concatenate([near, one[half:] + other[half:]])
     return np.asarray(queries / np.linalg.norm(queries, axis=1, keepdims=True), np.float32)
 
 
+def _kth_similarities(
+    cursor: psycopg.Cursor[Any], space: Space, queries: NDArray[np.float32], domain: int | None
+) -> NDArray[np.float64]:
+    """(queries, largest k) the cosine similarities of the true nearest rows, falling; rows are read once."""
+    layout = binary.fixed_width([("embedding", (">f2", space.fingerprint.dimensions))])
+    keep = max(_KS)
+    best = np.full((len(queries), keep), -2.0, np.float32)
+    statement = sql.SQL("copy (select embedding from {} {}) to stdout (format binary)").format(
+        space.tables.rows, _where(domain)
+    )
+    with cursor.copy(statement) as copy:
+        for block in binary.read_fixed_width(iter(copy), layout):
+            vectors = binary.widened(block["embedding"].astype("<f2"))
+            lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+            found = np.concatenate([best, queries @ vectors.T / lengths], axis=1)
+            best = np.partition(found, found.shape[1] - keep, axis=1)[:, -keep:]
+    return -np.sort(-best, axis=1).astype(np.float64)
+
+
 def _measured(
-    cursor: psycopg.Cursor[Any], space: Space, queries: NDArray[np.float32]
-) -> list[tuple[int, int, float]]:
-    exact = statements.exact(space, MetricType.COSINE, EVERYTHING)
-    indexed = statements.through_index(space, EVERYTHING, partial_domain=None)
-    vectors = [binary.half_vector(query) for query in queries]
-    truth = [_keys(cursor, exact, {"query": vector, "limit": max(_KS)}) for vector in vectors]
-    measured = []
+    cursor: psycopg.Cursor[Any],
+    space: Space,
+    queries: NDArray[np.float32],
+    kth_similarities: NDArray[np.float64],
+    domain: int | None,
+    steps: tuple[int, ...],
+) -> Recall:
     for name, value in (("hnsw.iterative_scan", "relaxed_order"), ("plan_cache_mode", "force_custom_plan")):
         cursor.execute("select set_config(%s, %s, true)", (name, value))
+    measured: list[tuple[int, int, float]] = []
     for k in _KS:
-        for ef_search in _EF_SEARCH:
+        of_k: list[tuple[int, float]] = []
+        for ef_search in steps:
             if ef_search < k:
                 continue
-            cursor.execute("select set_config('hnsw.ef_search', %s, true)", (str(ef_search),))
-            shares = []
-            for vector, right in zip(vectors, truth, strict=True):
-                parameters = {"query": vector, "limit": k + 24, "candidates": max(k + 24, ef_search)}
-                found = set(_keys(cursor, indexed, parameters))
-                shares.append(len(found & set(right[:k])) / k)
-            half = len(shares) // 2
-            recall = min(float(np.mean(shares[:half])), float(np.mean(shares[half:])))
-            measured.append((k, ef_search, round(recall, 4)))
+            found = _found(cursor, space, queries, kth_similarities[:, k - 1], k, ef_search, domain)
+            half = len(found) // 2
+            recall = min(float(found[:half].mean()), float(found[half:].mean()))
+            of_k = [*((ef, min(lower, recall)) for ef, lower in of_k), (ef_search, recall)]
             if recall >= _ENOUGH:
                 break
-    return measured
+        measured += [(k, ef_search, round(recall, 4)) for ef_search, recall in of_k]
+    return tuple(measured)
 
 
-def _keys(cursor: psycopg.Cursor[Any], statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return [row[:3] for row in cursor.execute(statement, parameters).fetchall()]
+def _found(
+    cursor: psycopg.Cursor[Any],
+    space: Space,
+    queries: NDArray[np.float32],
+    kth_similarity: NDArray[np.float64],
+    k: int,
+    ef_search: int,
+    domain: int | None,
+) -> NDArray[np.float64]:
+    """(queries,) the share of the k nearest that the index finds."""
+    cursor.execute("select set_config('hnsw.ef_search', %s, true)", (str(min(ef_search, MAX_EF_SEARCH)),))
+    statement = statements.through_index(space, EVERYTHING, partial_domain=domain)
+    limit = k + statements.SLACK
+    shares = np.empty(len(queries))
+    for place, query in enumerate(queries):
+        rows = cursor.execute(
+            statement,
+            {"query": binary.half_vector(query), "limit": limit, "candidates": max(limit, ef_search)},
+        ).fetchall()
+        vectors = binary.half_vectors_to_float64([row[3] for row in rows], space.fingerprint.dimensions)
+        similarities = vectors @ query.astype(np.float64) / np.linalg.norm(vectors, axis=1)
+        shares[place] = min(k, int((similarities >= kth_similarity[place] - _ROUNDING).sum())) / k
+    return shares

@@ -21,7 +21,6 @@ from omop_emb.ranking import Hits, Rows
 from omop_emb.records import MetricType
 from omop_emb.spaces import Space
 
-_SLACK = 24  # rows fetched beyond k, so that a second fetch is rare
 _FLOAT32_ERROR = 1e-5  # more than the server's float32 sums can be off, at 16,000 dimensions of a unit row
 
 
@@ -47,7 +46,7 @@ def exact(
     """The k nearest of all rows that pass, and how many rows were ranked again."""
     statement, parameters = _statement(space, query, request, condition, None)
     margin = _margin(query, request.metric_type)
-    limit = request.k + _SLACK
+    limit = request.k + statements.SLACK
     while True:
         fetched = cursor.execute(statement, {**parameters, "limit": limit}).fetchall()
         hits, farthest = _ranked(fetched, query, request.metric_type, space.fingerprint.dimensions)
@@ -71,9 +70,9 @@ def through_index(
     """The k nearest that the index finds, and how many rows were ranked again; None: it gave up before k."""
     statement, parameters = _statement(space, query, request, condition, plan)
     margin = _margin(query, request.metric_type)
-    limit = request.k + _SLACK
+    limit = request.k + statements.SLACK
     while True:
-        parameters |= {"limit": limit, "candidates": max(limit, plan.ef_search or 0)}
+        parameters |= {"limit": limit, "candidates": max(limit, plan.candidates or 0)}
         fetched = cursor.execute(statement, parameters).fetchall()
         hits, farthest = _ranked(fetched, query, request.metric_type, space.fingerprint.dimensions)
         if len(hits) >= request.k and (
@@ -94,9 +93,9 @@ def scan(
     plan: SearchPlan,
 ) -> tuple[int, str]:
     """How many rows the server reads for one query, and how it comes to them: by its EXPLAIN ANALYZE."""
-    limit = request.k + _SLACK
+    limit = request.k + statements.SLACK
     statement, parameters = _statement(space, query, request, condition, plan)
-    parameters |= {"limit": limit, "candidates": max(limit, plan.ef_search or 0)}
+    parameters |= {"limit": limit, "candidates": max(limit, plan.candidates or 0)}
     row = cursor.execute(f"explain (analyze, timing off, format json) {statement}", parameters).fetchone()
     assert row is not None  # noqa: S101 - explain gives a row
     scans = list(_scans(row[0][0]["Plan"]))
@@ -130,7 +129,9 @@ def _statement(
     if plan is None or plan.way is Way.EXACT:
         return statements.exact(space, request.metric_type, condition), parameters
     domain = condition.parameters["domain"][0] if plan.way is Way.PARTIAL_INDEX else None
-    return statements.through_index(space, condition, partial_domain=domain), parameters
+    return statements.through_index(
+        space, condition, partial_domain=domain, by_candidates=bool(plan.candidates)
+    ), parameters
 
 
 def _margin(query: NDArray[np.float32], metric_type: MetricType) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict, Unpack
 
 import psycopg
@@ -17,6 +18,8 @@ from omop_emb.tables import SpaceTables, check_hnsw_dimensions
 
 DEFAULT_TEXTS = "name+synonyms"
 ENGLISH = 4180186  # OMOP's concept id of the English language
+
+Recall = tuple[tuple[int, int, float], ...]
 
 _BUILD_HINT = "run omop-emb index build"
 
@@ -44,8 +47,11 @@ class Space:
         vocabulary_release: the release that the rows were last brought up to; None before a build.
         first_pass: what the HNSW index is over: "" the vectors, a number its first dimensions, "binary"
             the signs of their values.
-        partial_domains: codes of the domains that have an HNSW index of their own.
+        partial: which domains should have an HNSW index of their own: "auto", "none", or their names.
+        partial_domains: codes of the domains that have one.
         recall: what was measured of the HNSW index, as (k, ef_search, recall at k); empty if nothing was.
+        partial_recall: the same of the domains' own indexes, by the domain's code.
+        recall_sample: hashes of some rows that were there when that was measured.
         has_index: whether its HNSW index is there.
     """
 
@@ -61,8 +67,11 @@ class Space:
     vocabulary_release: str | None
     is_active: bool
     first_pass: str = ""
+    partial: str = "auto"
     partial_domains: tuple[int, ...] = ()
-    recall: tuple[tuple[int, int, float], ...] = ()
+    recall: Recall = ()
+    partial_recall: Mapping[int, Recall] = field(default_factory=dict)
+    recall_sample: tuple[int, ...] = ()
     has_index: bool = False
 
     @property
@@ -180,8 +189,6 @@ def proposed(
     Raises:
         SpaceError: as ensure().
     """
-    if index_type is IndexType.HNSW:
-        check_hnsw_dimensions(fingerprint.dimensions, first_pass)
     space = find(connection, fingerprint, index_type)
     if space is not None:
         if name is not None and space.name != name:
@@ -190,6 +197,8 @@ def proposed(
                 f"leave --name out, or drop it first with omop-emb index drop {space.name}"
             )
         return space
+    if index_type is IndexType.HNSW:
+        check_hnsw_dimensions(fingerprint.dimensions, first_pass)
     taken = {other.name for other in listed(connection)}
     if name in taken:
         raise SpaceError(
@@ -316,10 +325,17 @@ def _space(row: dict[str, Any]) -> Space:
         vocabulary_release=row["vocabulary_release"],
         is_active=row["is_active"],
         first_pass=row.get("first_pass", ""),
+        partial=row.get("partial", "auto"),
         partial_domains=tuple(row.get("partial_domains", ())),
-        recall=tuple((k, ef_search, recall) for k, ef_search, recall in row.get("recall", ())),
+        recall=_recall(row.get("recall", ())),
+        partial_recall={int(code): _recall(found) for code, found in row.get("partial_recall", {}).items()},
+        recall_sample=tuple(row.get("recall_sample", ())),
         has_index=row.get("has_index", False),
     )
+
+
+def _recall(rows: Iterable[tuple[int, int, float]]) -> Recall:
+    return tuple((k, ef_search, recall) for k, ef_search, recall in rows)
 
 
 def _difference(space: Space, fingerprint: Fingerprint, index_type: IndexType | None) -> str:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from omop_emb import spaces
-from omop_emb.build_hnsw import index_state
+from omop_emb.build_indexes import index_state, there
 from omop_emb.records import IndexType
 from omop_emb.spaces import Space
 from omop_emb.sql import read
@@ -23,7 +23,8 @@ class SpaceStatus:
         space: the space.
         selection: which concepts it was last built from, without what sets no limit; None before a build.
         rows, concepts: embedded texts, and the concepts that they belong to.
-        table_bytes, index_bytes: on disk; the vector index alone is index_bytes.
+        table_bytes, index_bytes: on disk; the vector indexes alone are index_bytes.
+        partial_domains: names of the domains that have an index of their own.
         index: "valid", "invalid" (run index build to mend it), "none", or "exact" for a FLAT space.
         waiting: different texts that a build has yet to embed; None where none is under way or broken off.
         builders: how many builders hold pieces of it.
@@ -36,6 +37,7 @@ class SpaceStatus:
     concepts: int
     table_bytes: int
     index_bytes: int
+    partial_domains: tuple[str, ...]
     index: str
     waiting: int | None
     builders: int
@@ -50,18 +52,19 @@ def status(connection: psycopg.Connection[Any], space: Space) -> SpaceStatus:
             "space": space.space_id,
             "rows": space.tables.rows.as_string(connection),
             "texts": space.tables.texts.as_string(connection),
-            "hnsw": sql.Identifier("omop_emb", space.tables.hnsw_name).as_string(connection),
+            "domains": list(space.partial_domains),
         },
     ).fetchone()
     assert row is not None  # noqa: S101 - a select without from has one row
-    selection, rows, concepts, table_bytes, index_bytes, waiting, builders, failed = row
+    selection, rows, concepts, table_bytes, partial_domains, waiting, builders, failed = row
     return SpaceStatus(
         space=space,
         selection=selection,
         rows=rows,
         concepts=concepts,
         table_bytes=table_bytes,
-        index_bytes=index_bytes,
+        index_bytes=sum(index.bytes for index in there(connection, space)),
+        partial_domains=tuple(partial_domains),
         index="exact" if space.index_type is IndexType.FLAT else index_state(connection, space),
         waiting=waiting,
         builders=builders,

@@ -17,6 +17,8 @@ _OPERATORS = {
     MetricType.INNER_PRODUCT: sql.SQL("<#>"),
     MetricType.L1: sql.SQL("<+>"),
 }
+SLACK = 24  # rows fetched beyond k, so that a second fetch is rare
+
 _COLUMNS = sql.SQL("concept_id, text_kind, text_hash, embedding")
 # The sum is what no index can order by: without it the planner may take the HNSW index for an exact search.
 _EXACT = sql.SQL(
@@ -28,12 +30,13 @@ _INDEX = sql.SQL(
     "with near as materialized (select {columns} from {rows} {where} "
     "order by {ranked_by} limit %(limit)s) select * from near"
 )
-# Candidates of a first pass are many and wide: the server itself leaves the best of them.
-_TWO_PASSES = sql.SQL(
+# Candidates of a first pass, or of a filtered walk, are many: the server itself leaves the best of them.
+_CANDIDATES = sql.SQL(
     "with near as materialized (select {columns} from {rows} {where} "
     "order by {ranked_by} limit %(candidates)s) "
     "select * from near order by embedding <=> cast(%(query)s as halfvec) limit %(limit)s"
 )
+_TEMPLATES = {"exact": _EXACT, "index": _INDEX, "candidates": _CANDIDATES}
 
 
 def exact(space: Space, metric_type: MetricType, condition: Condition) -> str:
@@ -41,9 +44,16 @@ def exact(space: Space, metric_type: MetricType, condition: Condition) -> str:
     return _text("exact", space, metric_type, condition, None)
 
 
-def through_index(space: Space, condition: Condition, *, partial_domain: int | None) -> str:
-    """Walk the HNSW index, or that of one domain: parameters query, limit, candidates and the condition's."""
-    return _text("index", space, MetricType.COSINE, condition, partial_domain)
+def through_index(
+    space: Space, condition: Condition, *, partial_domain: int | None, by_candidates: bool = False
+) -> str:
+    """Walk the HNSW index, or that of one domain: parameters query, limit and the condition's.
+
+    `by_candidates` walks on until so many rows have passed as the parameter candidates says, and takes the
+    nearest of them; a first pass always does.
+    """
+    way = "candidates" if by_candidates or space.first_pass else "index"
+    return _text(way, space, MetricType.COSINE, condition, partial_domain)
 
 
 def ranked_by(first_pass: str, dimensions: int) -> sql.Composable:
@@ -91,11 +101,14 @@ def _composed(
     if partial_domain is not None:
         # As the index has it: PostgreSQL does not conclude it from a parameter.
         passing.append(sql.SQL("domain = {}").format(sql.Literal(partial_domain)))
-    template = _EXACT if way == "exact" else _TWO_PASSES if first_pass else _INDEX
-    return template.format(
-        columns=_COLUMNS,
-        rows=SpaceTables(space_id, dimensions).rows,
-        where=sql.SQL("where {}").format(sql.SQL(" and ").join(passing)) if passing else sql.SQL(""),
-        operator=_OPERATORS[metric_type],
-        ranked_by=ranked_by(first_pass, dimensions),
-    ).as_string(None)
+    return (
+        _TEMPLATES[way]
+        .format(
+            columns=_COLUMNS,
+            rows=SpaceTables(space_id, dimensions).rows,
+            where=sql.SQL("where {}").format(sql.SQL(" and ").join(passing)) if passing else sql.SQL(""),
+            operator=_OPERATORS[metric_type],
+            ranked_by=ranked_by(first_pass, dimensions),
+        )
+        .as_string(None)
+    )

@@ -101,7 +101,11 @@ class SpaceTables:
     @property
     def hnsw_name(self) -> str:
         """The vector index's name, without its schema."""
-        return f"space_{self.space_id}_hnsw"
+        return self.index_name(None)
+
+    def index_name(self, domain: int | None) -> str:
+        """The name, without its schema, of the vector index of all rows or of a domain's own."""
+        return f"space_{self.space_id}_hnsw" + ("" if domain is None else f"_{domain}")
 
     def create(self, connection: psycopg.Connection) -> None:
         """Make both tables, without a vector index."""
@@ -118,10 +122,6 @@ class SpaceTables:
             sql.SQL("create index on {} (domain, vocabulary, concept_class)").format(self.rows)
         )
 
-    def partial_name(self, domain: int) -> str:
-        """The name of a domain's own vector index, without its schema."""
-        return f"space_{self.space_id}_hnsw_{domain}"
-
     def create_hnsw(
         self,
         connection: psycopg.Connection,
@@ -130,6 +130,7 @@ class SpaceTables:
         ef_construction: int,
         first_pass: str = "",
         domain: int | None = None,
+        name: str | None = None,
     ) -> None:
         """Make the HNSW index; one for cosine serves L2 and inner product too, since rows are unit.
 
@@ -142,12 +143,13 @@ class SpaceTables:
             first_pass: "" indexes the vectors, a number their first dimensions, "binary" the signs of their
                 values; statements.ranked_by() must order by the same expression.
             domain: only the rows of this domain, in an index of their own.
+            name: of the index, if not index_name().
         """
         check_hnsw_dimensions(self.dimensions, first_pass)
         where = sql.SQL("") if domain is None else sql.SQL("where domain = {}").format(sql.Literal(domain))
         connection.execute(
             sql.SQL("create index {} on {} using hnsw ({}) with (m = {}, ef_construction = {}) {}").format(
-                sql.Identifier(self.hnsw_name if domain is None else self.partial_name(domain)),
+                sql.Identifier(name or self.index_name(domain)),
                 self.rows,
                 self._indexed(first_pass),
                 sql.Literal(m),

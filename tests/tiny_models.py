@@ -53,7 +53,7 @@ def tiny_folder(
     (folder / "onnx").mkdir(parents=True)
     (folder / "1_Pooling").mkdir()
     vocabulary = {word: place for place, word in enumerate([*words, "odd"])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token, no password
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -86,7 +86,7 @@ def spelling_folder(
     """
     (folder / "onnx").mkdir(parents=True)
     vocabulary = {character: place for place, character in enumerate(_ALPHABET, start=1)}
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, **vocabulary}, unk_token="[UNK]"))  # noqa: S106 - a token, no password
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, **vocabulary}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.save(str(folder / "tokenizer.json"))
     write_json(folder / "config.json", {"hidden_size": SPELLED, "pad_token_id": 0})

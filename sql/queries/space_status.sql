@@ -3,7 +3,7 @@ select
     (select count(*) from {rows}),
     (select count(distinct concept_id) from {rows}),
     pg_table_size(%(rows)s::regclass) + pg_table_size(%(texts)s::regclass),
-    coalesce(pg_relation_size(to_regclass(%(hnsw)s)), 0),
+    array(select label from omop_emb.label where kind = 'domain' and code = any(%(domains)s) order by label),
     (
         select coalesce(sum(c.texts), 0)::bigint
         from omop_emb.build b left join omop_emb.build_chunk c using (space_id)

@@ -72,21 +72,39 @@ def test_few_rows_are_compared_and_many_are_searched_through_the_index() -> None
     ways = [choose(Count(passing, total)).way for passing in (0, 10, 1000, 300_000, total)]
     assert ways == [Way.EXACT] * 3 + [Way.INDEX] * 2
     border = next(n for n in range(1000, 300_000, 100) if choose(Count(n, total)).way is Way.INDEX)
-    dearer = planner.index_price(planner.MAX_EF_SEARCH, 768) * 2
-    assert planner.exact_price(Count(border - 100, total), 768) <= dearer
-    assert planner.exact_price(Count(border, total), 768) > dearer
+
+    def index_is_cheaper(passing: int) -> bool:
+        visited = 100 * total // passing
+        return planner.exact_price(Count(passing, total), 768) > 2 * planner.index_price(visited, 768)
+
+    assert not index_is_cheaper(border - 200)
+    assert index_is_cheaper(border)
 
 
 def test_a_filter_makes_the_index_look_at_more_candidates() -> None:
-    assert choose(Count(500_000, 1_000_000)).ef_search == 200
-    assert choose(Count(200_000, 1_000_000)).ef_search == 500
-    assert choose(Count(80_000, 1_000_000)).ef_search == 1000
+    assert choose().candidates == 0
+    for passing, ef_search in ((500_000, 200), (200_000, 500), (80_000, 1000)):
+        plan = choose(Count(passing, 1_000_000))
+        assert (plan.ef_search, plan.candidates) == (ef_search, 75)
+
+
+def test_a_first_pass_may_ask_for_more_candidates_than_the_index_looks_at_in_one_go() -> None:
+    space = replace(SPACE, first_pass="binary", recall=((10, 1000, 0.97), (10, 2500, 0.993)))
+    assert (choose(space=space).ef_search, choose(space=space).candidates) == (1000, 2500)
+    assert choose(space=space, recall=0.96).candidates == 1000
+
+
+def test_the_default_recall_is_the_most_that_the_index_reaches_where_that_is_less() -> None:
+    space = replace(SPACE, recall=((10, 400, 0.93), (10, 1000, 0.97)))
+    assert (choose(space=space).way, choose(space=space).ef_search) == (Way.INDEX, 1000)
+    assert choose(space=space, recall=0.99).way is Way.EXACT
 
 
 def test_a_domain_with_an_index_of_its_own_is_searched_through_it() -> None:
-    space = replace(SPACE, partial_domains=(3,))
-    plan = choose(Count(80_000, 1_000_000), space, domains=(3,))
-    assert (plan.way, plan.index, plan.ef_search) == (Way.PARTIAL_INDEX, "space_7_hnsw_3", 100)
+    space = replace(SPACE, partial_domains=(3,), partial_recall={3: ((10, 64, 0.995),)})
+    plan = choose(Count(80_000, 1_000_000, 80_000), space, domains=(3,))
+    assert (plan.way, plan.index, plan.ef_search) == (Way.PARTIAL_INDEX, "space_7_hnsw_3", 64)
+    assert choose(Count(80_000, 1_000_000, 160_000), space, domains=(3,)).ef_search == 128
     assert choose(Count(80_000, 1_000_000), space, domains=(3, 4)).way is Way.INDEX
     assert choose(Count(80_000, 1_000_000), space, domains=(4,)).way is Way.INDEX
     assert choose(Count(1_000, 1_000_000), space, domains=(3,)).way is Way.EXACT

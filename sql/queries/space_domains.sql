@@ -1,0 +1,10 @@
+-- A space's domains, largest first, with their rows and the share of all rows that these are, as last counted.
+select
+    domain,
+    sum(row_count)::bigint,
+    (sum(row_count) / sum(sum(row_count)) over ())::float8,
+    (select label from omop_emb.label where code = domain and kind = 'domain')
+from omop_emb.space_count
+where space_id = %(space)s
+group by domain
+order by sum(row_count) desc, domain
