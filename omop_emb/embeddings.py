@@ -74,7 +74,7 @@ class EmbeddingClient:
         provider: an embedding provider of your own (see omop_emb.providers.base.Provider); model is then
             only its name.
         document_task, query_task: task types in place of a role's own, for models that take them (Gemini).
-        advise: whether prefixes that the model is known not to like are warned of.
+        advise: whether prefixes and dimensions that the model is known not to like are warned of.
 
     Raises:
         ConfigurationError: the model's name or a setting cannot be used.
@@ -113,7 +113,7 @@ class EmbeddingClient:
             EmbeddingRole.DOCUMENT: _prefix(EmbeddingRole.DOCUMENT, document_prefix),
             EmbeddingRole.QUERY: _prefix(EmbeddingRole.QUERY, query_prefix),
         }
-        for line in models.advice(self.model, self._prefixes) if advise else ():
+        for line in models.advice(self.model, self._prefixes, dimensions) if advise else ():
             logger.warning("%s", line)
         limits = provider.limits
         self._in_flight = concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.in_flight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -89,31 +89,70 @@ def find(model: str) -> KnownModel | None:
     return names.get(model) or names.get(f"{provider}:{bare}")
 
 
-def advice(model: str, prefixes: Mapping[EmbeddingRole, str]) -> list[str]:
-    """A line for each thing about a model's prefixes that is likely a mistake; empty ones always have one."""
-    known, lines = find(model), []
+def advice(model: str, prefixes: Mapping[EmbeddingRole, str], dimensions: int | None = None) -> list[str]:
+    """A line for each likely mistake, see mistakes(), and one for each prefix that is empty as it may be."""
+    known = find(model)
+    lines = []
     for role, prefix in prefixes.items():
-        variable = PREFIX_VARIABLES[role]
-        wanted = known.prefixes[role] if known else ""
-        if not prefix:
-            lines.append(_empty(model, known, role, wanted))
-        elif known is not None and not wanted:
-            why = "tells roles apart by task types" if known.role == "task" else "was trained without one"
-            lines.append(f"{variable} is {prefix!r}, but {model} {why} for a {role.value}: unset it")
-        elif prefix != wanted and prefix.rstrip() == wanted.rstrip():
-            lines.append(f"{variable} is {prefix!r}, but {model} wants {wanted!r}: spaces at the end count")
-        if "\\n" in prefix:
+        if not prefix and (known is None or not known.prefixes[role]):
+            line = f"{PREFIX_VARIABLES[role]} is empty: nothing is put before a {role.value}'s text"
             lines.append(
-                f"{variable} holds a backslash and an n, not a line end: export {variable}=$'first\\nsecond'"
+                f"{line}, which is what {model} wants"
+                if known
+                else f"{line}. Models trained with a prefix for each role find worse matches without it"
+            )
+    return lines + mistakes(model, prefixes, dimensions)
+
+
+def mistakes(model: str, prefixes: Mapping[EmbeddingRole, str], dimensions: int | None = None) -> list[str]:
+    """A line for each setting of a model that is likely a mistake, with what to do.
+
+    Args:
+        model: provider:model.
+        prefixes: as they are used, for one role or both.
+        dimensions: length of the vectors; None is the model's own.
+    """
+    known = find(model)
+    lines = [line for role, prefix in prefixes.items() for line in _of_prefix(model, known, role, prefix)]
+    if known is not None and dimensions is not None and dimensions < known.dimensions:
+        if not known.matryoshka:
+            lines.append(
+                f"vectors of {model} are cut to {dimensions} of {known.dimensions} numbers, which it was not "
+                "trained for (it is no Matryoshka model): unset OMOP_EMB_DIMENSIONS"
+            )
+        elif dimensions not in known.matryoshka:
+            sizes = " or ".join(map(str, sorted((*known.matryoshka, known.dimensions))))
+            lines.append(
+                f"vectors of {model} are cut to {dimensions} numbers; {sizes} are recommended: set "
+                "OMOP_EMB_DIMENSIONS to one of these"
             )
     return lines
 
 
-def _empty(model: str, known: KnownModel | None, role: EmbeddingRole, wanted: str) -> str:
-    line = f"{PREFIX_VARIABLES[role]} is empty: nothing is put before a {role.value}'s text"
+def _of_prefix(model: str, known: KnownModel | None, role: EmbeddingRole, prefix: str) -> Iterator[str]:
+    variable = PREFIX_VARIABLES[role]
+    if "\\n" in prefix:
+        yield f"{variable} holds a backslash and an n, not a line end: export {variable}=$'first\\nsecond'"
     if known is None:
-        return f"{line}. Models trained with a prefix for each role find worse matches without it"
-    if wanted:
+        if prefix and not prefix[-1].isspace():
+            yield (
+                f"{variable} is {prefix!r}, with nothing between it and the text: most models want a space "
+                "at its end, which some loaders of settings take away"
+            )
+        return
+    wanted, others = known.prefixes[role], set(known.prefixes.values()) - {known.prefixes[role], ""}
+    if prefix == wanted:
+        return
+    if not prefix:
         quoted = shlex.quote(wanted) if "\n" not in wanted else "$" + repr(wanted)
-        return f"{line}, but {model} was trained with one: export {PREFIX_VARIABLES[role]}={quoted}"
-    return f"{line}, which is what {model} wants"
+        yield (
+            f"{variable} is empty: nothing is put before a {role.value}'s text, but {model} was trained with "
+            f"a prefix: export {variable}={quoted}"
+        )
+    elif prefix in others:
+        yield f"{variable} is {prefix!r}, which {model} wants for the other role: are the two mixed up?"
+    elif not wanted:
+        why = "tells roles apart by task types" if known.role == "task" else "was trained without one"
+        yield f"{variable} is {prefix!r}, but {model} {why} for a {role.value}: unset it"
+    elif prefix.rstrip() == wanted.rstrip():
+        yield f"{variable} is {prefix!r}, but {model} wants {wanted!r}: spaces at the end count"

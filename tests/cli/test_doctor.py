@@ -49,3 +49,12 @@ def test_a_server_that_is_not_there_is_wrong_and_no_password_is_shown() -> None:
     assert code == 1
     assert found["database"]["state"] == "wrong"
     assert "topsecret" not in said
+
+
+def test_prefixes_that_the_model_does_not_want_are_noted(empty_database_url: str) -> None:
+    code, found, _ = _doctor(
+        OMOP_EMB_DATABASE_URL=empty_database_url, OMOP_EMB_QUERY_EMBEDDING_PREFIX="query:"
+    )
+    assert code == 0
+    assert found["prefixes"]["state"] == "note"
+    assert "was trained without one for a query: unset it" in found["prefixes"]["advice"]

@@ -73,20 +73,45 @@ def test_gemini_2_gets_one_content_a_text_with_prefix_and_no_task_type(
     assert client.fingerprint.document_task == ""
 
 
-def test_gemini_takes_all_eight_task_types(fake: FakeProviders) -> None:
-    from omop_emb.providers.gemini import TASKS
-
-    assert len(TASKS) == 8
-    client = EmbeddingClient(
-        "gemini:gemini-embedding-001", document_task="SEMANTIC_SIMILARITY", query_task="SEMANTIC_SIMILARITY"
-    )
+@pytest.mark.parametrize(
+    "task",
+    [
+        "RETRIEVAL_DOCUMENT",
+        "RETRIEVAL_QUERY",
+        "SEMANTIC_SIMILARITY",
+        "CLASSIFICATION",
+        "CLUSTERING",
+        "QUESTION_ANSWERING",
+        "FACT_VERIFICATION",
+        "CODE_RETRIEVAL_QUERY",
+    ],
+)
+def test_each_of_gemini_s_eight_task_types_can_be_chosen_for_a_role(fake: FakeProviders, task: str) -> None:
+    client = EmbeddingClient("gemini:gemini-embedding-001", query_task=task)
     client.embeddings(["a"], embedding_role=QUERY)
-    assert fake.calls[0].body["requests"][0]["taskType"] == "SEMANTIC_SIMILARITY"
-    assert client.fingerprint.query_task == "SEMANTIC_SIMILARITY"
+    client.embeddings(["a"], embedding_role=DOCUMENT)
+    assert [call.body for call in fake.calls] == [
+        {
+            "requests": [
+                {
+                    "content": {"parts": [{"text": "a"}]},
+                    "taskType": sent,
+                    "model": "models/gemini-embedding-001",
+                }
+            ]
+        }
+        for sent in (task, "RETRIEVAL_DOCUMENT")
+    ]
+    assert (client.fingerprint.document_task, client.fingerprint.query_task) == ("RETRIEVAL_DOCUMENT", task)
+
+
+def test_a_task_type_that_is_none_or_that_the_model_ignores_is_refused(fake: FakeProviders) -> None:
     with pytest.raises(ConfigurationError, match="there is no task type 'SIMILAR'"):
         EmbeddingClient("gemini:gemini-embedding-001", query_task="SIMILAR")
     with pytest.raises(ConfigurationError, match="ignores task types"):
         EmbeddingClient("gemini:gemini-embedding-2", query_task="CLUSTERING")
+    with pytest.raises(ConfigurationError, match="takes no task types"):
+        EmbeddingClient("ollama:nomic-embed-text", query_task="CLUSTERING")
 
 
 def test_gemini_sends_a_hundred_texts_at_most(fake: FakeProviders) -> None:
@@ -124,12 +149,27 @@ def test_vertex_is_asked_by_its_own_variables(fake: FakeProviders, monkeypatch: 
         ["a", "b"], embedding_role=QUERY
     )
     (call,) = fake.calls
-    assert call.path.endswith("/publishers/google/models/gemini-embedding-001:batchEmbedContents")
-    assert "hospital" in call.path
-    assert [entry["embedContentConfig"]["taskType"] for entry in call.body["requests"]] == [
-        "RETRIEVAL_QUERY"
-    ] * 2
-    assert rows.shape == (2, 768)
+    assert call.path == (
+        "/v1beta1/projects/hospital/locations/europe-west1/publishers/google/models/"
+        "gemini-embedding-001:batchEmbedContents"
+    )
+    assert call.headers["authorization"] == "Bearer nobody"
+    assert "x-goog-api-key" not in call.headers
+    assert call.body == {
+        "requests": [
+            {
+                "content": {"parts": [{"text": text}]},
+                "embedContentConfig": {"taskType": "RETRIEVAL_QUERY", "outputDimensionality": 768},
+            }
+            for text in ("a", "b")
+        ]
+    }
+    np.testing.assert_allclose(rows, unit(["a", "b"], 768), atol=1e-6)
+    # The other variable wins; switched off, the Gemini API with its key is asked.
+    monkeypatch.setenv("GOOGLE_GENAI_USE_ENTERPRISE", "false")
+    EmbeddingClient("gemini:gemini-embedding-001").embeddings(["a"], embedding_role=QUERY)
+    assert fake.calls[-1].path == "/v1/models/gemini-embedding-001:batchEmbedContents"
+    assert fake.calls[-1].headers["x-goog-api-key"] == KEY
 
 
 def test_ollama_is_told_not_to_cut_and_to_keep_the_model(fake: FakeProviders) -> None:
