@@ -99,22 +99,15 @@ def fill_fixed_width(
     return block
 
 
-def variable_rows(fixed: NDArray[np.void], tails: Sequence[Sequence[str | None]]) -> bytes:
-    """COPY rows: each fixed-width beginning followed by that row's text columns.
-
-    `fixed` carries a column_count that must count the text columns too. A None becomes null.
-    """
-    prefixes = fixed.tobytes()
-    width = fixed.dtype.itemsize
+def text_columns(*values: str | None) -> bytes:
+    """Text columns of a COPY row; a None becomes null."""
     parts: list[bytes] = []
-    for index, tail in enumerate(tails):
-        parts.append(prefixes[index * width : (index + 1) * width])
-        for value in tail:
-            if value is None:
-                parts.append(_NULL)
-            else:
-                encoded = value.encode()
-                parts += (len(encoded).to_bytes(4, "big"), encoded)
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+        else:
+            encoded = value.encode()
+            parts += (len(encoded).to_bytes(4, "big"), encoded)
     return b"".join(parts)
 
 

@@ -26,10 +26,11 @@ def unit_rows(rows: ArrayLike, dimensions: int, *, count: int | None = None) -> 
             f"embeddings of shape ({'n' if count is None else count}, {dimensions}) are needed; "
             f"found {matrix.shape}"
         )
-    useless = vectors.useless_rows(matrix)
+    lengths = vectors.lengths_of(matrix)
+    useless = vectors.useless_rows(matrix, lengths)
     if useless:
         raise InputError(f"embeddings[{useless[0]}] is zero or not finite, which no model's vector is")
-    return vectors.unit_rows(matrix)
+    return vectors.unit_rows(matrix, lengths=lengths)
 
 
 def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> tuple[list[int], list[str]]:

@@ -1,4 +1,4 @@
-"""Writing the rows of an embedding space: COPY into staging tables, then one upsert from there."""
+"""Writing the rows of an embedding space: new ones by COPY, others through staging tables and an upsert."""
 
 from __future__ import annotations
 
@@ -12,49 +12,23 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.errors import UniqueViolation
 
-from omop_emb import binary
-from omop_emb.errors import InputError
-from omop_emb.records import Concept, TextKind
+from omop_emb.records import TextKind
 from omop_emb.spaces import Space
+from omop_emb.store_copy import KEYS, TextRows, copy_block, copy_rows, copy_texts, label_codes
 from omop_emb.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS
 
-_KEY_LAYOUT = (("concept_id", ">i4"), ("text_kind", "S1"), ("text_hash", ">i8"))
-
-# What a row holds besides its vector, in the row table's order; codes as in label_codes().
-KEYS = np.dtype(
-    [
-        ("text_hash", "i8"),
-        ("concept_id", "i4"),
-        ("domain", "i2"),
-        ("vocabulary", "i2"),
-        ("concept_class", "i2"),
-        ("text_kind", "S1"),
-        ("standard", "S1"),
-        ("valid", "?"),
-    ]
-)
-
-
-@dataclass(frozen=True)
-class TextRows:
-    """Texts of concepts with their vectors, one row each; all four have the same length.
-
-    Attributes:
-        concepts: the concept that each text belongs to.
-        kinds: which kind of text it is.
-        texts: the text as it is shown.
-        text_hashes: (n,) int64, see text_hash(), of the text as it is embedded (its template filled in).
-        vectors: (n, dimensions) float32, rows of unit length.
-    """
-
-    concepts: Sequence[Concept]
-    kinds: Sequence[TextKind]
-    texts: Sequence[str]
-    text_hashes: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.texts)
+__all__ = [
+    "KEYS",
+    "TextRows",
+    "Written",
+    "copy_block",
+    "label_codes",
+    "mark_written",
+    "text_hash",
+    "text_hashes",
+    "upsert",
+    "write_block",
+]
 
 
 @dataclass(frozen=True)
@@ -93,7 +67,51 @@ def upsert(
     """
     if not len(rows):
         return Written(0, 0)
-    rows = _without_duplicates(rows)
+    rows = rows.without_duplicates()
+    known = _known_concepts(connection, space, rows)
+    written = deleted = 0
+    if not known.all():
+        new = rows if not known.any() else rows.taken(np.flatnonzero(~known))
+        if _copied(connection, space, new):
+            written += len(new)
+        else:
+            known[:] = True
+    if known.any():
+        there = rows if known.all() else rows.taken(np.flatnonzero(known))
+        changed = _upsert_staged(connection, space, there, replace_concepts=replace_concepts)
+        written, deleted = written + changed.written, changed.deleted
+    elif written:
+        mark_written(connection, space)
+    return Written(written, deleted)
+
+
+def _known_concepts(connection: psycopg.Connection, space: Space, rows: TextRows) -> NDArray[np.bool_]:
+    """Of each row, whether the space has texts of its concept."""
+    concept_ids = rows.keys["concept_id"]
+    some = connection.execute(sql.SQL("select exists (select from {})").format(space.tables.rows)).fetchone()
+    if some is None or not some[0]:
+        return np.zeros(len(rows), bool)
+    found = connection.execute(
+        sql.SQL("select distinct concept_id from {} where concept_id = any(%s)").format(space.tables.rows),
+        (np.unique(concept_ids).tolist(),),
+    ).fetchall()
+    return np.isin(concept_ids, np.array([concept_id for (concept_id,) in found], np.int32))
+
+
+def _copied(connection: psycopg.Connection, space: Space, rows: TextRows) -> bool:
+    """Copy rows straight into the space; False, and nothing done, if another writer has just added one."""
+    try:
+        with connection.transaction():
+            copy_rows(connection, space, rows, space.tables.rows)
+            copy_texts(connection, rows, space.tables.texts)
+    except UniqueViolation:
+        return False
+    return True
+
+
+def _upsert_staged(
+    connection: psycopg.Connection, space: Space, rows: TextRows, *, replace_concepts: bool
+) -> Written:
     staged_rows, staged_texts = _stage(connection, space, rows)
     names = {
         "rows": space.tables.rows,
@@ -154,108 +172,6 @@ def write_block(
     mark_written(connection, space)
 
 
-def copy_block(
-    connection: psycopg.Connection,
-    space: Space,
-    keys: NDArray[np.void],
-    vectors: NDArray[np.float32],
-    target: sql.Identifier,
-) -> None:
-    """COPY rows, given as for write_block(), into a table with the columns of the space's row table."""
-    columns = (
-        ("text_hash", ">i8"),
-        ("concept_id", ">i4"),
-        ("domain", ">i2"),
-        ("vocabulary", ">i2"),
-        ("concept_class", ">i2"),
-        ("text_kind", "S1"),
-        ("standard", "S1"),
-        ("valid", "?"),
-        ("embedding", (">f2", space.fingerprint.dimensions)),
-    )
-    values = {name: keys[name] for name in KEYS.fields or ()}
-    block = binary.fill_fixed_width(columns, {**values, "embedding": vectors}, len(keys))
-    _copy(connection, target, ROW_COLUMNS, block.tobytes())
-
-
-def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, target: sql.Identifier) -> None:
-    """COPY keys, filter columns and vectors into a table with the columns of the space's row table."""
-    codes = label_codes(connection, rows.concepts)
-    concepts = rows.concepts
-    keys = np.empty(len(rows), KEYS)
-    for name, values in _keys(rows).items():
-        keys[name] = values
-    keys["domain"] = [codes["domain", c.domain_id] for c in concepts]
-    keys["vocabulary"] = [codes["vocabulary", c.vocabulary_id] for c in concepts]
-    keys["concept_class"] = [codes["concept class", c.concept_class_id] for c in concepts]
-    keys["standard"] = [(c.standard_concept or " ")[:1].encode() for c in concepts]
-    keys["valid"] = [not c.invalid_reason for c in concepts]
-    copy_block(connection, space, keys, rows.vectors, target)
-
-
-def copy_texts(connection: psycopg.Connection, rows: TextRows, target: sql.Identifier) -> None:
-    """COPY texts and what is shown of their concepts into a table like the space's text table."""
-    block = binary.fill_fixed_width(_KEY_LAYOUT, _keys(rows), len(rows))
-    block["column_count"] = len(TEXT_COLUMNS)
-    tails = [
-        (
-            text,
-            concept.concept_name,
-            concept.domain_id,
-            concept.vocabulary_id,
-            concept.concept_class_id,
-            concept.standard_concept,
-            concept.concept_code,
-            concept.invalid_reason,
-        )
-        for concept, text in zip(rows.concepts, rows.texts, strict=True)
-    ]
-    _copy(connection, target, TEXT_COLUMNS, binary.variable_rows(block, tails))
-
-
-def label_codes(
-    connection: psycopg.Connection, concepts: Iterable[Concept]
-) -> dict[tuple[str, str | None], int]:
-    """The two-byte codes of these concepts' domains, vocabularies and classes; new ones are recorded."""
-    wanted: set[tuple[str, str | None]] = set()
-    for concept in concepts:
-        wanted.add(("domain", concept.domain_id))
-        wanted.add(("vocabulary", concept.vocabulary_id))
-        wanted.add(("concept class", concept.concept_class_id))
-    codes: dict[tuple[str, str | None], int] = {
-        (kind, label): code
-        for kind, label, code in connection.execute("select kind, label, code from omop_emb.label")
-    }
-    codes.update((entry, 0) for entry in wanted if entry[1] is None)
-    # Sorted, so that two writers with the same new labels wait for each other instead of deadlocking.
-    missing = sorted((kind, label) for kind, label in wanted - codes.keys() if label is not None)
-    if missing:
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                "insert into omop_emb.label (kind, label) values (%s, %s) on conflict do nothing", missing
-            )
-        return label_codes(connection, concepts)
-    return codes
-
-
-def _keys(rows: TextRows) -> dict[str, NDArray[np.generic]]:
-    return {
-        "concept_id": np.fromiter((c.concept_id for c in rows.concepts), np.int32, len(rows)),
-        "text_kind": np.array([kind.value for kind in rows.kinds], "S1"),
-        "text_hash": rows.text_hashes,
-    }
-
-
-def _copy(
-    connection: psycopg.Connection, target: sql.Identifier, columns: Sequence[str], body: bytes
-) -> None:
-    statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(
-        target, sql.SQL(", ").join(map(sql.Identifier, columns))
-    )
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(binary.COPY_HEADER + body + binary.COPY_TRAILER)
-
-
 def _stage(
     connection: psycopg.Connection, space: Space, rows: TextRows
 ) -> tuple[sql.Identifier, sql.Identifier]:
@@ -303,26 +219,4 @@ def _upsert_from(
         values=sql.SQL(", ").join(values),
         new=sql.SQL(", ").join(sql.SQL("excluded.{}").format(value) for value in values),
         old=sql.SQL(", ").join(sql.SQL("t.{}").format(value) for value in values),
-    )
-
-
-def _without_duplicates(rows: TextRows) -> TextRows:
-    first: dict[tuple[int, TextKind, int], int] = {}
-    for index, concept in enumerate(rows.concepts):
-        key = (concept.concept_id, rows.kinds[index], int(rows.text_hashes[index]))
-        earlier = first.setdefault(key, index)
-        if earlier != index and not np.array_equal(rows.vectors[earlier], rows.vectors[index]):
-            raise InputError(
-                f"concept {concept.concept_id} stands at {earlier} and {index} with one text, two vectors: "
-                "give each text of a concept once"
-            )
-    if len(first) == len(rows):
-        return rows
-    keep = list(first.values())
-    return TextRows(
-        [rows.concepts[index] for index in keep],
-        [rows.kinds[index] for index in keep],
-        [rows.texts[index] for index in keep],
-        rows.text_hashes[keep],
-        rows.vectors[keep],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -409,3 +410,39 @@ def test_wide_vectors_are_stored_and_found(connection: Connection, dimensions: i
             spaces.ensure(connection, wide, IndexType.HNSW)
     else:
         assert spaces.ensure(connection, wide, IndexType.HNSW)[1]
+
+
+def test_new_concepts_go_straight_in_and_known_ones_are_compared(
+    connection: Connection, space: Space
+) -> None:
+    def count(query: str) -> int:
+        row = connection.execute(query.encode()).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    staging = "select count(*) from pg_class where relname like 'staged%' and relpersistence = 't'"
+    one, two, three, four = (condition(number) for number in (1, 2, 3, 4))
+    first = [(one, "one", [1, 0, 0]), (two, "two", [0, 1, 0])]
+    assert write(connection, space, first) == store.Written(2, 0)
+    assert write(connection, space, [(three, "three", [0, 0, 1])]) == store.Written(1, 0)
+    assert count(staging) == 0
+    mixed = [(three, "three", [0, 0, 1]), (two, "zwei", [0, 1, 0]), (four, "four", [1, 1, 0])]
+    assert write(connection, space, mixed) == store.Written(2, 1)
+    assert count(staging) == 2
+    assert count("select count(*) from omop_emb.space_write") == 3
+    assert count(f"select count(*) from omop_emb.space_{space.space_id}") == 4  # noqa: S608 - a number
+
+
+def test_another_writer_who_adds_the_same_new_concept_meanwhile_is_no_error(
+    connection: Connection, space: Space, database_url: str
+) -> None:
+    connection.commit()
+    entries = [(condition(1), "one", [1.0, 0.0, 0.0])]
+    with psycopg.connect(database_url) as other:
+        write(other, space, entries)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(write, connection, space, [(condition(1), "one", [0.0, 1.0, 0.0])])
+            while not other.execute("select count(*) from pg_locks where not granted").fetchone() == (1,):
+                assert not waiting.done()
+            other.commit()
+            assert waiting.result() == store.Written(1, 0)
