@@ -9,10 +9,11 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.errors import UndefinedTable
 
 from omop_emb import store
-from omop_emb.build_plan import work_table
-from omop_emb.build_presence import Builder
+from omop_emb.build_presence import Builder, limit_idleness
+from omop_emb.errors import DatabaseError
 from omop_emb.spaces import Space
 from omop_emb.sql import read
 from omop_emb.tables import TEXT_COLUMNS
@@ -43,11 +44,18 @@ def claim(
     """The next piece that nobody holds, or whose holder died; None where there is none.
 
     Args:
-        connection: in whose transaction it happens.
+        connection: that commits each statement by itself.
         space: that is built.
         builder: who claims.
         job_id: claims the piece of that batch job; None one that no job is at.
+
+    Raises:
+        DatabaseError: the builder's locks are gone, so that others would take its pieces over.
     """
+    if builder.is_lost.is_set():
+        raise DatabaseError(
+            "the connection to the database was lost: see whether the server runs, then run this again"
+        )
     parameters = {
         "space": space.space_id,
         "builder": builder.builder_id,
@@ -60,11 +68,14 @@ def claim(
     number, _, characters = claimed
     statement = sql.SQL("select {}, input from {} where chunk = {}").format(
         sql.SQL(", ").join(map(sql.Identifier, store.KEYS.fields or ())),
-        work_table(space),
+        space.tables.work,
         sql.Literal(number),
     )
     place: dict[str, int] = {}
-    rows = connection.execute(statement).fetchall()
+    try:
+        rows = connection.execute(statement).fetchall()
+    except UndefinedTable:
+        return None  # the build was finished or given up since
     return Chunk(
         number=number,
         input_of=np.fromiter((place.setdefault(row[-1], len(place)) for row in rows), np.int64, len(rows)),
@@ -95,6 +106,7 @@ def write(
     Returns:
         None where another builder took the piece over, or the build was given up: nothing is written then.
     """
+    limit_idleness(connection, builder)
     mine = connection.execute(
         "delete from omop_emb.build_chunk where space_id = %s and chunk = %s and builder = %s",
         (space.space_id, chunk.number, builder.builder_id),
@@ -102,7 +114,7 @@ def write(
     if not mine:
         return None
     kept = ~np.isin(chunk.input_of, np.fromiter(failures, np.int64, len(failures)))
-    work = work_table(space)
+    work = space.tables.work
     failed = sql.SQL("chunk = {} and input = any({})").format(
         sql.Literal(chunk.number), sql.Literal([chunk.inputs[position] for position in failures])
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -12,7 +13,8 @@ from psycopg import sql
 
 from omop_emb import counts, spaces
 from omop_emb.build_indexes import IndexSettings, bring_about
-from omop_emb.build_plan import discard, lock_build, release_id, work_table
+from omop_emb.build_plan import discard, release_id
+from omop_emb.build_presence import Builder, limit_idleness
 from omop_emb.recipe import Recipe, selection_of
 from omop_emb.spaces import Space
 from omop_emb.sql import read
@@ -49,8 +51,10 @@ def finish(
     space: Space,
     recipe: Recipe,
     indexes: IndexSettings,
+    builder: Builder,
     *,
     is_whole: bool,
+    on_begin: Callable[[], None],
 ) -> Finished:
     """Finish a build whose pieces are all written; the caller commits, and readers see all of it or nothing.
 
@@ -59,9 +63,12 @@ def finish(
         space: what was built.
         recipe: what it was built from.
         indexes: which vector indexes it is to have.
+        builder: who finishes it.
         is_whole: False for a build that was limited to some first concepts; no release is recorded then.
+        on_begin: is called if all pieces are written, before what takes time.
     """
-    lock_build(connection, space)
+    limit_idleness(connection, builder)
+    spaces.lock_build(connection, space)
     row = connection.execute(
         "select vocabulary_release, release_id from omop_emb.build where space_id = %s", (space.space_id,)
     ).fetchone()
@@ -72,10 +79,11 @@ def finish(
     ).fetchone()
     if left is None or left[0]:
         return Finished(Outcome.WAIT)
+    on_begin()
     release, planned_id = row
     deleted = 0
     for table in (space.tables.rows, space.tables.texts):
-        statement = sql.SQL(read("build_obsolete")).format(table=table, work=work_table(space))
+        statement = sql.SQL(read("build_obsolete")).format(table=table, work=space.tables.work)
         deleted += connection.execute(statement).rowcount
     if deleted:
         mark_written(connection, space)

@@ -7,28 +7,17 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from omop_emb import build_jobs
+from omop_emb import build_jobs, spaces
 from omop_emb.build_difference import Plan, fill_tables, sibling_rows, vocabulary_tables
 from omop_emb.build_indexes import IndexSettings
-from omop_emb.build_presence import Builder, others_are_at_it
+from omop_emb.build_presence import Builder, limit_idleness, others_are_at_it
 from omop_emb.errors import SpaceError
 from omop_emb.recipe import Recipe
 from omop_emb.spaces import Space
 from omop_emb.sql import read
 from omop_emb.store import mark_written
-from omop_emb.tables import SCHEMA
 
 CHUNK_TEXTS = 512  # a commit's worth, and what an interruption can cost
-
-
-def work_table(space: Space) -> sql.Identifier:
-    """Where the texts that wait for a vector stand while a build is under way."""
-    return sql.Identifier(SCHEMA, f"space_{space.space_id}_work")
-
-
-def lock_build(connection: psycopg.Connection[Any], space: Space) -> None:
-    """Wait until nobody plans or finishes a build of this space; held until the transaction ends."""
-    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.build'), %s)", (space.space_id,))
 
 
 def plan(
@@ -51,7 +40,8 @@ def plan(
         VocabularyError: there is no vocabulary.
         UnknownValueError: the filter names what the vocabulary does not have.
     """
-    lock_build(connection, space)
+    limit_idleness(connection, builder)
+    spaces.lock_build(connection, space)
     settings = f"{recipe.settings} {indexes}" + ("" if limit is None else f" limit {limit}")
     joined = _join(connection, space, settings) if others_are_at_it(connection, space, builder) else None
     if joined is not None:
@@ -76,7 +66,7 @@ def plan(
             )
     if found.updated or found.withdrawn or found.reused:
         mark_written(connection, space)
-    work = work_table(space)
+    work = tables.work
     connection.execute(
         _query(
             "build_lay_out",
@@ -100,7 +90,7 @@ def plan(
 def discard(connection: psycopg.Connection[Any], space: Space) -> None:
     """Forget the plan of a build; what it has written stays."""
     connection.execute("delete from omop_emb.build where space_id = %s", (space.space_id,))
-    connection.execute(sql.SQL("drop table if exists {}").format(work_table(space)))
+    connection.execute(sql.SQL("drop table if exists {}").format(space.tables.work))
 
 
 def _query(name: str, **parts: sql.Composable) -> sql.Composed:

@@ -121,6 +121,8 @@ def _message(error: psycopg.Error) -> str | None:
         return f"the database cancelled a statement ({cause}): raise statement_timeout, or ask for less"
     if _lacks_pgvector(error, said):
         return "the database lacks pgvector 0.8 or newer: let a superuser run CREATE EXTENSION vector; there"
+    if isinstance(error, errors.UndefinedTable) and re.search(r"omop_emb\.space_\d", said):
+        return "this embedding space was dropped meanwhile: omop-emb index list shows those that there are"
     if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName) and "omop_emb" in said:
         return f"{said}: run omop-emb db migrate"
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:

@@ -261,13 +261,20 @@ class EmbeddingClient:
             found.update(new)
         return np.stack([found[key] for key in keys])
 
-    def embed_stream(self, texts: Iterable[str], *, embedding_role: EmbeddingRole) -> Iterator[EmbeddedTexts]:
+    def embed_stream(
+        self, texts: Iterable[str], *, embedding_role: EmbeddingRole, window_texts: int = _WINDOW
+    ) -> Iterator[EmbeddedTexts]:
         """Embed any number of texts in parts; a text that cannot be embedded is reported, the rest goes on.
 
         Texts are drawn as they are needed and parts are yielded as they are answered, so that memory stays
         flat and the parts come out of order: `positions` tells what each row is. Every position comes once,
         in `positions` or in `failures`. Several requests are in flight (see `concurrency`), also while the
         consumer is busy. When the provider fails for good, what was answered is yielded first.
+
+        Args:
+            texts: any number of them.
+            embedding_role: what they are.
+            window_texts: how many are drawn at a time, to be sorted by length and freed of duplicates.
 
         Raises:
             InputError: something that is not text; names its position.
@@ -276,7 +283,7 @@ class EmbeddingClient:
         role = _role(embedding_role)
         if isinstance(texts, (str, bytes)):
             raise InputError(f"texts must be a sequence of str; found one {type(texts).__name__}")
-        return self._stream(texts, role)
+        return self._stream(texts, role, window_texts)
 
     def jobs(self) -> EmbeddingJobs:
         """Batch jobs for documents: cheaper, answered within a day.
@@ -322,14 +329,16 @@ class EmbeddingClient:
         cosines: Matrix = np.clip(rows @ columns.T, -1, 1)
         return cosines
 
-    def _stream(self, texts: Iterable[str], role: EmbeddingRole) -> Iterator[EmbeddedTexts]:
+    def _stream(
+        self, texts: Iterable[str], role: EmbeddingRole, window_texts: int
+    ) -> Iterator[EmbeddedTexts]:
         refused: dict[int, str] = {}
 
         def work(batch: Batch) -> Outcome:
             return self._caller.embed([prefix + text for text in batch.texts], role, self._bulk_patience)
 
         def every_batch() -> Iterator[Batch]:
-            for window in windows(texts, _WINDOW):
+            for window in windows(texts, window_texts):
                 good: list[tuple[int, str]] = []
                 for position, text in window:
                     reason = complaint(text, position)

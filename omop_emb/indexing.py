@@ -203,12 +203,13 @@ def _plan(work: _Work) -> Plan:
         if not found.joined:
             drop_before_load(connection, work.space, found.to_embed)
         connection.commit()
+    if found.to_embed:
+        skipped = found.unchanged + found.reused
+        work.tell(Progress(Phase.EMBED, total=found.to_embed_different, skipped=skipped))
     return found
 
 
 def _embed(work: _Work, plan: Plan, did: Done) -> None:
-    if not plan.to_embed:
-        return
     began = time.monotonic()
     before = replace(did)
 
@@ -227,10 +228,16 @@ def _embed(work: _Work, plan: Plan, did: Done) -> None:
             )
         )
 
-    told(Done())
     done = Done()
     if not work.batch_api:
-        done = embed_and_write(work.engine, work.client, work.space, work.builder, on_progress=told)
+        done = embed_and_write(
+            work.engine,
+            work.client,
+            work.space,
+            work.builder,
+            chunk_texts=work.chunk_texts,
+            on_progress=told,
+        )
     if work.batch_api or has_jobs(work.engine, work.space):
         embed_by_jobs(
             work.engine,
@@ -246,9 +253,16 @@ def _embed(work: _Work, plan: Plan, did: Done) -> None:
 
 
 def _finish(work: _Work) -> Finished:
-    work.tell(Progress(Phase.FINISH))
     with driver(work.engine) as connection:
-        finished = finish(connection, work.space, work.recipe, work.indexes, is_whole=work.limit is None)
+        finished = finish(
+            connection,
+            work.space,
+            work.recipe,
+            work.indexes,
+            work.builder,
+            is_whole=work.limit is None,
+            on_begin=lambda: work.tell(Progress(Phase.FINISH)),
+        )
         connection.commit()
     return finished
 

@@ -48,9 +48,11 @@ class Done:
 
 
 @contextmanager
-def driver(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
+def driver(engine: Engine, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
     """A connection of one's own; what is not committed by its user is rolled back."""
     with readable_errors(), engine.connect() as connection:
+        if autocommit:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
         yield driver_connection(connection)
 
 
@@ -60,10 +62,12 @@ def embed_and_write(
     space: Space,
     builder: Builder,
     *,
+    chunk_texts: int,
     on_progress: Callable[[Done], None],
 ) -> Done:
     """Work off a build's pieces until none can be claimed; each is committed as one.
 
+    No more pieces are claimed than the model has at work, and one or two ahead: others can take the rest.
     Whatever ends it, pieces that were embedded whole are written.
 
     Raises:
@@ -71,10 +75,10 @@ def embed_and_write(
         DatabaseError: the database cannot be reached or written.
     """
     done = Done()
-    with driver(engine) as reading, driver(engine) as writing:
+    with driver(engine, autocommit=True) as reading, driver(engine) as writing:
         pipeline = _Pipeline(client, space, builder, reading, writing, done, on_progress)
         try:
-            pipeline.run()
+            pipeline.run(chunk_texts)
         finally:
             pipeline.stop()
     return done
@@ -110,9 +114,11 @@ class _Pipeline:
         self._under_way: deque[_UnderWay] = deque()
         self._writes: deque[Future[None]] = deque()
 
-    def run(self) -> None:
+    def run(self, chunk_texts: int) -> None:
         """Embed and write until nothing can be claimed."""
-        for part in self._client.embed_stream(self._inputs(), embedding_role=EmbeddingRole.DOCUMENT):
+        for part in self._client.embed_stream(
+            self._inputs(), embedding_role=EmbeddingRole.DOCUMENT, window_texts=chunk_texts
+        ):
             for piece in list(self._under_way):
                 self._take(piece, part.positions, part.vectors, part.failures)
                 if not piece.missing:
@@ -140,9 +146,7 @@ class _Pipeline:
 
     def _claim(self) -> Chunk | None:
         with readable_errors():
-            chunk = build_chunks.claim(self._reading, self._space, self._builder)
-            self._reading.commit()
-        return chunk
+            return build_chunks.claim(self._reading, self._space, self._builder)
 
     def _take(
         self,
@@ -196,18 +200,15 @@ def at_the_build(engine: Engine, space: Space, lease_seconds: float) -> Iterator
         while not ended.wait(lease_seconds / 4):
             try:
                 build_presence.renew(connection, space, builder)
-                connection.commit()
             except psycopg.Error as error:
                 # Whoever writes meets the same trouble and tells it.
                 logger.debug("a lease was not renewed: %s", type(error).__name__)
-                with suppress(psycopg.Error):
-                    connection.rollback()
                 if connection.closed:
+                    builder.is_lost.set()
                     return
 
-    with driver(engine) as connection:
+    with driver(engine, autocommit=True) as connection:
         builder = build_presence.enter(connection, space, uuid4(), lease_seconds)
-        connection.commit()
         thread = threading.Thread(target=beat, args=(connection, builder), name="omop-emb-lease", daemon=True)
         thread.start()
         try:
@@ -217,4 +218,3 @@ def at_the_build(engine: Engine, space: Space, lease_seconds: float) -> Iterator
             thread.join()
             with suppress(psycopg.Error):
                 build_presence.leave(connection, space, builder)
-                connection.commit()

@@ -275,15 +275,29 @@ def ensure(
     return space, True
 
 
+def lock_build(connection: psycopg.Connection, space: Space) -> None:
+    """Wait until nobody plans or finishes a build of this space; held until the transaction ends."""
+    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.build'), %s)", (space.space_id,))
+
+
 def activate(connection: psycopg.Connection, space: Space, *, only_if_none_is: bool = False) -> None:
-    """Make a space the one that readers use; nothing is committed."""
+    """Make a space the one that readers use; nothing is committed.
+
+    Raises:
+        SpaceNotFoundError: it was dropped meanwhile; the caller must roll back.
+    """
     connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
     if only_if_none_is and any(other.is_active for other in listed(connection)):
         return
     connection.execute(
         "update omop_emb.space set is_active = false where is_active and space_id <> %s", (space.space_id,)
     )
-    connection.execute("update omop_emb.space set is_active = true where space_id = %s", (space.space_id,))
+    activated = connection.execute(
+        "update omop_emb.space set is_active = true where space_id = %s", (space.space_id,)
+    ).rowcount
+    if not activated:
+        by_name(connection, space.name)
+        raise SpaceNotFoundError(f"space {space.name!r} was dropped and made anew: run this again")
 
 
 def check_droppable(space: Space) -> None:
@@ -299,14 +313,17 @@ def check_droppable(space: Space) -> None:
 
 
 def drop(connection: psycopg.Connection, space: Space) -> None:
-    """Drop a space with its rows; nothing is committed.
+    """Drop a space with its rows, and give up its build if there is one; nothing is committed.
 
     Raises:
         SpaceError: it is the active one.
     """
+    # Locks are taken in the order of builders, who write their piece, then rows, then that they wrote.
+    lock_build(connection, space)
     connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
     current = by_name(connection, space.name)
     check_droppable(current)
+    connection.execute("delete from omop_emb.build where space_id = %s", (current.space_id,))
     current.tables.drop(connection)
     connection.execute("delete from omop_emb.space where space_id = %s", (current.space_id,))
 

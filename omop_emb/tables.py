@@ -99,6 +99,11 @@ class SpaceTables:
         return sql.Identifier(SCHEMA, f"space_{self.space_id}_text")
 
     @property
+    def work(self) -> sql.Identifier:
+        """The texts that wait for a vector; there only while a build is under way."""
+        return sql.Identifier(SCHEMA, f"space_{self.space_id}_work")
+
+    @property
     def hnsw_name(self) -> str:
         """The vector index's name, without its schema."""
         return self.index_name(None)
@@ -170,8 +175,10 @@ class SpaceTables:
         return sql.SQL("embedding halfvec_cosine_ops")
 
     def drop(self, connection: psycopg.Connection) -> None:
-        """Drop both tables with their indexes."""
-        connection.execute(sql.SQL("drop table if exists {}, {}").format(self.rows, self.texts))
+        """Drop all tables with their indexes."""
+        connection.execute(
+            sql.SQL("drop table if exists {}, {}, {}").format(self.rows, self.texts, self.work)
+        )
 
 
 def check_hnsw_dimensions(dimensions: int, first_pass: str = "") -> None:

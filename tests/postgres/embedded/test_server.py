@@ -197,6 +197,21 @@ def test_nothing_committed_is_lost_when_the_server_is_killed_during_a_load(
     assert _rows(data_dir) in (200 * committed, 200 * (committed + 1))
 
 
+def test_no_number_of_a_new_sequence_is_given_again_after_a_crash(
+    data_dir: Path, kill_all: Callable[[Path], None]
+) -> None:
+    with psycopg.connect(server.ensure_running(data_dir)) as connection:
+        connection.execute("create table numbered (n integer generated always as identity primary key)")
+        connection.execute("insert into numbered default values")
+        connection.commit()
+        connection.execute("insert into numbered default values")
+    kill_all(data_dir)
+    with psycopg.connect(server.ensure_running(data_dir)) as connection:
+        row = connection.execute("insert into numbered default values returning n").fetchone()
+    assert row is not None
+    assert row[0] > 2
+
+
 def test_a_query_that_outlives_its_postmaster_is_ended_before_the_next_start(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
