@@ -23,6 +23,7 @@ _COMMANDS = {
     "map": "map",
     "memory": "memory",
     "evaluate": "evaluate",
+    "calibrate": "calibrate",
     "doctor": "doctor",
 }
 

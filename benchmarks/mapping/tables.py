@@ -1,9 +1,18 @@
-"""Gold terms -> a table of features of all their candidates, kept so that rankers can be tried quickly."""
+"""Gold terms -> a table of features of all their candidates, kept so that rankers can be tried quickly.
+
+usage: tables.py DATA_FOLDER OUTPUT.npz [--more N] [--memory-without-fold F]
+
+DATA_FOLDER holds vocab/ (Athena's layout), gold/*.tsv and, where there are, pairs of texts and their vectors
+(names.txt, names.npy …); texts without a vector are embedded by the packaged model, once.
+With --memory-without-fold F each family of sources remembers what it approved, but for the terms of fold F
+of three; a term never sees its own approval.
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,70 +20,109 @@ from gold import GoldTerm, read
 from large import Vectors, read_vocabulary
 
 from omop_emb.mapping.candidates import Query, find
-from omop_emb.mapping.facts import gather
+from omop_emb.mapping.dense import DenseIndex
+from omop_emb.mapping.facts import Facts, gather
 from omop_emb.mapping.features import Features
 from omop_emb.mapping.lexical import LexicalIndex
-from omop_emb.mapping.lexicon import Lexicon
+from omop_emb.mapping.memory import MemoryIndex
 from omop_emb.mapping.normalise import forms
+from omop_emb.mapping.own_source import OwnSource
+from omop_emb.mapping.records import SourceTerm
+from omop_emb.mapping.training import folds
+
+FOLDS = 3
 
 
-def own_source(lexicon: Lexicon, term: GoldTerm) -> set[int]:
-    """Text rows that are the term's own source concept, or named like it: what would be a leak."""
-    rows = set()
-    for row in np.flatnonzero(lexicon.text_kind == 4):
-        if lexicon.texts[row] == term.name:
-            rows.add(int(row))
-    return rows
+@dataclass(frozen=True, eq=False)
+class World:
+    lexical: LexicalIndex
+    facts: Facts
+    dense: DenseIndex
+    vectors: Vectors
 
 
-def main(data: Path, out: Path, findable: int, unfindable: int) -> None:
-    started = time.time()
+def world(data: Path) -> World:
     lexicon = read_vocabulary(data / "vocab")
     lexical = LexicalIndex(lexicon)
-    facts = gather(lexicon, lexical)
-    print("vocabulary", time.time() - started)
-    vectors = Vectors(
-        (data / "names.txt", data / "names.npy"),
-        (data / "terms.txt", data / "terms.npy"),
-        (data / "mapping/forms.txt", data / "mapping/forms.npy"),
-    )
-    dense = vectors.index(lexicon)
-    print("vectors", time.time() - started)
-    features = Features(lexical, facts, dense)
-    terms = read(data / "gold", findable=findable, unfindable=unfindable)
-    queries = [Query.of(forms(term.name, domain=term.domain), term.domain) for term in terms]
-    parts, seconds = [], [0.0, 0.0]
-    for at in range(0, len(terms), 256):
-        block = queries[at : at + 256]
-        begun = time.time()
-        found = find(block, lexical, facts, dense, vectors)
-        middle = time.time()
-        scored = features.score(block, found)
-        seconds[0] += middle - begun
-        seconds[1] += time.time() - middle
-        parts.append((np.diff(found.first), found.concept, found.by, scored.features.astype(np.float32)))
-        if at % 2560 == 0:
-            print(at, seconds, flush=True)
-    sizes, concept, by, table = (np.concatenate(part) for part in zip(*parts, strict=True))
-    ids = lexicon.concept_id[concept]
+    vectors = Vectors(data)
+    return World(lexical, gather(lexicon, lexical), vectors.index(lexicon), vectors)
+
+
+def source_term(term: GoldTerm) -> SourceTerm:
+    return SourceTerm(name=term.name, code=term.code, domain=term.domain)
+
+
+def term_folds(terms: list[GoldTerm]) -> np.ndarray:
+    return folds(np.array([term.set_name for term in terms]), count=FOLDS, by_source=False)
+
+
+def memory_of(there: World, terms: list[GoldTerm]) -> MemoryIndex:
+    pairs = [
+        (term, int(row))
+        for term in terms
+        for row in there.lexical.lexicon.rows(sorted(term.targets))
+        if row >= 0
+    ]
+    names = [term.name for term, _ in pairs]
+    rows = np.array([row for _, row in pairs], np.int64)
+    return MemoryIndex(there.lexical, names, rows, there.vectors(names), [term.code for term, _ in pairs])
+
+
+def make(there: World, terms: list[GoldTerm], out: Path, without_fold: int | None = None) -> None:
+    started = time.time()
+    fold = term_folds(terms)
+    families = np.array([term.family if without_fold is not None else "" for term in terms])
+    parts: dict[int, tuple[np.ndarray, ...]] = {}
+    for family in np.unique(families):
+        places = np.flatnonzero(families == family)
+        memory = None
+        if without_fold is not None:
+            known = [terms[place] for place in places if fold[place] != without_fold]
+            memory = memory_of(there, known) if any(term.findable for term in known) else None
+        own = OwnSource(there.lexical.lexicon, memory)
+        features = Features(there.lexical, there.facts, there.dense, memory)
+        for at in range(0, len(places), 256):
+            block = places[at : at + 256]
+            asked = [source_term(terms[place]) for place in block]
+            queries = [
+                own.hide(Query.of(forms(term.name, domain=term.domain), term.domain), term) for term in asked
+            ]
+            # what is scored remembers whatever the other folds approved, the same name in another file too
+            queries = [
+                replace(query, hidden_memory=frozenset()) if fold[place] == without_fold else query
+                for place, query in zip(block, queries, strict=True)
+            ]
+            found = find(queries, there.lexical, there.facts, there.dense, there.vectors, memory)
+            scored = features.score(queries, found)
+            for number, place in enumerate(block):
+                rows = slice(int(found.first[number]), int(found.first[number + 1]))
+                parts[int(place)] = (found.concept[rows], found.by[rows], scored.features[rows])
+    ordered = [parts[place] for place in range(len(terms))]
+    concept, by, table = (np.concatenate([part[column] for part in ordered]) for column in range(3))
+    sizes = np.array([len(part[0]) for part in ordered], np.int64)
+    lexicon = there.lexical.lexicon
     owner = np.repeat(np.arange(len(terms)), sizes)
-    label = np.array([int(key) in terms[place].targets for key, place in zip(ids, owner, strict=True)])
+    targets = [set(lexicon.rows(sorted(term.targets)).tolist()) for term in terms]
+    label = np.array([int(row) in targets[place] for row, place in zip(concept, owner, strict=True)])
     np.savez(
         out,
         sizes=sizes,
         concept=concept,
         by=by,
-        table=table,
+        table=table.astype(np.float16),
         label=label,
         domain=lexicon.domain[concept],
         domains=np.array(lexicon.domains),
-        findable=findable,
-        unfindable=unfindable,
     )
-    print(
-        "done", len(terms), table.shape, "find, features ms/term:", [1000 * s / len(terms) for s in seconds]
-    )
+    print(out.name, table.shape, f"{1000 * (time.time() - started) / len(terms):.1f} ms a term", flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--more", type=int, default=5)
+    parser.add_argument("--memory-without-fold", type=int)
+    asked = parser.parse_args()
+    chosen = read(asked.data / "gold", more=asked.more)
+    make(world(asked.data), chosen, asked.out, asked.memory_without_fold)

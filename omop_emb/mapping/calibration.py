@@ -15,6 +15,9 @@ Ints = npt.NDArray[np.int64]
 SIGNALS = ("share of the first", "margin", "score", "dense", "lexical", "reads alike", "rivals")
 """What a probability is made from: see signals()."""
 
+APPROVED = 100.0
+"""What a ranker adds to the score of a concept that was approved for precisely this name: it comes first."""
+
 _RIVALS = 10
 _Z = 1.645  # one-sided 95 %
 
@@ -49,13 +52,15 @@ def signals(
         margin = ordered[0] - ordered[1] if len(ordered) > 1 else 5.0
         rivals = np.exp(-np.abs(ordered[1 : 1 + _RIVALS] - ordered[0])).sum()
         best[query] = start + top
+        approved = ordered[0] > APPROVED / 2
         result[query] = (
             np.log(share / max(1e-6, 1 - share)).clip(-6, 6),
             min(margin, 5.0),
-            ordered[0],
-            dense[start + top],
-            lexical[start + top],
-            alike[start + top],
+            ordered[0] - APPROVED if approved else ordered[0],
+            # an approved name is a text of its concept, and the term reads like it
+            1.0 if approved else dense[start + top],
+            1.0 if approved else lexical[start + top],
+            1.0 if approved else alike[start + top],
             np.log1p(rivals),
         )
     return result, best

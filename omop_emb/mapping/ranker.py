@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from omop_emb.errors import ConfigurationError
-from omop_emb.mapping.calibration import Calibration
+from omop_emb.mapping.calibration import APPROVED, Calibration
 from omop_emb.mapping.records import Contribution
 
 Floats = npt.NDArray[np.float32]
 
 DEFAULT = "default_ranker.json"
 OTHER = "other"
+_APPROVED_NAME = "memory exact"
 
 
 class Ranker(Protocol):
@@ -77,12 +78,13 @@ class LinearRanker:
             rows = np.flatnonzero(places == domain)
             if len(rows):
                 scores[rows] += features[rows] @ correction
-        return np.asarray(scores, np.float32)
+        return approved_first(scores, features, self.features)
 
     def explain(self, features: Floats, domain: str) -> list[Contribution]:
         """What each feature of one candidate added to its score, strongest first."""
         correction = self.corrections.get(domain, self.corrections.get(OTHER, np.zeros_like(self.weights)))
         parts = (features - self.centre) * (self.weights + correction)
+        parts[self.features.index(_APPROVED_NAME)] += APPROVED * features[self.features.index(_APPROVED_NAME)]
         order = np.argsort(-np.abs(parts), kind="stable")
         return [
             Contribution(self.features[place], float(features[place]), float(parts[place]))
@@ -125,6 +127,11 @@ class LinearRanker:
             corrections={domain: _row(row, features) for domain, row in values["corrections"].items()},
             centre=_row(values["centre"], features),
         )
+
+
+def approved_first(scores: Floats, features: Floats, names: Sequence[str]) -> Floats:
+    """Scores under which a concept that was approved for precisely this name comes before all others."""
+    return np.asarray(scores + APPROVED * features[:, names.index(_APPROVED_NAME)], np.float32)
 
 
 def _named(features: Sequence[str], row: Floats) -> dict[str, float]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from omop_emb.mapping import calibration
+from omop_emb.mapping.features import NAMES
 from omop_emb.mapping.ranker import OTHER
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-Score = Callable[[Floats, Sequence[str]], Floats]
+Score = Callable[[Floats, npt.NDArray[np.str_]], Floats]
 
 # A ranker learns from the candidates that come nearest; what is right but stands below them is no example:
 # adding it teaches that the far-fetched is right (recall@1 fell to .03).
@@ -26,7 +27,7 @@ class Examples:
     """Candidates of many terms with what is right among them.
 
     Attributes:
-        features: (p, features), term by term.
+        features: (p, features) float16 or float32, term by term.
         domains: (p,) domain of each candidate.
         first: (n + 1,) where each term's candidates begin.
         right: (p,) whether a candidate is a target.
@@ -34,9 +35,11 @@ class Examples:
         dense: (p,) best cosine.
         lexical: (p,) best 3-gram cosine.
         alike: (p,) 1 where a text reads like the term.
+        remembered: (p,) whether nothing but the memory found a candidate.
+        findable: (n,) whether the vocabulary has a target of the term, found or not.
     """
 
-    features: Floats
+    features: npt.NDArray[np.floating]
     domains: npt.NDArray[np.str_]
     first: Ints
     right: npt.NDArray[np.bool_]
@@ -44,15 +47,17 @@ class Examples:
     dense: Floats
     lexical: Floats
     alike: Floats
+    remembered: npt.NDArray[np.bool_]
+    findable: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.first) - 1
 
     def rows(self, terms: Ints) -> Ints:
         """Candidate rows of some terms, in order."""
-        return np.concatenate(
-            [np.arange(self.first[t], self.first[t + 1]) for t in terms] or [np.zeros(0, np.int64)]
-        )
+        sizes = self.first[terms + 1] - self.first[terms]
+        begin = np.cumsum(sizes) - sizes
+        return np.repeat(self.first[terms] - begin, sizes) + np.arange(int(sizes.sum()))
 
     def take(self, terms: Ints) -> Examples:
         """Some of the terms."""
@@ -67,6 +72,28 @@ class Examples:
             self.dense[rows],
             self.lexical[rows],
             self.alike[rows],
+            self.remembered[rows],
+            self.findable[terms],
+        )
+
+    def without_memory(self) -> Examples:
+        """The same terms as a site sees them that has approved nothing yet."""
+        owner = np.repeat(np.arange(len(self)), np.diff(self.first))
+        kept = np.flatnonzero(~self.remembered)
+        sizes = np.bincount(owner[kept], minlength=len(self))
+        features = self.features[kept]
+        features[:, [place for place, name in enumerate(NAMES) if name.startswith("memory")]] = 0
+        return Examples(
+            features,
+            self.domains[kept],
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            self.right[kept],
+            self.source,
+            self.dense[kept],
+            self.lexical[kept],
+            self.alike[kept],
+            self.remembered[kept],
+            self.findable,
         )
 
 
@@ -78,7 +105,7 @@ class Linear:
     corrections: dict[str, Floats]
     centre: Floats
 
-    def score(self, features: Floats, domains: Sequence[str] | npt.NDArray[np.str_]) -> Floats:
+    def score(self, features: Floats, domains: npt.NDArray[np.str_]) -> Floats:
         """(p,) scores."""
         result = features @ self.weights
         places = np.where(np.isin(domains, list(self.corrections)), domains, OTHER)
@@ -104,7 +131,7 @@ def fit_linear(
     keep_term &= np.diff(examples.first) > 0
     owner = np.repeat(np.arange(len(examples)), np.diff(examples.first))
     rows = np.flatnonzero(near & keep_term[owner])
-    plain = examples.features[rows]
+    plain = examples.features[rows].astype(np.float32, copy=False)
     mean, spread = plain.mean(axis=0), plain.std(axis=0)
     spread[spread < 1e-6] = 1
     scaled = ((plain - mean) / spread).astype(np.float32)
@@ -189,7 +216,8 @@ def out_of_sample(examples: Examples, fold: Ints, fit: Callable[[Examples], Scor
     for number in np.unique(fold):
         score = fit(examples.take(np.flatnonzero(fold != number)))
         rows = examples.rows(np.flatnonzero(fold == number))
-        scores[rows] = score(examples.features[rows], examples.domains[rows])  # type: ignore[arg-type]  # an array of str is a sequence of str
+        features = examples.features[rows].astype(np.float32, copy=False)
+        scores[rows] = score(features, examples.domains[rows])
     return scores
 
 
