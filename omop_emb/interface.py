@@ -32,6 +32,11 @@ class EmbeddingInterface(ConceptSearch):
 
     Every method takes the caller's session (a SQLAlchemy Session or Connection on psycopg 3), works in
     its transaction and never commits: rolled back, nothing is left.
+
+    Args:
+        client: embeds texts; None is the active space's model.
+        query_store: where query vectors are kept besides the memory of the process, such as
+            omop_emb.store_queries.QueryVectors(engine); with a client, give it to that.
     """
 
     def embed_texts(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from omop_emb import config
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import SpaceMismatchError
+from omop_emb.providers.query_cache import VectorStore
 from omop_emb.spaces import Space
 
 
@@ -30,14 +31,14 @@ def check_variables(space: Space) -> None:
             )
 
 
-def client_of(space: Space) -> EmbeddingClient:
-    """The client that embeds as a space's rows were embedded.
+def client_of(space: Space, *, query_store: VectorStore | None = None) -> EmbeddingClient:
+    """The client that embeds as a space's rows were embedded, its query vectors kept in a store if given.
 
     Raises:
         SpaceMismatchError: a variable says otherwise, or the model has changed since.
     """
     check_variables(space)
-    client = EmbeddingClient.for_fingerprint(space.fingerprint)
+    client = EmbeddingClient.for_fingerprint(space.fingerprint, query_store=query_store)
     differences = client.fingerprint.differences(space.fingerprint)
     if differences:
         raise SpaceMismatchError(

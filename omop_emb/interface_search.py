@@ -14,9 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from omop_emb import search, search_similar, spaces
 from omop_emb.database import driver_connection, readable_errors
 from omop_emb.embeddings import EmbeddingClient
+from omop_emb.errors import ConfigurationError
 from omop_emb.interface_bulk import checked, nearest_of_texts
 from omop_emb.interface_client import check_variables, client_of
 from omop_emb.interface_inputs import unit_rows, whole_ids
+from omop_emb.providers.query_cache import VectorStore
 from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
 from omop_emb.search import SearchResult
 from omop_emb.spaces import Space
@@ -29,8 +31,12 @@ if TYPE_CHECKING:
 class ConceptSearch:
     """Finds concepts in the space of a client, or in the active one; see EmbeddingInterface."""
 
-    def __init__(self, client: EmbeddingClient | None = None) -> None:
-        self._client = client
+    def __init__(
+        self, client: EmbeddingClient | None = None, *, query_store: VectorStore | None = None
+    ) -> None:
+        if client is not None and query_store is not None:
+            raise ConfigurationError("give query_store to the EmbeddingClient, as it embeds the queries")
+        self._client, self._query_store = client, query_store
         self._active_client: EmbeddingClient | None = None
 
     def get_nearest_concepts_from_query_texts(
@@ -269,5 +275,5 @@ class ConceptSearch:
     def _client_of(self, space: Space) -> EmbeddingClient:
         client = self._active_client
         if client is None or client.fingerprint != space.fingerprint:
-            self._active_client = client = client_of(space)
+            self._active_client = client = client_of(space, query_store=self._query_store)
         return client

@@ -1,0 +1,7 @@
+-- To the minute: a write for each read would cost more than the order of use is worth.
+update omop_emb.query_vector set used_at = now()
+where key in (
+    select key from omop_emb.query_vector
+    where key = any(%(keys)s) and used_at < now() - interval '1 minute'
+    for update skip locked
+)
