@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from .index_build import build
+from .index_files import export, import_
 from .index_verify import verify
 from .render import format_option, render, say
 
@@ -15,11 +16,13 @@ _LISTED = ("name", "active", "model", "dimensions", "index_type", "rows", "conce
 
 @click.group("index", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Embedding spaces: build, list, show, activate, drop, verify."""
+    """Embedding spaces: build, list, show, activate, drop, verify, export, import."""
 
 
 command.add_command(build)
 command.add_command(verify)
+command.add_command(export)
+command.add_command(import_)
 
 
 @command.command("list")

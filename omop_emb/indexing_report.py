@@ -17,6 +17,8 @@ class Phase(Enum):
     EMBED = "embedding"
     JOBS = "waiting for batch jobs"
     WAIT = "waiting for other builders"
+    WRITE_FILE = "writing the file"
+    READ_FILE = "reading the file"
     FINISH = "making the index and finishing"
 
 

@@ -123,3 +123,17 @@ def test_batch_jobs_of_a_model_that_has_none_are_refused_in_one_line(run: Run) -
         assert refused.stderr.splitlines()[-1] == (
             "error: local:all-MiniLM-L6-v2 has no batch API: leave --batch-api out"
         )
+
+
+def test_a_space_travels_in_one_file(run: Run, tmp_path: Path) -> None:
+    file = str(tmp_path / "space.parquet")
+    written = run("index", "export", file)
+    assert (written.returncode, written.stdout) == (0, "")
+    assert written.stderr.splitlines()[-1].endswith("texts of v5.0 30-AUG-24")
+    refused = run("index", "import", file)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "omop-emb index drop all-MiniLM-L6-v2-flat" in refused.stderr
+    run("index", "drop", "all-MiniLM-L6-v2-hnsw", "--yes")
+    read = run("index", "import", file, "--index-type", "hnsw", "--name", "theirs")
+    assert (read.returncode, read.stdout) == (0, "")
+    assert "space 'theirs' is ready, and not active: omop-emb index activate theirs" in read.stderr

@@ -50,7 +50,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "recall",
         ),
     ),
-    (("config", "records", "errors"),),
+    (("config", "records", "errors", "atomic"),),
 )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from omop_emb.atomic import replacing
 from omop_emb.errors import MissingExtraError
-from omop_emb.mapping.files.atomic import replacing
 
 Kind = Literal["text", "integer", "real", "boolean", "date"]
 _BATCH = 5_000

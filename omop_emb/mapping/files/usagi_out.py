@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
-from omop_emb.mapping.files.atomic import replacing
+from omop_emb.atomic import replacing
 from omop_emb.mapping.files.candidates import (
     other_candidates,
     provenance_text,

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from omop_emb.atomic import replacing
 from omop_emb.errors import InputError
-from omop_emb.mapping.files.atomic import replacing
 from omop_emb.mapping.files.candidates import candidate_columns, candidate_rows, term_columns, term_row
 from omop_emb.mapping.files.journal import Journal, journal_path, map_in_batches
 from omop_emb.mapping.files.results import from_json, to_json
@@ -69,7 +69,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
     script = (
         "import sys, time\n"
-        "from omop_emb.mapping.files.atomic import replacing\n"
+        "from omop_emb.atomic import replacing\n"
         "with replacing(sys.argv[1]) as handle:\n"
         "    handle.write(b'x' * 10_000_000)\n"
         "    print('written', flush=True)\n"
