@@ -1,0 +1,265 @@
+"""A search is served as its plan says, and what was planned for one way never serves another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from numpy.typing import NDArray
+
+from omop_emb import counts, planner, search, spaces, store
+from omop_emb.planner import SearchPlan, Way
+from omop_emb.records import (
+    Concept,
+    ConceptFilter,
+    ConceptMatch,
+    Fingerprint,
+    IndexType,
+    MetricType,
+    TextKind,
+)
+from omop_emb.spaces import Space
+
+ROWS, DIMENSIONS = 3000, 16
+RANDOM = np.random.default_rng(5)
+VECTORS = RANDOM.normal(size=(ROWS, DIMENSIONS)).astype(np.float32)
+VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
+# One in three is a drug; one in a hundred is of RxNorm.
+CONCEPTS = [
+    Concept(
+        number,
+        f"concept {number}",
+        domain_id="Drug" if number % 3 == 0 else "Condition",
+        vocabulary_id="RxNorm" if number % 100 == 0 else "SNOMED",
+    )
+    for number in range(ROWS)
+]
+DRUGS = ConceptFilter(domains=("Drug",))
+RXNORM = ConceptFilter(vocabularies=("RxNorm",))
+QUERY = VECTORS[:1]
+
+
+@pytest.fixture(scope="module")
+def filled(shared_conninfo: str) -> dict[str, Space]:
+    """A space of each kind, built as index build leaves it: counted, analysed, committed."""
+    made = {}
+    with psycopg.connect(shared_conninfo) as connection:
+        for name, first_pass in (("flat", ""), ("hnsw", ""), ("8", "8"), ("binary", "binary")):
+            space, _ = spaces.ensure(
+                connection,
+                Fingerprint(provider="test", model="ways", revision=name, dimensions=DIMENSIONS),
+                IndexType.FLAT if name == "flat" else IndexType.HNSW,
+                first_pass=first_pass,
+            )
+            texts = [concept.concept_name for concept in CONCEPTS]
+            rows = store.TextRows(CONCEPTS, [TextKind.NAME] * ROWS, texts, store.text_hashes(texts), VECTORS)
+            store.upsert(connection, space, rows)
+            counts.refresh(connection, space)
+            if name == "hnsw":
+                row = connection.execute(
+                    "select code from omop_emb.label where kind = 'domain' and label = 'Drug'"
+                ).fetchone()
+                assert row is not None
+                space.tables.create_hnsw(connection, m=16, ef_construction=64, domain=row[0])
+                space = replace(space, partial_domains=(row[0],))
+            made[name] = space
+        connection.commit()
+        connection.autocommit = True
+        for space in made.values():
+            connection.execute(f"vacuum analyze omop_emb.space_{space.space_id}")
+    return made
+
+
+@pytest.fixture
+def connection(shared_conninfo: str) -> Iterator[psycopg.Connection]:
+    """A connection that prepares each statement at once, so that the server may keep its plan."""
+    with psycopg.connect(shared_conninfo, prepare_threshold=0) as opened:
+        yield opened
+
+
+def found(
+    connection: psycopg.Connection, space: Space, queries: NDArray[np.float32] = QUERY, **changes: Any
+) -> tuple[list[list[ConceptMatch]], SearchPlan]:
+    concept_filter = changes.pop("concept_filter", None)
+    options = {"metric_type": MetricType.COSINE, "index_type": None, "k": 5, "explain": True} | changes
+    result = search.search(
+        connection, space, queries, concept_filters=[concept_filter] * len(queries), **options
+    )
+    return result.matches, result.plans[0]
+
+
+def nearest(query: NDArray[np.float32], concept_filter: ConceptFilter | None, k: int = 5) -> list[int]:
+    """The ids that brute force finds."""
+    stored = VECTORS.astype(np.float16).astype(np.float64)
+    cosines = stored @ query.astype(np.float64) / np.linalg.norm(stored, axis=1)
+    passing = [
+        number
+        for number, concept in enumerate(CONCEPTS)
+        if concept.domain_id in ((concept_filter and concept_filter.domains) or ("Condition", "Drug"))
+        and concept.vocabulary_id
+        in ((concept_filter and concept_filter.vocabularies) or ("SNOMED", "RxNorm"))
+    ]
+    return sorted(passing, key=lambda number: (-cosines[number], number))[:k]
+
+
+def prefer_indexes(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take so few rows for many: our planner compares none one by one, the server's sorts none."""
+    monkeypatch.setattr(planner, "_CERTAINTY", -1.0)
+    connection.execute("set enable_sort = off")
+
+
+def ids(matches: list[ConceptMatch]) -> list[int]:
+    return [match.concept_id for match in matches]
+
+
+@pytest.mark.parametrize("name", ["hnsw", "8", "binary"])
+def test_an_unfiltered_search_reads_the_vector_index_and_few_rows(
+    connection: psycopg.Connection, filled: dict[str, Space], name: str
+) -> None:
+    space = filled[name]
+    matches, plan = found(connection, space)
+    assert (plan.way, plan.index) == (Way.INDEX, f"space_{space.space_id}_hnsw")
+    assert plan.scan == f"Index Scan using space_{space.space_id}_hnsw"
+    assert plan.scanned is not None
+    assert plan.scanned <= 200
+    assert matches[0][0].concept_id == 0
+
+
+def test_a_domain_with_an_index_of_its_own_is_read_through_that(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefer_indexes(connection, monkeypatch)
+    space = filled["hnsw"]
+    _, plan = found(connection, space, concept_filter=DRUGS)
+    assert (plan.way, plan.index) == (
+        Way.PARTIAL_INDEX,
+        f"space_{space.space_id}_hnsw_{space.partial_domains[0]}",
+    )
+    assert plan.scan == f"Index Scan using {plan.index}"
+    # Another filter beside the domain is looked at row by row.
+    both = replace(DRUGS, vocabularies=("SNOMED",))
+    matches, plan = found(connection, space, concept_filter=both)
+    assert plan.way is Way.PARTIAL_INDEX
+    assert ids(matches[0]) == nearest(QUERY[0], both)
+
+
+def test_an_exact_search_reads_no_vector_index(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    for name, space in filled.items():
+        for concept_filter in (None, DRUGS, RXNORM):
+            for metric_type in MetricType:
+                _, plan = found(
+                    connection, space, concept_filter=concept_filter, metric_type=metric_type, exact=True
+                )
+                assert plan.way is Way.EXACT, name
+                assert plan.scan is not None
+                assert "hnsw" not in plan.scan
+    _, plan = found(connection, filled["flat"])
+    assert (plan.scan, plan.scanned) == ("Seq Scan", ROWS)
+
+
+def test_few_rows_that_pass_are_compared_and_no_others_are_read(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    matches, plan = found(connection, filled["hnsw"], concept_filter=ConceptFilter(concept_ids=(7, 9, 8)))
+    assert (plan.way, plan.scanned, plan.rows) == (Way.EXACT, 3, 3)
+    assert sorted(ids(matches[0])) == [7, 8, 9]
+
+
+def test_no_plan_that_the_server_keeps_serves_another_way(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL may settle on one plan for a prepared statement after five runs, whatever is set later."""
+    prefer_indexes(connection, monkeypatch)
+    space = filled["hnsw"]
+    ways: list[tuple[dict[str, Any], Way]] = [
+        ({"exact": True}, Way.EXACT),
+        ({}, Way.INDEX),
+        ({"concept_filter": RXNORM}, Way.INDEX),
+        ({"concept_filter": RXNORM, "exact": True}, Way.EXACT),
+        ({"concept_filter": DRUGS}, Way.PARTIAL_INDEX),
+        ({"concept_filter": DRUGS, "index_type": IndexType.FLAT}, Way.EXACT),
+    ]
+    # Eight queries each: more than the server needs to settle on a plan, in turns that hand it on.
+    for options, way in ways * 3:
+        matches, plan = found(connection, space, VECTORS[:8], **options)
+        assert plan.way is way
+        assert plan.scan is not None
+        if way is Way.EXACT:
+            assert "hnsw" not in plan.scan
+            assert [ids(of_query) for of_query in matches] == [
+                nearest(query, options.get("concept_filter")) for query in VECTORS[:8]
+            ]
+        else:
+            assert plan.scan == f"Index Scan using {plan.index}"
+        assert [len(of_query) for of_query in matches] == [5] * 8
+
+
+def test_queries_with_different_filters_are_searched_each_in_its_own_way(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    wanted = [None, RXNORM, None, ConceptFilter(concept_ids=(7, 8, 9)), RXNORM, DRUGS] * 4
+    result = search.search(
+        connection,
+        filled["hnsw"],
+        VECTORS[: len(wanted)],
+        metric_type=MetricType.COSINE,
+        index_type=None,
+        k=5,
+        concept_filters=wanted,
+    )
+    assert [(plan.way, plan.queries) for plan in result.plans[:3]] == [
+        (Way.INDEX, 8),
+        (Way.EXACT, 8),
+        (Way.EXACT, 4),
+    ]
+    for query, concept_filter, matches in zip(VECTORS, wanted, result.matches, strict=False):
+        if concept_filter is RXNORM:
+            assert ids(matches) == nearest(query, RXNORM)
+        elif concept_filter is not None and concept_filter.concept_ids:
+            assert sorted(ids(matches)) == [7, 8, 9]
+        else:
+            assert len(matches) == 5
+
+
+def test_settings_end_with_the_search_on_a_connection_that_commits_each_statement(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    connection.autocommit = True
+    found(connection, filled["hnsw"])
+    assert connection.execute(
+        "select current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan'), "
+        "current_setting('plan_cache_mode')"
+    ).fetchone() == ("40", "off", "auto")
+
+
+@pytest.mark.parametrize(
+    ("count", "way"), [(planner.BULK_QUERIES - 1, Way.EXACT), (planner.BULK_QUERIES, Way.MATRIX)]
+)
+def test_the_matrix_is_thought_of_from_a_number_of_queries_on(
+    connection: psycopg.Connection,
+    filled: dict[str, Space],
+    count: int,
+    way: Way,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(planner, "by_matrix", lambda *_, **__: True)
+    matches, plan = found(connection, filled["flat"], VECTORS[:count], concept_filter=DRUGS)
+    assert (plan.way, plan.queries) == (way, count)
+    assert [ids(of_query) for of_query in matches] == [nearest(query, DRUGS) for query in VECTORS[:count]]
+
+
+def test_a_part_of_many_queries_is_searched_as_all_of_them_are(
+    connection: psycopg.Connection, filled: dict[str, Space], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    _, alone = found(connection, filled["flat"], VECTORS[:3])
+    _, part = found(connection, filled["flat"], VECTORS[:3], queries_in_all=100_000)
+    assert (alone.way, part.way, part.queries) == (Way.EXACT, Way.MATRIX, 3)
