@@ -55,6 +55,9 @@ _COLUMNS = (
     help="Ask before embedding costs more than this.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--quantize", is_flag=True, help="Int8 weights of a local model: faster, and a space of their own."
+)
 @click.option("--batch-api", is_flag=True, help="By Gemini's Batch API: within a day, at half the price.")
 @click.option("--cancel-batch", is_flag=True, help="Only cancel the batch jobs that are under way.")
 @click.option(
@@ -85,6 +88,7 @@ def build(
     hnsw_ef_construction: int,
     ask_above: float,
     yes: bool,
+    quantize: bool,
     batch_api: bool,
     cancel_batch: bool,
     first_pass: str | None,
@@ -107,15 +111,16 @@ def build(
     omop-emb index build --batch-api
     omop-emb index build --first-pass 256 --partial Condition,Drug
     """
-    from omop_emb import EmbeddingClient, IndexType
+    from omop_emb import EmbeddingClient, IndexType, config
     from omop_emb.database import engine_scope
     from omop_emb.indexing import build_index
+    from omop_emb.providers import int8_model
 
+    client = EmbeddingClient(int8_model(config.model()) if quantize else None)
     if cancel_batch:
-        _cancel(IndexType(index_type))
+        _cancel(client, IndexType(index_type))
         return
     said = any(filters.values())
-    client = EmbeddingClient()
     try:
         with reporter() as progress, engine_scope() as engine:
             report = build_index(
@@ -154,13 +159,12 @@ def build(
         context.exit(3)
 
 
-def _cancel(index_type: Any) -> None:
-    from omop_emb import EmbeddingClient
+def _cancel(client: Any, index_type: Any) -> None:
     from omop_emb.database import engine_scope
     from omop_emb.indexing_jobs import cancel_jobs
 
     with engine_scope() as engine:
-        cancelled, finished = cancel_jobs(engine, EmbeddingClient(), index_type=index_type)
+        cancelled, finished = cancel_jobs(engine, client, index_type=index_type)
     say(f"{cancelled:,} batch jobs were cancelled")
     if finished:
         say(f"{finished:,} are finished: omop-emb index build collects them")

@@ -62,6 +62,11 @@ def text_or_none(name: str) -> str | None:
     return value if value is not None and value.strip() else None
 
 
+def model() -> str:
+    """The model that is asked for: OMOP_EMB_MODEL, else the packaged one."""
+    return text_or_none("OMOP_EMB_MODEL") or DEFAULT_MODEL
+
+
 def positive_integer(name: str) -> int | None:
     """The value of a documented variable as a whole number above 0; None where it is not set.
 

@@ -102,7 +102,7 @@ class EmbeddingClient:
         elif isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1:
             raise ConfigurationError(f"dimensions must be a whole number above 0; found {dimensions!r}")
         if provider is None:
-            spelled = model or config.text_or_none("OMOP_EMB_MODEL") or config.DEFAULT_MODEL
+            spelled = model or config.model()
             tasks = {EmbeddingRole.DOCUMENT: document_task, EmbeddingRole.QUERY: query_task}
             provider = providers.make_provider(
                 spelled, dimensions=dimensions, tasks={role: task for role, task in tasks.items() if task}

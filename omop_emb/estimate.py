@@ -76,7 +76,7 @@ class _Sample:
 
 def estimating_client() -> EmbeddingClient:
     """The client of the environment's model; where its length is known, no service need be asked for it."""
-    model = config.text_or_none("OMOP_EMB_MODEL") or config.DEFAULT_MODEL
+    model = config.model()
     known = models.find(model)
     asked = config.positive_integer("OMOP_EMB_DIMENSIONS")
     if asked is None and known is not None and model.startswith("openai:"):

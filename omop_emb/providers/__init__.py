@@ -27,6 +27,19 @@ def split_model(model: str) -> tuple[str, str]:
     return provider, name
 
 
+def int8_model(model: str) -> str:
+    """A local model's name with @int8: its weights are quantised on this machine, and its space is another.
+
+    Raises:
+        ConfigurationError: it is no local model.
+    """
+    provider, name = split_model(model)
+    if provider != "local":
+        raise ConfigurationError(f"only local models are quantised here; found {model}: leave --quantize out")
+    parts = (part if "@int8" in part else f"{part}@int8" for part in name.split(","))
+    return f"local:{','.join(parts)}"
+
+
 def make_provider(
     model: str, *, dimensions: int | None = None, tasks: Mapping[EmbeddingRole, str] | None = None
 ) -> Provider:

@@ -54,6 +54,9 @@ class EncoderName:
                 chosen["int8"] = True
             else:
                 chosen[key] = int(value) if key == "max_tokens" else value
+        if name == PACKAGED and chosen:
+            what = "holds int8 weights already" if "int8" in chosen else "knows its pooling and longest text"
+            raise ConfigurationError(f"the packaged {PACKAGED} {what}: leave @{'@'.join(options)} out")
         if name != PACKAGED:
             path = Path(name).expanduser()
             if name.startswith(("/", ".", "~")) or path.is_dir():
@@ -74,8 +77,6 @@ class EncoderName:
     def files(self) -> ModelFiles:
         """The encoder's files, fetched from the hub if need be."""
         if self.name == PACKAGED:
-            if self.pooling or self.max_tokens or self.revision:
-                raise ConfigurationError(f"the packaged {PACKAGED} takes no other option than @int8")
             return packaged_files()
         folder = Path(self.name)
         if not folder.is_absolute():

@@ -15,7 +15,7 @@ DOCUMENT, QUERY = EmbeddingRole.DOCUMENT, EmbeddingRole.QUERY
 
 def test_a_tag_or_an_option_is_the_same_model() -> None:
     assert find("ollama:nomic-embed-text:v1.5") is find("ollama:nomic-embed-text")
-    assert find("local:all-MiniLM-L6-v2@int8") is find("local:all-MiniLM-L6-v2")
+    assert find("local:BAAI/bge-large-en-v1.5@int8") is find("ollama:bge-large")
     assert find("ollama:qwen3-embedding:4b") is not find("ollama:qwen3-embedding")
     medcpt = "local:ncbi/MedCPT-Article-Encoder{0},ncbi/MedCPT-Query-Encoder{0}"
     assert find(medcpt.format("@cls")) is find(medcpt.format("")) is not None
