@@ -19,16 +19,16 @@ import numpy as np
 from gold import GoldTerm, read
 from large import Vectors, read_vocabulary
 
-from omop_emb.mapping.candidates import Query, find
+from omop_emb.mapping.candidates import MEMORY, Query, find
 from omop_emb.mapping.dense import DenseIndex
 from omop_emb.mapping.facts import Facts, gather
-from omop_emb.mapping.features import Features
+from omop_emb.mapping.features import NAMES, Features
 from omop_emb.mapping.lexical import LexicalIndex
 from omop_emb.mapping.memory import MemoryIndex
 from omop_emb.mapping.normalise import forms
 from omop_emb.mapping.own_source import OwnSource
 from omop_emb.mapping.records import SourceTerm
-from omop_emb.mapping.training import folds
+from omop_emb.mapping.training import Examples, folds
 
 FOLDS = 3
 
@@ -115,6 +115,29 @@ def make(there: World, terms: list[GoldTerm], out: Path, without_fold: int | Non
         domains=np.array(lexicon.domains),
     )
     print(out.name, table.shape, f"{1000 * (time.time() - started) / len(terms):.1f} ms a term", flush=True)
+
+
+def load(table: Path, terms: list[GoldTerm]) -> Examples:
+    data = np.load(table)
+    features, place = data["table"], {name: number for number, name in enumerate(NAMES)}
+    groups = ("original", "rewritten", "part")
+
+    def best(name: str) -> np.ndarray:
+        return features[:, [place[f"{name} {group}"] for group in groups]].max(axis=1).astype(np.float32)
+
+    assert len(data["sizes"]) == len(terms), "the table is of other terms: delete it"
+    return Examples(
+        features,
+        np.array(data["domains"])[data["domain"]],
+        np.concatenate([[0], np.cumsum(data["sizes"])]).astype(np.int64),
+        data["label"],
+        np.array([term.set_name for term in terms]),
+        best("dense"),
+        best("lexical"),
+        best("reads alike,"),
+        data["by"] == MEMORY,
+        np.array([term.findable for term in terms]),
+    )
 
 
 if __name__ == "__main__":

@@ -177,6 +177,46 @@ def fit_linear(
     )
 
 
+MEMORY = ("memory lexical", "memory dense")
+"""Features of the memory that a linear ranker weighs; what reads exactly alike comes first anyway."""
+
+
+def fit_memory(examples: Examples, linear: Linear) -> Linear:
+    """The ranker with weights for the memory, learned behind all others, which stay as they are.
+
+    So a site that has approved nothing is ranked as before.
+    """
+    from scipy.optimize import minimize
+
+    columns = [NAMES.index(name) for name in MEMORY]
+    owner = np.repeat(np.arange(len(examples)), np.diff(examples.first))
+    learns = np.add.reduceat(np.append(examples.right, False), examples.first[:-1]) > 0
+    learns &= np.diff(examples.first) > 0
+    rows = np.flatnonzero(learns[owner])
+    own, right = owner[rows], examples.right[rows]
+    offset = linear.score(examples.features[rows].astype(np.float32, copy=False), examples.domains[rows])
+    remembered = examples.features[rows][:, columns].astype(np.float64)
+    new = np.concatenate([[True], own[1:] != own[:-1]])
+    start, segment = np.flatnonzero(new), np.cumsum(new) - 1
+
+    def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        scores = offset + remembered @ w
+        exponential = np.exp(scores - np.maximum.reduceat(scores, start)[segment])
+        total = np.add.reduceat(exponential, start)
+        good = np.where(right, exponential, 0)
+        hit = np.maximum(np.add.reduceat(good, start), 1e-12)
+        residual = exponential / total[segment] - good / hit[segment]
+        return float(-np.log(hit / total).sum()), residual @ remembered
+
+    found = minimize(loss, np.zeros(len(columns)), jac=True, method="L-BFGS-B").x
+    weights = linear.weights.copy()
+    weights[columns] = found
+    corrections = {name: row.copy() for name, row in linear.corrections.items()}
+    for row in corrections.values():
+        row[columns] = 0
+    return Linear(weights, corrections, linear.centre)
+
+
 def nearest(examples: Examples, count: int = _NEAREST) -> npt.NDArray[np.bool_]:
     """(p,) whether a candidate is among the count nearest of its term by vectors, letters and equality."""
     base = examples.dense + examples.lexical + 2 * examples.alike
