@@ -14,7 +14,6 @@ from sqlalchemy import Engine
 
 from omop_emb import counts, indexing_file, migrations, spaces, vocabulary
 from omop_emb.build_indexes import IndexSettings, bring_about
-from omop_emb.build_plan import lock_build
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import InputError, SpaceError, SpaceMismatchError, SpaceNotFoundError, VocabularyError
 from omop_emb.indexing_file import Description
@@ -128,7 +127,7 @@ def _check_vocabulary(connection: psycopg.Connection[Any], description: Descript
 
 def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
     """Keep builds and other imports from a space until the transaction ends, if nothing is in it."""
-    lock_build(connection, space)
+    spaces.lock_build(connection, space)
     if space not in [found for found in spaces.listed(connection) if found.space_id == space.space_id]:
         raise SpaceNotFoundError(f"space {space.name!r} was dropped or changed meanwhile: import again")
     row = connection.execute(
