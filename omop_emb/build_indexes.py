@@ -169,20 +169,16 @@ def _measure(
 ) -> None:
     """Measure the recall of new indexes; of all of them if many rows are others than last time."""
     sample = recall.sample(connection, space)
-    if recall.is_stale(space, sample):
+    if recall.is_stale(connection, space, sample):
         made = list(wanted)
     found = {domain: recall.measure(connection, space, domain) for domain in made}
     partial = {
         code: found.get(code, space.partial_recall.get(code, ())) for code in wanted if code is not None
     }
     connection.execute(
-        "update omop_emb.space set recall = %s, partial_recall = %s, recall_sample = %s where space_id = %s",
-        (
-            json.dumps(found.get(None, space.recall)),
-            json.dumps(partial),
-            sample if found else list(space.recall_sample),
-            space.space_id,
-        ),
+        "update omop_emb.space set recall = %s, partial_recall = %s, "
+        "recall_sample = case when %s then %s else recall_sample end where space_id = %s",
+        (json.dumps(found.get(None, space.recall)), json.dumps(partial), bool(found), sample, space.space_id),
     )
 
 

@@ -37,9 +37,12 @@ def sample(connection: psycopg.Connection[Any], space: Space) -> list[int]:
     return [text_hash for (text_hash,) in rows]
 
 
-def is_stale(space: Space, now: list[int]) -> bool:
+def is_stale(connection: psycopg.Connection[Any], space: Space, now: list[int]) -> bool:
     """Whether over a fifth of the rows are others than when the space's recall was measured."""
-    return len(set(now) & set(space.recall_sample)) < (1 - _STALE_SHARE) * len(now)
+    row = connection.execute(
+        "select recall_sample from omop_emb.space where space_id = %s", (space.space_id,)
+    ).fetchone()
+    return row is None or len(set(now) & set(row[0])) < (1 - _STALE_SHARE) * len(now)
 
 
 def measure(connection: psycopg.Connection[Any], space: Space, domain: int | None = None) -> Recall:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import errors as postgres
-from psycopg.pq import TransactionStatus
 
 from omop_emb import (
     binary,
@@ -142,11 +140,10 @@ def search(
     )
     try:
         for _ in range(_ATTEMPTS):
-            with _own_settings(connection):
-                try:
-                    return _search(connection, space, queries, request, concept_filters, explain)
-                except search_texts.ChangedError:
-                    continue
+            try:
+                return _search(connection, space, queries, request, concept_filters, explain)
+            except search_texts.ChangedError:
+                continue
     except postgres.UndefinedTable as error:
         raise SpaceNotFoundError(
             f"space {space.name!r} was dropped while it was searched: run omop-emb index list"
@@ -168,16 +165,6 @@ def _check(metric_type: object, index_type: object, k: object, recall: float | N
     check_k(k)
     if recall is not None and not 0 < recall <= 1:
         raise InputError(f"recall must be above 0 and at most 1; found {recall!r}")
-
-
-@contextmanager
-def _own_settings(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """A block after which settings are as before; nothing that is written in it is kept."""
-    if not connection.autocommit and connection.info.transaction_status is TransactionStatus.IDLE:
-        # What follows would otherwise be the outermost transaction, and end the caller's.
-        connection.execute("select 1")
-    with connection.transaction(force_rollback=True):
-        yield
 
 
 def _search(
@@ -283,17 +270,19 @@ def _by_statements(
     group: _Group,
 ) -> tuple[list[Hits], SearchPlan]:
     plan = group.plan
+    found: list[tuple[Hits | None, int]] = [(None, 0)] * len(queries)
     if plan.ef_search is not None:
-        search_rows.set_for_transaction(cursor, plan.ef_search)
-    hits, fetched, fell_back = [], 0, 0
-    for query in queries:
-        found = None
-        if plan.ef_search is not None:
-            found, compared = search_rows.through_index(cursor, space, query, request, group.condition, plan)
-            fetched += compared
-            fell_back += found is None
-        if found is None:
-            found, compared = search_rows.exact(cursor, space, query, request, group.condition)
-            fetched += compared
-        hits.append(found)
+        with search_rows.walking(cursor, plan.ef_search):
+            found = [
+                search_rows.through_index(cursor, space, query, request, group.condition, plan)
+                for query in queries
+            ]
+    hits, fetched = [], 0
+    for query, (of_query, compared) in zip(queries, found, strict=True):
+        if of_query is None:
+            of_query, again = search_rows.exact(cursor, space, query, request, group.condition)
+            compared += again
+        hits.append(of_query)
+        fetched += compared
+    fell_back = 0 if plan.ef_search is None else sum(of_query is None for of_query, _ in found)
     return hits, replace(plan, fetched=fetched, fell_back=fell_back)

@@ -8,11 +8,13 @@ arithmetic on the stored values. An exact search fetches until no row left behin
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg.pq import TransactionStatus
 
 from omop_emb import binary, ranking, statements
 from omop_emb.filters import Condition
@@ -21,19 +23,37 @@ from omop_emb.ranking import Hits, Rows
 from omop_emb.records import MetricType
 from omop_emb.spaces import Space
 
+_SET = (
+    "select set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', %s, true), "
+    "set_config('plan_cache_mode', %s, true)"
+)
+_READ_AND_SET = (
+    "select current_setting('hnsw.ef_search', true), current_setting('hnsw.iterative_scan', true), "
+    "current_setting('plan_cache_mode'), " + _SET.removeprefix("select ")
+)
 _FLOAT32_ERROR = 1e-5  # more than the server's float32 sums can be off, at 16,000 dimensions of a unit row
 
 
-def set_for_transaction(cursor: psycopg.Cursor[Any], ef_search: int) -> None:
-    """Let searches through an index look at ef_search candidates, until the transaction ends."""
+@contextmanager
+def walking(cursor: psycopg.Cursor[Any], ef_search: int) -> Iterator[None]:
+    """A block in which index searches look at ef_search candidates; after it, settings are as before."""
     # The index gives ef_search rows at a time and goes on from there where the filter leaves too few. A plan
     # that was cached under other settings must not be used.
-    cursor.execute(
-        "select set_config('hnsw.ef_search', %s, true), "
-        "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-        "set_config('plan_cache_mode', 'force_custom_plan', true)",
-        (str(ef_search),),
-    )
+    wanted = (str(ef_search), "relaxed_order", "force_custom_plan")
+    connection = cursor.connection
+    if connection.autocommit and connection.info.transaction_status is TransactionStatus.IDLE:
+        with connection.transaction():
+            cursor.execute(_SET, wanted)
+            yield
+        return
+    before = cursor.execute(_READ_AND_SET, wanted).fetchone()
+    assert before is not None  # noqa: S101 - a select without from has one row
+    try:
+        yield
+    finally:
+        # An error has ended the transaction, and the settings with it.
+        if connection.info.transaction_status is TransactionStatus.INTRANS:
+            cursor.execute(_SET, before[:3])
 
 
 def exact(
@@ -96,7 +116,9 @@ def scan(
     limit = request.k + statements.SLACK
     statement, parameters = _statement(space, query, request, condition, plan)
     parameters |= {"limit": limit, "candidates": max(limit, plan.candidates or 0)}
-    row = cursor.execute(f"explain (analyze, timing off, format json) {statement}", parameters).fetchone()
+    with walking(cursor, plan.ef_search) if plan.ef_search else nullcontext():
+        explain = f"explain (analyze, timing off, format json) {statement}"
+        row = cursor.execute(explain, parameters).fetchone()
     assert row is not None  # noqa: S101 - explain gives a row
     scans = list(_scans(row[0][0]["Plan"]))
     return sum(rows for rows, _ in scans), ", ".join(dict.fromkeys(name for _, name in scans))

@@ -51,7 +51,6 @@ class Space:
         partial_domains: codes of the domains that have one.
         recall: what was measured of the HNSW index, as (k, ef_search, recall at k); empty if nothing was.
         partial_recall: the same of the domains' own indexes, by the domain's code.
-        recall_sample: hashes of some rows that were there when that was measured.
         has_index: whether its HNSW index is there.
     """
 
@@ -71,7 +70,6 @@ class Space:
     partial_domains: tuple[int, ...] = ()
     recall: Recall = ()
     partial_recall: Mapping[int, Recall] = field(default_factory=dict)
-    recall_sample: tuple[int, ...] = ()
     has_index: bool = False
 
     @property
@@ -346,7 +344,6 @@ def _space(row: dict[str, Any]) -> Space:
         partial_domains=tuple(row.get("partial_domains", ())),
         recall=_recall(row.get("recall", ())),
         partial_recall={int(code): _recall(found) for code, found in row.get("partial_recall", {}).items()},
-        recall_sample=tuple(row.get("recall_sample", ())),
         has_index=row.get("has_index", False),
     )
 

@@ -1,0 +1,133 @@
+"""Many queries: by matrix against a bare matmul and exact SQL; and eight reading processes against one."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from ratios import Ratio, embedded_server, interleaved, options, report
+from search_data import Data, K, clustered, nearest, real, recall, searched, seconds_each
+from threadpoolctl import threadpool_limits
+
+from omop_emb import IndexType
+
+READERS = 8
+
+
+def main() -> None:
+    chosen = options(__doc__ or "", _arguments)
+    logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
+    ratios: list[Ratio] = []
+    with TemporaryDirectory() as cache:
+        os.environ["XDG_CACHE_HOME"] = cache
+        for data in _data(chosen):
+            with embedded_server() as conninfo:
+                ratios += _matrix(conninfo, data, chosen)
+                ratios.append(_readers(conninfo, data, chosen))
+    report("search, many queries and many readers", ratios, chosen)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dimensions", type=int, nargs="*", default=[768])
+    parser.add_argument("--queries", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=5.0, help="that readers search for")
+    parser.add_argument("--names", type=Path, help="vectors of a model, .npy, to be searched instead")
+    parser.add_argument("--terms", type=Path, help="vectors of what is searched for in them, .npy")
+
+
+def _data(chosen: argparse.Namespace) -> Iterator[Data]:
+    if chosen.names:
+        yield real(chosen.names, chosen.terms, None, chosen.queries)
+    else:
+        for dimensions in chosen.dimensions:
+            yield clustered(chosen.rows, dimensions, chosen.queries)
+
+
+def _matrix(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
+    queries = data.queries
+    with searched(conninfo, data, IndexType.FLAT) as flat, threadpool_limits(1):
+        began = time.perf_counter()
+        some = flat(queries[:200])
+        first = time.perf_counter() - began
+        assert recall(some, nearest(data, queries[:200])) > 0.999
+        times = interleaved(
+            chosen.rounds,
+            clock=time.process_time,  # client work on a machine that is shared
+            matrix=lambda: flat(queries),
+            numpy=lambda: _bare(data.rows, queries),
+        )
+        wall = interleaved(1, matrix=lambda: flat(queries))["matrix"]
+        sql = float(np.median(seconds_each(lambda n: flat(queries[n : n + 1]), 20)))
+    each = {name: seconds / len(queries) for name, seconds in times.items()}
+    detail = ", ".join(f"{name} {seconds * 1e6:.0f} us" for name, seconds in each.items())
+    yield Ratio(
+        f"{data.name}: {len(queries):,} queries by matrix / matmul + argpartition",
+        each["matrix"] / each["numpy"],
+        at_most=1.3,
+        detail=f"{detail} of processor time each; the first 200 with making the matrix {first:.1f} s",
+    )
+    yield Ratio(
+        f"{data.name}: exact SQL / matrix, per query",
+        sql / (wall / len(queries)),
+        at_least=8,
+        detail=f"SQL {sql * 1e3:.1f} ms",
+    )
+
+
+def _bare(rows: NDArray[np.float32], queries: NDArray[np.float32]) -> list[NDArray[np.intp]]:
+    """The same by hand, in blocks of queries that fit in memory."""
+    found = []
+    for start in range(0, len(queries), 512):
+        scores = queries[start : start + 512] @ rows.T
+        best = np.argpartition(scores, scores.shape[1] - K, axis=1)[:, -K:]
+        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1)
+        found.append(np.take_along_axis(best, order, axis=1))
+    return found
+
+
+def _readers(conninfo: str, data: Data, chosen: argparse.Namespace) -> Ratio:
+    with searched(conninfo, data, IndexType.HNSW):
+        pass  # made, committed, and left to the readers
+    few = Data(data.name, data.rows[:1], data.queries[:200], data.row_clusters[:1], data.query_clusters[:200])
+
+    def rate(readers: int) -> float:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(readers) as pool:
+            pool.starmap(_searches, [(conninfo, few, 0.5)] * readers, chunksize=1)  # connected and warm
+            return float(
+                sum(pool.starmap(_searches, [(conninfo, few, chosen.seconds)] * readers, chunksize=1))
+            )
+
+    rates = [(rate(1), rate(READERS)) for _ in range(chosen.rounds)]
+    one, many = np.median(rates, axis=0)
+    return Ratio(
+        f"{data.name}: {READERS} readers / one, searches a second",
+        float(np.median([b / a for a, b in rates])),
+        at_least=1.7,
+        detail=f"{one:.0f} and {many:.0f} a second on {len(os.sched_getaffinity(0))} cores",
+    )
+
+
+def _searches(conninfo: str, data: Data, seconds: float) -> float:
+    """Searches a second of one reader."""
+    logging.disable(logging.WARNING)
+    with searched(conninfo, data, IndexType.HNSW) as hnsw, threadpool_limits(1):
+        hnsw(data.queries[:1])
+        done, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            hnsw(data.queries[done % 200 : done % 200 + 1])
+            done += 1
+        return done / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()

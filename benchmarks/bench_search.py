@@ -1,0 +1,237 @@
+"""One query at a time: exact against numpy, HNSW against bare psycopg, hnswlib, faiss and exact search."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from ratios import Ratio, embedded_server, interleaved, options, report
+from search_data import (
+    Data,
+    K,
+    Searched,
+    clustered,
+    nearest,
+    processor_seconds,
+    real,
+    recall,
+    searched,
+    seconds_each,
+)
+from sqlalchemy.orm import Session
+from threadpoolctl import threadpool_limits
+
+from omop_emb import IndexType, binary, planner
+from omop_emb.database import driver_connection
+
+FLAT_BOUNDS = {768: 3.3, 384: 4.5}
+
+
+def main() -> None:
+    chosen = options(__doc__ or "", _arguments)
+    ratios: list[Ratio] = []
+    logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
+    threadpool_limits(1)  # the other side of each ratio computes on one thread, as one search does
+    for data in _data(chosen):
+        with embedded_server() as conninfo:
+            ratios += _flat(conninfo, data, chosen)
+            ratios += _hnsw(conninfo, data, chosen)
+    report("search, one query at a time", ratios, chosen)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=100_000, help="of the synthetic data")
+    parser.add_argument("--dimensions", type=int, nargs="*", default=[768, 384], help="of the synthetic data")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--names", type=Path, help="vectors of a model, .npy, to be searched instead")
+    parser.add_argument("--terms", type=Path, help="vectors of what is searched for in them, .npy")
+
+
+def _data(chosen: argparse.Namespace) -> Iterator[Data]:
+    if chosen.names:
+        yield real(chosen.names, chosen.terms, None, chosen.queries)
+    else:
+        for dimensions in chosen.dimensions:
+            yield clustered(chosen.rows, dimensions, chosen.queries)
+
+
+def _flat(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
+    some = data.queries[: max(10, chosen.queries // 10)]
+
+    def by_numpy(number: int) -> object:
+        scores = data.rows @ some[number]
+        best = np.argpartition(-scores, K)[:K]
+        return best[np.argsort(-scores[best])]
+
+    with searched(conninfo, data, IndexType.FLAT) as flat:
+        assert recall(flat(some), nearest(data, some)) > 0.999
+        sides = {
+            "api": _Side(lambda n: flat(some[n : n + 1]), flat.session),
+            "numpy": _Side(by_numpy, None),
+        }
+        times, waited = _compared(chosen.rounds, len(some), sides)
+    yield Ratio(
+        f"{data.name}: FLAT / numpy, one thread",
+        times["api"] / times["numpy"],
+        at_most=FLAT_BOUNDS.get(data.dimensions),
+        detail=f"{_milliseconds(times)}; by the clock {_milliseconds(waited)}",
+    )
+
+
+def _hnsw(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
+    truth = nearest(data, data.queries)
+    with searched(conninfo, data, IndexType.HNSW) as hnsw:
+        found = [hnsw(query[None])[0] for query in data.queries]
+        ours = recall(found, truth)
+        ef_search = planner.ef_search_for(hnsw.space, K, None)[0]
+        yield Ratio(
+            f"{data.name}: HNSW recall at 10",
+            ours,
+            at_least=0.99,
+            unit="",
+            detail=f"calibrated ef_search {ef_search}; made and measured in {hnsw.seconds:.0f} s",
+        )
+        libraries = dict(_libraries(data, truth, ours))
+        with _bare(hnsw, data.queries[:1]) as (bare, bare_session):
+            sides = {
+                "api": _Side(lambda n: hnsw(data.queries[n : n + 1]), hnsw.session),
+                "bare": _Side(lambda n: bare(data.queries[n]), bare_session),
+                **{name: _Side(partial(_one, search, data), None) for name, (search, _) in libraries.items()},
+            }
+            times, waited = _compared(chosen.rounds, len(data.queries), sides)
+        flat, flat_waited = _compared(
+            chosen.rounds,
+            20,
+            {"flat": _Side(lambda n: hnsw(data.queries[n : n + 1], exact=True), hnsw.session)},
+        )
+    detail = f"{_milliseconds(times)}; by the clock {_milliseconds(waited)}"
+    yield Ratio(f"{data.name}: HNSW / bare psycopg", times["api"] / times["bare"], at_most=1.2, detail=detail)
+    for name, (_, share) in libraries.items():
+        yield Ratio(
+            f"{data.name}: HNSW / {name}",
+            times["api"] / times[name],
+            at_most=4,
+            detail=f"its recall {share:.3f}",
+        )
+    yield Ratio(
+        f"{data.name}: FLAT / HNSW",
+        flat["flat"] / times["api"],
+        at_least=20,
+        detail=f"{_milliseconds(flat)}; by the clock {_milliseconds(flat_waited)}",
+    )
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of a ratio: a search by its number, and the session whose server works for it."""
+
+    one: Callable[[int], object]
+    session: Session | None
+
+    def cost(self, count: int) -> tuple[float, float]:
+        """Processor seconds of a search, mean of all, and its seconds by the clock, median."""
+        before = processor_seconds(self.session)
+        waited = statistics.median(seconds_each(self.one, count))
+        return (processor_seconds(self.session) - before) / count, waited
+
+
+def _compared(rounds: int, count: int, sides: dict[str, _Side]) -> tuple[dict[str, float], dict[str, float]]:
+    """Processor seconds and seconds by the clock of each side's search: medians over interleaved rounds."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+
+    def run(name: str) -> None:
+        found[name].append(sides[name].cost(count))
+
+    interleaved(rounds, **{name: partial(run, name) for name in sides})
+    medians = {name: np.median(costs, axis=0) for name, costs in found.items()}
+    return {name: float(m[0]) for name, m in medians.items()}, {
+        name: float(m[1]) for name, m in medians.items()
+    }
+
+
+def _one(search: Callable[[NDArray[np.float32]], object], data: Data, number: int) -> object:
+    return search(data.queries[number : number + 1])
+
+
+@contextmanager
+def _bare(
+    hnsw: Searched, query: NDArray[np.float32]
+) -> Iterator[tuple[Callable[[NDArray[np.float32]], object], Session]]:
+    """A function that issues the statements of one search, recorded from it, by psycopg alone."""
+    recorded: list[tuple[Any, Any, bool]] = []
+    execute = psycopg.Cursor.execute
+
+    def recording(self: Any, query: Any, params: Any = None, **rest: Any) -> Any:
+        recorded.append((query, params, self.format == psycopg.pq.Format.BINARY))
+        return execute(self, query, params, **rest)
+
+    with mock.patch.object(psycopg.Cursor, "execute", recording):
+        hnsw(query)
+    assert any("embedding" in str(statement) for statement, _, _ in recorded)
+    with Session(hnsw.session.get_bind()) as session:
+        connection = driver_connection(session)
+        in_text = connection.cursor()
+        with binary.binary_cursor(connection) as in_binary:
+
+            def search(vector: NDArray[np.float32]) -> object:
+                rows: object = None
+                for statement, parameters, is_binary in recorded:
+                    if isinstance(parameters, dict) and "query" in parameters:
+                        parameters = {**parameters, "query": binary.half_vector(vector)}
+                    rows = (in_binary if is_binary else in_text).execute(statement, parameters).fetchall()
+                return rows
+
+            yield search, session
+
+
+def _libraries(data: Data, truth: NDArray[np.intp], wanted: float) -> Iterator[tuple[str, tuple[Any, float]]]:
+    """hnswlib and faiss with the same links, walked just far enough to find as much."""
+    import faiss
+    import hnswlib
+
+    index = hnswlib.Index("ip", data.dimensions)
+    index.init_index(len(data.rows), M=16, ef_construction=64, random_seed=1)
+    index.add_items(data.rows, num_threads=2)
+    index.set_num_threads(1)
+    flat = faiss.IndexHNSWFlat(data.dimensions, 16, faiss.METRIC_INNER_PRODUCT)
+    flat.hnsw.efConstruction = 64
+    faiss.omp_set_num_threads(2)
+    flat.add(data.rows)
+    faiss.omp_set_num_threads(1)
+
+    def faiss_ef(ef: int) -> None:
+        flat.hnsw.efSearch = ef
+
+    for name, search, set_ef in (
+        ("hnswlib", lambda q: index.knn_query(q, K)[0], index.set_ef),
+        ("faiss", lambda q: flat.search(q, K)[1], faiss_ef),
+    ):
+        for ef in (16, 24, 32, 40, 52, 64, 80, 100, 128, 160, 200, 250, 320, 400, 500, 640, 1000):
+            set_ef(ef)
+            found = search(data.queries)
+            share = (
+                sum(len({*a} & {*b}) for a, b in zip(found.tolist(), truth.tolist(), strict=True))
+                / truth.size
+            )
+            if share >= wanted:
+                break
+        yield name, (search, share)
+
+
+def _milliseconds(times: dict[str, float]) -> str:
+    return ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in times.items())
+
+
+if __name__ == "__main__":
+    main()
