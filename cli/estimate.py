@@ -123,7 +123,7 @@ def approve_cost(
         return
     found = estimate(client, preview, measure=False)
     cost_usd = found.batch_cost_usd if batch_api else found.cost_usd
-    cost = "" if cost_usd is None else f", about {_money(cost_usd)}"
+    cost = "" if cost_usd is None else f", about {money(cost_usd)}"
     disk = _bytes(found.table_bytes + found.index_bytes)
     memory = f", its index {_bytes(found.index_memory_bytes)} of memory to build" if found.index_bytes else ""
     say(
@@ -134,10 +134,10 @@ def approve_cost(
         return
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            f"embedding would cost about {_money(cost_usd)}, and there is no terminal to ask on: "
+            f"embedding would cost about {money(cost_usd)}, and there is no terminal to ask on: "
             "add --yes to agree, or a higher --ask-above"
         )
-    click.confirm(f"embed with {found.model} for about {_money(cost_usd)}?", abort=True, err=True)
+    click.confirm(f"embed with {found.model} for about {money(cost_usd)}?", abort=True, err=True)
 
 
 def _plain(found: Estimate) -> dict[str, Any]:
@@ -169,9 +169,9 @@ def _told(found: Estimate) -> list[tuple[str, str]]:
         rows.append(("price", "free to ask, or not known (see OMOP_EMB_PRICES)"))
     else:
         listed = f"{found.price.standard:g} USD per million tokens"
-        rows.append(("price", f"{_money(found.cost_usd or 0)} at {listed}"))
+        rows.append(("price", f"{money(found.cost_usd or 0)} at {listed}"))
         if found.batch_cost_usd is not None:
-            rows.append(("price in batches", f"{_money(found.batch_cost_usd)}"))
+            rows.append(("price in batches", f"{money(found.batch_cost_usd)}"))
         rows.append(("price listed", f"{found.price.date or 'no date'}, {found.price.source}"))
     rows.append(
         ("time", "not known: give --tokens-per-minute" if found.hours is None else _time(found.hours))
@@ -184,7 +184,8 @@ def _told(found: Estimate) -> list[tuple[str, str]]:
     return rows
 
 
-def _money(dollars: float) -> str:
+def money(dollars: float) -> str:
+    """US dollars for a person."""
     return f"{dollars:,.2f} USD" if dollars >= 0.01 or not dollars else "less than 0.01 USD"
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .estimate import approve_cost
+from .estimate import approve_cost, money
 from .options import concept_filter, filter_options, recipe_options
 from .progress import reporter
 from .render import format_option, render, say
+
+if TYPE_CHECKING:
+    from omop_emb import EmbeddingClient
 
 _COLUMNS = (
     "space_name",
@@ -30,6 +33,7 @@ _COLUMNS = (
     "index_made",
     "is_active",
 )
+_SPENT = ("requests", "sent_texts", "tokens", "tokens_estimated", "cost_usd")
 
 
 @click.command("build")
@@ -147,10 +151,13 @@ def build(
     except KeyboardInterrupt:
         say("stopped; what was embedded is kept: run the same command again to go on")
         context.exit(130)
+    finally:
+        _tell_spent(client)
     if format_ == "table":
         _tell(report)
     else:
-        render([{column: getattr(report, column) for column in _COLUMNS}], _COLUMNS, format_)
+        did = {column: getattr(report, column) for column in _COLUMNS}
+        render([{**did, **_spent(client)}], (*_COLUMNS, *_SPENT), format_)
     if report.failed:
         say(
             f"{report.failed:,} texts were refused by the model and kept out; "
@@ -159,7 +166,7 @@ def build(
         context.exit(3)
 
 
-def _cancel(client: Any, index_type: Any) -> None:
+def _cancel(client: EmbeddingClient, index_type: Any) -> None:
     from omop_emb.database import engine_scope
     from omop_emb.indexing_jobs import cancel_jobs
 
@@ -168,6 +175,28 @@ def _cancel(client: Any, index_type: Any) -> None:
     say(f"{cancelled:,} batch jobs were cancelled")
     if finished:
         say(f"{finished:,} are finished: omop-emb index build collects them")
+
+
+def _spent(client: EmbeddingClient) -> dict[str, Any]:
+    """What was asked of the model, and what that has cost."""
+    from omop_emb.models_prices import cost_of
+
+    usage = client.usage
+    cost_usd = cost_of(client.model, usage)
+    values = (usage.requests, usage.texts, usage.tokens, usage.estimated_tokens, cost_usd)
+    return dict(zip(_SPENT, values, strict=True))
+
+
+def _tell_spent(client: EmbeddingClient) -> None:
+    spent = _spent(client)
+    if not spent["requests"]:
+        return
+    counted = "" if not spent["tokens_estimated"] else f", {spent['tokens_estimated']:,} of them estimated"
+    cost = "" if spent["cost_usd"] is None else f", about {money(spent['cost_usd'])}"
+    say(
+        f"asked of {client.model}: {spent['requests']:,} requests, {spent['sent_texts']:,} texts, "
+        f"{spent['tokens']:,} tokens{counted}{cost}"
+    )
 
 
 def _tell(report: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from omop_emb import config
 from omop_emb.errors import ConfigurationError
 from omop_emb.models import find, known_models
+from omop_emb.providers.usage import Usage
 
 _FIELDS = ("price", "batch_price", "price_date", "price_source")
 
@@ -42,6 +43,16 @@ def price_of(model: str) -> Price | None:
     known = find(model)
     names = {model} if known is None else {model, known.name, *known.also}
     return next((price for price in prices() if price.model in names), None)
+
+
+def cost_of(model: str, usage: Usage) -> float | None:
+    """What was asked of a model has cost, in US dollars; None where its price is not known or it is free.
+
+    Raises:
+        ConfigurationError: as price_of().
+    """
+    price = price_of(model)
+    return None if price is None else usage.cost(price.standard, price.batch)
 
 
 def prices() -> list[Price]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -291,6 +292,62 @@ def test_a_finished_job_is_not_cancelled_but_left_to_be_collected(
     assert texts_of(engine) == TEXTS
 
 
+def command(engine: Engine, client: EmbeddingClient, *options: str) -> subprocess.CompletedProcess[str]:
+    """omop-emb index build in a process of its own."""
+    environment = {
+        **os.environ,
+        "OMOP_EMB_DATABASE_URL": engine.url.render_as_string(hide_password=False),
+        "OMOP_EMB_MODEL": client.model,
+        "OMOP_EMB_DIMENSIONS": "128",
+    }
+    program = str(Path(sys.executable).with_name("omop-emb"))
+    return subprocess.run(
+        [program, "index", "build", "--index-type", "flat", *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "counted", "requests"),
+    [
+        # Upload (its three parts are one), submit, ask, collect; Gemini's jobs report five tokens a text.
+        (["--batch-api"], {"tokens": 30, "tokens_estimated": 0, "cost_usd": 30 * 0.075e-6}, 4),
+        ([], {"tokens": 27, "tokens_estimated": 27, "cost_usd": 27 * 0.15e-6}, 1),
+    ],
+    ids=["--batch-api", "ordinary"],
+)
+def test_the_command_tells_what_was_asked_of_the_model_and_its_cost(
+    engine: Engine,
+    vocabulary: SmallVocabulary,
+    client: EmbeddingClient,
+    fake: FakeProviders,
+    options: list[str],
+    counted: dict[str, float],
+    requests: int,
+) -> None:
+    done = command(engine, client, "--format", "json", *options)
+    (row,) = json.loads(done.stdout)
+    assert {key: row[key] for key in counted} == pytest.approx(counted)
+    assert (row["requests"], row["sent_texts"]) == (requests, 6)
+    counting = "" if options else f", {row['tokens']} of them estimated"
+    assert (
+        f"asked of {client.model}: {requests} requests, 6 texts, {row['tokens']} tokens{counting}, "
+        "about less than 0.01 USD" in done.stderr
+    )
+
+
+def test_a_build_that_fails_tells_what_was_asked_too(
+    engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
+) -> None:
+    fake.always(Fault(403, "{}"))
+    done = command(engine, client)
+    assert done.returncode == 1
+    assert f"asked of {client.model}: 1 requests, 0 texts, 0 tokens" in done.stderr
+
+
 def test_the_command_that_cancels_says_how_many(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
@@ -298,16 +355,7 @@ def test_the_command_that_cancels_says_how_many(
     with pytest.raises(Stopped):
         build(engine, client, chunk_texts=3, progress=stop_when_waiting)
     next(iter(fake.jobs.jobs.values())).state = "BATCH_STATE_SUCCEEDED"
-    environment = {
-        **os.environ,
-        "OMOP_EMB_DATABASE_URL": engine.url.render_as_string(hide_password=False),
-        "OMOP_EMB_MODEL": client.model,
-        "OMOP_EMB_DIMENSIONS": "128",
-    }
-    command = [str(Path(sys.executable).with_name("omop-emb")), "index", "build", "--index-type", "flat"]
-    done = subprocess.run(
-        [*command, "--cancel-batch"], env=environment, capture_output=True, text=True, timeout=60
-    )
+    done = command(engine, client, "--cancel-batch")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines()[-2:] == [
         "1 batch jobs were cancelled",
