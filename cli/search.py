@@ -125,9 +125,10 @@ def _explanation(result: SearchResult) -> Iterator[str]:
                 f"; {plan.fell_back:,} queries were searched exactly after it" if plan.fell_back else ""
             )
             yield f"ef_search: {plan.ef_search}{fell_back}"
+        texts = f"{plan.queries:,} text{'' if plan.queries == 1 else 's'}"
         yield (
-            f"time: {result.embedding_milliseconds:,.1f} ms to embed, {plan.milliseconds:,.1f} ms to search "
-            f"{plan.queries:,} texts"
+            f"time: {plan.milliseconds:,.1f} ms to search for {texts}, after "
+            f"{result.embedding_milliseconds:,.1f} ms to load the model and embed"
         )
 
 

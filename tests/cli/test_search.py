@@ -66,7 +66,7 @@ def test_an_explanation_goes_to_stderr_and_json_stays_alone_on_stdout(run: Run) 
     way, rows, spent = done.stderr.splitlines()
     assert way == "way: exact in space all-MiniLM-L6-v2-flat, because exactness is asked for"
     assert "read for a query by" in rows
-    assert "ms to search 1 texts" in spent
+    assert "ms to search for 1 text, after" in spent
 
 
 def test_an_index_search_tells_its_ef_search_and_the_recall_that_was_measured(run: Run) -> None:
