@@ -65,8 +65,8 @@ class ConceptSearch:
             metric_type: the distance that ranks and is reported.
             k: how many concepts, at least 1.
             concept_filter: which concepts may be returned; None lets all through.
-            recall: the share of the true nearest that an index must find on average, above 0 to 1. Where index
-                build measured that it cannot, the search is exact. None is 0.99, or what the index reaches.
+            recall: the share of the true nearest that an index must find on average, above 0 to 1; the search
+                is exact where the index was not measured to. None is 0.99, or what the index reaches.
             exact: find exactly the nearest, whatever the index and however long it takes.
 
         Raises:
