@@ -1,26 +1,35 @@
-"""Dense retrieval in bulk: a space's vectors in memory, searched exactly, domain by domain."""
+"""Dense retrieval in bulk: a space's vectors in memory, all of them compared, domain by domain."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb import binary
 from omop_emb.mapping.lexical import Domains
 from omop_emb.mapping.lexicon import Lexicon
+from omop_emb.mapping.products import ROWS, Products, products
 
-_ROWS = 8192
-_QUERIES = 512
+_QUERIES = 1024
 # A concept has more than one text: so many times k texts are kept to be sure of k concepts.
 _TEXTS = 2
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Scores = npt.NDArray[Any]
 
 
-def _largest(scores: Floats, k: int) -> Floats:
+def _largest(scores: Scores, k: int) -> Scores:
     return np.partition(scores, scores.shape[1] - k, axis=1)[:, -k:] if scores.shape[1] > k else scores
+
+
+def _above(limit: Scores, query: Ints, row: Ints, score: Scores) -> tuple[Ints, Ints, Scores]:
+    kept = score >= limit[query, 0]
+    return query[kept], row[kept], score[kept]
 
 
 class DenseIndex:
@@ -41,30 +50,26 @@ class DenseIndex:
         self.vectors = vectors[order].astype(np.float16, copy=False)
         self.first = np.searchsorted(self.concept, np.arange(len(lexicon.concept_id) + 1))
 
+    @cached_property
+    def _products(self) -> Products:
+        return products(self.vectors)
+
     def search(self, queries: Floats, domains: Sequence[Domains], k: int) -> tuple[Ints, Ints]:
         """(query, concept row) of the k concepts nearest to each query vector in its domains (None: all)."""
-        found: list[tuple[Ints, Ints, Floats]] = []
         groups: dict[Domains, list[int]] = {}
         for place, limits in enumerate(domains):
             groups.setdefault(limits, []).append(place)
+        queries_found, concepts_found = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for limits, places in groups.items():
             spans = self._spans(limits)
             for first in range(0, len(places), _QUERIES):
                 chosen = np.array(places[first : first + _QUERIES])
-                found.extend((chosen[q], c, s) for q, c, s in self._block(queries[chosen], spans, k))
-        if not found:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        query, concept, score = (np.concatenate(part) for part in zip(*found, strict=True))
-        # the best text of a concept counts
-        order = np.lexsort((-score, concept, query))
-        query, concept, score = query[order], concept[order], score[order]
-        new = np.ones(len(query), bool)
-        new[1:] = (query[1:] != query[:-1]) | (concept[1:] != concept[:-1])
-        query, concept, score = query[new], concept[new], score[new]
-        order = np.lexsort((concept, -score, query))
-        query, concept = query[order], concept[order]
-        nth = np.arange(len(query)) - np.searchsorted(query, query)
-        return query[nth < k], concept[nth < k]
+                query, concept = self._nearest(queries[chosen], spans, k)
+                queries_found.append(chosen[query])
+                concepts_found.append(concept)
+        query, concept = np.concatenate(queries_found), np.concatenate(concepts_found)
+        order = np.argsort(query, kind="stable")
+        return query[order], concept[order]
 
     def _spans(self, limits: Domains) -> list[tuple[int, int]]:
         if limits is None:
@@ -72,30 +77,50 @@ class DenseIndex:
         ranges = (self.lexicon.domain_range(domain) for domain in limits)
         return [(int(self.first[start]), int(self.first[stop])) for start, stop in ranges if stop > start]
 
-    def _block(
-        self, queries: Floats, spans: list[tuple[int, int]], k: int
-    ) -> list[tuple[Ints, Ints, Floats]]:
-        """Everything that beats the k-th best seen so far: a superset of the answer."""
-        limit = np.full((len(queries), 1), -np.inf, np.float32)
-        kept = np.zeros((len(queries), 0), np.float32)
-        found = []
+    def _nearest(self, queries: Floats, spans: list[tuple[int, int]], k: int) -> tuple[Ints, Ints]:
+        """(place in queries, concept row) of the k nearest concepts, nearest first, equal ones by row."""
+        found = self._beating(queries, spans, _TEXTS * k)
+        if not found:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        query, row, score = (np.concatenate(part) for part in zip(*found, strict=True))
+        concept = self.concept[row]
+        order = np.lexsort((concept, -score, query))
+        query, concept = query[order], concept[order]
+        # the best text of a concept counts: the first of the pairs that are the same
+        _, new = np.unique(query * (len(self.first) + 1) + concept, return_index=True)
+        new.sort()
+        query, concept = query[new], concept[new]
+        nth = np.arange(len(query)) - np.searchsorted(query, query)
+        return query[nth < k], concept[nth < k]
+
+    def _beating(
+        self, queries: Floats, spans: list[tuple[int, int]], keep: int
+    ) -> list[tuple[Ints, Ints, Scores]]:
+        """(place in queries, row, score) of at least the `keep` best rows of each query; few others."""
+        products_of = self._products
+        prepared = products_of.prepare(queries)
+        limit = np.full((len(queries), 1), products_of.lowest)
+        kept: Scores | None = None
+        found: list[tuple[Ints, Ints, Scores]] = []
         seen, renew = 0, 1
         for start, stop in spans:
-            for at in range(start, stop, _ROWS):
-                block = self.vectors[at : min(at + _ROWS, stop)].astype(np.float32)
-                scores = queries @ block.T
-                query, place = np.nonzero(scores >= limit)
-                found.append((query.astype(np.int64), self.concept[place + at], scores[query, place]))
+            for at in range(start - start % ROWS, stop, ROWS):
+                first, last = max(at, start), min(at + ROWS, stop)
+                scores = products_of.block(prepared, first, last)
                 seen += 1
-                if (
-                    seen == renew
-                ):  # partitioning costs as much as the product: at the 1st, 2nd, 4th … block only
+                if seen == renew:
+                    # A new limit costs as much as the product: at the 1st, 2nd, 4th … block only, by when
+                    # as many have come as are kept.
                     renew *= 2
-                    top = np.concatenate([kept, _largest(scores, _TEXTS * k)], axis=1)
-                    kept = _largest(top, _TEXTS * k)
-                    if kept.shape[1] == _TEXTS * k:
+                    top = _largest(scores, keep)
+                    kept = top if kept is None else _largest(np.concatenate([kept, top], axis=1), keep)
+                    if kept.shape[1] == keep:
                         limit = kept.min(axis=1, keepdims=True)
-        return found
+                        found = [_above(limit, *part) for part in found]
+                flat = np.flatnonzero(scores >= limit)
+                query, place = np.divmod(flat, scores.shape[1])
+                found.append((query, place + first, scores.ravel()[flat]))
+        return [_above(limit, *part) for part in found]
 
     def similarity(self, queries: Floats, concepts: Ints) -> Floats:
         """(queries, concepts) cosine of each query with each concept's best text; 0 where it has none."""
@@ -105,7 +130,7 @@ class DenseIndex:
             return np.zeros((len(queries), len(concepts)), np.float32)
         begin = np.cumsum(sizes) - sizes
         rows = np.repeat(start - begin, sizes) + np.arange(int(sizes.sum()))
-        scores = queries @ self.vectors[rows].astype(np.float32).T
+        scores = queries @ binary.widened(self.vectors[rows]).T
         filled = sizes > 0
         result = np.zeros((len(queries), len(concepts)), np.float32)
         result[:, filled] = np.maximum.reduceat(scores, begin[filled], axis=1)

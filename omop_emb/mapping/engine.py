@@ -80,6 +80,15 @@ class Ranked:
     probability: npt.NDArray[np.float64] | None
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A batch whose candidates have been looked up; terms without a name have no query."""
+
+    terms: Sequence[SourceTerm]
+    queries: list[Query]
+    found: Found | None
+
+
 class Engine:
     """Maps batches of terms; built once for a vocabulary, a space and a site's memory.
 
@@ -125,9 +134,9 @@ class Engine:
         kept = [form for form in made if distinct[form.text] is form]
         return Query.of(tuple(kept[: settings.forms + len(term.further_names)]), term.domain)
 
-    def rank(self, queries: list[Query], settings: Settings) -> Ranked:
-        """Candidates of a batch, found, described and ordered; ties by concept id."""
-        found = find(
+    def find(self, queries: list[Query], settings: Settings) -> Found:
+        """Candidates of a batch; most of a batch's time, and in libraries that let other threads run."""
+        return find(
             queries,
             self.lexical,
             self.facts,
@@ -137,6 +146,11 @@ class Engine:
             k=settings.retrieved,
             k_other=settings.retrieved_other,
         )
+
+    def rank(self, queries: list[Query], settings: Settings, found: Found | None = None) -> Ranked:
+        """Candidates of a batch, found (unless they are already), described and ordered; ties by id."""
+        if found is None:
+            found = self.find(queries, settings)
         scored = self.features.score(queries, found)
         names = [self.lexicon.domains[code] for code in self.lexicon.domain[found.concept]]
         scores = self.ranker.score(scored.features, names)
@@ -165,14 +179,16 @@ class Engine:
         alike = scored.features[:, _ALIKE].max(axis=1) if len(scores) else np.zeros(0, np.float32)
         return calibration.signals(scores, found.first, scored.dense, scored.lexical, alike)
 
-    def map(
-        self, terms: Sequence[SourceTerm], settings: Settings, provenance: Provenance
-    ) -> list[MappedTerm]:
-        """One result a term, in the same order."""
+    def begin(self, terms: Sequence[SourceTerm], settings: Settings) -> Begun:
+        """The first half of mapping a batch: its candidates."""
+        queries = [self.query(term, settings) for term in terms if term.name.strip()]
+        return Begun(terms, queries, self.find(queries, settings) if queries else None)
+
+    def finish(self, begun: Begun, settings: Settings, provenance: Provenance) -> list[MappedTerm]:
+        """The second half: one result a term, in the same order."""
+        terms = begun.terms
         named = [place for place, term in enumerate(terms) if term.name.strip()]
-        ranked = (
-            self.rank([self.query(terms[place], settings) for place in named], settings) if named else None
-        )
+        ranked = self.rank(begun.queries, settings, begun.found) if named else None
         at = {place: number for number, place in enumerate(named)}
         results = []
         for place, term in enumerate(terms):

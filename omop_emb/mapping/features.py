@@ -172,14 +172,14 @@ class Features:
     def score(self, queries: Sequence[Query], found: Found) -> Scored:
         """Features of every candidate that was found."""
         count = len(found.concept)
-        pair = np.zeros((count, len(_PAIR)), np.float32)
+        table = np.zeros((count, len(NAMES)), np.float32)
+        pair, static = table[:, : len(_PAIR)], table[:, len(_PAIR) :]
         text, form = np.zeros(count, np.int64), np.zeros(count, np.int64)
         near = np.zeros((count, 2), np.float32)
         remembered = np.full(count, -1, np.int64)
         texts = [one for query in queries for one in query.normal]
         word_rows, word_total = self.lexical.words.encode(texts)
         original_hash = hashes([query.forms[0].text for query in queries])
-        static = np.zeros((count, len(_STATIC)), np.float32)
         for place, query in enumerate(queries):
             start, stop = int(found.first[place]), int(found.first[place + 1])
             if start == stop:
@@ -200,7 +200,6 @@ class Features:
                 remembered,
             )
             self._static(query, found, slice(start, stop), word_rows[forms], static[start:stop])
-        table = np.asarray(np.hstack([pair, static]), np.float32)
         return Scored(table, text, form, near[:, 0], near[:, 1], remembered)
 
     def _pair(

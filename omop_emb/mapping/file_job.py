@@ -7,6 +7,7 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -15,15 +16,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from omop_emb.database import driver_connection, session_scope
 from omop_emb.errors import InputError, UnknownValueError
-from omop_emb.mapping.engine import Settings
+from omop_emb.mapping.batches import map_in_batches
+from omop_emb.mapping.engine import Begun, Settings
 from omop_emb.mapping.file_outputs import FileOutputs, Outputs
 from omop_emb.mapping.files.delimited import Problem
-from omop_emb.mapping.files.journal import Journal, journal_path, map_in_batches
+from omop_emb.mapping.files.journal import Journal, journal_path
 from omop_emb.mapping.files.source import Source
 from omop_emb.mapping.files.terms import ReadOptions, TermFile, open_terms
 from omop_emb.mapping.judge_job import JudgeJob, judged
 from omop_emb.mapping.lexicon import Lexicon
-from omop_emb.mapping.pipeline import SITE, Mapper
+from omop_emb.mapping.pipeline import BATCH, SITE, Mapper
 from omop_emb.mapping.previous import CheckedMappings, check_previous, read_approved
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
 from omop_emb.models import find
@@ -59,7 +61,7 @@ class FileJob:
     previous: Path | None = None
     judge: JudgeJob | None = None
     resume: bool = False
-    batch_size: int = 1000
+    batch_size: int = BATCH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +140,8 @@ def run(
         problems: list[Problem] = []
         results = map_in_batches(
             _usable(file, lexicon, problems),
-            lambda batch: _map_batch(mapper, previous, batch),
+            lambda begun: _finish(mapper, previous, begun),
+            begin=lambda batch: _begin(mapper, previous, batch),
             batch_size=job.batch_size,
             journal=journal,
         )
@@ -192,16 +195,26 @@ def _previous(job: FileJob, tell: Tell, session: object) -> CheckedMappings | No
     return checked
 
 
-def _map_batch(
-    mapper: Mapper, previous: CheckedMappings | None, batch: Sequence[SourceTerm]
-) -> list[MappedTerm]:
-    """One result a term; those whose approved mapping stands need not be mapped."""
-    if previous is None:
-        return mapper.map_batch(batch)
-    settled = [previous.settle(term, mapper.provenance) for term in batch]
+@dataclass(frozen=True)
+class _Batch:
+    """A batch under way: what was settled by an earlier approval, and the rest."""
+
+    settled: list[MappedTerm | None]
+    rest: Future[Begun] | None
+
+
+def _begin(mapper: Mapper, previous: CheckedMappings | None, batch: Sequence[SourceTerm]) -> _Batch:
+    """Terms whose approved mapping stands need not be mapped."""
+    settled = [previous.settle(term, mapper.provenance) if previous else None for term in batch]
     rest = [term for term, done in zip(batch, settled, strict=True) if done is None]
-    mapped = iter(mapper.map_batch(rest) if rest else ())
-    return [done if done is not None else previous.annotate(next(mapped)) for done in settled]
+    return _Batch(settled, mapper.begin(rest) if rest else None)
+
+
+def _finish(mapper: Mapper, previous: CheckedMappings | None, begun: _Batch) -> list[MappedTerm]:
+    """One result a term."""
+    found = iter(mapper.finish(begun.rest) if begun.rest is not None else ())
+    results = [done or next(found) for done in begun.settled]
+    return results if previous is None else [previous.annotate(one) for one in results]
 
 
 def _usable(file: TermFile, lexicon: Lexicon, problems: list[Problem]) -> Iterator[SourceTerm]:

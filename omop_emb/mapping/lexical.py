@@ -15,9 +15,9 @@ from omop_emb.mapping.words import normal
 
 Domains = tuple[str, ...] | None
 
-# Grams that stand in more texts than this share choose nothing: they are left out of the search (three times
-# faster), and come back in when candidates are scored.
-COMMON = 0.05
+# A query is searched by its rarest grams: at least so many, and as many as stand in so many texts together.
+# Common ones choose little and cost most; they come back in when candidates are scored.
+LEAST_GRAMS, MOST_POSTINGS = 4, 100_000
 _BLOCK = 128
 
 
@@ -50,6 +50,21 @@ def best(
     return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
 
 
+def rarest(queries: sparse.csr_matrix, frequency: npt.NDArray[np.int64]) -> sparse.csr_matrix:
+    """Queries with their rarest grams alone; frequency: in how many texts each gram stands."""
+    counts = frequency[queries.indices]
+    owner = np.repeat(np.arange(queries.shape[0]), np.diff(queries.indptr))
+    order = np.lexsort((queries.indices, counts, owner))
+    start = np.repeat(queries.indptr[:-1], np.diff(queries.indptr))
+    total = np.cumsum(counts[order])
+    before = np.concatenate([[0], total])[start]
+    kept = (total - before <= MOST_POSTINGS) | (np.arange(len(order)) - start < LEAST_GRAMS)
+    chosen = np.sort(order[kept])
+    sizes = np.bincount(owner[chosen], minlength=queries.shape[0])
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    return sparse.csr_matrix((queries.data[chosen], queries.indices[chosen], indptr), shape=queries.shape)
+
+
 class LexicalIndex:
     """All texts of a lexicon, searchable by 3-grams and comparable word by word.
 
@@ -76,17 +91,18 @@ class LexicalIndex:
         self.exact_hash = hashes(lexicon.texts)
         self._hash_order = np.argsort(self.text_hash, kind="stable")
         self._sorted_hash = self.text_hash[self._hash_order]
-        frequency = np.bincount(self.gram_rows.indices, minlength=self.gram_rows.shape[1])
-        self._rare = frequency <= max(COMMON * len(texts), 50)
         self._columns: dict[str, sparse.csr_matrix] = {}
 
     def encode(self, normal_texts: Sequence[str]) -> sparse.csr_matrix:
         """(n, grams) TF-IDF rows of queries."""
         return self.grams.weigh(grams(normal_texts))
 
-    def _domain(self, domain: str) -> tuple[int, sparse.csr_matrix]:
-        first, last = self.lexicon.domain_range(domain)
-        start, stop = int(self.lexicon.first_text[first]), int(self.lexicon.first_text[last])
+    def _part(self, domain: str) -> tuple[int, sparse.csr_matrix]:
+        """The first text row of a domain ("": of all), and (grams, texts) of its texts."""
+        start, stop = 0, self.gram_rows.shape[0]
+        if domain:
+            first, last = self.lexicon.domain_range(domain)
+            start, stop = int(self.lexicon.first_text[first]), int(self.lexicon.first_text[last])
         if domain not in self._columns:
             self._columns[domain] = self.gram_rows[start:stop].T.tocsr()
         return start, self._columns[domain]
@@ -97,25 +113,18 @@ class LexicalIndex:
         """(query, text row) of the best k texts of each query in its domains (None: all)."""
         wanted: dict[str, list[int]] = {}
         for place, limits in enumerate(domains):
-            for domain in self.lexicon.domains if limits is None else limits:
-                if domain in self.lexicon.domains:
+            for domain in ("",) if limits is None else limits:
+                if not domain or domain in self.lexicon.domains:
                     wanted.setdefault(domain, []).append(place)
-        rare = queries.copy()
-        rare.data = np.where(self._rare[rare.indices], rare.data, np.float32(0))
-        rare.eliminate_zeros()
-        # a query of common grams alone is searched by all that it has
-        poor = np.diff(rare.indptr) == 0
         found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
         for domain, places in wanted.items():
-            start, columns = self._domain(domain)
+            start, columns = self._part(domain)
+            chosen = np.array(places)
+            asked = rarest(queries[chosen], np.diff(columns.indptr).astype(np.int64))
             for first in range(0, len(places), _BLOCK):
-                chosen = np.array(places[first : first + _BLOCK])
-                for subset, source in ((chosen[~poor[chosen]], rare), (chosen[poor[chosen]], queries)):
-                    if not len(subset):
-                        continue
-                    scores = (source[subset] @ columns).tocsr()
-                    rows, texts, values = best(scores, k)
-                    found.append((subset[rows], texts + start, values))
+                scores = (asked[first : first + _BLOCK] @ columns).tocsr()
+                rows, texts, values = best(scores, k)
+                found.append((chosen[rows + first], texts + start, values))
         if not found:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         query, text, score = (np.concatenate(part) for part in zip(*found, strict=True))

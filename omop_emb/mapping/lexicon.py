@@ -46,6 +46,23 @@ def loinc_name(name: str) -> LoincName | None:
 
 
 @dataclass(frozen=True, eq=False)
+class Codes:
+    """The codes of all concepts, standard or not: (n,) each.
+
+    Attributes:
+        vocabularies: the labels.
+        vocabulary: place in them.
+        code: concept_code.
+        concept_id: whose it is.
+    """
+
+    vocabularies: list[str]
+    vocabulary: npt.NDArray[np.int16]
+    code: list[str]
+    concept_id: Ints
+
+
+@dataclass(frozen=True, eq=False)
 class Lexicon:
     """Standard, valid concepts sorted by domain, then id, and their texts in the order of the concepts.
 
@@ -61,7 +78,7 @@ class Lexicon:
         paths: (id, name, relationship) of non-standard concepts whose names lead here.
         first_text: (c + 1,) where each concept's texts begin.
         targets: id of a concept that is not a candidate -> (relationship, rows of its standard targets).
-        by_code: (vocabulary, code) -> concept ids, standard or not.
+        codes_of: what by_code is made of, when it is asked for.
     """
 
     concept_id: Ints
@@ -80,7 +97,18 @@ class Lexicon:
     paths: list[PathStep]
     first_text: Ints
     targets: dict[int, list[tuple[str, int]]]
-    by_code: dict[tuple[str, str], list[int]]
+    codes_of: Codes
+
+    @cached_property
+    def by_code(self) -> dict[tuple[str, str], list[int]]:
+        """(vocabulary, code) -> concept ids, standard or not; 100 MB for 360,000 concepts."""
+        found: dict[tuple[str, str], list[int]] = {}
+        codes = self.codes_of
+        for key, vocabulary, code in zip(
+            codes.concept_id.tolist(), codes.vocabulary.tolist(), codes.code, strict=True
+        ):
+            found.setdefault((codes.vocabularies[vocabulary], code), []).append(key)
+        return found
 
     def rows(self, concept_ids: Sequence[int] | Ints) -> Ints:
         """The row of each id, -1 for one that is not a candidate."""
@@ -114,7 +142,7 @@ class Lexicon:
     @cached_property
     def code_vocabularies(self) -> list[str]:
         """The vocabularies whose codes can be looked up."""
-        return sorted({vocabulary for vocabulary, _ in self.by_code})
+        return sorted(self.codes_of.vocabularies[place] for place in np.unique(self.codes_of.vocabulary))
 
     def coded(self, vocabulary: str, code: str) -> list[int]:
         """Ids of the concepts that have a code; one written without its dots, as K3580, is found too."""
@@ -183,15 +211,8 @@ def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFra
     texts.extend(found)
     texts.sort()
     text_concept = np.array([entry[0] for entry in texts], np.int32)
-    by_code: dict[tuple[str, str], list[int]] = {}
-    for key, vocabulary_id, code in zip(
-        concept["concept_id"].tolist(),
-        concept["vocabulary_id"].tolist(),
-        concept["concept_code"].tolist(),
-        strict=True,
-    ):
-        if code and code != UNKNOWN_CODE:
-            by_code.setdefault((vocabulary_id, str(code)), []).append(int(key))
+    known = concept[~concept["concept_code"].fillna("").isin(["", UNKNOWN_CODE])]
+    owners = pd.Categorical(known["vocabulary_id"])
     return Lexicon(
         concept_id=concept_id,
         names=names,
@@ -209,7 +230,12 @@ def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFra
         paths=paths,
         first_text=np.searchsorted(text_concept, np.arange(len(names) + 1)).astype(np.int64),
         targets=targets,
-        by_code=by_code,
+        codes_of=Codes(
+            vocabularies=list(owners.categories),
+            vocabulary=owners.codes.astype(np.int16),
+            code=known["concept_code"].astype(str).tolist(),
+            concept_id=known["concept_id"].to_numpy(np.int64),
+        ),
     )
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import sparse
 
 # Letters and digits have a place each; Cyrillic, Hangul and so on share the rest by their code points.
 _LETTERS = " abcdefghijklmnopqrstuvwxyz0123456789%+./"
 _SIZE = 128
 _OTHERS = len(_LETTERS)
+_TEXTS = 20_000
 
 Floats = npt.NDArray[np.float32]
 
@@ -28,6 +28,16 @@ def _alphabet(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
 
 def grams(texts: Sequence[str]) -> sparse.csr_matrix:
     """(n, 128³) counts of the 3-grams of " text " for normal texts; row i belongs to text i."""
+    # In pieces: what is needed on the way takes forty times as much memory as the text.
+    pieces = [_grams(texts[at : at + _TEXTS]) for at in range(0, len(texts), _TEXTS)]
+    if len(pieces) == 1:
+        return pieces[0]
+    if not pieces:
+        return sparse.csr_matrix((0, _SIZE**3), dtype=np.float32)
+    return sparse.vstack(pieces, format="csr")
+
+
+def _grams(texts: Sequence[str]) -> sparse.csr_matrix:
     joined = "".join(f" {text} " for text in texts)
     points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
     lengths = np.fromiter((len(text) + 2 for text in texts), np.int64, len(texts))
@@ -101,12 +111,15 @@ class Words:
     @classmethod
     def learn(cls, texts: Sequence[str]) -> tuple[Words, sparse.csr_matrix]:
         """From all normal texts; also their (n, columns) matrix of idf, each word counted once."""
-        lengths = np.fromiter((text.count(" ") + 1 if text else 0 for text in texts), np.int64, len(texts))
-        flat = np.array(" ".join(text for text in texts if text).split(" "), dtype=object)
-        if not len(texts) or not lengths.sum():
-            return cls({}, np.zeros(0, np.float32), 1.0), sparse.csr_matrix((len(texts), 0), dtype=np.float32)
-        codes, labels = pd.factorize(flat)
-        owner = np.repeat(np.arange(len(texts)), lengths)
+        labels: dict[str, int] = {}
+        columns, sizes = [np.zeros(0, np.int32)], np.zeros(len(texts), np.int64)
+        for at in range(0, len(texts), _TEXTS):  # in pieces, so that few words are there twice
+            lists = [text.split() for text in texts[at : at + _TEXTS]]
+            sizes[at : at + len(lists)] = [len(words) for words in lists]
+            flat = [labels.setdefault(word, len(labels)) for words in lists for word in words]
+            columns.append(np.array(flat, np.int32))
+        codes = np.concatenate(columns)
+        owner = np.repeat(np.arange(len(texts), dtype=np.int32), sizes)
         matrix = sparse.csr_matrix(
             (np.ones(len(codes), np.float32), (owner, codes)), shape=(len(texts), len(labels))
         )
@@ -114,12 +127,7 @@ class Words:
         frequency = np.bincount(matrix.indices, minlength=len(labels))
         idf = (np.log((1 + len(texts)) / (1 + frequency)) + 0.1).astype(np.float32)
         matrix.data = idf[matrix.indices]
-        words = cls(
-            {str(label): place for place, label in enumerate(labels)},
-            idf,
-            float(np.log(1 + len(texts)) + 0.1),
-        )
-        return words, matrix
+        return cls(labels, idf, float(np.log(1 + len(texts)) + 0.1)), matrix
 
     def encode(self, texts: Sequence[str]) -> tuple[sparse.csr_matrix, Floats]:
         """((n, columns) of ones, (n,) total idf of each text's words, those that are unknown included)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,8 @@ from omop_emb.embeddings import EmbeddingClient, EmbeddingRole
 from omop_emb.errors import InputError, SpaceMismatchError, SpaceNotFoundError
 from omop_emb.interface_client import client_of
 from omop_emb.mapping import memory_store, ranker_store
-from omop_emb.mapping.engine import Engine, Settings
+from omop_emb.mapping.batches import map_in_batches
+from omop_emb.mapping.engine import Begun, Engine, Settings
 from omop_emb.mapping.features import NAMES
 from omop_emb.mapping.lexical import LexicalIndex
 from omop_emb.mapping.ranker import Ranker, default_ranker
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
+BATCH = 250
+"""Terms at a time unless another number is said: few, because each has hundreds of candidates."""
 SITE = "default"
 """The site whose memory and ranker are used unless another is named."""
 
@@ -69,6 +74,7 @@ class Mapper:
             else:
                 space = _space_of(spaces.listed(connection), client)
             self.space, self.client, self.site = space, client, site
+            self._background = ThreadPoolExecutor(1, "omop-emb-candidates")
             ranker = ranker_store.active(connection, site, space.fingerprint.digest) or default_ranker(NAMES)
             calibrated = self._calibrated(ranker)
             self.settings.policy.check(ranker if calibrated else replace_calibration(ranker))
@@ -84,6 +90,7 @@ class Mapper:
         self.engine = Engine(
             lexicon, dense, self._embed, ranker, calibrated=calibrated, memory=memory, lexical=lexical
         )
+        _give_back_memory()
         policy = self.settings.policy
         self.provenance = Provenance(
             space_id=space.space_id,
@@ -116,23 +123,24 @@ class Mapper:
             "run omop-emb calibrate APPROVED with mappings that you have approved"
         ]
 
-    def map_batch(self, terms: Sequence[SourceTerm]) -> list[MappedTerm]:
-        """One result a term, in the same order."""
+    def begin(self, terms: Sequence[SourceTerm]) -> Future[Begun]:
+        """Look a batch's candidates up in the background; finish() waits for them."""
         for place, term in enumerate(terms):
             if not term.name.strip() and not term.code.strip():
                 raise InputError(f"terms[{place}] has neither a name nor a code")
-        return self.engine.map(terms, self.settings, self.provenance)
+        return self._background.submit(self.engine.begin, terms, self.settings)
 
-    def map(self, terms: Iterable[SourceTerm], *, batch_size: int = 1000) -> Iterator[MappedTerm]:
-        """The mapped terms one by one, in order; at most batch_size are held at a time."""
-        batch: list[SourceTerm] = []
-        for term in terms:
-            batch.append(term)
-            if len(batch) == batch_size:
-                yield from self.map_batch(batch)
-                batch = []
-        if batch:
-            yield from self.map_batch(batch)
+    def finish(self, begun: Future[Begun]) -> list[MappedTerm]:
+        """One result a term of a batch that was begun, in the same order."""
+        return self.engine.finish(begun.result(), self.settings, self.provenance)
+
+    def map_batch(self, terms: Sequence[SourceTerm]) -> list[MappedTerm]:
+        """One result a term, in the same order."""
+        return self.finish(self.begin(terms))
+
+    def map(self, terms: Iterable[SourceTerm], *, batch_size: int = BATCH) -> Iterator[MappedTerm]:
+        """The mapped terms one by one, in order; at most two batches are held at a time."""
+        return map_in_batches(terms, self.finish, begin=self.begin, batch_size=batch_size)
 
 
 def map_terms(
@@ -216,6 +224,13 @@ def to_frame(mapped: Iterable[MappedTerm]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).astype({"concept_id": "Int64"}) if rows else pd.DataFrame()
+
+
+def _give_back_memory() -> None:
+    """Let go of what reading and counting took on the way, 0.2 GB of it, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def replace_calibration(ranker: Ranker) -> Ranker:

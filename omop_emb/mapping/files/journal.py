@@ -6,15 +6,14 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.results import from_json, to_json
-from omop_emb.mapping.records import MappedTerm, SourceTerm
+from omop_emb.mapping.records import MappedTerm
 
 _FORMAT = 1
 
@@ -146,35 +145,3 @@ class Journal:
             end += len(line)
         self._handle.truncate(end)
         return end
-
-
-def map_in_batches(
-    terms: Iterable[SourceTerm],
-    map_batch: Callable[[Sequence[SourceTerm]], Sequence[MappedTerm]],
-    *,
-    batch_size: int,
-    journal: Journal | None = None,
-) -> Iterator[MappedTerm]:
-    """The mapped terms, in order: first those that the journal has, then the rest, batch by batch.
-
-    Args:
-        terms: all terms of the input, also those that are in the journal.
-        map_batch: maps a batch, one result a term, same order.
-        batch_size: at most so many terms at a time, 1 or more.
-        journal: open; every batch is in it before its results are handed out.
-
-    Raises:
-        ValueError: map_batch gave another number of results.
-    """
-    remaining = iter(terms)
-    if journal is not None:
-        done = journal.done
-        yield from journal.replay()
-        next(islice(remaining, done, done), None)
-    while batch := list(islice(remaining, batch_size)):
-        results = map_batch(batch)
-        if len(results) != len(batch):
-            raise ValueError(f"{len(batch)} terms gave {len(results)} results")
-        if journal is not None:
-            journal.append(results)
-        yield from results

@@ -18,8 +18,9 @@ import pytest
 
 from omop_emb.atomic import replacing
 from omop_emb.errors import InputError
+from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.files.candidates import candidate_columns, candidate_rows, term_columns, term_row
-from omop_emb.mapping.files.journal import Journal, journal_path, map_in_batches
+from omop_emb.mapping.files.journal import Journal, journal_path
 from omop_emb.mapping.files.results import from_json, to_json
 from omop_emb.mapping.files.review_queue import ReviewQueueWriter
 from omop_emb.mapping.files.source import Source
@@ -313,7 +314,7 @@ TERMS = [SourceTerm(name=str(n), code="ä", line=n + 2) for n in range(10)]
 
 def run(path: Path, mapper: Mapper, *, resume: bool = False, digest: str = "d", **settings: str) -> list[str]:
     with Journal(path, input_digest=digest, settings=settings, resume=resume) as journal:
-        results = list(map_in_batches(TERMS, mapper, batch_size=3, journal=journal))
+        results = list(map_in_batches(TERMS, mapper, begin=list, batch_size=3, journal=journal))
         journal.remove()
     return [result.term.name for result in results]
 
@@ -384,4 +385,6 @@ def test_stdout_has_no_journal() -> None:
 
 def test_a_mapper_that_loses_a_term_is_a_bug_and_not_a_shifted_file() -> None:
     with pytest.raises(ValueError, match="3 terms gave 2 results"):
-        list(map_in_batches(TERMS, lambda batch: [rich(term) for term in batch[1:]], batch_size=3))
+        list(
+            map_in_batches(TERMS, lambda batch: [rich(term) for term in batch[1:]], begin=list, batch_size=3)
+        )
