@@ -68,8 +68,7 @@ class Ranked:
         found, scored: see candidates.py and features.py.
         scores: (p,) the ranker's.
         order: for each query, its candidates' places, best first.
-        probability: (n,) that the first is right, NaN where an approval came before the ranker's first;
-            None where the ranker is not calibrated here.
+        probability: (n,) that the first is right; None where the ranker is not calibrated here.
     """
 
     queries: list[Query]
@@ -155,20 +154,16 @@ class Engine:
         names = [self.lexicon.domains[code] for code in self.lexicon.domain[found.concept]]
         scores = self.ranker.score(scored.features, names)
         ids = self.lexicon.concept_id[found.concept]
-        # what this site has approved for the very name comes first, whatever a ranker makes of it
-        approved = scored.features[:, _APPROVED] > 0
         order = []
         for place in range(len(queries)):
             span = slice(int(found.first[place]), int(found.first[place + 1]))
-            order.append(span.start + np.lexsort((ids[span], -scores[span], ~approved[span])))
+            order.append(span.start + np.lexsort((ids[span], -scores[span])))
         probability = None
         if self.calibrated and self.ranker.calibration is not None:
             values, best = self.signals(found, scored, scores)
             domains = [names[place] if place >= 0 else "" for place in best]
             probability = self.ranker.calibration.probability(values, domains)
             probability[best < 0] = 0.0
-            moved = [len(one) > 0 and one[0] != first for one, first in zip(order, best, strict=True)]
-            probability[moved] = np.nan  # the ranker has said nothing about this one
         return Ranked(queries, found, scored, scores, order, probability)
 
     @staticmethod
@@ -221,9 +216,6 @@ class Engine:
     ) -> MappedTerm:
         order = ranked.order[place]
         probability = None if ranked.probability is None else float(ranked.probability[place])
-        approved = len(order) > 0 and ranked.scored.features[order[0], _APPROVED] > 0
-        if probability is not None and np.isnan(probability):
-            probability = None
         shown = [
             self._candidate(
                 term, ranked, place, int(where), rank + 1, probability if rank == 0 else None, settings
@@ -235,8 +227,6 @@ class Engine:
         if not shown:
             return _result(term, (), Decision.NO_MATCH, "nothing was found", probability, provenance)
         decision, reason = settings.policy.decide(probability, shown[0].domain_id, self.ranker)
-        if approved and probability is None:
-            reason = "this name was approved for it here before"
         if term.code and term.source_vocabulary:
             reason = f"its code leads nowhere in {term.source_vocabulary}; {reason}"
         return _result(term, tuple(shown), decision, reason, probability, provenance)
@@ -353,7 +343,6 @@ class Engine:
         )
 
 
-_APPROVED = NAMES.index("memory exact")
 _MEMORY = [place for place, name in enumerate(NAMES) if name.startswith("memory")]
 
 
