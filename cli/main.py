@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from importlib import import_module
 
@@ -26,6 +27,7 @@ _COMMANDS = {
     "calibrate": "calibrate",
     "doctor": "doctor",
 }
+_STOPPED = 130  # what shells say of a program that Ctrl-C ended
 
 
 class _Commands(click.Group):
@@ -78,7 +80,7 @@ def main() -> None:
         code = 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
-        code = 130
+        code = _STOPPED
     except BrokenPipeError:
         # The reader of our output has left (`| head`): nothing is wrong, and nothing can be told.
         sys.stderr.close()
@@ -91,4 +93,9 @@ def main() -> None:
             err=True,
         )
         code = 1
+    if code == _STOPPED:
+        # A request that is under way cannot be called back, and Python would wait for its thread: minutes.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_STOPPED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,66 @@
+"""Databases to measure in: made for a block, with our schema, on the embedded server of ratios.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+from sqlalchemy import Engine
+
+from omop_emb import database_engine, migrations, spaces
+from omop_emb.database import driver_connection
+
+
+def clustered(rows: int, dimensions: int, seed: int = 1) -> NDArray[np.float32]:
+    """(rows, dimensions) unit rows around 2,000 centres, as texts of a vocabulary lie."""
+    random = np.random.default_rng(seed)
+    centres = random.standard_normal((2000, dimensions), np.float32)
+    made = centres[random.integers(0, 2000, rows)]
+    made += 0.7 * random.standard_normal((rows, dimensions), np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+@contextmanager
+def database(conninfo: str) -> Iterator[Engine]:
+    """A new database with our schema, which is gone after the block."""
+    name = sql.Identifier(made := f"bench_{time.time_ns()}")
+    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
+    query = "&".join(f"{key}={value}" for key, value in parts.items() if key not in ("dbname", "user"))
+    with psycopg.connect(conninfo, autocommit=True) as server:
+        server.execute(sql.SQL("create database {} template template0").format(name))
+        engine = database_engine(f"postgresql://{parts['user']}@/{made}?{query}")
+        try:
+            with driver(engine) as connection:
+                migrations.migrate(connection)
+            yield engine
+        finally:
+            engine.dispose()
+            server.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
+@contextmanager
+def driver(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
+    with engine.connect() as connection:
+        found = driver_connection(connection)
+        yield found
+        found.commit()
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def forget(engine: Engine) -> None:
+    """Drop every space, the active one too."""
+    with driver(engine) as connection:
+        connection.execute("update omop_emb.space set is_active = false")
+        for space in spaces.listed(connection):
+            spaces.drop(connection, space)
