@@ -7,7 +7,8 @@ pgvector's src/halfvec.c (two 16-bit integers, dimensions and 0, then IEEE half-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from psycopg.pq import Format
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
+_LENGTH = Struct(">i").pack
 _NULL = b"\xff\xff\xff\xff"
 
 
@@ -99,6 +101,11 @@ def fill_fixed_width(
     return block
 
 
+def array_literal(numbers: Iterable[int]) -> str:
+    """Whole numbers as PostgreSQL writes an array; many times as fast as a list that psycopg adapts."""
+    return f"{{{','.join(map(str, numbers))}}}"
+
+
 def text_columns(*values: str | None) -> bytes:
     """Text columns of a COPY row; a None becomes null."""
     parts: list[bytes] = []
@@ -107,7 +114,7 @@ def text_columns(*values: str | None) -> bytes:
             parts.append(_NULL)
         else:
             encoded = value.encode()
-            parts += (len(encoded).to_bytes(4, "big"), encoded)
+            parts += (_LENGTH(len(encoded)), encoded)
     return b"".join(parts)
 
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.errors import UniqueViolation
 
+from omop_emb.binary import array_literal
 from omop_emb.records import TextKind
 from omop_emb.spaces import Space
 from omop_emb.store_copy import KEYS, TextRows, copy_block, copy_rows, copy_texts, label_codes
-from omop_emb.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS
+from omop_emb.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS, VECTOR_HASH
 
 __all__ = [
     "KEYS",
@@ -51,7 +52,8 @@ def text_hash(text: str) -> int:
 
 def text_hashes(texts: Iterable[str]) -> NDArray[np.int64]:
     """text_hash() of each text, (n,) int64."""
-    return np.array([text_hash(text) for text in texts], np.int64)
+    digests = b"".join(hashlib.sha256(text.encode()).digest()[:8] for text in texts)
+    return np.frombuffer(digests, ">i8").astype(np.int64)
 
 
 def upsert(
@@ -92,8 +94,10 @@ def _known_concepts(connection: psycopg.Connection, space: Space, rows: TextRows
     if some is None or not some[0]:
         return np.zeros(len(rows), bool)
     found = connection.execute(
-        sql.SQL("select distinct concept_id from {} where concept_id = any(%s)").format(space.tables.rows),
-        (np.unique(concept_ids).tolist(),),
+        sql.SQL("select distinct concept_id from {} where concept_id = any(%s::integer[])").format(
+            space.tables.rows
+        ),
+        (array_literal(np.unique(concept_ids).tolist()),),
     ).fetchall()
     return np.isin(concept_ids, np.array([concept_id for (concept_id,) in found], np.int32))
 
@@ -112,19 +116,29 @@ def _copied(connection: psycopg.Connection, space: Space, rows: TextRows) -> boo
 def _upsert_staged(
     connection: psycopg.Connection, space: Space, rows: TextRows, *, replace_concepts: bool
 ) -> Written:
-    staged_rows, staged_texts = _stage(connection, space, rows)
+    """Compare texts and hashes of vectors in the database, and send the vectors of what is not the same."""
+    staged_rows, staged_texts = _staging(connection, space)
+    copy_texts(connection, rows, staged_texts)
     names = {
         "rows": space.tables.rows,
         "texts": space.tables.texts,
         "staged_rows": staged_rows,
         "staged_texts": staged_texts,
     }
-    deleted = 0
+    columns = (*TEXT_COLUMNS, VECTOR_HASH)
+    deleted = written = retexted = 0
     if replace_concepts:
         deleted = connection.execute(_delete_replaced(names, "rows")).rowcount
         connection.execute(_delete_replaced(names, "texts"))
-    written = connection.execute(_upsert_from("rows", "staged_rows", ROW_COLUMNS, names)).rowcount
-    retexted = connection.execute(_upsert_from("texts", "staged_texts", TEXT_COLUMNS, names)).rowcount
+    differing = connection.execute(_differing(names, columns)).fetchall()
+    if differing:
+        wanted = set(differing)
+        own = zip(*(rows.keys[name].tolist() for name in KEY_COLUMNS), strict=True)
+        places = [place for place, (i, kind, hash_) in enumerate(own) if (i, kind.decode(), hash_) in wanted]
+        changed = rows if len(places) == len(rows) else rows.taken(np.array(places))
+        copy_rows(connection, space, changed, staged_rows)
+        written = connection.execute(_upsert_from("rows", "staged_rows", ROW_COLUMNS, names)).rowcount
+        retexted = connection.execute(_upsert_from("texts", "staged_texts", columns, names)).rowcount
     connection.execute(sql.SQL("truncate {}, {}").format(staged_rows, staged_texts))
     if written or deleted or retexted:
         mark_written(connection, space)
@@ -166,19 +180,13 @@ def write_block(
         copy_block(connection, space, keys, vectors, staged_rows)
         names = {"rows": space.tables.rows, "staged_rows": staged_rows}
         connection.execute(_upsert_from("rows", "staged_rows", ROW_COLUMNS, names))
+        # Whose vector was replaced: what was known of it is known no more.
         connection.execute(
-            sql.SQL("{} on conflict (concept_id, text_kind, text_hash) do nothing").format(insert)
+            sql.SQL(
+                "{} on conflict (concept_id, text_kind, text_hash) do update set vector_hash = null"
+            ).format(insert)
         )
     mark_written(connection, space)
-
-
-def _stage(
-    connection: psycopg.Connection, space: Space, rows: TextRows
-) -> tuple[sql.Identifier, sql.Identifier]:
-    staged_rows, staged_texts = _staging(connection, space)
-    copy_rows(connection, space, rows, staged_rows)
-    copy_texts(connection, rows, staged_texts)
-    return staged_rows, staged_texts
 
 
 def _staging(connection: psycopg.Connection, space: Space) -> tuple[sql.Identifier, sql.Identifier]:
@@ -197,11 +205,27 @@ def _staging(connection: psycopg.Connection, space: Space) -> tuple[sql.Identifi
 
 def _delete_replaced(names: dict[str, sql.Identifier], table: str) -> sql.Composed:
     return sql.SQL(
-        "delete from {table} t using (select distinct concept_id from {staged_rows}) s "
+        "delete from {table} t using (select distinct concept_id from {staged}) s "
         "where t.concept_id = s.concept_id and t.text_kind <> {alias} and not exists ("
-        "select from {staged_rows} k where (k.concept_id, k.text_kind, k.text_hash) "
+        "select from {staged} k where (k.concept_id, k.text_kind, k.text_hash) "
         "= (t.concept_id, t.text_kind, t.text_hash))"
-    ).format(table=names[table], staged_rows=names["staged_rows"], alias=sql.Literal(TextKind.ALIAS.value))
+    ).format(table=names[table], staged=names["staged_texts"], alias=sql.Literal(TextKind.ALIAS.value))
+
+
+def _differing(names: dict[str, sql.Identifier], columns: Sequence[str]) -> sql.Composed:
+    """The keys of staged texts that are not there with the same details and a vector of the same hash."""
+    return sql.SQL(
+        "select {key} from {staged} s where not exists (select from {texts} t where ({t_key}) = ({s_key}) "
+        "and t.vector_hash = s.vector_hash and ({old}) is not distinct from ({new}))"
+    ).format(
+        staged=names["staged_texts"],
+        texts=names["texts"],
+        key=sql.SQL(", ").join(map(sql.Identifier, KEY_COLUMNS)),
+        t_key=sql.SQL(", ").join(sql.Identifier("t", column) for column in KEY_COLUMNS),
+        s_key=sql.SQL(", ").join(sql.Identifier("s", column) for column in KEY_COLUMNS),
+        old=sql.SQL(", ").join(sql.Identifier("t", column) for column in columns),
+        new=sql.SQL(", ").join(sql.Identifier("s", column) for column in columns),
+    )
 
 
 def _upsert_from(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from struct import Struct
@@ -17,9 +18,11 @@ from omop_emb import binary
 from omop_emb.errors import InputError
 from omop_emb.records import Concept, TextKind
 from omop_emb.spaces import Space
-from omop_emb.tables import ROW_COLUMNS, TEXT_COLUMNS
+from omop_emb.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS, VECTOR_HASH
 
-_KEY_LAYOUT = (("concept_id", ">i4"), ("text_kind", "S1"), ("text_hash", ">i8"))
+# The text table's columns of fixed width, which are sent first, and the others.
+_FIXED_LAYOUT = (("concept_id", ">i4"), ("text_kind", "S1"), ("text_hash", ">i8"), (VECTOR_HASH, ">i8"))
+_TEXT_ORDER = (*KEY_COLUMNS, VECTOR_HASH, *(name for name in TEXT_COLUMNS if name not in KEY_COLUMNS))
 _LENGTH = Struct(">i").pack
 _BLOCK_ROWS = 1000  # some megabytes: they stay in the processor's cache
 
@@ -68,6 +71,26 @@ class TextRows:
             "text_hash": self.text_hashes,
         }
 
+    @cached_property
+    def halves(self) -> NDArray[np.float16]:
+        """The vectors as they are stored, (n, dimensions) in half precision."""
+        halves = np.empty(self.vectors.shape, "<f2")
+        for part in _parts(len(self)):
+            halves[part] = self.vectors[part]
+        return halves
+
+    @cached_property
+    def vector_hashes(self) -> NDArray[np.int64]:
+        """(n,) of the halves: vectors with one hash are equal, but for one pair of different ones in 2**48.
+
+        Sums of the 16-bit values, each multiplied by a 64-bit number of its own (multilinear hashing).
+        """
+        factors = np.frombuffer(hashlib.shake_256(b"omop-emb").digest(8 * self.halves.shape[1]), "<u8")
+        hashes = np.empty(len(self), np.uint64)
+        for part in _parts(len(self)):
+            hashes[part] = np.einsum("ij,j->i", self.halves[part].view("<u2").astype(np.uint64), factors)
+        return hashes.view(np.int64)
+
     def taken(self, positions: NDArray[np.int64]) -> TextRows:
         """The rows at these positions."""
         return TextRows(
@@ -104,7 +127,7 @@ def copy_block(
     connection: psycopg.Connection,
     space: Space,
     keys: NDArray[np.void],
-    vectors: NDArray[np.float32],
+    vectors: NDArray[np.float32] | NDArray[np.float16],
     target: sql.Identifier,
 ) -> None:
     """COPY rows into a table with the columns of the space's row table.
@@ -113,7 +136,7 @@ def copy_block(
         connection: in whose transaction it happens.
         space: whose rows they are.
         keys: (n,) of dtype KEYS.
-        vectors: (n, dimensions) float32, rows of unit length.
+        vectors: (n, dimensions), rows of unit length; stored in half precision.
         target: the table.
     """
     columns: tuple[tuple[str, str | tuple[str, int]], ...] = (
@@ -149,13 +172,14 @@ def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, targ
     keys["concept_class"] = [codes["concept class", c.concept_class_id] for c in concepts]
     keys["standard"] = [(c.standard_concept or " ")[:1].encode() for c in concepts]
     keys["valid"] = [not c.invalid_reason for c in concepts]
-    copy_block(connection, space, keys, rows.vectors, target)
+    copy_block(connection, space, keys, rows.halves, target)
 
 
 def copy_texts(connection: psycopg.Connection, rows: TextRows, target: sql.Identifier) -> None:
     """COPY texts and what is shown of their concepts into a table like the space's text table."""
-    fixed = binary.fill_fixed_width(_KEY_LAYOUT, rows.keys, len(rows))
-    fixed["column_count"] = len(TEXT_COLUMNS)
+    values = {**rows.keys, VECTOR_HASH: rows.vector_hashes}
+    fixed = binary.fill_fixed_width(_FIXED_LAYOUT, values, len(rows))
+    fixed["column_count"] = len(_TEXT_ORDER)
     width = fixed.dtype.itemsize
     described: dict[int, bytes] = {}  # a concept with many texts is encoded once
 
@@ -173,7 +197,7 @@ def copy_texts(connection: psycopg.Connection, rows: TextRows, target: sql.Ident
                 encoded += (prefixes[place : place + width], _LENGTH(len(characters)), characters, details)
             yield b"".join(encoded)
 
-    _copy(connection, target, TEXT_COLUMNS, blocks())
+    _copy(connection, target, _TEXT_ORDER, blocks())
 
 
 def _details(concept: Concept) -> bytes:
@@ -190,14 +214,14 @@ def _details(concept: Concept) -> bytes:
 
 
 def label_codes(
-    connection: psycopg.Connection, concepts: Iterable[Concept]
+    connection: psycopg.Connection, concepts: Sequence[Concept]
 ) -> dict[tuple[str, str | None], int]:
     """The two-byte codes of these concepts' domains, vocabularies and classes; new ones are recorded."""
-    labels: dict[str, set[str | None]] = {"domain": set(), "vocabulary": set(), "concept class": set()}
-    for concept in concepts:
-        labels["domain"].add(concept.domain_id)
-        labels["vocabulary"].add(concept.vocabulary_id)
-        labels["concept class"].add(concept.concept_class_id)
+    labels: dict[str, set[str | None]] = {
+        "domain": {concept.domain_id for concept in concepts},
+        "vocabulary": {concept.vocabulary_id for concept in concepts},
+        "concept class": {concept.concept_class_id for concept in concepts},
+    }
     wanted = {(kind, label) for kind, found in labels.items() for label in found}
     codes: dict[tuple[str, str | None], int] = {
         (kind, label): code

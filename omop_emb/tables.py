@@ -42,6 +42,9 @@ TEXT_COLUMNS = (
     "concept_code",
     "invalid_reason",
 )
+# What the text table has besides: a hash of the row's vector, so that an equal one need not be sent to be
+# compared (see store_copy.vector_hashes); null where whoever wrote the vector did not hash it.
+VECTOR_HASH = "vector_hash"
 KEY_COLUMNS = ("concept_id", "text_kind", "text_hash")
 
 # Widest alignment first and the vector last: at 768 dimensions five rows fill a page.
@@ -75,6 +78,7 @@ _CREATE_TEXTS = sql.SQL(
         standard_concept text,
         concept_code text,
         invalid_reason text,
+        vector_hash bigint,
         primary key (concept_id, text_kind, text_hash)
     )
     """

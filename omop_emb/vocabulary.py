@@ -13,6 +13,7 @@ from psycopg.rows import class_row, dict_row, tuple_row
 from psycopg.sql import SQL, Identifier
 
 from omop_emb import config
+from omop_emb.binary import array_literal
 from omop_emb.errors import UnknownValueError, VocabularyError
 from omop_emb.records import Concept, ConceptFilter
 from omop_emb.sql import read
@@ -122,7 +123,7 @@ def concepts(connection: psycopg.Connection[Any], concept_ids: Iterable[int]) ->
     cursor = connection.cursor(row_factory=class_row(Concept))
     query = SQL(read("vocabulary_concepts")).format(concept=found.concept)
     wanted = [concept_id for concept_id in set(concept_ids) if abs(concept_id) <= _LARGEST_BIGINT]
-    rows = cursor.execute(query, {"concept_ids": wanted})
+    rows = cursor.execute(query, {"concept_ids": array_literal(wanted)})
     return {concept.concept_id: concept for concept in rows}
 
 

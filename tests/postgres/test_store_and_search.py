@@ -10,8 +10,9 @@ import numpy as np
 import psycopg
 import pytest
 from numpy.typing import NDArray
+from psycopg import sql
 
-from omop_emb import migrations, search, spaces, store
+from omop_emb import migrations, search, spaces, store, store_copy
 from omop_emb.errors import InputError, SpaceError, SpaceNotFoundError, UnknownValueError
 from omop_emb.records import (
     Concept,
@@ -23,6 +24,8 @@ from omop_emb.records import (
     TextKind,
 )
 from omop_emb.spaces import Space
+
+from .small_vocabulary import direction
 
 Connection = psycopg.Connection[Any]
 
@@ -446,3 +449,59 @@ def test_another_writer_who_adds_the_same_new_concept_meanwhile_is_no_error(
                 assert not waiting.done()
             other.commit()
             assert waiting.result() == store.Written(1, 0)
+
+
+def test_an_upsert_of_the_same_vectors_sends_none_of_them_and_one_of_others_sends_those(
+    connection: Connection, space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [
+        (condition(number), f"text {number}", direction(str(number), 3).tolist()) for number in range(20)
+    ]
+    sent: list[int] = []
+    real = store_copy.copy_rows
+
+    def copy_rows(connection: Connection, space: Space, rows: store.TextRows, target: sql.Identifier) -> None:
+        sent.append(len(rows))
+        real(connection, space, rows, target)
+
+    monkeypatch.setattr(store, "copy_rows", copy_rows)
+    assert write(connection, space, entries) == store.Written(20, 0)
+    assert write(connection, space, entries) == store.Written(0, 0)
+    entries[7] = (condition(7), "text 7", direction("99", 3).tolist())
+    entries[8] = (condition(8, domain_id="Drug"), "text 8", direction("8", 3).tolist())
+    assert write(connection, space, entries) == store.Written(2, 0)
+    assert sent == [20, 2]
+    (found,) = nearest(connection, space, direction("99", 3), k=1)
+    assert found.concept_id == 7
+    assert found.similarity == pytest.approx(1, abs=1e-3)
+
+
+def test_a_vector_that_a_build_wrote_over_an_upserted_one_is_not_taken_for_it(
+    connection: Connection, space: Space
+) -> None:
+    entry = (condition(1), "one", [1.0, 0.0, 0.0])
+    write(connection, space, [entry])
+    keys = np.zeros(1, store.KEYS)
+    keys["concept_id"], keys["text_kind"], keys["text_hash"] = 1, b"s", store.text_hash("one")
+    keys["standard"], keys["valid"] = b"S", True
+    texts = sql.SQL(
+        "select concept_id, text_kind, text_hash, text, concept_name, domain_id, vocabulary_id, "
+        "concept_class_id, standard_concept, concept_code, invalid_reason from {}"
+    ).format(space.tables.texts)
+    store.write_block(connection, space, keys, np.array([[0, 1, 0]], np.float32), texts=texts)
+    assert write(connection, space, [entry]) == store.Written(1, 0)
+    (found,) = nearest(connection, space, [1.0, 0.0, 0.0], k=1)
+    assert found.similarity == pytest.approx(1, abs=1e-3)
+
+
+def test_hashes_of_vectors_differ_where_one_half_precision_value_does() -> None:
+    vectors = np.random.default_rng(5).standard_normal((500, 24)).astype(np.float32)
+    near = vectors.copy()
+    near[:, 3] = np.nextafter(near[:, 3].astype(np.float16), np.float16(9)).astype(np.float32)
+    swapped = -vectors
+    sets = [
+        store.TextRows([], [], [""] * 500, np.empty(500, np.int64), rows).vector_hashes
+        for rows in (vectors, near, swapped, vectors.copy())
+    ]
+    assert len(set(np.concatenate(sets[:3]).tolist())) == 1500
+    assert (sets[0] == sets[3]).all()
