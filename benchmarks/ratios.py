@@ -44,12 +44,17 @@ class Ratio:
 
 
 def interleaved(
-    rounds: int, *, clock: Callable[[], float] = time.perf_counter, **sides: Callable[[], object]
+    rounds: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    pick: Callable[[list[float]], float] = statistics.median,
+    **sides: Callable[[], object],
 ) -> dict[str, float]:
     """The median seconds of each side; every round runs all of them, every second one in reversed order.
 
     A side may return a float: the seconds that it measured itself, without its preparations. Give
-    clock=time.process_time where the ratio is of client work and the machine is shared.
+    clock=time.process_time where the ratio is of client work and the machine is shared, and pick=min where a
+    side is work of milliseconds: what others do on the machine only ever adds to it.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
@@ -57,7 +62,7 @@ def interleaved(
             began = clock()
             measured = sides[name]()
             seconds[name].append(measured if isinstance(measured, float) else clock() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: pick(values) for name, values in seconds.items()}
 
 
 def options(description: str, arguments: Callable[[argparse.ArgumentParser], object]) -> argparse.Namespace:

@@ -391,8 +391,8 @@ class EmbeddingClient:
                 raise TextRejectedError(f"text {position} cannot be embedded: {reason}", positions=[position])
             if result is None:
                 result = np.empty((len(texts), outcome.vectors.shape[1]), dtype=np.float32)
-            for row, places in zip(outcome.vectors, batch.positions, strict=True):
-                result[places] = row
+            repeats = [len(places) for places in batch.positions]
+            result[list(chain.from_iterable(batch.positions))] = outcome.vectors.repeat(repeats, axis=0)
         assert result is not None  # noqa: S101 - there is at least one text, hence one batch
         return result
 

@@ -26,11 +26,10 @@ def unit_rows(rows: ArrayLike, dimensions: int, *, count: int | None = None) -> 
             f"embeddings of shape ({'n' if count is None else count}, {dimensions}) are needed; "
             f"found {matrix.shape}"
         )
-    lengths = vectors.lengths_of(matrix)
-    useless = vectors.useless_rows(matrix, lengths)
+    unit, useless = vectors.unit_rows(matrix)
     if useless:
         raise InputError(f"embeddings[{useless[0]}] is zero or not finite, which no model's vector is")
-    return vectors.unit_rows(matrix, lengths=lengths)
+    return unit
 
 
 def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> tuple[list[int], list[str]]:

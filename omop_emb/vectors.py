@@ -39,33 +39,28 @@ def as_matrix(rows: Matrix | Sequence[Sequence[float]], *, count: int, source: s
     return np.ascontiguousarray(matrix)
 
 
-def useless_rows(matrix: Matrix, lengths: NDArray[np.float64] | None = None) -> list[int]:
-    """The positions of rows that hold NaN or infinity, or are zero; `lengths` are lengths_of() them."""
-    lengths = lengths_of(matrix) if lengths is None else lengths
-    return np.flatnonzero(~(np.isfinite(lengths) & (lengths > _SHORTEST))).tolist()
-
-
-def unit_rows(
-    matrix: Matrix, *, dimensions: int | None = None, lengths: NDArray[np.float64] | None = None
-) -> Matrix:
-    """The rows cut to their first dimensions (Matryoshka) and brought to unit length.
+def unit_rows(matrix: Matrix, *, dimensions: int | None = None) -> tuple[Matrix, list[int]]:
+    """The rows cut to their first dimensions (Matryoshka) and brought to unit length, and which are useless.
 
     Args:
-        matrix: (n, d) finite rows, none of them zero.
+        matrix: (n, d).
         dimensions: at most d; None keeps all.
-        lengths: lengths_of() the rows, where they are known and nothing is cut.
 
     Returns:
-        (n, dimensions) float32, C-contiguous, a copy.
+        (n, dimensions) float32, C-contiguous, a copy; and the positions of rows that hold NaN or infinity, or
+        are zero: what stands there is of no use either.
     """
+    lengths = _lengths(matrix)
+    useful = np.isfinite(lengths)
     cut = np.array(matrix[:, :dimensions], dtype=np.float32, order="C")
-    lengths = lengths_of(cut) if lengths is None else lengths
-    cut /= lengths[:, None].astype(np.float32)
-    return cut
+    if cut.shape != matrix.shape:
+        lengths = _lengths(cut)
+    useful &= lengths > _SHORTEST
+    cut /= np.where(useful, lengths, 1)[:, None].astype(np.float32)
+    return cut, np.flatnonzero(~useful).tolist()
 
 
-def lengths_of(matrix: Matrix) -> NDArray[np.float64]:
-    """The Euclidean length of each row."""
+def _lengths(matrix: Matrix) -> NDArray[np.float64]:
     # Summed in float64: squares of large float32 values would overflow to infinity.
     with np.errstate(invalid="ignore", over="ignore"):
         squares: NDArray[np.float64] = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)

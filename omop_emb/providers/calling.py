@@ -20,7 +20,7 @@ from omop_emb.providers.limiter import Limiter
 from omop_emb.providers.retrying import Patience, with_retries
 from omop_emb.providers.usage import Meter
 from omop_emb.records import EmbeddingRole
-from omop_emb.vectors import Matrix, as_matrix, unit_rows, useless_rows
+from omop_emb.vectors import Matrix, as_matrix, unit_rows
 
 # A text that every embedding model can embed: what fails for it is not the text's fault.
 _HARMLESS = "aspirin"
@@ -104,8 +104,7 @@ class Caller:
             keep = sorted(set(range(len(part))) - set(useless))
             if keep:
                 self._note_success(role)
-                kept = matrix[keep] if useless else matrix
-                found.append(([part[index] for index in keep], unit_rows(kept, dimensions=self._dimensions)))
+                found.append(([part[index] for index in keep], matrix[keep] if useless else matrix))
         if len(texts) > 1 and not found:
             self._probe(TextRejectedError(next(iter(failures.values()))), role, patience)
         if too_large and not failures:
@@ -114,7 +113,7 @@ class Caller:
         return _joined(found, failures)
 
     def _ask(self, texts: list[str], role: EmbeddingRole, patience: Patience) -> tuple[Matrix, list[int]]:
-        """The raw rows of one request, and which of them are of no use."""
+        """The unit rows of one request, and which of them are of no use."""
         tokens = sum(map(estimated_tokens, texts))
 
         def before_attempt() -> None:
@@ -142,7 +141,7 @@ class Caller:
 
         matrix = with_retries(attempt, patience, before_attempt=before_attempt, after_failure=after_failure)
         self._check_dimensions(matrix.shape[1])
-        return matrix, useless_rows(matrix)
+        return unit_rows(matrix, dimensions=self._dimensions)
 
     @property
     def answered_dimensions(self) -> int | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 
@@ -52,17 +53,26 @@ def _bound(response: Any, seconds: float) -> None:
 
     The libraries' own timeout starts anew with each piece, so that a server that drips holds a call for ever.
     """
-    httpx = importlib.import_module(type(response).__module__.partition(".")[0])
-    body, ends = response.stream, time.monotonic() + seconds
+    bounded = _bounded_stream(type(response).__module__.partition(".")[0])
+    response.stream = bounded(response, time.monotonic() + seconds)
 
-    def pieces(_self: object) -> Iterator[bytes]:
-        for piece in body:
-            if time.monotonic() > ends:
-                raise httpx.ReadTimeout("the whole answer took too long", request=response.request)
-            yield piece
 
-    def close(_self: object) -> None:
-        body.close()
+@cache
+def _bounded_stream(library: str) -> Callable[[Any, float], Any]:
+    """The stream class for responses of httpx or httpx2; both insist on a subclass of their own."""
+    http = importlib.import_module(library)
 
-    # Both libraries insist on a subclass of their own stream class.
-    response.stream = type("BoundedStream", (httpx.SyncByteStream,), {"__iter__": pieces, "close": close})()
+    class BoundedStream(http.SyncByteStream):  # type: ignore[misc, name-defined] # known only when it runs
+        def __init__(self, response: Any, ends: float) -> None:
+            self._body, self._request, self._ends = response.stream, response.request, ends
+
+        def __iter__(self) -> Iterator[bytes]:
+            for piece in self._body:
+                if time.monotonic() > self._ends:
+                    raise http.ReadTimeout("the whole answer took too long", request=self._request)
+                yield piece
+
+        def close(self) -> None:
+            self._body.close()
+
+    return BoundedStream

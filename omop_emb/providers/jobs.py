@@ -14,7 +14,7 @@ from omop_emb.providers.calling import Caller, Outcome
 from omop_emb.providers.retrying import Patience, with_retries
 from omop_emb.providers.usage import Meter
 from omop_emb.records import EmbeddingRole
-from omop_emb.vectors import Matrix, unit_rows, useless_rows
+from omop_emb.vectors import Matrix, unit_rows
 
 _FILE_SECONDS = 3600.0  # the answers to ten thousand texts are hundreds of megabytes
 _ROLE = EmbeddingRole.DOCUMENT  # nobody waits a day for a query
@@ -152,9 +152,10 @@ class EmbeddingJobs:
             row = np.asarray([values], dtype=np.float32)
         except (TypeError, ValueError):
             return None
-        if row.ndim != 2 or row.shape[1] not in self._lengths or useless_rows(row):
+        if row.ndim != 2 or row.shape[1] not in self._lengths:
             return None
-        return unit_rows(row, dimensions=self._dimensions)
+        unit, useless = unit_rows(row, dimensions=self._dimensions)
+        return None if useless else unit
 
     def _embed_now(self, texts: Sequence[str], places: Sequence[int]) -> Outcome:
         failures = {place: reason for place in places if (reason := complaint(texts[place], place))}

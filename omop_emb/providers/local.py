@@ -18,8 +18,8 @@ from omop_emb.providers.model_folder import PACKAGED, POOLINGS, ModelFiles, fold
 from omop_emb.records import EmbeddingRole
 from omop_emb.vectors import Matrix
 
-# Texts of one run of the model: on one thread 16 to 32 are fastest, and more only take memory.
-_ROWS_PER_RUN = 32
+# Texts of one run of the model: on one thread 8 to 16 are fastest, and more only take memory.
+_ROWS_PER_RUN = 16
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _OPTION = re.compile(rf"{'|'.join(POOLINGS)}|int8|max_tokens=[1-9][0-9]*|revision=[\w.-]+")
 
