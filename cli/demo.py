@@ -13,19 +13,19 @@ import click
 from .render import format_option, render, say
 
 if TYPE_CHECKING:
-    from omop_emb.demo import DemoResult
+    from omop_emb.demo import DemoHit, DemoResult
 
 _COLUMNS = (
     "term",
     "concept_id",
     "concept_name",
     "domain_id",
-    "similarity",
+    "probability",
     "matched_text",
     "as_meant",
 )
 _WIDTHS = {"concept_name": 46, "matched_text": 30}
-_FURTHER = ("meant_concept_id", "meant_rank", "kind")
+_FURTHER = ("decision", "reason", "meant_concept_id", "meant_rank", "kind")
 
 
 @click.command("demo")
@@ -34,36 +34,40 @@ def command(format_: str) -> None:
     r"""Map messy source terms to a sample vocabulary, from nothing.
 
     Starts the embedded PostgreSQL, loads the sample vocabulary that comes along, embeds it with the packaged
-    model into a FLAT and an HNSW space and looks up what hospitals write. What is there is not done again,
-    and no data of yours is touched: where there is some, the demo uses a server of its own.
+    model into a FLAT and an HNSW space and maps what hospitals write. What is there is not done again, and no
+    data of yours is touched: where there is some, the demo uses a server of its own.
 
-    The last column says whether the nearest concept is the one that the term's author meant.
+    The last column says whether the first candidate is the one that the term's author meant.
     """
     from omop_emb import demo
 
     begun = time.monotonic()
     result = demo.run(say)
     seconds = time.monotonic() - begun
-    rows: list[dict[str, Any]] = [
-        {
-            "term": hit.term.source_term,
-            "concept_id": hit.best.concept_id,
-            "concept_name": hit.best.concept_name,
-            "domain_id": hit.best.domain_id,
-            "similarity": hit.best.similarity,
-            "matched_text": hit.best.matched_text,
-            "as_meant": hit.as_meant,
-            "meant_concept_id": hit.term.concept_id,
-            "meant_rank": hit.rank,
-            "kind": hit.term.kind,
-        }
-        for hit in result.hits
-    ]
+    rows: list[dict[str, Any]] = [_row(hit) for hit in result.hits]
     if format_ == "table":
         # Names of drugs and genes can be longer than a screen is wide.
         rows = [row | {name: _shortened(row[name], width) for name, width in _WIDTHS.items()} for row in rows]
     render(rows, _COLUMNS if format_ == "table" else (*_COLUMNS, *_FURTHER), format_)
     _say_more(result, seconds)
+
+
+def _row(hit: DemoHit) -> dict[str, Any]:
+    best = hit.mapped.best
+    return {
+        "term": hit.term.source_term,
+        "concept_id": None if best is None else best.concept_id,
+        "concept_name": "" if best is None else best.concept_name,
+        "domain_id": None if best is None else best.domain_id,
+        "probability": hit.mapped.probability,
+        "matched_text": "" if best is None else best.matched_text,
+        "as_meant": hit.as_meant,
+        "decision": hit.mapped.decision.value,
+        "reason": hit.mapped.reason,
+        "meant_concept_id": hit.term.concept_id,
+        "meant_rank": hit.rank,
+        "kind": hit.term.kind,
+    }
 
 
 def _shortened(text: str, width: int) -> str:
@@ -77,8 +81,10 @@ def _say_more(result: DemoResult, seconds: float) -> None:
         "",
         f"{result.among_first(1)} of {result.meant} terms have the concept that was meant first, "
         f"{result.among_first(10)} among the first ten.",
-        f"{without} terms have no concept in the sample, and get the nearest one all the same.",
-        f"The HNSW index finds the same first concept as exact search for {agree} of {len(result.hits)}.",
+        f"{without} terms have no concept in the sample; what they get all the same has a low probability.",
+        "Nothing is accepted by itself: every term is left to review, with its probability of being right.",
+        "Searches through the HNSW index find the same nearest concept as exact ones for "
+        f"{agree} of {len(result.hits)}.",
         f"{result.concepts:,} concepts, {result.texts:,} texts in each of two spaces, {result.embedded:,} "
         f"embedded this time, {seconds:.1f} s.",
         f"The database is in {result.data_dir}; its server runs until {result.prefix}{_program()} db stop.",
@@ -86,6 +92,7 @@ def _say_more(result: DemoResult, seconds: float) -> None:
         "Try next:",
         f'  {result.prefix}{_program()} search "water tablets" --domain Drug',
         f'  {result.prefix}{_program()} search "high blood pressure" --format json',
+        f"  {result.prefix}{_program()} map TERMS.csv -o mapped.csv --review-queue review.csv",
         f"  {result.prefix}{_program()} doctor",
     ):
         say(line)

@@ -17,10 +17,12 @@ from omop_emb.errors import ConfigurationError
 from omop_emb.indexing import build_index
 from omop_emb.indexing_report import ProgressCallback
 from omop_emb.interface import EmbeddingInterface
-from omop_emb.records import ConceptFilter, ConceptMatch, IndexType, MetricType
+from omop_emb.records import ConceptFilter, IndexType, MetricType
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from omop_emb.mapping.records import MappedTerm
 
 _DATA = Path(__file__).parent / "data"
 SAMPLE = _DATA / "sample-vocabulary"
@@ -31,7 +33,7 @@ _LEADING = (
     "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX",
     "OMOP_EMB_QUERY_EMBEDDING_PREFIX",
 )
-_FIRST = 10  # how many concepts of a term are looked through for the one that was meant
+_FIRST = 10  # how many candidates of a term are looked through for the one that was meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +57,20 @@ class DemoHit:
 
     Attributes:
         term: the term.
-        best: the nearest concept, by exact search.
-        rank: the place of the concept that was meant among the first ten, 1 the nearest; None where it is
-            not among them or none was meant.
-        hnsw_agrees: whether the HNSW index finds the same nearest concept.
+        mapped: what it maps to, with candidates, probability and reason.
+        rank: the place of the concept that was meant among the first ten candidates, 1 the best; None where
+            it is not among them or none was meant.
+        hnsw_agrees: whether a search through the HNSW index finds the same nearest concept as an exact one.
     """
 
     term: DemoTerm
-    best: ConceptMatch
+    mapped: MappedTerm
     rank: int | None
     hnsw_agrees: bool
 
     @property
     def as_meant(self) -> bool | None:
-        """Whether the nearest concept is the one that was meant; None where none was."""
+        """Whether the first candidate is the one that was meant; None where none was."""
         return None if self.term.concept_id is None else self.rank == 1
 
 
@@ -184,30 +186,35 @@ def _prefix(data_dir: Path, is_usual_place: bool) -> str:
 
 
 def _mapped(engine: Engine, client: EmbeddingClient) -> list[DemoHit]:
-    """Each term's nearest concepts, found exactly and through the HNSW index."""
+    """Each term mapped, and its nearest concept found exactly and through the HNSW index."""
+    from omop_emb.mapping.engine import Settings
+    from omop_emb.mapping.pipeline import map_terms
+
     listed = terms()
-    interface = EmbeddingInterface(client)
-    found = {}
+    names = [term.source_term for term in listed]
     with session_scope(engine) as session:
-        for index_type in (IndexType.FLAT, IndexType.HNSW):
-            found[index_type] = interface.get_nearest_concepts_from_query_texts(
+        mapped = map_terms(session, names, client=client, settings=Settings(candidates=_FIRST))
+        nearest = {
+            index_type: EmbeddingInterface(client).get_nearest_concepts_from_query_texts(
                 session=session,
                 index_type=index_type,
-                query_texts=[term.source_term for term in listed],
+                query_texts=names,
                 metric_type=MetricType.COSINE,
-                k=_FIRST,
+                k=1,
                 concept_filter=ConceptFilter(standard_only=True, valid_only=True),
             )
+            for index_type in (IndexType.FLAT, IndexType.HNSW)
+        }
     return [
         DemoHit(
             term=term,
-            best=exact[0],
-            rank=next(
-                (rank for rank, match in enumerate(exact, 1) if match.concept_id == term.concept_id), None
-            ),
+            mapped=result,
+            rank=next((c.rank for c in result.candidates if c.concept_id == term.concept_id), None),
             hnsw_agrees=exact[0].concept_id == approximate[0].concept_id,
         )
-        for term, exact, approximate in zip(listed, found[IndexType.FLAT], found[IndexType.HNSW], strict=True)
+        for term, result, exact, approximate in zip(
+            listed, mapped, nearest[IndexType.FLAT], nearest[IndexType.HNSW], strict=True
+        )
     ]
 
 

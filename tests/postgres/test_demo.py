@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from omop_emb import demo, vocabulary_load
+from omop_emb import config, demo, vocabulary_load
 from omop_emb.database import database_engine, driver_connection, session_scope
+from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import ConfigurationError
+from omop_emb.mapping.records import Decision
 
 
 def _sample() -> dict[int, dict[str, str]]:
@@ -64,3 +66,20 @@ def test_a_database_of_ones_own_is_never_used(folder: Path, monkeypatch: pytest.
     engine.dispose()
     assert (place, is_usual) == (folder / "data-demo", False)
     assert demo._prefix(place, is_usual).startswith("env -u OMOP_EMB_DATABASE_URL OMOP_EMB_DATA_DIR=")
+
+
+def test_its_terms_are_mapped_with_probabilities_that_mean_something(sample_database_url: str) -> None:
+    engine = database_engine(sample_database_url)
+    client = EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="")
+    hits = demo._mapped(engine, client)
+    engine.dispose()
+    assert [hit.term for hit in hits] == demo.terms()
+    meant = [hit for hit in hits if hit.term.concept_id is not None]
+    assert sum(hit.rank == 1 for hit in meant) >= 40
+    assert sum(hit.rank is not None for hit in meant) >= 55
+    assert {hit.mapped.decision for hit in hits} == {Decision.REVIEW}
+    right, wrong = (
+        [hit.mapped.probability or 0.0 for hit in meant if hit.as_meant is answer] for answer in (True, False)
+    )
+    assert sum(right) / len(right) > sum(wrong) / len(wrong) + 0.2
+    assert all((hit.mapped.probability or 0.0) < 0.5 for hit in hits if hit.term.concept_id is None)
