@@ -19,7 +19,9 @@ from omop_emb.errors import SpaceNotFoundError
 from omop_emb.indexing_jobs import JOB_TEXTS, POLL_SECONDS, drop_unwanted, embed_by_jobs, has_jobs
 from omop_emb.indexing_pipeline import Done, at_the_build, driver, embed_and_write
 from omop_emb.indexing_preview import Preview, preview_build, recipe_of
+from omop_emb.indexing_progress import watched
 from omop_emb.indexing_report import BuildReport, Phase, Progress, ProgressCallback, added
+from omop_emb.indexing_vacuum import vacuum
 from omop_emb.recipe import Recipe
 from omop_emb.records import ConceptFilter, IndexType
 from omop_emb.spaces import Settings, Space
@@ -143,6 +145,8 @@ def build_index(
             tell=tell,
         )
         total, did, finished = _build(work)
+    if did.rows or total.reused or total.updated or total.withdrawn or total.obsolete:
+        vacuum(engine, space)
     with driver(engine) as connection:
         there = [other for other in spaces.listed(connection) if other.space_id == space.space_id]
     if not there:
@@ -253,7 +257,7 @@ def _embed(work: _Work, plan: Plan, did: Done) -> None:
 
 
 def _finish(work: _Work) -> Finished:
-    with driver(work.engine) as connection:
+    with driver(work.engine) as connection, watched(work.engine, connection, work.tell):
         finished = finish(
             connection,
             work.space,
