@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 LEAST_TERMS = 100
 """Fewer approvals that have a match teach nothing that could be shown to hold."""
 
-MOST_TERMS = 20_000
-"""More are drawn from at random: features of this many take 1 GB."""
+MOST_TERMS = 10_000
+"""More are drawn from at random: training on this many takes 2 to 3 GB, and more gained nothing."""
 
 _ALIKE = [place for place, name in enumerate(NAMES) if name.startswith("reads alike")]
 Say = Callable[[str], None]

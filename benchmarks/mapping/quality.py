@@ -1,0 +1,146 @@
+"""The whole quality table: retrievers, shipped ranker at unseen families, own rankers, memory, thresholds.
+
+usage: quality.py DATA_FOLDER CACHE_FOLDER [--folds 0,1,2] [--ablation]
+
+DATA_FOLDER is what tables.py wants; tables of features are made in CACHE_FOLDER once (1 GB each). Core sets,
+at most 200 findable terms of each are scored, mean over sets; up to five times as many may be learned from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from gold import GoldTerm, read
+from tables import load, make, term_folds, world
+from train_default import families, macro, scored, show
+
+from omop_emb.mapping import trees
+from omop_emb.mapping.calibration import calibration_error
+from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.protocols import accepted
+from omop_emb.mapping.ranker import approved_first
+from omop_emb.mapping.training import Examples, calibrate, fit_linear, out_of_sample, ranks
+
+GROUPS = {
+    "forms beside the term": lambda name: name.endswith((" rewritten", " part")),
+    "shared words": lambda name: "words found" in name,
+    "reads alike": lambda name: name.startswith(("reads alike", "same letters", "found by exact")),
+    "kind of text": lambda name: name.startswith("matched "),
+    "ranks": lambda name: name.endswith(" rank") or name == "found by dense and lexical",
+    "joint score, squares": lambda name: name in ("joint score", "dense squared", "lexical squared"),
+    "numbers, lengths": lambda name: name.startswith(("numbers of", "concept longer", "concept shorter")),
+    "drugs": lambda name: NAMES.index("strengths agree") <= NAMES.index(name) < NAMES.index(FIRST_AXIS),
+    "LOINC axes": lambda name: NAMES.index(FIRST_AXIS) <= NAMES.index(name) <= NAMES.index("timing stated"),
+    "contrasts": lambda name: (
+        NAMES.index("timing stated") < NAMES.index(name) < NAMES.index("non-standard sources")
+    ),
+    "units": lambda name: name.startswith("same unit"),
+    "vocabulary, domain": lambda name: name.startswith(("vocabulary ", "domain ")),
+    "non-standard sources": lambda name: name == "non-standard sources",
+}
+FIRST_AXIS = "property Mass/volume"
+
+
+def retrievers(terms: list[GoldTerm], examples: Examples, core: np.ndarray) -> None:
+    features = examples.features.astype(np.float32)
+    column = {name: features[:, place] for place, name in enumerate(NAMES)}
+    best = {
+        kind: np.max([column[f"{kind} {form}"] for form in ("original", "rewritten", "part")], axis=0)
+        for kind in ("dense", "lexical")
+    }
+    for name, scores in (
+        ("dense alone", column["dense original"]),
+        ("character 3-grams alone", column["lexical original"]),
+        ("weighted sum, .6 dense", 0.6 * column["dense original"] + 0.4 * column["lexical original"]),
+        ("best over all forms of the term", 0.6 * best["dense"] + 0.4 * best["lexical"]),
+        ("with the key of units", column["joint score"] + 0.3 * column["same unit"]),
+        ("any candidate", examples.right.astype(np.float32)),
+    ):
+        print(name, macro(terms, ranks(examples, scores), core), flush=True)
+
+
+def ablation(terms: list[GoldTerm], examples: Examples, core: np.ndarray) -> None:
+    """The shipped ranker without a group of features, trained again; half of the families is left out."""
+    fold = np.array([term.family in ("finomop", "mimic", "ariadne", "abucasis") for term in terms], np.int64)
+    for name, belongs in {"all": lambda _: False, **GROUPS}.items():
+        features = examples.features.copy()
+        features[:, [place for place, feature in enumerate(NAMES) if belongs(feature)]] = 0
+        part = Examples(
+            features,
+            examples.domains,
+            examples.first,
+            examples.right,
+            examples.source,
+            examples.dense,
+            examples.lexical,
+            examples.alike,
+            examples.remembered,
+            examples.findable,
+        )
+        scores = out_of_sample(part, fold, lambda some: fit_linear(some, iterations=30).score)
+        print(
+            "all" if name == "all" else f"without {name}", macro(terms, ranks(part, scores), core), flush=True
+        )
+
+
+def own_ranker(terms: list[GoldTerm], tables: list[Examples], chosen: list[int], what: str) -> None:
+    """Trees for the terms of each chosen fold, learned from the others; tables[n] is what fold n may see."""
+    fold, core = term_folds(terms), scored(terms)
+    tested = np.isin(fold, chosen)
+    found, parts, scores = np.zeros(len(terms), np.int64), [], []
+    for number, examples in zip(chosen, tables, strict=True):
+        inside, outside = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        learned = examples.take(outside)
+        booster = trees.Booster(trees.train_on(learned), trees.domains_of(learned))
+        part = examples.take(inside)
+        features = part.features.astype(np.float32)
+        own = approved_first(booster.score(features, part.domains), features, NAMES)
+        found[inside] = ranks(part, own)
+        parts.append(part)
+        scores.append(own)
+    show(f"own ranker, {what}", terms, found, core & tested)
+    part, own = parts[0], scores[0]
+    folds = np.arange(len(part)) % 3
+    calibrated = calibrate(part, own, folds, isotonic=True)
+    error = calibration_error(calibrated.probability, calibrated.right)
+    print(f"  calibration error on unseen terms of the same sources: {error:.3f}")
+    for precision, (taken, right, domains) in accepted(part, own, folds, isotonic=True).items():
+        share = right[taken].mean() if taken.any() else 0
+        print(f"  accepted at {precision}: {taken.mean():.3f} of the terms, {share:.3f} of them right")
+        for domain in np.unique(domains[taken]):
+            inside = taken & (domains == domain)
+            print(f"    {domain}: {inside.sum()} accepted, {right[inside].mean():.3f} right", flush=True)
+
+
+def main(data: Path, cache: Path, chosen: list[int], *, with_ablation: bool) -> None:
+    started = time.time()
+    terms = read(data / "gold", more=5)
+    paths = {"base": cache / "base.npz", **{f: cache / f"mem{f}.npz" for f in chosen}}
+    missing = {key: path for key, path in paths.items() if not path.exists()}
+    if missing:
+        there = world(data)
+        for key, path in missing.items():
+            make(there, terms, path, None if key == "base" else int(key))
+    base, core = load(paths["base"], terms), scored(terms)
+    retrievers(terms, base, core)
+    fold = families(terms)
+    scores = out_of_sample(base, fold, lambda part: fit_linear(part).score)
+    show("shipped ranker, a family never seen", terms, ranks(base, scores), core)
+    if with_ablation:
+        ablation(terms, base, core)
+    own_ranker(terms, [base] * len(chosen), chosen, "same sources")
+    own_ranker(terms, [load(paths[f], terms) for f in chosen], chosen, "same sources, with memory")
+    print(f"{time.time() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--folds", default="0,1,2")
+    parser.add_argument("--ablation", action="store_true")
+    asked = parser.parse_args()
+    main(asked.data, asked.cache, [int(f) for f in asked.folds.split(",")], with_ablation=asked.ablation)
