@@ -176,6 +176,17 @@ def searched(
         engine.dispose()
 
 
+def rebuilt(there: Searched, settings: IndexSettings) -> Searched:
+    """The same space with other indexes."""
+    connection = driver_connection(there.session)
+    began = time.perf_counter()
+    build_indexes.bring_about(connection, there.space, settings)
+    seconds = time.perf_counter() - began
+    there.session.commit()
+    space = spaces.by_name(driver_connection(there.session), there.space.name)
+    return Searched(space, there.interface, there.session, seconds)
+
+
 def _url(conninfo: str) -> str:
     parts = {name: str(value) for name, value in conninfo_to_dict(conninfo).items() if value}
     user, database = parts.pop("user", None), parts.pop("dbname", None)

@@ -1,0 +1,148 @@
+"""An index over the first dimensions or the signs, its candidates compared in full: size, time and recall."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ratios import Ratio, embedded_server, options, report
+from search_data import (
+    Data,
+    Searched,
+    nearest,
+    processor_seconds,
+    real,
+    rebuilt,
+    recall,
+    searched,
+    seconds_each,
+    unit,
+)
+from threadpoolctl import threadpool_limits
+
+from omop_emb import IndexType, build_indexes
+from omop_emb.build_indexes import IndexSettings
+from omop_emb.database import driver_connection
+
+
+def main() -> None:
+    chosen = options(__doc__ or "", _arguments)
+    logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
+    threadpool_limits(1)
+    data = _principal(_real(chosen)) if chosen.names else _nested(chosen)
+    with embedded_server() as conninfo:
+        report("search, two passes", list(_passes(conninfo, data)), chosen)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--dimensions", type=int, default=1536, help="of the synthetic data")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--names", type=Path, help="vectors of a model, .npy, to be searched instead")
+    parser.add_argument("--terms", type=Path, help="vectors of what is searched for in them, .npy")
+
+
+def _real(chosen: argparse.Namespace) -> Data:
+    return real(chosen.names, chosen.terms, chosen.rows, chosen.queries)
+
+
+def _principal(data: Data) -> Data:
+    """The same vectors turned to their principal axes: no product changes, the first dimensions hold most.
+
+    That is the best order that any turn can give, and what a Matryoshka model is trained to come near to.
+    """
+    sample = data.rows[:: max(1, len(data.rows) // 20_000)].astype(np.float64)
+    axes = np.linalg.eigh(sample.T @ sample)[1][:, ::-1]
+    turned = [unit(vectors @ axes) for vectors in (data.rows, data.queries)]
+    return Data(f"{data.name}, principal axes", *turned, data.row_clusters, data.query_clusters)
+
+
+def _nested(chosen: argparse.Namespace) -> Data:
+    """Clusters of clusters of clusters, the coarse ones told apart by the first dimensions, the fine by all.
+
+    The scale of a dimension falls with the square root of its place, so that the share of the first N in a
+    vector's square grows with the logarithm of N, as neither PCA nor noise alone would have it.
+    """
+    random = np.random.default_rng(3)
+    dimensions = chosen.dimensions
+    scale = 1 / np.sqrt(8 + np.arange(dimensions))
+    total = chosen.rows + chosen.queries
+    made = np.zeros((total, dimensions), np.float32)
+    for clusters in (30, 1000, total // 8):
+        centres = random.normal(size=(clusters, dimensions)).astype(np.float32)
+        made += centres[random.integers(0, clusters, total)]
+    made += random.normal(size=made.shape)
+    every = unit(made * scale)
+    nowhere = np.full(total, -1)
+    return Data(
+        f"{chosen.rows // 1000}k nested x {dimensions}",
+        every[: chosen.rows],
+        every[chosen.rows :],
+        nowhere[: chosen.rows],
+        nowhere[chosen.rows :],
+    )
+
+
+def _passes(conninfo: str, data: Data) -> Iterator[Ratio]:
+    truth = nearest(data, data.queries)
+    first = data.dimensions // 4
+    share = float(np.mean(np.sum(data.rows[:2000, :first].astype(np.float64) ** 2, axis=1)))
+    alone = unit(data.rows[:, :first])
+    short = Data(data.name, alone, unit(data.queries[:, :first]), data.row_clusters, data.query_clusters)
+    same = [
+        len({*a} & {*b}) for a, b in zip(nearest(short, short.queries).tolist(), truth.tolist(), strict=True)
+    ]
+    yield Ratio(
+        f"{data.name}: of the 10 nearest, found by the first {first} dimensions alone",
+        sum(same) / truth.size,
+        unit="",
+        detail=f"these hold {share:.2f} of a vector's square",
+    )
+    with searched(conninfo, data, IndexType.HNSW) as hnsw:
+        whole = _measured(hnsw, data)
+        yield _ratio(data, "full index", whole, whole, recall(_found(hnsw, data), truth))
+        for first_pass in (str(data.dimensions // 2), str(first), "binary"):
+            other = rebuilt(hnsw, IndexSettings(first_pass=first_pass, partial="none"))
+            yield _ratio(
+                data,
+                f"first pass {first_pass}",
+                _measured(other, data),
+                whole,
+                recall(_found(other, data), truth),
+            )
+
+
+def _ratio(data: Data, name: str, this: tuple[float, ...], whole: tuple[float, ...], found: float) -> Ratio:
+    cost, waited, size, made, looked_at = this
+    return Ratio(
+        f"{data.name}, {name}: recall at 10",
+        found,
+        unit="",
+        detail=(
+            f"{looked_at:.0f} candidates, {cost * 1e3:.1f} ms ({cost / whole[0]:.2f}x), by the clock "
+            f"{waited * 1e3:.1f} ms; index {size / 1e6:.0f} MB ({size / whole[2]:.2f}x), "
+            f"made and measured in {made:.0f} s"
+        ),
+    )
+
+
+def _measured(hnsw: Searched, data: Data) -> tuple[float, ...]:
+    """Processor seconds and seconds by the clock of a search; the index's bytes and seconds; candidates."""
+    from omop_emb import planner
+
+    before = processor_seconds(hnsw.session)
+    waited = float(np.median(seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))))
+    cost = (processor_seconds(hnsw.session) - before) / len(data.queries)
+    (index,) = build_indexes.there(driver_connection(hnsw.session), hnsw.space)
+    return cost, waited, index.bytes, hnsw.seconds, planner.ef_search_for(hnsw.space, 10, None)[0] or 0
+
+
+def _found(hnsw: Searched, data: Data) -> list:
+    return [hnsw(query[None])[0] for query in data.queries]
+
+
+if __name__ == "__main__":
+    main()
