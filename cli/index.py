@@ -148,7 +148,8 @@ def _row(status: Any) -> dict[str, Any]:
 def _state(status: Any) -> str:
     if status.waiting is not None:
         what = f"being built by {status.builders}" if status.builders else "unfinished: run index build"
-        return f"{what}, {status.waiting:,} texts to go"
+        jobs = f", {status.batch_jobs:,} batch jobs" if status.batch_jobs else ""
+        return f"{what}, {status.waiting:,} texts to go{jobs}"
     if status.index in ("none", "invalid"):
         return "without its index: run index build"
     return "ready" if not status.failed else f"ready, {status.failed:,} texts failed"
@@ -178,6 +179,7 @@ def _details(status: Any) -> dict[str, Any]:
         "table_bytes": status.table_bytes,
         "index_bytes": status.index_bytes,
         "failed": status.failed,
+        "batch_jobs": status.batch_jobs,
     }
 
 

@@ -29,6 +29,7 @@ class SpaceStatus:
         waiting: different texts that a build has yet to embed; None where none is under way or broken off.
         builders: how many builders hold pieces of it.
         failed: texts that the model refused.
+        batch_jobs: that a provider works on for it, or that wait to be collected.
     """
 
     space: Space
@@ -42,6 +43,7 @@ class SpaceStatus:
     waiting: int | None
     builders: int
     failed: int
+    batch_jobs: int
 
 
 def status(connection: psycopg.Connection[Any], space: Space) -> SpaceStatus:
@@ -56,7 +58,7 @@ def status(connection: psycopg.Connection[Any], space: Space) -> SpaceStatus:
         },
     ).fetchone()
     assert row is not None  # noqa: S101 - a select without from has one row
-    selection, rows, concepts, table_bytes, partial_domains, waiting, builders, failed = row
+    selection, rows, concepts, table_bytes, partial_domains, waiting, builders, failed, batch_jobs = row
     return SpaceStatus(
         space=space,
         selection=selection,
@@ -69,6 +71,7 @@ def status(connection: psycopg.Connection[Any], space: Space) -> SpaceStatus:
         waiting=waiting,
         builders=builders,
         failed=failed,
+        batch_jobs=batch_jobs,
     )
 
 

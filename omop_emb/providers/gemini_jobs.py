@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omop_emb.errors import ProviderError
 from omop_emb.providers.base import JobAnswer, JobState
+from omop_emb.providers.http_faults import garbled
 from omop_emb.records import EmbeddingRole
 
 if TYPE_CHECKING:
@@ -76,22 +78,33 @@ class GeminiJobs:
         results = job.dest.file_name if job is not None and job.dest is not None else None
         if results is None:
             return
-        with tempfile.TemporaryDirectory(prefix="omop-emb-") as folder:
-            path = Path(folder) / "answers.jsonl"  # hundreds of megabytes: not for the memory
-            with self._provider.calling(timeout_seconds) as client:
-                from google.genai import errors
+        try:
+            with tempfile.TemporaryDirectory(prefix="omop-emb-") as folder:
+                path = Path(folder) / "answers.jsonl"  # hundreds of megabytes: not for the memory
+                yield from self._downloaded(results, path, timeout_seconds)
+        except OSError as error:
+            raise ProviderError(
+                f"the answers of {name} cannot be kept in {tempfile.gettempdir()}: {error.strerror}; make "
+                "room there, or set TMPDIR, and run again"
+            ) from None
 
-                try:
-                    client.files.download(file=results, destination=path)
-                except errors.ClientError as error:
-                    if error.code == 404:
-                        return
-                    raise
-            with path.open(encoding="utf-8") as lines:
-                for line in lines:
-                    answer = _answer(line)
-                    if answer is not None:
-                        yield answer
+    def _downloaded(self, file: str, path: Path, timeout_seconds: float) -> Iterator[JobAnswer]:
+        with self._provider.calling(timeout_seconds) as client:
+            from google.genai import errors
+
+            try:
+                client.files.download(file=file, destination=path)
+            except errors.ClientError as error:
+                if error.code == 404:
+                    return
+                raise
+        is_of_answers = path.stat().st_size == 0
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for answer in filter(None, map(_answer, lines)):
+                is_of_answers = True
+                yield answer
+        if not is_of_answers:
+            raise garbled(f"gemini:{self._provider.model}", "the Gemini API")
 
     def cancel(self, name: str, *, timeout_seconds: float) -> None:
         """Ask for a job to be stopped; one that is gone already is left alone."""

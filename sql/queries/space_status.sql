@@ -14,4 +14,5 @@ select
         select count(distinct builder) from omop_emb.build_chunk
         where space_id = %(space)s and lease_until > clock_timestamp()
     ),
-    (select count(*) from omop_emb.build_failure where space_id = %(space)s)
+    (select count(*) from omop_emb.build_failure where space_id = %(space)s),
+    (select count(*) from omop_emb.batch_job where space_id = %(space)s)

@@ -22,6 +22,7 @@ from omop_emb.indexing import BuildReport, Phase, Progress, build_index
 from omop_emb.indexing_jobs import cancel_jobs
 from omop_emb.providers.jobs import text_key
 from omop_emb.providers.retrying import Patience
+from omop_emb.spaces_status import statuses
 from tests.fake_gemini_jobs import CANCELLED, FAILED, PENDING
 from tests.fake_providers import FakeProviders, Fault, fake_providers, fake_vector
 
@@ -136,6 +137,9 @@ def test_after_a_stop_the_next_build_collects_and_begins_nothing_twice(
         build(engine, client, chunk_texts=4, progress=stop_when_waiting)
     assert len(fake.jobs.jobs) == 2
     assert jobs_of(engine) == [("batches/j0", False), ("batches/j1", False)]
+    with engine.connect() as connection:
+        (state,) = statuses(driver_connection(connection))
+    assert (state.batch_jobs, state.waiting) == (2, 6)
     fake.jobs.finish()
     # Another machine has a client of its own, and may cut its pieces otherwise.
     other = EmbeddingClient("gemini:gemini-embedding-001", dimensions=128)

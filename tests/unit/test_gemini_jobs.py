@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from typing import Any
 
 import numpy as np
 import pytest
 
 from omop_emb import EmbeddingClient
-from omop_emb.errors import ConfigurationError, ProviderUnavailableError, RateLimitError
+from omop_emb.errors import ConfigurationError, ProviderError, ProviderUnavailableError, RateLimitError
 from omop_emb.providers.base import JobState
-from omop_emb.providers.jobs import text_key
+from omop_emb.providers.jobs import EmbeddingJobs, text_key
 from omop_emb.providers.retrying import Patience
 from tests.fake_gemini_jobs import CANCELLED, EXPIRED, FAILED
 from tests.fake_providers import FakeProviders, Fault, fake_vector
@@ -24,6 +25,17 @@ TEXTS = ["Hypertension", "Diabète", "Asthma"]
 def client(model: str = "gemini-embedding-001", **options: Any) -> EmbeddingClient:
     options.setdefault("dimensions", 768)
     return EmbeddingClient(f"gemini:{model}", bulk_patience=BRIEF, **options)
+
+
+@pytest.fixture(scope="module")
+def shared() -> EmbeddingClient:
+    """A client whose SDK is made once."""
+    return client()
+
+
+@pytest.fixture
+def jobs(fake: FakeProviders, shared: EmbeddingClient) -> EmbeddingJobs:
+    return shared.jobs()
 
 
 def unit(text: str, dimensions: int = 768) -> list[float]:
@@ -99,8 +111,9 @@ def spoilt(kind: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["lacks", "error", "short", "zeros", "not a number"])
-def test_what_a_job_leaves_out_or_spoils_is_asked_for_at_once(fake: FakeProviders, kind: str) -> None:
-    jobs = client().jobs()
+def test_what_a_job_leaves_out_or_spoils_is_asked_for_at_once(
+    fake: FakeProviders, jobs: EmbeddingJobs, kind: str
+) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.spoil = spoilt(kind)
     fake.calls.clear()
@@ -110,8 +123,9 @@ def test_what_a_job_leaves_out_or_spoils_is_asked_for_at_once(fake: FakeProvider
     np.testing.assert_allclose(found.vectors, [unit(text) for text in TEXTS], atol=1e-6)
 
 
-def test_a_text_that_is_refused_at_once_too_is_a_failure_beside_the_rest(fake: FakeProviders) -> None:
-    jobs = client().jobs()
+def test_a_text_that_is_refused_at_once_too_is_a_failure_beside_the_rest(
+    fake: FakeProviders, jobs: EmbeddingJobs
+) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.spoil = spoilt("error")
     fake.poison("Asthma", Fault(400, json.dumps({"error": {"code": 400, "message": "bad"}})))
@@ -121,8 +135,7 @@ def test_a_text_that_is_refused_at_once_too_is_a_failure_beside_the_rest(fake: F
     assert list(found.failures) == [2]
 
 
-def test_a_job_that_answers_nothing_of_use_is_told_apart(fake: FakeProviders) -> None:
-    jobs = client().jobs()
+def test_a_job_that_answers_nothing_of_use_is_told_apart(fake: FakeProviders, jobs: EmbeddingJobs) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.spoil = lambda lines: [{"key": "another", "response": {}}, *lines[:0]]
     assert jobs.collect(name, TEXTS) is None
@@ -130,8 +143,7 @@ def test_a_job_that_answers_nothing_of_use_is_told_apart(fake: FakeProviders) ->
 
 
 @pytest.mark.parametrize("state", [FAILED, CANCELLED, EXPIRED])
-def test_a_job_that_will_never_answer_is_gone(fake: FakeProviders, state: str) -> None:
-    jobs = client().jobs()
+def test_a_job_that_will_never_answer_is_gone(fake: FakeProviders, jobs: EmbeddingJobs, state: str) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.finish(state)
     assert jobs.state(name) is JobState.GONE
@@ -141,8 +153,9 @@ def test_a_job_that_the_service_has_forgotten_is_gone(fake: FakeProviders) -> No
     assert client().jobs().state("batches/nowhere") is JobState.GONE
 
 
-def test_a_job_is_cancelled_on_the_wire_unless_it_is_finished(fake: FakeProviders) -> None:
-    jobs = client().jobs()
+def test_a_job_is_cancelled_on_the_wire_unless_it_is_finished(
+    fake: FakeProviders, jobs: EmbeddingJobs
+) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.finishes = False
     jobs.cancel(name)
@@ -170,6 +183,69 @@ def test_refusals_of_a_job_are_told_as_those_of_texts(fake: FakeProviders) -> No
     with pytest.raises(ProviderUnavailableError, match=r"HTTP 503\) \(tried 2 times") as caught:
         client().jobs().submit(TEXTS, label="ours")
     assert KEY not in str(caught.value)
+
+
+FAULTS = {
+    "500": Fault(500, "{}"),
+    "503 page": Fault(503, "<html>busy</html>"),
+    "429": Fault(429, "{}", {"Retry-After": "0.01"}),
+    "cut before": Fault(how="cut before"),
+    "cut within": Fault(how="cut within"),
+    "a web page": Fault(body="<html>a proxy\nof the hospital</html>"),
+}
+PLACES = {
+    "begins to upload": "/upload/v1/files",
+    "submits": ":asyncBatchEmbedContent",
+    "asks": "/v1/batches/j0",
+    "downloads": ":download",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_a_fault_that_passes_costs_a_job_nothing(
+    fake: FakeProviders, jobs: EmbeddingJobs, place: str, fault: Fault
+) -> None:
+    left = [fault]
+    fake.fault = lambda call: left.pop() if left and place in call.path else None
+    name = jobs.submit(TEXTS, label="ours")
+    assert jobs.state(name) is JobState.DONE
+    found = jobs.collect(name, TEXTS)
+    assert left == []
+    assert list(fake.jobs.jobs) == [name]
+    assert found is not None
+    np.testing.assert_allclose(found.vectors, [unit(text) for text in TEXTS], atol=1e-6)
+    assert not fake.embedding_calls
+
+
+@pytest.mark.parametrize("place", ["/v1/batches/j0", ":download"], ids=["asks", "downloads"])
+def test_a_proxy_s_page_that_stays_is_an_error_and_not_a_lost_job(
+    fake: FakeProviders, jobs: EmbeddingJobs, place: str
+) -> None:
+    name = jobs.submit(TEXTS, label="ours")
+    fake.fault = lambda call: FAULTS["a web page"] if place in call.path else None
+    with pytest.raises(ProviderUnavailableError, match="something else than embeddings"):
+        jobs.collect(name, TEXTS)
+
+
+def test_results_that_are_no_longer_kept_are_a_job_that_answers_nothing(
+    fake: FakeProviders, jobs: EmbeddingJobs
+) -> None:
+    name = jobs.submit(TEXTS, label="ours")
+    gone = Fault(404, json.dumps({"error": {"code": 404, "message": "none", "status": "NOT_FOUND"}}))
+    fake.fault = lambda call: gone if ":download" in call.path else None
+    assert jobs.collect(name, TEXTS) is None
+
+
+def test_a_full_disk_is_told_and_the_job_stays(
+    fake: FakeProviders, jobs: EmbeddingJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = jobs.submit(TEXTS, label="ours")
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", "/dev/null")
+        with pytest.raises(ProviderError, match=r"cannot be kept in /dev/null: .*set TMPDIR"):
+            jobs.collect(name, TEXTS)
+    assert jobs.collect(name, TEXTS) is not None
 
 
 def test_other_providers_refuse_in_one_line(fake: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:
