@@ -1,0 +1,87 @@
+"""The limits per minute, on a clock that the test turns."""
+
+from __future__ import annotations
+
+import pytest
+
+from omop_emb.errors import RateLimitError
+from omop_emb.providers.limiter import Limiter, Rate
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+
+def passed(rate: Rate, requests: list[tuple[int, int]]) -> list[float]:
+    """When each request of (texts, tokens) may pass, in seconds since the first was asked."""
+    clock = Clock()
+    limiter = Limiter(rate, clock=clock, sleep=clock.sleep)
+    found = []
+    for texts, tokens in requests:
+        limiter.acquire(texts=texts, tokens=tokens)
+        found.append(clock.now - 1000)
+    return found
+
+
+def test_without_limits_nothing_waits() -> None:
+    assert passed(Rate(), [(100, 10_000)] * 1000) == [0.0] * 1000
+
+
+@pytest.mark.parametrize(
+    ("rate", "requests"),
+    [
+        (Rate(requests_per_minute=2), [(1, 1)] * 5),
+        (Rate(texts_per_minute=20), [(10, 1)] * 5),
+        (Rate(tokens_per_minute=200), [(1, 100)] * 5),
+        (Rate(requests_per_minute=9, texts_per_minute=20, tokens_per_minute=999), [(10, 100)] * 5),
+    ],
+)
+def test_no_sixty_seconds_hold_more_than_the_rate_whatever_is_counted(
+    rate: Rate, requests: list[tuple[int, int]]
+) -> None:
+    assert passed(rate, requests) == [0, 0, 60, 60, 120]
+
+
+def test_the_window_slides() -> None:
+    clock = Clock()
+    limiter = Limiter(Rate(requests_per_minute=2), clock=clock, sleep=clock.sleep)
+    for wait in (0, 40, 0, 0):
+        clock.now += wait
+        limiter.acquire(texts=1, tokens=1)
+    # At 0 and 40; the third as soon as the first is a minute old, the fourth as the second is.
+    assert clock.now == 1000 + 100
+
+
+def test_a_request_larger_than_the_rate_passes_alone() -> None:
+    assert passed(Rate(texts_per_minute=10), [(5, 1), (50, 1), (5, 1)]) == [0, 60, 120]
+
+
+def test_a_wait_that_is_too_long_is_an_error_that_says_how_long() -> None:
+    clock = Clock()
+    limiter = Limiter(Rate(requests_per_minute=1), clock=clock, sleep=clock.sleep)
+    limiter.acquire(texts=1, tokens=1)
+    clock.now += 20
+    with pytest.raises(RateLimitError, match="leave room in 40 s only") as caught:
+        limiter.acquire(texts=1, tokens=1, longest_wait_seconds=39)
+    assert caught.value.retry_after_seconds == 40
+    limiter.acquire(texts=1, tokens=1, longest_wait_seconds=41)
+    assert clock.now == 1060
+
+
+def test_what_a_provider_asks_of_one_thread_holds_all_of_them() -> None:
+    clock = Clock()
+    limiter = Limiter(Rate(), clock=clock, sleep=clock.sleep)
+    limiter.pause(7)
+    limiter.pause(3)  # does not shorten it
+    limiter.acquire(texts=1, tokens=1)
+    assert clock.now == 1007
