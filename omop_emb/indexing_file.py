@@ -153,7 +153,10 @@ def batches(file: Any, rows: int, path: Path) -> Iterator[Any]:
     Raises:
         InputError: the file is damaged.
     """
-    waiting = file.iter_batches(rows)
+    # Asked for all groups at once, the reader would keep each in memory until the last one was read.
+    waiting = (
+        batch for group in range(file.num_row_groups) for batch in file.iter_batches(rows, row_groups=[group])
+    )
     while True:
         with _readable(path):
             found = next(waiting, None)
