@@ -296,7 +296,7 @@ def test_a_finished_job_is_not_cancelled_but_left_to_be_collected(
     assert texts_of(engine) == TEXTS
 
 
-def command(engine: Engine, client: EmbeddingClient, *options: str) -> subprocess.CompletedProcess[str]:
+def started(engine: Engine, client: EmbeddingClient, *options: str) -> subprocess.Popen[str]:
     """omop-emb index build in a process of its own."""
     environment = {
         **os.environ,
@@ -305,13 +305,45 @@ def command(engine: Engine, client: EmbeddingClient, *options: str) -> subproces
         "OMOP_EMB_DIMENSIONS": "128",
     }
     program = str(Path(sys.executable).with_name("omop-emb"))
-    return subprocess.run(
+    return subprocess.Popen(
         [program, "index", "build", "--index-type", "flat", *options],
         env=environment,
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
     )
+
+
+def command(engine: Engine, client: EmbeddingClient, *options: str) -> subprocess.CompletedProcess[str]:
+    """What that process said, when it has ended."""
+    with started(engine, client, *options) as process:
+        stdout, stderr = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@pytest.mark.parametrize("place", ["asyncBatch", "/v1/batches/", ":download"])
+def test_a_builder_that_is_killed_loses_no_job_and_begins_none_twice(
+    engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders, place: str
+) -> None:
+    reached = threading.Event()
+
+    def hang(call: Any) -> Fault | None:
+        if place not in call.path:
+            return None
+        reached.set()
+        return Fault(how="hang")
+
+    fake.fault = hang
+    with started(engine, client, "--batch-api") as process:
+        assert reached.wait(60)
+        process.kill()
+    fake.fault = lambda _call: None
+    report = build(engine, client)
+    assert sent(fake) == [TEXTS]
+    assert report.embedded_texts == 6
+    assert texts_of(engine) == TEXTS
+    assert jobs_of(engine) == []
 
 
 @pytest.mark.parametrize(
