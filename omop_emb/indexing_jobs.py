@@ -169,6 +169,7 @@ class _Jobs:
     def advance(self, job: Job) -> bool:
         """Do for a job what can be done now; whether something was."""
         if job.cancelled:
+            _cancel(self._jobs, job)  # it may have been submitted after it was cancelled
             return self._lose(job, "cancelled")
         if job.name is None:
             return self._find(job)

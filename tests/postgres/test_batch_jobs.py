@@ -282,6 +282,23 @@ def test_jobs_are_cancelled_on_request_and_the_waiting_build_submits_nothing_aga
     assert jobs_of(engine) == []
 
 
+def test_a_job_that_is_cancelled_while_it_is_submitted_is_cancelled_all_the_same(
+    engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
+) -> None:
+    fake.jobs.finishes = False
+    told: list[tuple[int, int]] = []
+
+    def cancel(call: Any) -> None:
+        if call.path == "/upload/v1/files":
+            told.append(cancel_jobs(engine, client, index_type=IndexType.FLAT))
+
+    fake.fault = cancel
+    with pytest.raises(ProviderError, match=r"came to nothing \(cancelled\)"):
+        build(engine, client)
+    assert told == [(1, 0)]
+    assert [job.state for job in fake.jobs.jobs.values()] == [CANCELLED]
+
+
 def test_a_finished_job_is_not_cancelled_but_left_to_be_collected(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
