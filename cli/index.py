@@ -83,7 +83,9 @@ def activate(name: str) -> None:
 
     with session_scope() as session:
         connection = driver_connection(session)
-        spaces.activate(connection, spaces.by_name(connection, name))
+        space = spaces.by_name(connection, name)
+        spaces.check_whole(space)
+        spaces.activate(connection, space)
     say(f"space {name!r} is active: searches use its model and prefixes from now on")
 
 

@@ -71,6 +71,7 @@ class ConceptSearch:
 
         Raises:
             SpaceNotFoundError: nothing is embedded with this client's model and prefixes.
+            SpaceError: the first build of the space is not finished.
             UnknownValueError: the filter names a domain, vocabulary or class that does not exist.
             InputError: a text is blank or no text.
         """
@@ -261,9 +262,11 @@ class ConceptSearch:
 
     def _space(self, connection: psycopg.Connection[Any], index_type: IndexType | None) -> Space:
         if self._client is not None:
-            return spaces.get(connection, self._client.fingerprint, index_type)
-        space = spaces.active(connection)
-        check_variables(space)
+            space = spaces.get(connection, self._client.fingerprint, index_type)
+        else:
+            space = spaces.active(connection)
+            check_variables(space)
+        spaces.check_whole(space)
         return space
 
     def _reading_space(

@@ -52,6 +52,7 @@ class Space:
         recall: what was measured of the HNSW index, as (k, ef_search, recall at k); empty if nothing was.
         partial_recall: the same of the domains' own indexes, by the domain's code.
         has_index: whether its HNSW index is there.
+        is_whole: False while its first build is not finished: some of its concepts are missing.
     """
 
     space_id: int
@@ -71,6 +72,7 @@ class Space:
     recall: Recall = ()
     partial_recall: Mapping[int, Recall] = field(default_factory=dict)
     has_index: bool = False
+    is_whole: bool = True
 
     @property
     def is_there(self) -> bool:
@@ -112,7 +114,7 @@ def find(connection: psycopg.Connection, fingerprint: Fingerprint, index_type: I
 def get(
     connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType | None = None
 ) -> Space:
-    """The space that bears a fingerprint and an index type; None takes either, HNSW first.
+    """The space that bears a fingerprint and an index type; None takes either, a whole one and HNSW first.
 
     Raises:
         SpaceNotFoundError: there is none; the message says what there is and what differs.
@@ -124,7 +126,7 @@ def get(
         if space.fingerprint == fingerprint and index_type in (None, space.index_type)
     ]
     if fitting:
-        return max(fitting, key=lambda space: space.index_type is IndexType.HNSW)
+        return max(fitting, key=lambda space: (space.is_whole, space.index_type is IndexType.HNSW))
     wanted = f"{fingerprint.provider}:{fingerprint.model}"
     if not there:
         raise SpaceNotFoundError(f"nothing is embedded here yet for {wanted}: {_BUILD_HINT}")
@@ -136,6 +138,19 @@ def get(
         + f"; use its settings, or {_BUILD_HINT}"
         + (f" --index-type {index_type.value}" if index_type else "")
     )
+
+
+def check_whole(space: Space) -> None:
+    """Refuse to read a space whose first build is not finished.
+
+    Raises:
+        SpaceError: concepts are missing in it.
+    """
+    if not space.is_whole:
+        raise SpaceError(
+            f"space {space.name!r} is not whole yet: its first build is under way, or was interrupted; "
+            "see omop-emb index list, or run omop-emb index build again to finish it"
+        )
 
 
 def active(connection: psycopg.Connection) -> Space:
@@ -345,6 +360,7 @@ def _space(row: dict[str, Any]) -> Space:
         recall=_recall(row.get("recall", ())),
         partial_recall={int(code): _recall(found) for code, found in row.get("partial_recall", {}).items()},
         has_index=row.get("has_index", False),
+        is_whole=row.get("is_whole", True),
     )
 
 

@@ -1,9 +1,12 @@
--- The registry, and which HNSW indexes of each space are there: for all rows, and for which domains. Each search
--- reads this, so it asks the catalogue by name.
+-- The registry, whether each space was ever whole, and which HNSW indexes it has: for all rows, and for which
+-- domains. Each search reads this, so it asks the catalogue by name.
 select
     space_id, name, provider, model, revision, dimensions, document_prefix, query_prefix, document_task,
     query_task, normalisation, index_type, hnsw_m, hnsw_ef_construction, texts, template, synonym_languages,
     vocabulary_release, is_active, first_pass, partial, recall, partial_recall,
+    is_active or selection is not null or not exists (
+        select from omop_emb.build where build.space_id = space.space_id
+    ) as is_whole,
     to_regclass(format('omop_emb.space_%s_hnsw', space_id)) is not null as has_index,
     array(
         select code::int

@@ -30,7 +30,9 @@ from omop_emb import (
     vocabulary_load,
 )
 from omop_emb.database import database_engine, driver_connection, session_scope
-from omop_emb.errors import DatabaseError, SpaceNotFoundError
+from omop_emb.embeddings import EmbeddingClient
+from omop_emb.errors import DatabaseError, SpaceError, SpaceNotFoundError
+from omop_emb.indexing import Progress, build_index
 from omop_emb.lookup import look_up
 from omop_emb.planner import Way
 from omop_emb.records import Concept, Fingerprint, IndexType, TextKind
@@ -119,7 +121,7 @@ def test_a_search_whose_space_is_dropped_before_it_reads_a_row_is_a_clear_error(
     in_the_middle(search_rows, "exact", act)
     with pytest.raises(SpaceNotFoundError, match="space 'old-flat' was dropped while it was searched"):
         names(session)
-    # The caller's transaction can go on.
+    session.rollback()
     assert names(session) == ["new 1", "new 2", "new 3"]
 
 
@@ -196,6 +198,29 @@ def test_a_release_that_is_loaded_during_a_search_disturbs_neither(
             )
         assert loaded
         assert {match.domain_id for match in [*matches, *many[0]]} == {"Drug"}
+    finally:
+        engine.dispose()
+
+
+def test_a_space_is_not_read_before_its_first_build_is_finished(database_url: str) -> None:
+    engine = database_engine(database_url)
+    client = EmbeddingClient("local:all-MiniLM-L6-v2")
+    interface = EmbeddingInterface(client)
+    said: list[str] = []
+
+    def search(progress: Progress) -> None:
+        if progress.done and not said:
+            with Session(engine) as session, pytest.raises(SpaceError) as caught:
+                interface.get_nearest_concepts_from_query_texts(session=session, query_texts=["gout"])
+            said.append(str(caught.value))
+
+    try:
+        with session_scope(engine) as session:
+            vocabulary_load.load(driver_connection(session), demo.SAMPLE)
+        build_index(engine, client, index_type=IndexType.FLAT, limit=60, chunk_texts=20, progress=search)
+        assert "'all-MiniLM-L6-v2-flat' is not whole yet: its first build is under way" in said[0]
+        with Session(engine) as session:
+            assert interface.get_nearest_concepts_from_query_texts(session=session, query_texts=["gout"])
     finally:
         engine.dispose()
 
