@@ -145,9 +145,9 @@ def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
 def _copy(connection: psycopg.Connection[Any], space: Space, batch: Any, path: Path) -> None:
     columns = {name: batch.column(name).to_pylist() for name in TEXT_COLUMNS}
     unknown = set(columns["text_kind"]) - _KINDS.keys()
-    vectors = indexing_file.vectors(batch, space.fingerprint.dimensions).astype(np.float32)
+    vectors = indexing_file.vectors(batch, space.fingerprint.dimensions)
     with np.errstate(invalid="ignore", over="ignore"):
-        wrong = ~(np.abs(np.linalg.norm(vectors, axis=1) - 1) <= _NORM_TOLERANCE)
+        wrong = ~(np.abs(np.linalg.norm(vectors.astype(np.float32), axis=1) - 1) <= _NORM_TOLERANCE)
     if unknown or wrong.any():
         what = f"texts of kind {min(unknown)!r}" if unknown else "vectors that are not of unit length"
         raise InputError(f"{path} is damaged: it holds {what}")

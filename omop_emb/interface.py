@@ -13,7 +13,7 @@ from omop_emb import migrations, spaces, store, vocabulary
 from omop_emb.database import driver_connection, readable_errors
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import ConfigurationError
-from omop_emb.interface_inputs import ids_and_texts, unit_rows
+from omop_emb.interface_inputs import ids_and_texts, unit_halves
 from omop_emb.interface_search import ConceptSearch
 from omop_emb.records import Concept, EmbeddingRole, Fingerprint, IndexType, TextKind
 from omop_emb.store import Written
@@ -110,7 +110,7 @@ class EmbeddingInterface(ConceptSearch):
         with readable_errors():
             connection = driver_connection(session)
             fingerprint = self._writing_client(connection).fingerprint
-            rows = unit_rows(embeddings, fingerprint.dimensions, count=len(ids))
+            rows = unit_halves(embeddings, fingerprint.dimensions, count=len(ids))
             return self._write(connection, fingerprint, index_type, ids, texts, rows)
 
     def _write(
@@ -120,7 +120,7 @@ class EmbeddingInterface(ConceptSearch):
         index_type: IndexType,
         ids: list[int],
         texts: list[str],
-        rows: NDArray[np.float32],
+        rows: NDArray[np.float32] | NDArray[np.float16],
     ) -> Written:
         migrations.migrate(connection)
         space, made = spaces.ensure(connection, fingerprint, index_type)

@@ -10,13 +10,36 @@ from numpy.typing import ArrayLike, NDArray
 from omop_emb import vectors
 from omop_emb.errors import InputError
 
+_BLOCK_ROWS = 1000  # some megabytes: they stay in the processor's cache
 
-def unit_rows(rows: ArrayLike, dimensions: int, *, count: int | None = None) -> NDArray[np.float32]:
+
+def unit_rows(rows: ArrayLike, dimensions: int) -> NDArray[np.float32]:
     """A caller's vectors as unit rows, if they can be ones of this model.
 
     Raises:
         InputError: shapes do not fit, or a row is zero or not finite.
     """
+    unit, useless = vectors.unit_rows(_matrix(rows, dimensions, None))
+    _refuse(useless)
+    return unit
+
+
+def unit_halves(rows: ArrayLike, dimensions: int, *, count: int) -> NDArray[np.float16]:
+    """`count` vectors of a caller as unit rows in half precision, as they are stored.
+
+    Raises:
+        InputError: as unit_rows().
+    """
+    matrix = _matrix(rows, dimensions, count)
+    halves = np.empty(matrix.shape, "<f2")
+    for first in range(0, count, _BLOCK_ROWS):
+        unit, useless = vectors.unit_rows(matrix[first : first + _BLOCK_ROWS])
+        _refuse([first + position for position in useless])
+        halves[first : first + _BLOCK_ROWS] = unit
+    return halves
+
+
+def _matrix(rows: ArrayLike, dimensions: int, count: int | None) -> NDArray[np.float32]:
     try:
         matrix = np.asarray(rows, np.float32)
     except (TypeError, ValueError):
@@ -26,10 +49,12 @@ def unit_rows(rows: ArrayLike, dimensions: int, *, count: int | None = None) -> 
             f"embeddings of shape ({'n' if count is None else count}, {dimensions}) are needed; "
             f"found {matrix.shape}"
         )
-    unit, useless = vectors.unit_rows(matrix)
+    return matrix
+
+
+def _refuse(useless: list[int]) -> None:
     if useless:
         raise InputError(f"embeddings[{useless[0]}] is zero or not finite, which no model's vector is")
-    return unit
 
 
 def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> tuple[list[int], list[str]]:

@@ -50,14 +50,14 @@ class TextRows:
         kinds: which kind of text it is.
         texts: the text as it is shown.
         text_hashes: (n,) int64, see text_hash(), of the text as it is embedded (its template filled in).
-        vectors: (n, dimensions) float32, rows of unit length.
+        vectors: (n, dimensions), rows of unit length; stored in half precision.
     """
 
     concepts: Sequence[Concept]
     kinds: Sequence[TextKind]
     texts: Sequence[str]
     text_hashes: NDArray[np.int64]
-    vectors: NDArray[np.float32]
+    vectors: NDArray[np.float32] | NDArray[np.float16]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -74,6 +74,8 @@ class TextRows:
     @cached_property
     def halves(self) -> NDArray[np.float16]:
         """The vectors as they are stored, (n, dimensions) in half precision."""
+        if self.vectors.dtype == "<f2":
+            return self.vectors.view(np.float16)
         halves = np.empty(self.vectors.shape, "<f2")
         for part in _parts(len(self)):
             halves[part] = self.vectors[part]
