@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,23 @@ def timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def processor_seconds(engine: Engine, work: Callable[[], object]) -> float:
+    """What work takes of this process's and its database session's processor time; engines here have one.
+
+    On a busy machine that is steadier than a clock, and it counts in full what both do at the same time.
+    """
+    with driver(engine) as connection:
+        stat = Path(f"/proc/{connection.info.backend_pid}/stat")
+
+    def used() -> float:
+        user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+        return time.process_time() + (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    began = used()
+    work()
+    return used() - began
 
 
 def forget(engine: Engine) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import sqlalchemy
 import waiting_builder
-from databases import clustered, database, driver, timed
+from databases import clustered, database, driver, processor_seconds, timed
 from pgvector.sqlalchemy import HALFVEC
 from psycopg import sql
 from ratios import Ratio
@@ -130,7 +130,8 @@ def measure_loads(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
             emptied(sql.Identifier("orm_row"))
             # Either side goes first in every second round; within a side the order is given.
             for name, step in steps if number % 2 == 0 else [*steps[3:], *steps[:3]]:
-                times.setdefault(name, []).append(timed(step))
+                taken = timed(step) if chosen.clock == "wall" else processor_seconds(engine, step)
+                times.setdefault(name, []).append(taken)
     median = {name: float(np.median(values)) for name, values in times.items()}
     rate = {name: rows / seconds for name, seconds in median.items()}
     rate["orm"] = chosen.orm_rows / median["orm"]
