@@ -132,11 +132,21 @@ def _scans(node: dict[str, Any]) -> Iterator[tuple[int, str]]:
             node.get(key, 0)
             for key in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
         )
-        names = [entry["Index Name"] for entry in (node, *below) if "Index Name" in entry]
-        yield round(read * node["Actual Loops"]), " using ".join([node["Node Type"], *names[:1]])
+        by = " and ".join(_indexes(node))
+        yield (
+            round(read * node["Actual Loops"]),
+            f"{node['Node Type']} using {by}" if by else node["Node Type"],
+        )
     else:
         for entry in below:
             yield from _scans(entry)
+
+
+def _indexes(node: dict[str, Any]) -> Iterator[str]:
+    if "Index Name" in node:
+        yield node["Index Name"]
+    for below in node.get("Plans", []):
+        yield from _indexes(below)
 
 
 def _statement(
