@@ -391,8 +391,11 @@ class EmbeddingClient:
                 raise TextRejectedError(f"text {position} cannot be embedded: {reason}", positions=[position])
             if result is None:
                 result = np.empty((len(texts), outcome.vectors.shape[1]), dtype=np.float32)
-            repeats = [len(places) for places in batch.positions]
-            result[list(chain.from_iterable(batch.positions))] = outcome.vectors.repeat(repeats, axis=0)
+            places = list(chain.from_iterable(batch.positions))
+            rows = outcome.vectors
+            if len(places) > len(rows):
+                rows = rows.repeat([len(of_text) for of_text in batch.positions], axis=0)
+            result[places] = rows
         assert result is not None  # noqa: S101 - there is at least one text, hence one batch
         return result
 

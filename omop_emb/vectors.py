@@ -61,7 +61,11 @@ def unit_rows(matrix: Matrix, *, dimensions: int | None = None) -> tuple[Matrix,
 
 
 def _lengths(matrix: Matrix) -> NDArray[np.float64]:
-    # Summed in float64: squares of large float32 values would overflow to infinity.
-    with np.errstate(invalid="ignore", over="ignore"):
-        squares: NDArray[np.float64] = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
-        return np.sqrt(squares)
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        squares: NDArray[np.float64] = np.einsum("ij,ij->i", matrix, matrix).astype(np.float64)
+        # Where float32 has overflowed or lost its digits, again and slower; NaN comes along.
+        odd = ~((squares > 1e-12) & (squares < 1e12))
+        if odd.any():
+            squares[odd] = np.einsum("ij,ij->i", matrix[odd], matrix[odd], dtype=np.float64)
+    lengths: NDArray[np.float64] = np.sqrt(squares)
+    return lengths
