@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from omop_emb import counts, indexing_file, migrations, spaces, vocabulary
 from omop_emb.build_indexes import IndexSettings, bring_about
+from omop_emb.build_plan import discard
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import InputError, SpaceError, SpaceMismatchError, SpaceNotFoundError, VocabularyError
 from omop_emb.indexing_file import Description
@@ -26,6 +27,7 @@ from omop_emb.store_copy import TextRows, copy_rows, copy_texts
 from omop_emb.tables import KEY_COLUMNS, TEXT_COLUMNS
 
 _BATCH_ROWS = 5000
+_IMPORT = "import"  # the settings of the build that an import stands for
 _NORM_TOLERANCE = 0.002  # as index verify has it
 _KINDS = {kind.value: kind for kind in TextKind if kind is not TextKind.ALIAS}
 _DETAILS = [column for column in TEXT_COLUMNS if column not in (*KEY_COLUMNS, "text")]
@@ -82,6 +84,12 @@ def import_index(
                 with_index=False,
             )
             _lock_empty(connection, space)
+            # Until its rows are there, the space is as one whose first build is under way: nobody reads it.
+            connection.execute(
+                "insert into omop_emb.build (space_id, settings, lease_until) values (%s, %s, now()) "
+                "on conflict do nothing",
+                (space.space_id, _IMPORT),
+            )
             connection.commit()
         try:
             with driver(engine) as connection:
@@ -128,12 +136,14 @@ def _check_vocabulary(connection: psycopg.Connection[Any], description: Descript
 def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
     """Keep builds and other imports from a space until the transaction ends, if nothing is in it."""
     spaces.lock_build(connection, space)
-    if space not in [found for found in spaces.listed(connection) if found.space_id == space.space_id]:
-        raise SpaceNotFoundError(f"space {space.name!r} was dropped or changed meanwhile: import again")
+    if space.space_id not in [found.space_id for found in spaces.listed(connection)]:
+        raise SpaceNotFoundError(f"space {space.name!r} was dropped meanwhile: import again")
     row = connection.execute(
         sql.SQL(
-            "select exists (select from {}) or exists (select from omop_emb.build where space_id = {})"
-        ).format(space.tables.texts, sql.Literal(space.space_id))
+            "select exists (select from {}) or exists "
+            "(select from omop_emb.build where space_id = %s and settings <> %s)"
+        ).format(space.tables.texts),
+        (space.space_id, _IMPORT),
     ).fetchone()
     if row is None or row[0]:
         raise SpaceError(
@@ -177,6 +187,7 @@ def _finish(connection: psycopg.Connection[Any], space: Space, description: Desc
             space.space_id,
         ),
     )
+    discard(connection, space)
     mark_written(connection, space)
     connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
     counts.refresh(connection, space)

@@ -289,3 +289,30 @@ def test_the_file_tells_what_is_in_it_to_any_reader_of_parquet(engine: Engine, f
     }
     for key, value in rows_of(engine).items():
         assert (rows[key] == np.frombuffer(value[4:], ">f2")).all()
+
+
+def test_a_space_that_is_being_imported_is_not_read_and_a_killed_import_can_be_repeated(
+    elsewhere: Engine, file: Path
+) -> None:
+    seen: list[str] = []
+
+    def look(progress: Progress) -> None:
+        with Session(elsewhere) as session, pytest.raises(SpaceError) as caught:
+            EmbeddingInterface(counting_client()).get_nearest_concepts(
+                session=session, query_embeddings=direction("x", 8)[None], k=1
+            )
+        seen.append(str(caught.value))
+
+    import_there(elsewhere, file, any_release=True, progress=look)
+    assert seen
+    assert all("is not whole yet" in line for line in seen)
+    with elsewhere.connect() as connection:  # as a kill leaves it: the space is made, its rows are not there
+        driver = driver_connection(connection)
+        driver.execute(
+            "truncate omop_emb.space_1, omop_emb.space_1_text;"
+            "update omop_emb.space set is_active = false, selection = null;"
+            "insert into omop_emb.build (space_id, settings, lease_until) values (1, 'import', now())"
+        )
+        driver.commit()
+    import_there(elsewhere, file, any_release=True)
+    assert len(rows_of(elsewhere)) == 7
