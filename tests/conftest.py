@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -205,6 +206,12 @@ def sample_database_url(
     """A new database with the embedded sample vocabulary; the URL suits OMOP_EMB_DATABASE_URL."""
     with new_database(sample_template) as name:
         yield as_url(server_conninfo, dbname=name)
+
+
+def pytest_configure() -> None:
+    # Started in the background by a shell, we would ignore Ctrl-C, and so would what the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

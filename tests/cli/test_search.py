@@ -141,12 +141,15 @@ def test_ctrl_c_ends_the_statement_in_the_server_and_tells_one_line(
             stderr=subprocess.PIPE,
             text=True,
         ) as search:
-            deadline = time.monotonic() + 60
-            while not _active(watcher) and time.monotonic() < deadline and search.poll() is None:
-                time.sleep(0.05)
-            assert any("space_1" in query for query in _active(watcher))
-            search.send_signal(signal.SIGINT)
-            stdout, stderr = search.communicate(timeout=30)
+            try:
+                deadline = time.monotonic() + 60
+                while not _active(watcher) and time.monotonic() < deadline and search.poll() is None:
+                    time.sleep(0.05)
+                assert any("space_1" in query for query in _active(watcher))
+                search.send_signal(signal.SIGINT)
+                stdout, stderr = search.communicate(timeout=30)
+            finally:
+                search.kill()
         # click ends the line that a terminal shows ^C on.
         assert (search.returncode, stdout, stderr.lstrip("\n")) == (130, "", "stopped\n")
         assert _active(watcher) == []

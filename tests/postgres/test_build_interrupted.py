@@ -295,12 +295,15 @@ def test_ctrl_c_stops_a_build_within_seconds_and_says_how_to_go_on(
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         ) as process:
-            give_up = time.monotonic() + 60
-            while len(fake.embedding_calls) < 2 and time.monotonic() < give_up:
-                time.sleep(0.02)
-            process.send_signal(signal.SIGINT)
-            begun = time.monotonic()
-            stdout, stderr = process.communicate(timeout=60)
+            try:
+                give_up = time.monotonic() + 60
+                while len(fake.embedding_calls) < 2 and time.monotonic() < give_up:
+                    time.sleep(0.02)
+                process.send_signal(signal.SIGINT)
+                begun = time.monotonic()
+                stdout, stderr = process.communicate(timeout=60)
+            finally:
+                process.kill()
         assert time.monotonic() - begun < 10
     assert (process.returncode, stdout) == (130, "")
     assert "stopped; what was embedded is kept: run the same command again to go on" in stderr.splitlines()
