@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 import omop_emb
-from omop_emb import config, migrations, models, server, spaces, vocabulary
+from omop_emb import config, migrations, server, spaces, vocabulary
 from omop_emb.database import database_engine, describe, driver_connection, session_scope
 from omop_emb.database_check import check_database
 from omop_emb.embeddings import EmbeddingClient
@@ -253,5 +253,5 @@ def _prefixes(client: EmbeddingClient) -> Finding:
     prefixes = client.embedding_role_prefixes()
     document, query = prefixes[EmbeddingRole.DOCUMENT], prefixes[EmbeddingRole.QUERY]
     shown = f"document {document!r}, query {query!r}"
-    wrong = models.mistakes(client.model, prefixes, client.dimensions)
+    wrong = client.mistakes()
     return Finding("prefixes", State.NOTE if wrong else State.OK, shown, "; ".join(wrong))

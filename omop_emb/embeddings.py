@@ -28,10 +28,6 @@ __all__ = ["EmbeddedTexts", "EmbeddingClient", "EmbeddingRole"]
 
 logger = logging.getLogger(__name__)
 
-_PREFIX_VARIABLES = {
-    EmbeddingRole.DOCUMENT: "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX",
-    EmbeddingRole.QUERY: "OMOP_EMB_QUERY_EMBEDDING_PREFIX",
-}
 # Texts drawn from a stream at a time, sorted by length and freed of duplicates before they are sent.
 _WINDOW = 4096
 _CACHE_BYTES = 64 * 2**20
@@ -222,6 +218,15 @@ class EmbeddingClient:
         """What has been asked of the provider since this client was made."""
         return self._meter.usage
 
+    def mistakes(self) -> list[str]:
+        """A line for each setting that is likely a mistake, with what to do; may load or ask the model once.
+
+        Raises:
+            ProviderError: the model cannot be asked.
+        """
+        known = models.mistakes(self.model, self._prefixes, self.dimensions)
+        return known + self._unlike_its_files(self._known_identity())
+
     def embedding_role_prefixes(self) -> dict[EmbeddingRole, str]:
         """What is put before the texts of each role, exactly."""
         return dict(self._prefixes)
@@ -404,16 +409,18 @@ class EmbeddingClient:
             self._identity = with_retries(
                 lambda seconds: self._provider.identity(timeout_seconds=seconds), self._query_patience
             )
-            for role, prompt in self._identity.suggested_prefixes.items():
-                if self._advise and self._prefixes[role] != prompt:
-                    logger.warning(
-                        "the files of %s ask for %r before a %s's text; set %s to use it",
-                        self.model,
-                        prompt,
-                        role.value,
-                        _PREFIX_VARIABLES[role],
-                    )
+            for line in self._unlike_its_files(self._identity) if self._advise else ():
+                logger.warning("%s", line)
         return self._identity
+
+    def _unlike_its_files(self, identity: Identity) -> list[str]:
+        """A line for each prefix that is not the one that the model's own files ask for."""
+        return [
+            f"the files of {self.model} ask for {prompt!r} before a {role.value}'s text; set "
+            f"{models.PREFIX_VARIABLES[role]} to use it"
+            for role, prompt in identity.suggested_prefixes.items()
+            if self._prefixes[role] != prompt
+        ]
 
     def _final_dimensions(self, identity: Identity) -> int:
         native, asked = identity.dimensions, self._requested_dimensions
@@ -435,7 +442,7 @@ class EmbeddingClient:
 
 
 def _prefix(role: EmbeddingRole, given: str | None) -> str:
-    prefix = config.variable(_PREFIX_VARIABLES[role]) or "" if given is None else given
+    prefix = config.variable(models.PREFIX_VARIABLES[role]) or "" if given is None else given
     if not isinstance(prefix, str):
         raise ConfigurationError(f"the {role.value} prefix must be a str; found {type(prefix).__name__}")
     return prefix
