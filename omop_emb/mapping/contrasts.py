@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
-
-import numpy as np
-import numpy.typing as npt
 
 from omop_emb.mapping.data import settings
 from omop_emb.mapping.words import normal
-
-Bits = npt.NDArray[np.uint64]
 
 
 @cache
@@ -34,7 +28,8 @@ def masks() -> dict[str, int]:
 
 
 @cache
-def _word_bits() -> dict[str, int]:
+def word_bits() -> dict[str, int]:
+    """Normal word -> the bits that it sets."""
     found: dict[str, int] = {}
     for group, values in settings("contrasts.toml").items():
         for value, words in values.items():
@@ -47,16 +42,11 @@ def _word_bits() -> dict[str, int]:
 
 def bits(normal_text: str) -> int:
     """What a normal text says, one bit a value."""
-    known = _word_bits()
+    known = word_bits()
     result = 0
     for word in normal_text.split():
         result |= known.get(word, 0)
     return result
-
-
-def all_bits(normal_texts: Sequence[str]) -> Bits:
-    """(n,) bits of each normal text."""
-    return np.fromiter((bits(text) for text in normal_texts), np.uint64, len(normal_texts))
 
 
 def named(value: int, group: str) -> list[str]:

@@ -138,7 +138,15 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
             method[row] = bool(axes.method)
             timing[row] = bool(axes.timing)
     own_name = np.flatnonzero(lexicon.text_kind == 0)
-    normal_names = [normal(name) for name in lexicon.names]
+    # words of all names at once, from the index: a loop over the names would take seconds
+    in_names = index.word_rows[own_name].tocsc()
+    contrast = np.zeros(count, np.uint64)
+    for word, bits in contrasts.word_bits().items():
+        column = index.words.number.get(word)
+        if column is not None:
+            contrast[in_names.indices[in_names.indptr[column] : in_names.indptr[column + 1]]] |= np.uint64(
+                bits
+            )
     unit_rows: dict[str, list[int]] = {}
     for text in range(*(int(lexicon.first_text[row]) for row in lexicon.domain_range("Unit"))):
         key = unit_key(lexicon.texts[text])
@@ -148,7 +156,7 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
     brand_matrix, _ = index.words.encode(brands)
     coo = brand_matrix.tocoo()
     return Facts(
-        contrast=contrasts.all_bits(normal_names),
+        contrast=contrast,
         level=level,
         brand=brand,
         box=box,

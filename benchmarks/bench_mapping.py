@@ -1,0 +1,145 @@
+"""Mapping a file, from CSV to Usagi's CSV: beside embedding its terms alone, and the memory that it takes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from databases import database
+from ratios import Ratio, embedded_server, options, report
+
+from omop_emb import config, demo, vocabulary_load
+from omop_emb.database import driver_connection, session_scope
+from omop_emb.embeddings import EmbeddingClient
+from omop_emb.indexing import build_index
+from omop_emb.records import IndexType
+
+_MAP = "from omop_emb.cli.main import main; main()"
+_EMBED = """
+import csv, sys
+from omop_emb import EmbeddingClient, EmbeddingRole
+names = [row["name"] for row in csv.DictReader(open(sys.argv[1], encoding="utf-8", newline=""))]
+client = EmbeddingClient(document_prefix="", query_prefix="")
+client.embeddings(list(dict.fromkeys(names)), embedding_role=EmbeddingRole.QUERY)
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process of our own took: seconds by the clock and of processors, bytes at its peak."""
+
+    seconds: float
+    processor: float
+    peak: int
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> Cost:
+    began = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", *arguments], env=environment, stderr=subprocess.DEVNULL
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode in (0, 3), process.returncode
+    return Cost(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+
+
+def sample_terms(path: Path, count: int) -> None:
+    """Names of the sample vocabulary, shortened and misspelt so that none is quite itself."""
+    with (demo.SAMPLE / "CONCEPT.csv").open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        names = [row["concept_name"] for row in rows]
+    draw = random.Random(1)  # noqa: S311 - a sample, not a secret
+    with path.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["code", "name", "frequency"])
+        for number in range(count):
+            words = draw.choice(names).upper().split()
+            place = draw.randrange(len(words))
+            words[place] = words[place][: max(3, len(words[place]) - 2)]
+            writer.writerow([number, f"{' '.join(words)} {draw.choice('ABCDEFGH')}", draw.randrange(1, 1000)])
+
+
+def measure(terms: Path, url: str, rounds: int) -> tuple[Cost, Cost, int]:
+    """Medians of embedding the terms and of mapping them, interleaved; and how many terms there are."""
+    with terms.open(encoding="utf-8", newline="") as lines:
+        count = sum(1 for _ in csv.DictReader(lines))
+    found: dict[str, list[Cost]] = {"embed": [], "map": []}
+    with TemporaryDirectory(prefix="omop-emb-bench-") as folder:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("OMOP_EMB_")},
+            "OMOP_EMB_DATABASE_URL": url,
+            "XDG_CACHE_HOME": folder,  # no vector of an earlier round
+        }
+        for number in range(rounds):
+            for side in sorted(found, reverse=number % 2 == 1):
+                output = f"{folder}/mapped.usagi.csv"
+                arguments = [_MAP, "map", str(terms), "-o", output] if side == "map" else [_EMBED, str(terms)]
+                found[side].append(run(arguments, environment))
+
+    def middle(costs: list[Cost]) -> Cost:
+        return Cost(
+            median(cost.seconds for cost in costs),
+            median(cost.processor for cost in costs),
+            max(cost.peak for cost in costs),
+        )
+
+    return middle(found["embed"]), middle(found["map"]), count
+
+
+def ratios(embed: Cost, mapped: Cost, count: int, *, bounded: bool) -> list[Ratio]:
+    """Bounds hold for 10,000 terms on 300,000 concepts, and for nothing else."""
+    cores = len(os.sched_getaffinity(0))
+    by_core = (mapped.processor - 2 * embed.processor) / cores
+    detail = f"map {mapped.seconds:.1f} s, embedding alone {embed.seconds:.1f} s, {count:,} terms"
+    processor = f"map {mapped.processor:.1f} s, embedding alone {embed.processor:.1f} s, {cores} cores"
+    return [
+        Ratio(
+            "by the clock, beyond twice embedding",
+            mapped.seconds - 2 * embed.seconds,
+            at_most=30 if bounded else None,
+            detail=detail,
+            unit=" s",
+        ),
+        Ratio("of processors a core, beyond twice embedding", by_core, detail=processor, unit=" s"),
+        Ratio("peak memory", mapped.peak / 1e9, at_most=1.5 if bounded else None, unit=" GB"),
+    ]
+
+
+def main() -> None:
+    def arguments(parser: ArgumentParser) -> None:
+        parser.add_argument("--database-url", help="a database with a vocabulary that is embedded already")
+        parser.add_argument("--terms", type=Path, help="a CSV with a column name, to map in it")
+        parser.add_argument("--count", type=int, default=2_000, help="terms made from the sample otherwise")
+
+    chosen = options(__doc__ or "", arguments)
+    with TemporaryDirectory(prefix="omop-emb-bench-") as folder:
+        terms = chosen.terms
+        if terms is None:
+            terms = Path(folder) / "terms.csv"
+            sample_terms(terms, chosen.count)
+        if chosen.database_url is not None:
+            embed, mapped, count = measure(terms, chosen.database_url, chosen.rounds)
+        else:
+            with embedded_server() as conninfo, database(conninfo) as engine:
+                with session_scope(engine) as session:
+                    vocabulary_load.load(driver_connection(session), demo.SAMPLE)
+                client = EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="")
+                build_index(engine, client, index_type=IndexType.FLAT)
+                url = engine.url.render_as_string(hide_password=False)
+                embed, mapped, count = measure(terms, url, chosen.rounds)
+    bounded = chosen.database_url is not None and count >= 10_000
+    report("mapping a file", ratios(embed, mapped, count, bounded=bounded), chosen)
+
+
+if __name__ == "__main__":
+    main()
