@@ -151,7 +151,7 @@ def test_a_failing_provider_leaves_whole_pieces_and_the_next_build_does_the_rest
     engine: Engine, fake: FakeProviders, remote: dict[str, Provider], model: str, name: str
 ) -> None:
     fault, error, message = FAULTS[name]
-    patience = replace(PATIENCE, timeout_seconds=0.2) if fault.how == "hang" else PATIENCE
+    patience = replace(PATIENCE, timeout_seconds=0.6) if fault.how == "hang" else PATIENCE
     with failing_after(fake, 5, fault), pytest.raises(error, match=message) as caught:
         build(engine, remote[model], patience)
     assert not any(text in str(caught.value) for text in NAMES)
