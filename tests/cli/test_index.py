@@ -82,6 +82,35 @@ def test_yes_is_agreed_to_any_price(run: Run) -> None:
     assert run(*build, "--yes").returncode == 0
 
 
+@pytest.mark.usefixtures("prices")
+@pytest.mark.parametrize(("answer", "code", "embedded"), [("n", 130, 0), ("y", 0, 9)])
+def test_on_a_terminal_a_price_is_asked_about_and_no_does_nothing(
+    sample_database_url: str, answer: str, code: int, embedded: int
+) -> None:
+    terminal, stdin = os.openpty()
+    try:
+        os.write(terminal, f"{answer}\n".encode())
+        asked = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("omop-emb")),
+                *("index", "build", "--index-type", "flat", "--texts", "name+synonyms+codes", "--limit", "9"),
+            ],
+            env={**os.environ, "OMOP_EMB_DATABASE_URL": sample_database_url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=stdin,
+        )
+    finally:
+        os.close(terminal)
+        os.close(stdin)
+    assert asked.returncode == code
+    assert "embed with local:all-MiniLM-L6-v2 for about" in asked.stderr
+    with psycopg.connect(sample_database_url) as connection:
+        found = connection.execute("select count(*) from omop_emb.space_1 where text_kind = 'c'").fetchone()
+    assert found == (embedded,)
+
+
 def test_an_estimate_is_data_on_stdout_and_compares_models_of_known_price(run: Run) -> None:
     (row,) = json.loads(run("estimate", "--no-measure", "--format", "json").stdout)
     assert row["model"] == "local:all-MiniLM-L6-v2"
