@@ -2,7 +2,7 @@
 
 Right answers do not depend on what is decided here, only their price does (and, through an index, how
 many of the nearest are found). Prices are in microseconds on one core, measured with pgvector 0.8.6
-(benchmarks/search.py); only their ratios matter.
+(benchmarks/bench_planner.py holds them to it); only their ratios matter.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _CERTAINTY = 2.0
 # Where fewer candidates pass than the filter's share says (near the query are rows of another kind), the
 # index goes on until this share of the candidates of an unfiltered search have passed.
 _PASSING = 0.75
+# Microseconds that a search may take to be exact where the index does not reach DEFAULT_RECALL.
+_BEARABLE = 200_000.0
 
 
 class Way(Enum):
@@ -111,6 +113,9 @@ def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
     if count is None or domain not in space.partial_domains:
         domain = None
     found, known = ef_search_for(space, request.k, request.recall, domain)
+    if found is None and request.recall is None and count is not None:
+        if exact_price(count, space.fingerprint.dimensions) > _BEARABLE:
+            found, known = _most(space, request.k, domain)
     if found is None:
         return replace(plan, reason=known)
     plan = replace(
@@ -146,7 +151,9 @@ def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
 
 def needs_count(space: Space, request: Request) -> bool:
     """Whether choose() has to know how many rows pass."""
-    return request.filtered and _must_be_exact(space, request) is None
+    if _must_be_exact(space, request) is not None:
+        return False
+    return request.filtered or (request.recall is None and ef_search_for(space, request.k, None)[0] is None)
 
 
 def by_matrix(plans: list[SearchPlan], counts: list[Count], dimensions: int, *, is_at_hand: bool) -> bool:
@@ -195,8 +202,7 @@ def ef_search_for(
     Args:
         space: where it is searched.
         k: how many concepts.
-        recall: what is asked for; None: DEFAULT_RECALL, or the most that the index was measured to reach at
-            MAX_EF_SEARCH; less was measured where comparing all rows is cheaper than that.
+        recall: what is asked for; None: DEFAULT_RECALL.
         domain: through the index of this domain; None: through that of all rows.
     """
     target = DEFAULT_RECALL if recall is None else recall
@@ -213,12 +219,23 @@ def ef_search_for(
     nearest_k = next((measured for measured in measured_ks if measured >= k), measured_ks[-1])
     factor = max(1.0, k / nearest_k)
     steps = [(ef_search, found) for measured, ef_search, found in all_measured if measured == nearest_k]
-    if recall is None and steps[-1][0] >= MAX_EF_SEARCH:
-        target = min(target, steps[-1][1])
     for ef_search, found in steps:
         if found >= target and ef_search * factor <= most:
             return math.ceil(ef_search * factor), f"recall at {nearest_k} was measured as {found:.3f}"
     return None, f"no ef_search reaches recall {target:g} at {k} in this space"
+
+
+def _most(space: Space, k: int, domain: int | None) -> tuple[int | None, str]:
+    """The largest ef_search that was measured at a k as large, and what it found."""
+    all_measured = space.recall if domain is None else space.partial_recall.get(domain, ())
+    steps = [(measured, ef_search, found) for measured, ef_search, found in all_measured if measured >= k]
+    if not steps:
+        return None, f"no ef_search was measured at {k}"
+    nearest_k, ef_search, found = max(steps, key=lambda step: (-step[0], step[1]))
+    return ef_search, (
+        f"recall at {nearest_k} was measured as {found:.3f}, the most that this index finds, and comparing "
+        "all rows takes too long"
+    )
 
 
 def _must_be_exact(space: Space, request: Request) -> str | None:

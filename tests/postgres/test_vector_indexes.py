@@ -61,6 +61,7 @@ VECTORS, QUERIES = _vectors()
 def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches go through an index that would compare so few rows one by one."""
     monkeypatch.setattr(planner, "exact_price", lambda count, dimensions: 1e9)
+    monkeypatch.setattr(planner, "_BEARABLE", 1e9)
     monkeypatch.setattr(recall, "_QUERIES", 30)
 
 

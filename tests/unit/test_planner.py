@@ -94,10 +94,18 @@ def test_a_first_pass_may_ask_for_more_candidates_than_the_index_looks_at_in_one
     assert choose(space=space, recall=0.96).candidates == 1000
 
 
-def test_the_default_recall_is_the_most_that_the_index_reaches_where_that_is_less() -> None:
-    space = replace(SPACE, recall=((10, 400, 0.93), (10, 1000, 0.97)))
-    assert (choose(space=space).way, choose(space=space).ef_search) == (Way.INDEX, 1000)
-    assert choose(space=space, recall=0.99).way is Way.EXACT
+def test_where_the_index_finds_too_little_a_search_is_exact_as_long_as_that_is_bearable() -> None:
+    space = replace(SPACE, recall=((10, 400, 0.93), (10, 1000, 0.97), (100, 1000, 0.9)))
+    request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
+    assert planner.needs_count(space, request)
+    assert not planner.needs_count(space, replace(request, recall=0.99))
+    assert not planner.needs_count(SPACE, request)
+    assert planner.choose(space, request, Count(100_000, 100_000)).way is Way.EXACT
+    plan = planner.choose(space, request, Count(1_000_000, 1_000_000))
+    assert (plan.way, plan.ef_search) == (Way.INDEX, 1000)
+    assert "measured as 0.970, the most" in plan.reason
+    asked = planner.choose(space, replace(request, recall=0.99), Count(1_000_000, 1_000_000))
+    assert asked.way is Way.EXACT
 
 
 def test_a_domain_with_an_index_of_its_own_is_searched_through_it() -> None:
