@@ -41,6 +41,8 @@ def by_domain(terms: list[GoldTerm], found: np.ndarray, core: np.ndarray) -> dic
     for domain in ("Condition", "Drug", "Measurement", "Procedure", "Observation", "Unit"):
         chosen = core & np.array([term.domain == domain for term in terms])
         own = found[chosen]
+        if not len(own):
+            continue
         result[domain] = {
             "terms": int(chosen.sum()),
             "recall@1": round(float((own == 1).mean()), 4),
