@@ -105,7 +105,8 @@ def test_a_builder_that_lost_only_its_lease_stops_as_others_may_take_its_work(
                 "and database = (select oid from pg_database where datname = current_database())"
             ).fetchall()
         assert found == [(True,)]
-        time.sleep(0.5)
+        while "omop-emb-lease" in [thread.name for thread in threading.enumerate()]:
+            time.sleep(0.01)
 
     provider = CountingProvider(batch_texts=CHUNK_TEXTS, on_batch=once(2, cut))
     with pytest.raises(DatabaseError, match="the connection to the database was lost") as caught:
@@ -255,7 +256,7 @@ def test_a_space_dropped_at_any_moment_of_its_build_is_gone_and_the_builder_is_t
     builder.start()
     with engine.connect() as connection:
         driver = driver_connection(connection)
-        while "new" not in [space.name for space in spaces.listed(driver)]:
+        while builder.is_alive() and "new" not in [space.name for space in spaces.listed(driver)]:
             driver.commit()
         time.sleep(moment)
         driver.commit()
@@ -304,7 +305,7 @@ def test_ctrl_c_stops_a_build_within_seconds_and_says_how_to_go_on(
                 stdout, stderr = process.communicate(timeout=60)
             finally:
                 process.kill()
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 20
     assert (process.returncode, stdout) == (130, "")
     assert "stopped; what was embedded is kept: run the same command again to go on" in stderr.splitlines()
     assert "Traceback" not in stderr
