@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .map_options import input_options, judge_options, output_options
+from .progress import counting
 from .render import say
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def command(**options: Any) -> int:
 
     engine = database_engine()
     try:
-        report = run(engine, job, tell=say, confirm=confirm, stdin=sys.stdin.buffer)
+        with counting("terms mapped", in_lines=job.judge is not None) as progress:
+            report = run(engine, job, tell=say, confirm=confirm, progress=progress, stdin=sys.stdin.buffer)
     finally:
         engine.dispose()
     _tell(job, report)

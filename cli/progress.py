@@ -47,6 +47,29 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
         bar.stop()
 
 
+@contextmanager
+def counting(what: str, *, in_lines: bool = False) -> Iterator[Callable[[int], None]]:
+    """A callback that is told how many are done: a count on a terminal, a line now and then otherwise.
+
+    in_lines: on a terminal too, where something may be asked meanwhile.
+    """
+    if in_lines or not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def line(done: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _PLAIN_SECONDS:
+                last = time.monotonic()
+                say(f"{done:,} {what}")
+
+        yield line
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what) as status:
+        yield lambda done: status.update(f"{done:,} {what}")
+
+
 class _Lines:
     """Plain lines: each new phase, and within one not more often than every ten seconds."""
 
