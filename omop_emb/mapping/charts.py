@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import log
 
 _WIDTH, _HEIGHT = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 120, 16, 46
@@ -29,6 +30,7 @@ class Axes:
         x, y: labels.
         x_range, y_range: first and last value.
         x_ticks, y_ticks: values that are written.
+        x_logarithmic: whether x is drawn by its logarithm; its range begins above 0 then.
         diagonal: whether the line x = y is drawn.
     """
 
@@ -38,6 +40,7 @@ class Axes:
     y_range: tuple[float, float] = (0, 1)
     x_ticks: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
     y_ticks: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
+    x_logarithmic: bool = False
     diagonal: bool = False
 
 
@@ -46,6 +49,8 @@ def line_chart(title: str, axes: Axes, series: Sequence[Series]) -> str:
 
     def x_at(value: float) -> float:
         first, last = axes.x_range
+        if axes.x_logarithmic:
+            first, last, value = log(first), log(last), log(value)
         return _LEFT + (value - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
 
     def y_at(value: float) -> float:

@@ -168,14 +168,14 @@ def _charts(outcomes: Sequence[Outcome], findable: Sequence[Outcome]) -> Iterabl
         for ranking in RANKINGS:
             ranks = np.array([outcome.ranks[ranking] for outcome in findable])
             if ranks.any():
-                points = [(np.log10(cut), float(((ranks > 0) & (ranks <= cut)).mean())) for cut in cuts]
+                points = [(float(cut), float(((ranks > 0) & (ranks <= cut)).mean())) for cut in cuts]
                 series.append(Series(name=ranking, points=points))
-        logs = tuple(float(np.log10(cut)) for cut in (1, 10, 50))
         axes = Axes(
-            x="first k candidates, k from 1 to 50 (logarithm of k)",
+            x="first k candidates",
             y="recall at k",
-            x_range=(0, logs[-1]),
-            x_ticks=(0, 0.5, 1, 1.5),
+            x_range=(1, 50),
+            x_ticks=(1, 2, 5, 10, 20, 50),
+            x_logarithmic=True,
         )
         yield line_chart("Recall by number of candidates", axes, series)
     if outcomes and all(outcome.probability is not None for outcome in outcomes):
