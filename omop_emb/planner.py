@@ -21,9 +21,6 @@ DEFAULT_RECALL = 0.99
 BULK_QUERIES = 64  # fewer are not worth to look whether there is a matrix
 # A filtered index search finds fewer of the nearest than an unfiltered one: certainty is worth this factor.
 _CERTAINTY = 2.0
-# Where fewer candidates pass than the filter's share says (near the query are rows of another kind), the
-# index goes on until this share of the candidates of an unfiltered search have passed.
-_PASSING = 0.75
 # Microseconds that a search may take to be exact where the index does not reach DEFAULT_RECALL.
 _BEARABLE = 200_000.0
 
@@ -145,7 +142,9 @@ def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
         plan,
         reason=f"{said}; {known}",
         ef_search=min(MAX_EF_SEARCH, visited),
-        candidates=max(plan.candidates or 0, math.ceil(found * _PASSING)),
+        # Fewer pass where rows of another kind stand near the query: the index goes on until as many have
+        # passed as an unfiltered search looks at.
+        candidates=found,
     )
 
 

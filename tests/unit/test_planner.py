@@ -85,7 +85,7 @@ def test_a_filter_makes_the_index_look_at_more_candidates() -> None:
     assert choose().candidates == 0
     for passing, ef_search in ((500_000, 200), (200_000, 500), (80_000, 1000)):
         plan = choose(Count(passing, 1_000_000))
-        assert (plan.ef_search, plan.candidates) == (ef_search, 75)
+        assert (plan.ef_search, plan.candidates) == (ef_search, 100)
 
 
 def test_a_first_pass_may_ask_for_more_candidates_than_the_index_looks_at_in_one_go() -> None:
