@@ -119,6 +119,7 @@ def test_the_work_of_a_builder_that_gives_no_sign_of_life_is_taken_over_when_its
     frozen, other = new_builder(seconds=SLOWLY, lease_seconds=0.5), new_builder(lease_seconds=0.5)
     frozen.begin()
     wait_until(lambda: len(frozen.sent()) > CHUNK_TEXTS)
+    time.sleep(SLOWLY / 2)  # its model is at work, and nothing is being written
     frozen.process.send_signal(signal.SIGSTOP)
     other.begin()
     code, _, complained = other.end()
