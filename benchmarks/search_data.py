@@ -169,6 +169,8 @@ def searched(
             if made:
                 build_indexes.bring_about(connection, space, settings)
             seconds = time.perf_counter() - began
+            # One core against one thread; processor_seconds() does not see what other processes help with.
+            connection.execute("set max_parallel_workers_per_gather = 0")
             session.commit()
             space = spaces.by_name(driver_connection(session), space.name)
             yield Searched(space, EmbeddingInterface(client), session, seconds)
