@@ -32,6 +32,9 @@ class KnownModel:
         document: the prefix or task type of documents.
         query: the prefix or task type of queries.
         english_only: whether texts in other languages mean nothing to it.
+        unit_length: when its provider's own answers have unit length: "always", "never", or the case in which
+            they do; "" where that is not known. Vectors are normalised here in any case.
+        batch_texts: most texts of one request; None where the provider sets no limit.
         note: anything else to know.
         price, batch_price: US dollars per million tokens, in its batch API for the second; None where asking
             is free or nobody offers that.
@@ -48,6 +51,8 @@ class KnownModel:
     document: str = ""
     query: str = ""
     english_only: bool = False
+    unit_length: str = ""
+    batch_texts: int | None = None
     note: str = ""
     price: float | None = None
     batch_price: float | None = None

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from omop_emb import EmbeddingClient, EmbeddingRole
-from omop_emb.models import advice, find, mistakes
+from omop_emb.models import advice, find, known_models, mistakes
+from omop_emb.providers import make_provider
 
 DOCUMENT, QUERY = EmbeddingRole.DOCUMENT, EmbeddingRole.QUERY
 
@@ -20,6 +21,13 @@ def test_a_tag_or_an_option_is_the_same_model() -> None:
     medcpt = "local:ncbi/MedCPT-Article-Encoder{0},ncbi/MedCPT-Query-Encoder{0}"
     assert find(medcpt.format("@cls")) is find(medcpt.format("")) is not None
     assert find("openai:nobody-knows") is None
+
+
+def test_no_client_sends_more_texts_at_once_than_its_model_s_provider_takes() -> None:
+    limits = {known.name: known.batch_texts for known in known_models() if known.batch_texts is not None}
+    assert {name.partition(":")[0] for name in limits} == {"gemini", "openai"}
+    for name, most in limits.items():
+        assert make_provider(name).limits.batch_texts <= most
 
 
 @pytest.mark.parametrize(
