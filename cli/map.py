@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @judge_options
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same output.")
 @click.option(
-    "--batch-size", default=250, show_default=True, type=click.IntRange(min=1), help="Terms at once."
+    "--batch-size", default=150, show_default=True, type=click.IntRange(min=1), help="Terms at once."
 )
 def command(**options: Any) -> int:
     """Map the terms of a file; INPUT is CSV, TSV, Excel, Parquet or Usagi's CSV, - is stdin.

@@ -18,7 +18,7 @@ Domains = tuple[str, ...] | None
 # A query is searched by its rarest grams: at least so many, and as many as stand in so many texts together.
 # Common ones choose little and cost most; they come back in when candidates are scored.
 LEAST_GRAMS, MOST_POSTINGS = 4, 100_000
-_BLOCK = 32  # queries at a time: their scores take 100,000 numbers each
+_BLOCK = 16  # queries at a time: their scores take 100,000 numbers each
 
 
 def hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:

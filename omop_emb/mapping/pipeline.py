@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
-BATCH = 250
+BATCH = 150
 """Terms at a time unless another number is said: few, because each has hundreds of candidates."""
 SITE = "default"
 """The site whose memory and ranker are used unless another is named."""
