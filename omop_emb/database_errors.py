@@ -125,6 +125,8 @@ def _message(error: psycopg.Error) -> str | None:
         return "this embedding space was dropped meanwhile: omop-emb index list shows those that there are"
     if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName) and "omop_emb" in said:
         return f"{said}: run omop-emb db migrate"
+    if isinstance(error, errors.UndefinedColumn):
+        return f"{said}: if the schema omop_emb is of an older version, run omop-emb db migrate"
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         if _LOST.search(str(error)):
             return "the connection to the database was lost: see whether the server runs, then run this again"
