@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,10 +33,17 @@ def unit_halves(rows: ArrayLike, dimensions: int, *, count: int) -> NDArray[np.f
     """
     matrix = _matrix(rows, dimensions, count)
     halves = np.empty(matrix.shape, "<f2")
-    for first in range(0, count, _BLOCK_ROWS):
+
+    def fill(first: int) -> list[int]:
         unit, useless = vectors.unit_rows(matrix[first : first + _BLOCK_ROWS])
-        _refuse([first + position for position in useless])
-        halves[first : first + _BLOCK_ROWS] = unit
+        if not useless:
+            halves[first : first + _BLOCK_ROWS] = unit
+        return [first + position for position in useless]
+
+    # Two threads, as numpy works without the interpreter's lock: nothing is sent before all rows are good.
+    with ThreadPoolExecutor(2) as pool:
+        for useless in pool.map(fill, range(0, count, _BLOCK_ROWS)):
+            _refuse(useless)
     return halves
 
 
@@ -65,7 +73,7 @@ def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> t
     """
     if isinstance(concept_texts, str):
         raise InputError("concept_texts is a sequence of texts; found one text")
-    ids, texts = list(concept_ids), list(concept_texts)
+    ids, texts = _listed(concept_ids), list(concept_texts)
     if len(ids) != len(texts):
         raise InputError(
             f"as many concept_ids as concept_texts are needed; found {len(ids)} and {len(texts)}"
@@ -87,7 +95,7 @@ def whole_ids(concept_ids: Iterable[int]) -> list[int]:
     Raises:
         InputError: one is not a whole number, or does not fit 32 bits.
     """
-    given = list(concept_ids)
+    given = _listed(concept_ids)
     if set(map(type, given)) <= {int} and (not given or -(2**31) <= min(given) <= max(given) < 2**31):
         return given  # nearly always, and many times as fast as to look at each
     ids = []
@@ -100,3 +108,10 @@ def whole_ids(concept_ids: Iterable[int]) -> list[int]:
             raise InputError(f"concept_ids[{position}] must fit 32 bits; found {concept_id}")
         ids.append(int(concept_id))
     return ids
+
+
+def _listed(concept_ids: Iterable[int]) -> list[int]:
+    if isinstance(concept_ids, np.ndarray) and concept_ids.ndim == 1:
+        plain: list[int] = concept_ids.tolist()  # plain integers at once, not a numpy object for each
+        return plain
+    return list(concept_ids)

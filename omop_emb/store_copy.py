@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from operator import attrgetter
 from struct import Struct
 
 import numpy as np
@@ -24,6 +25,7 @@ from omop_emb.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS, VECTOR_HASH
 _FIXED_LAYOUT = (("concept_id", ">i4"), ("text_kind", "S1"), ("text_hash", ">i8"), (VECTOR_HASH, ">i8"))
 _TEXT_ORDER = (*KEY_COLUMNS, VECTOR_HASH, *(name for name in TEXT_COLUMNS if name not in KEY_COLUMNS))
 _LENGTH = Struct(">i").pack
+_FILTERS = attrgetter("domain_id", "vocabulary_id", "concept_class_id", "standard_concept", "invalid_reason")
 _BLOCK_ROWS = 1000  # some megabytes: they stay in the processor's cache
 
 # What a row holds besides its vector, in the row table's order; codes as in label_codes().
@@ -109,6 +111,8 @@ class TextRows:
         Raises:
             InputError: the same text of a concept stands there with two different vectors.
         """
+        if (np.diff(self.keys["concept_id"].astype(np.int64)) > 0).all():
+            return self  # as most callers have them: sorted, one text each
         order = np.lexsort(tuple(self.keys.values()))
         repeats = np.ones(max(len(self) - 1, 0), bool)
         for values in self.keys.values():
@@ -164,16 +168,19 @@ def copy_block(
 
 def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, target: sql.Identifier) -> None:
     """COPY keys, filter columns and vectors into a table with the columns of the space's row table."""
-    codes = label_codes(connection, rows.concepts)
-    concepts = rows.concepts
-    keys = np.empty(len(rows), KEYS)
+    # Few concepts differ in all of these, so that each combination is looked up once.
+    examples = {_FILTERS(concept): concept for concept in rows.concepts}
+    codes = label_codes(connection, list(examples.values()))
+    combined = np.empty(len(examples), KEYS)
+    combined["domain"] = [codes["domain", c.domain_id] for c in examples.values()]
+    combined["vocabulary"] = [codes["vocabulary", c.vocabulary_id] for c in examples.values()]
+    combined["concept_class"] = [codes["concept class", c.concept_class_id] for c in examples.values()]
+    combined["standard"] = [(c.standard_concept or " ")[:1].encode() for c in examples.values()]
+    combined["valid"] = [not c.invalid_reason for c in examples.values()]
+    places = {values: place for place, values in enumerate(examples)}
+    keys = combined[np.fromiter((places[_FILTERS(c)] for c in rows.concepts), np.intp, len(rows))]
     for name, values in rows.keys.items():
         keys[name] = values
-    keys["domain"] = [codes["domain", c.domain_id] for c in concepts]
-    keys["vocabulary"] = [codes["vocabulary", c.vocabulary_id] for c in concepts]
-    keys["concept_class"] = [codes["concept class", c.concept_class_id] for c in concepts]
-    keys["standard"] = [(c.standard_concept or " ")[:1].encode() for c in concepts]
-    keys["valid"] = [not c.invalid_reason for c in concepts]
     copy_block(connection, space, keys, rows.halves, target)
 
 
@@ -204,15 +211,24 @@ def copy_texts(connection: psycopg.Connection, rows: TextRows, target: sql.Ident
 
 def _details(concept: Concept) -> bytes:
     """The columns of the text table that are the same for each text of a concept."""
-    return binary.text_columns(
-        concept.concept_name,
-        concept.domain_id,
-        concept.vocabulary_id,
-        concept.concept_class_id,
-        concept.standard_concept,
-        concept.concept_code,
-        concept.invalid_reason,
+    name = concept.concept_name.encode()
+    return b"".join(
+        (
+            _LENGTH(len(name)),
+            name,
+            _label_columns(
+                concept.domain_id, concept.vocabulary_id, concept.concept_class_id, concept.standard_concept
+            ),
+            binary.text_columns(concept.concept_code),
+            _label_columns(concept.invalid_reason),
+        )
     )
+
+
+@lru_cache(maxsize=10_000)
+def _label_columns(*labels: str | None) -> bytes:
+    """The same few values over and over, encoded once."""
+    return binary.text_columns(*labels)
 
 
 def label_codes(
