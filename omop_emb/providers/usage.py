@@ -31,11 +31,6 @@ class Usage:
         """Reported and estimated tokens together."""
         return self.reported_tokens + self.estimated_tokens
 
-    @property
-    def is_estimate(self) -> bool:
-        """Whether any of the tokens were estimated."""
-        return self.estimated_tokens > 0
-
     def cost(
         self, price_per_million_tokens: float, batch_price_per_million_tokens: float | None = None
     ) -> float:
