@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from .options import gold_column_options, gold_columns
 from .render import format_option, render, say
 
 _COLUMNS = (
@@ -16,22 +19,14 @@ _COLUMNS = (
 @click.argument("approved", nargs=-1, required=True, metavar="APPROVED…")
 @click.option("--site", default="default", show_default=True, help="Whose ranker is trained.")
 @click.option("--no-remember", is_flag=True, help="Do not put the approved names into the site's memory.")
-@click.option("--name-column", "names", multiple=True, help="Column of the term; several may be given.")
-@click.option("--code-column", help="Column of the source code.")
-@click.option("--domain-column", help="Column with the OMOP domain that the concept must be in.")
-@click.option("--target-column", help="Column with the concept ids that people chose.")
-@click.option("--source-column", help="Column that says where a row is from; else each file is a source.")
+@gold_column_options
 @format_option
 def command(
     approved: tuple[str, ...],
     site: str,
     no_remember: bool,
-    names: tuple[str, ...],
-    code_column: str | None,
-    domain_column: str | None,
-    target_column: str | None,
-    source_column: str | None,
     format_: str,
+    **columns: Any,
 ) -> int:
     """Train a site's ranker and probabilities for the active space from its approved mappings.
 
@@ -46,14 +41,11 @@ def command(
     """
     from omop_emb.database import session_scope
     from omop_emb.mapping.calibrating import Training, train
-    from omop_emb.mapping.files.columns import Columns
 
     asked = Training(
         site=site,
         remember=not no_remember,
-        columns=Columns(names=names, code=code_column, domain=domain_column),
-        target_column=target_column,
-        source_column=source_column,
+        **gold_columns(**columns),
     )
     with session_scope() as session:
         trained = train(session, approved, asked, say=say)

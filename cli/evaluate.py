@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .options import gold_column_options, gold_columns
 from .render import format_option, render, say
 
 _COLUMNS = ("by", "group", "ranking", "metric", "value", "low", "high", "terms")
@@ -48,11 +49,7 @@ _WIDE_COLUMNS = (
     type=click.FloatRange(0, 1),
     help="A first candidate less probable counts as the answer no match.",
 )
-@click.option("--name-column", "names", multiple=True, help="Column of the term; several may be given.")
-@click.option("--code-column", help="Column of the source code.")
-@click.option("--domain-column", help="Column with the OMOP domain that the concept must be in.")
-@click.option("--target-column", help="Column with the concept ids that people chose.")
-@click.option("--source-column", help="Column that says where a row is from; else each file is a source.")
+@gold_column_options
 @format_option
 def command(
     gold: tuple[str, ...],
@@ -65,12 +62,8 @@ def command(
     no_memory: bool,
     rules: tuple[str, ...],
     no_match_below: float,
-    names: tuple[str, ...],
-    code_column: str | None,
-    domain_column: str | None,
-    target_column: str | None,
-    source_column: str | None,
     format_: str,
+    **columns: Any,
 ) -> int:
     """Measure mapping on terms whose concepts are known; nothing is written to the database.
 
@@ -84,7 +77,6 @@ def command(
     """
     from omop_emb.database import session_scope
     from omop_emb.mapping.engine import Settings
-    from omop_emb.mapping.files.columns import Columns
     from omop_emb.mapping.measure import Measured, measure
     from omop_emb.mapping.normalise import RULES
     from omop_emb.mapping.report import write_report
@@ -100,9 +92,7 @@ def command(
         no_match_below=no_match_below,
         against=against,
         settings=Settings(rules=tuple(rule for rule in RULES if rule not in rules)),
-        columns=Columns(names=names, code=code_column, domain=domain_column),
-        target_column=target_column,
-        source_column=source_column,
+        **gold_columns(**columns),
     )
     with session_scope() as session:
         evaluation, problems = measure(session, gold, asked)

@@ -57,6 +57,38 @@ _RECIPE_OPTIONS = (
     ),
 )
 
+_GOLD_COLUMN_OPTIONS = (
+    click.option("--name-column", "names", multiple=True, help="Column of the term; several may be given."),
+    click.option("--code-column", help="Column of the source code."),
+    click.option("--domain-column", help="Column with the OMOP domain that the concept must be in."),
+    click.option("--target-column", help="Column with the concept ids that people chose."),
+    click.option("--source-column", help="Column that says where a row is from; else each file is a source."),
+)
+
+
+def gold_column_options(command: _Command) -> _Command:
+    """Add the five options that name a file's columns, its targets among them; see gold_columns()."""
+    for option in reversed(_GOLD_COLUMN_OPTIONS):
+        command = option(command)
+    return command
+
+
+def gold_columns(
+    names: tuple[str, ...],
+    code_column: str | None,
+    domain_column: str | None,
+    target_column: str | None,
+    source_column: str | None,
+) -> dict[str, Any]:
+    """What gold_column_options() were given, as Training and Measured take it."""
+    from omop_emb.mapping.files.columns import Columns
+
+    return {
+        "columns": Columns(names=names, code=code_column, domain=domain_column),
+        "target_column": target_column,
+        "source_column": source_column,
+    }
+
 
 def recipe_options(command: _Command) -> _Command:
     """Add --index-type, --texts, --synonym-language and --template: what a space is built from."""

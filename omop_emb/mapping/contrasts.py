@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from omop_emb.mapping.data import settings
@@ -9,11 +10,24 @@ from omop_emb.mapping.words import normal
 
 
 @cache
+def _words() -> dict[str, dict[str, list[str]]]:
+    """Group -> value -> its words."""
+    return {key: value for key, value in settings("contrasts.toml").items() if isinstance(value, dict)}
+
+
+@cache
+def unspecified() -> re.Pattern[str]:
+    """Phrases of a normal text that say no more than that nothing more is known."""
+    phrases = settings("contrasts.toml")["unspecified"]
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, phrases))})\b")
+
+
+@cache
 def groups() -> dict[str, dict[str, int]]:
     """Group -> value -> its bit."""
     place = 0
     result: dict[str, dict[str, int]] = {}
-    for group, values in settings("contrasts.toml").items():
+    for group, values in _words().items():
         result[group] = {}
         for value in values:
             result[group][value] = 1 << place
@@ -31,7 +45,7 @@ def masks() -> dict[str, int]:
 def word_bits() -> dict[str, int]:
     """Normal word -> the bits that it sets."""
     found: dict[str, int] = {}
-    for group, values in settings("contrasts.toml").items():
+    for group, values in _words().items():
         for value, words in values.items():
             for written in words:
                 word = normal(written)
@@ -41,10 +55,10 @@ def word_bits() -> dict[str, int]:
 
 
 def bits(normal_text: str) -> int:
-    """What a normal text says, one bit a value."""
+    """What a normal text says, one bit a value; "not elsewhere classified" and the like deny nothing."""
     known = word_bits()
     result = 0
-    for word in normal_text.split():
+    for word in unspecified().sub(" ", normal_text).split():
         result |= known.get(word, 0)
     return result
 

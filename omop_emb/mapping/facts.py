@@ -147,6 +147,10 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
             contrast[in_names.indices[in_names.indptr[column] : in_names.indptr[column + 1]]] |= np.uint64(
                 bits
             )
+    column = index.words.number.get("not")
+    if column is not None:
+        for row in in_names.indices[in_names.indptr[column] : in_names.indptr[column + 1]]:
+            contrast[row] = contrasts.bits(normal(lexicon.names[row]))
     unit_rows: dict[str, list[int]] = {}
     for text in range(*(int(lexicon.first_text[row]) for row in lexicon.domain_range("Unit"))):
         key = unit_key(lexicon.texts[text])
