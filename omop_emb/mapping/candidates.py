@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,17 +113,14 @@ def find(
     form, text = _seen(*lexical.exact(form_hash), owner, [query.hidden for query in queries])
     allowed = _in_domains(lexical, concept_of[text], [domains[place] for place in form])
     keep(form[allowed], concept_of[text][allowed], EXACT)
-    vectors = None
-    for group, size in ((np.flatnonzero(is_original), k), (np.flatnonzero(~is_original), k_other)):
-        limits = [domains[place] for place in group]
-        form, text = lexical.search(gram_rows[group], limits, size)
-        form, text = _seen(group[form], text, owner, [query.hidden for query in queries])
+    most = np.where(is_original, k, k_other)
+    with ThreadPoolExecutor(1, "omop-emb-dense") as beside:
+        nearest = beside.submit(_nearest, queries, domains, most, dense, embed)
+        form, text = lexical.search(gram_rows, domains, most)
+        form, text = _seen(form, text, owner, [query.hidden for query in queries])
         keep(form, concept_of[text], LEXICAL)
-    if dense is not None and embed is not None:
-        vectors = embed([form.text for query in queries for form in query.forms])
-        for group, size in ((np.flatnonzero(is_original), k), (np.flatnonzero(~is_original), k_other)):
-            form, concept = dense.search(vectors[group], [domains[place] for place in group], size)
-            keep(group[form], concept, DENSE)
+        vectors, form, concept = nearest.result()
+        keep(form, concept, DENSE)
     for place, query in enumerate(queries):
         if query.domains is None or "Unit" in query.domains:
             key = unit_key(query.forms[0].text)
@@ -144,6 +142,20 @@ def find(
         form_hash,
         vectors,
     )
+
+
+def _nearest(
+    queries: Sequence[Query],
+    domains: Sequence[Domains],
+    k: Ints,
+    dense: DenseIndex | None,
+    embed: Embed | None,
+) -> tuple[npt.NDArray[np.float32] | None, Ints, Ints]:
+    """Vectors of all forms, and (form, concept row) of the k concepts nearest to each."""
+    if dense is None or embed is None:
+        return None, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    vectors = embed([form.text for query in queries for form in query.forms])
+    return vectors, *dense.search(vectors, domains, k)
 
 
 def _seen(form: Ints, row: Ints, owner: Ints, hidden: Sequence[frozenset[int]]) -> tuple[Ints, Ints]:

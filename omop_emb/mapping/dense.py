@@ -54,8 +54,15 @@ class DenseIndex:
     def _products(self) -> Products:
         return products(self.vectors)
 
-    def search(self, queries: Floats, domains: Sequence[Domains], k: int) -> tuple[Ints, Ints]:
-        """(query, concept row) of the k concepts nearest to each query vector in its domains (None: all)."""
+    def search(self, queries: Floats, domains: Sequence[Domains], k: Ints | int) -> tuple[Ints, Ints]:
+        """(query, concept row) of the k concepts nearest to each query vector in its domains (None: all).
+
+        Args:
+            queries: (n, dimensions) unit rows.
+            domains: (n,) of each query.
+            k: how many, of all or (n,) of each.
+        """
+        most = np.broadcast_to(k, len(domains))
         groups: dict[Domains, list[int]] = {}
         for place, limits in enumerate(domains):
             groups.setdefault(limits, []).append(place)
@@ -64,7 +71,7 @@ class DenseIndex:
             spans = self._spans(limits)
             for first in range(0, len(places), _QUERIES):
                 chosen = np.array(places[first : first + _QUERIES])
-                query, concept = self._nearest(queries[chosen], spans, k)
+                query, concept = self._nearest(queries[chosen], spans, most[chosen])
                 queries_found.append(chosen[query])
                 concepts_found.append(concept)
         query, concept = np.concatenate(queries_found), np.concatenate(concepts_found)
@@ -77,9 +84,9 @@ class DenseIndex:
         ranges = (self.lexicon.domain_range(domain) for domain in limits)
         return [(int(self.first[start]), int(self.first[stop])) for start, stop in ranges if stop > start]
 
-    def _nearest(self, queries: Floats, spans: list[tuple[int, int]], k: int) -> tuple[Ints, Ints]:
-        """(place in queries, concept row) of the k nearest concepts, nearest first, equal ones by row."""
-        found = self._beating(queries, spans, _TEXTS * k)
+    def _nearest(self, queries: Floats, spans: list[tuple[int, int]], k: Ints) -> tuple[Ints, Ints]:
+        """(place in queries, concept row) of each query's k nearest, nearest first, equal ones by row."""
+        found = self._beating(queries, spans, _TEXTS * int(k.max()))
         if not found:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         query, row, score = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -91,7 +98,7 @@ class DenseIndex:
         new.sort()
         query, concept = query[new], concept[new]
         nth = np.arange(len(query)) - np.searchsorted(query, query)
-        return query[nth < k], concept[nth < k]
+        return query[nth < k[query]], concept[nth < k[query]]
 
     def _beating(
         self, queries: Floats, spans: list[tuple[int, int]], keep: int

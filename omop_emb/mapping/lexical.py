@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ Domains = tuple[str, ...] | None
 # A query is searched by its rarest grams: at least so many, and as many as stand in so many texts together.
 # Common ones choose little and cost most; they come back in when candidates are scored.
 LEAST_GRAMS, MOST_POSTINGS = 4, 100_000
-_BLOCK = 16  # queries at a time: their scores take 100,000 numbers each
+_GROUPS = 4  # times k: of how many groups of scores the largest are looked at first
 
 
 def hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
@@ -65,6 +67,30 @@ def rarest(queries: sparse.csr_matrix, frequency: npt.NDArray[np.int64]) -> spar
     return sparse.csr_matrix((queries.data[chosen], queries.indices[chosen], indptr), shape=queries.shape)
 
 
+def largest(scores: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """(place, value) of the k largest positive scores, largest first, equal ones by place."""
+    groups = _GROUPS * k
+    limit = np.float32(0)
+    if len(scores) > 2 * groups:
+        # The k-th of the groups' largest is no more than the k-th of all: few scores are left to be sorted.
+        tops = scores[: len(scores) // groups * groups].reshape(-1, groups).max(axis=0)
+        limit = np.partition(tops, groups - k)[groups - k + 1]
+    places = np.flatnonzero(scores >= limit) if limit > 0 else np.flatnonzero(scores)
+    values = scores[places]
+    order = np.lexsort((places, -values))[:k]
+    return places[order], values[order]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The texts of a domain, or all: their rows, and for each gram which of its postings are theirs."""
+
+    start: int
+    stop: int
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
+
+
 class LexicalIndex:
     """All texts of a lexicon, searchable by 3-grams and comparable word by word.
 
@@ -91,47 +117,79 @@ class LexicalIndex:
         self.exact_hash = hashes(lexicon.texts)
         self._hash_order = np.argsort(self.text_hash, kind="stable")
         self._sorted_hash = self.text_hash[self._hash_order]
-        self._columns: dict[str, sparse.csr_matrix] = {}
+        self._parts: dict[str, _Part] = {}
 
     def encode(self, normal_texts: Sequence[str]) -> sparse.csr_matrix:
         """(n, grams) TF-IDF rows of queries."""
         return self.grams.weigh(grams(normal_texts))
 
-    def _part(self, domain: str) -> tuple[int, sparse.csr_matrix]:
-        """The first text row of a domain ("": of all), and (grams, texts) of its texts."""
-        start, stop = 0, self.gram_rows.shape[0]
-        if domain:
-            first, last = self.lexicon.domain_range(domain)
-            start, stop = int(self.lexicon.first_text[first]), int(self.lexicon.first_text[last])
-        if domain not in self._columns:
-            self._columns[domain] = self.gram_rows[start:stop].T.tocsr()
-        return start, self._columns[domain]
+    @cached_property
+    def _postings(self) -> sparse.csr_matrix:
+        """(grams, texts): the texts of each gram, ascending."""
+        return self.gram_rows.T.tocsr()
+
+    def _part(self, domain: str) -> _Part:
+        """Where a domain's texts stand ("": all texts)."""
+        if domain not in self._parts:
+            postings = self._postings
+            start, stop = 0, self.gram_rows.shape[0]
+            first, last = postings.indptr[:-1], postings.indptr[1:]
+            if domain:
+                rows = self.lexicon.domain_range(domain)
+                start, stop = (int(self.lexicon.first_text[row]) for row in rows)
+                grams_of = self.gram_rows.indices[slice(*self.gram_rows.indptr[[start, stop]])]
+                count = np.bincount(grams_of, minlength=len(first))
+                before = np.bincount(
+                    self.gram_rows.indices[: self.gram_rows.indptr[start]], minlength=len(first)
+                )
+                first = first + before
+                last = first + count
+            self._parts[domain] = _Part(start, stop, first.astype(np.int64), last.astype(np.int64))
+        return self._parts[domain]
 
     def search(
-        self, queries: sparse.csr_matrix, domains: Sequence[Domains], k: int
+        self, queries: sparse.csr_matrix, domains: Sequence[Domains], k: npt.NDArray[np.int64] | int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """(query, text row) of the best k texts of each query in its domains (None: all)."""
+        """(query, text row) of the best k texts (of all, or (n,) of each) in its domains (None: all)."""
+        most = np.broadcast_to(k, len(domains))
         wanted: dict[str, list[int]] = {}
         for place, limits in enumerate(domains):
             for domain in ("",) if limits is None else limits:
                 if not domain or domain in self.lexicon.domains:
                     wanted.setdefault(domain, []).append(place)
         found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
+        scores = np.empty(self.gram_rows.shape[0], np.float32)
         for domain, places in wanted.items():
-            start, columns = self._part(domain)
-            chosen = np.array(places)
-            asked = rarest(queries[chosen], np.diff(columns.indptr).astype(np.int64))
-            for first in range(0, len(places), _BLOCK):
-                scores = (asked[first : first + _BLOCK] @ columns).tocsr()
-                rows, texts, values = best(scores, k)
-                found.append((chosen[rows + first], texts + start, values))
+            part = self._part(domain)
+            asked = rarest(queries[np.array(places)], part.last - part.first)
+            for number, place in enumerate(places):
+                grams_of = slice(asked.indptr[number], asked.indptr[number + 1])
+                self._add_up(part, asked.indices[grams_of], asked.data[grams_of], scores)
+                texts, values = largest(scores[part.start : part.stop], int(most[place]))
+                found.append((np.full(len(texts), place), texts + part.start, values))
         if not found:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         query, text, score = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.lexsort((text, -score, query))
         query, text = query[order], text[order]
         nth = np.arange(len(query)) - np.searchsorted(query, query)
-        return query[nth < k], text[nth < k]
+        kept = nth < most[query]
+        return query[kept], text[kept]
+
+    def _add_up(
+        self,
+        part: _Part,
+        grams_of: npt.NDArray[np.int32],
+        weights: npt.NDArray[np.float32],
+        scores: npt.NDArray[np.float32],
+    ) -> None:
+        """Set the scores of a part's texts to their products with a query's grams."""
+        postings = self._postings
+        scores[part.start : part.stop] = 0
+        firsts, lasts = part.first[grams_of].tolist(), part.last[grams_of].tolist()
+        for first, last, weight in zip(firsts, lasts, weights, strict=True):
+            # six times as fast as a product of sparse matrices, which counts the result's places first
+            np.add.at(scores, postings.indices[first:last], postings.data[first:last] * weight)
 
     def exact(
         self, normal_hashes: npt.NDArray[np.uint64], limit: int = 50

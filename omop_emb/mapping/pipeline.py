@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 BATCH = 150
 """Terms at a time unless another number is said: few, because each has hundreds of candidates."""
+_KEPT_TEXTS = 10_000  # of which a vector is kept for later terms with the same form: one in six forms
 SITE = "default"
 """The site whose memory and ranker are used unless another is named."""
 
@@ -76,6 +77,7 @@ class Mapper:
             else:
                 space = _space_of(spaces.listed(connection), client)
             self.space, self.client, self.site = space, client, site
+            self._embedded: dict[str, npt.NDArray[np.float32]] = {}
             self._background = ThreadPoolExecutor(1, "omop-emb-candidates")
             ranker = ranker_store.active(connection, site, space.fingerprint.digest) or default_ranker(NAMES)
             calibrated = self._calibrated(ranker)
@@ -109,10 +111,14 @@ class Mapper:
         return ranker.calibration is not None and ranker.fingerprint == self.space.fingerprint.digest
 
     def _embed(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        unique = list(dict.fromkeys(texts))
-        place = {text: number for number, text in enumerate(unique)}
-        rows = self.client.embeddings(unique, embedding_role=EmbeddingRole.QUERY)
-        return rows[[place[text] for text in texts]]
+        missing = [text for text in dict.fromkeys(texts) if text not in self._embedded]
+        if missing:
+            made = self.client.embeddings(missing, embedding_role=EmbeddingRole.QUERY)
+            self._embedded.update(zip(missing, made, strict=True))
+        rows = np.stack([self._embedded[text] for text in texts])
+        for text in list(self._embedded)[: max(0, len(self._embedded) - _KEPT_TEXTS)]:
+            del self._embedded[text]
+        return rows
 
     @property
     def notes(self) -> list[str]:
