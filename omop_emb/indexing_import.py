@@ -23,7 +23,8 @@ from omop_emb.indexing_report import Phase, Progress, ProgressCallback
 from omop_emb.records import Concept, IndexType, TextKind
 from omop_emb.spaces import Space
 from omop_emb.store import mark_written
-from omop_emb.store_copy import TextRows, copy_rows, copy_texts
+from omop_emb.store_copy import copy_new
+from omop_emb.store_rows import TextRows
 from omop_emb.tables import KEY_COLUMNS, TEXT_COLUMNS
 
 _BATCH_ROWS = 5000
@@ -161,7 +162,7 @@ def _copy(connection: psycopg.Connection[Any], space: Space, batch: Any, path: P
     if unknown or wrong.any():
         what = f"texts of kind {min(unknown)!r}" if unknown else "vectors that are not of unit length"
         raise InputError(f"{path} is damaged: it holds {what}")
-    rows = TextRows(
+    rows = TextRows.of(
         concepts=[
             Concept(*values)
             for values in zip(columns["concept_id"], *(columns[name] for name in _DETAILS), strict=True)
@@ -172,8 +173,7 @@ def _copy(connection: psycopg.Connection[Any], space: Space, batch: Any, path: P
         vectors=vectors,
     )
     try:
-        copy_rows(connection, space, rows, space.tables.rows)
-        copy_texts(connection, rows, space.tables.texts)
+        copy_new(connection, space, rows)
     except (postgres.UniqueViolation, postgres.DataError) as error:
         raise InputError(f"{path} is damaged: it holds a text twice, or one that is none") from error
 

@@ -13,7 +13,7 @@ from omop_emb import migrations, spaces, store, vocabulary
 from omop_emb.database import driver_connection, readable_errors
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import ConfigurationError
-from omop_emb.interface_inputs import ids_and_texts, unit_halves
+from omop_emb.interface_inputs import ids_and_texts, useful_rows
 from omop_emb.interface_search import ConceptSearch
 from omop_emb.records import Concept, EmbeddingRole, Fingerprint, IndexType, TextKind
 from omop_emb.store import Written
@@ -110,8 +110,8 @@ class EmbeddingInterface(ConceptSearch):
         with readable_errors():
             connection = driver_connection(session)
             fingerprint = self._writing_client(connection).fingerprint
-            rows = unit_halves(embeddings, fingerprint.dimensions, count=len(ids))
-            return self._write(connection, fingerprint, index_type, ids, texts, rows)
+            rows, lengths = useful_rows(embeddings, fingerprint.dimensions, count=len(ids))
+            return self._write(connection, fingerprint, index_type, ids, texts, rows, lengths)
 
     def _write(
         self,
@@ -120,29 +120,30 @@ class EmbeddingInterface(ConceptSearch):
         index_type: IndexType,
         ids: list[int],
         texts: list[str],
-        rows: NDArray[np.float32] | NDArray[np.float16],
+        rows: NDArray[np.float32],
+        lengths: NDArray[np.float32] | None = None,
     ) -> Written:
         migrations.migrate(connection)
         space, made = spaces.ensure(connection, fingerprint, index_type)
         if made:
             spaces.activate(connection, space, only_if_none_is=True)
-        concepts = vocabulary.concepts(connection, ids)
-        named: dict[int, str] = {}
-        for concept_id, text in zip(ids, texts, strict=True):
-            named.setdefault(concept_id, text)
-        described = [concepts.get(i) or Concept(i, named[i]) for i in ids]
+        known = vocabulary.concepts(connection, ids)
+        # The first text of a concept that no vocabulary describes is its name.
+        names = dict(zip(reversed(ids), reversed(texts), strict=True))
+        concepts: dict[int, Concept | str] = {**names, **known}
+        names.update((concept_id, concept.concept_name) for concept_id, concept in known.items())
+        named = np.fromiter((names[i] == text for i, text in zip(ids, texts, strict=True)), bool, len(ids))
         return store.upsert(
             connection,
             space,
             store.TextRows(
-                concepts=described,
-                kinds=[
-                    TextKind.NAME if text == concept.concept_name else TextKind.SYNONYM
-                    for concept, text in zip(described, texts, strict=True)
-                ],
+                concept_ids=np.array(ids, np.int32),
+                kinds=np.where(named, TextKind.NAME.value.encode(), TextKind.SYNONYM.value.encode()),
                 texts=texts,
                 text_hashes=store.text_hashes(texts),
                 vectors=rows,
+                concepts=concepts,
+                lengths=lengths,
             ),
             replace_concepts=True,
         )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from omop_emb import vectors
 from omop_emb.errors import InputError
-
-_BLOCK_ROWS = 1000  # some megabytes: they stay in the processor's cache
 
 
 def unit_rows(rows: ArrayLike, dimensions: int) -> NDArray[np.float32]:
@@ -25,26 +22,18 @@ def unit_rows(rows: ArrayLike, dimensions: int) -> NDArray[np.float32]:
     return unit
 
 
-def unit_halves(rows: ArrayLike, dimensions: int, *, count: int) -> NDArray[np.float16]:
-    """`count` vectors of a caller as unit rows in half precision, as they are stored.
+def useful_rows(
+    rows: ArrayLike, dimensions: int, *, count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`count` vectors of a caller, and the length of each, which is not zero.
 
     Raises:
         InputError: as unit_rows().
     """
     matrix = _matrix(rows, dimensions, count)
-    halves = np.empty(matrix.shape, "<f2")
-
-    def fill(first: int) -> list[int]:
-        unit, useless = vectors.unit_rows(matrix[first : first + _BLOCK_ROWS])
-        if not useless:
-            halves[first : first + _BLOCK_ROWS] = unit
-        return [first + position for position in useless]
-
-    # Two threads, as numpy works without the interpreter's lock: nothing is sent before all rows are good.
-    with ThreadPoolExecutor(2) as pool:
-        for useless in pool.map(fill, range(0, count, _BLOCK_ROWS)):
-            _refuse(useless)
-    return halves
+    lengths, useless = vectors.lengths(matrix)
+    _refuse(useless)
+    return matrix, lengths
 
 
 def _matrix(rows: ArrayLike, dimensions: int, count: int | None) -> NDArray[np.float32]:

@@ -15,7 +15,8 @@ from psycopg.errors import UniqueViolation
 from omop_emb.binary import array_literal
 from omop_emb.records import TextKind
 from omop_emb.spaces import Space
-from omop_emb.store_copy import KEYS, TextRows, copy_block, copy_rows, copy_texts, label_codes
+from omop_emb.store_copy import KEYS, copy_block, copy_new, copy_rows, copy_texts, label_codes
+from omop_emb.store_rows import TextRows
 from omop_emb.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS, VECTOR_HASH
 
 __all__ = [
@@ -106,8 +107,7 @@ def _copied(connection: psycopg.Connection, space: Space, rows: TextRows) -> boo
     """Copy rows straight into the space; False, and nothing done, if another writer has just added one."""
     try:
         with connection.transaction():
-            copy_rows(connection, space, rows, space.tables.rows)
-            copy_texts(connection, rows, space.tables.texts)
+            copy_new(connection, space, rows)
     except UniqueViolation:
         return False
     return True

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from struct import Struct
 
@@ -16,9 +14,9 @@ from psycopg import sql
 from psycopg.copy import QueuedLibpqWriter
 
 from omop_emb import binary
-from omop_emb.errors import InputError
-from omop_emb.records import Concept, TextKind
+from omop_emb.records import Concept
 from omop_emb.spaces import Space
+from omop_emb.store_rows import TextRows, blocks, vector_hashes
 from omop_emb.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS, VECTOR_HASH
 
 # The text table's columns of fixed width, which are sent first, and the others.
@@ -26,7 +24,7 @@ _FIXED_LAYOUT = (("concept_id", ">i4"), ("text_kind", "S1"), ("text_hash", ">i8"
 _TEXT_ORDER = (*KEY_COLUMNS, VECTOR_HASH, *(name for name in TEXT_COLUMNS if name not in KEY_COLUMNS))
 _LENGTH = Struct(">i").pack
 _FILTERS = attrgetter("domain_id", "vocabulary_id", "concept_class_id", "standard_concept", "invalid_reason")
-_BLOCK_ROWS = 1000  # some megabytes: they stay in the processor's cache
+_UNKNOWN = binary.text_columns(*[None] * 6)  # what no vocabulary says of a concept besides its name
 
 # What a row holds besides its vector, in the row table's order; codes as in label_codes().
 KEYS = np.dtype(
@@ -41,92 +39,6 @@ KEYS = np.dtype(
         ("valid", "?"),
     ]
 )
-
-
-@dataclass(frozen=True)
-class TextRows:
-    """Texts of concepts with their vectors, one row each; all four have the same length.
-
-    Attributes:
-        concepts: the concept that each text belongs to.
-        kinds: which kind of text it is.
-        texts: the text as it is shown.
-        text_hashes: (n,) int64, see text_hash(), of the text as it is embedded (its template filled in).
-        vectors: (n, dimensions), rows of unit length; stored in half precision.
-    """
-
-    concepts: Sequence[Concept]
-    kinds: Sequence[TextKind]
-    texts: Sequence[str]
-    text_hashes: NDArray[np.int64]
-    vectors: NDArray[np.float32] | NDArray[np.float16]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    @cached_property
-    def keys(self) -> dict[str, NDArray[np.generic]]:
-        """The primary key: concept_id, text_kind and text_hash, each (n,)."""
-        return {
-            "concept_id": np.fromiter((c.concept_id for c in self.concepts), np.int32, len(self)),
-            "text_kind": np.array([kind.value for kind in self.kinds], "S1"),
-            "text_hash": self.text_hashes,
-        }
-
-    @cached_property
-    def halves(self) -> NDArray[np.float16]:
-        """The vectors as they are stored, (n, dimensions) in half precision."""
-        if self.vectors.dtype == "<f2":
-            return self.vectors.view(np.float16)
-        halves = np.empty(self.vectors.shape, "<f2")
-        for part in _parts(len(self)):
-            halves[part] = self.vectors[part]
-        return halves
-
-    @cached_property
-    def vector_hashes(self) -> NDArray[np.int64]:
-        """(n,) of the halves: vectors with one hash are equal, but for one pair of different ones in 2**48.
-
-        Sums of the 16-bit values, each multiplied by a 64-bit number of its own (multilinear hashing).
-        """
-        factors = np.frombuffer(hashlib.shake_256(b"omop-emb").digest(8 * self.halves.shape[1]), "<u8")
-        hashes = np.empty(len(self), np.uint64)
-        for part in _parts(len(self)):
-            hashes[part] = np.einsum("ij,j->i", self.halves[part].view("<u2").astype(np.uint64), factors)
-        return hashes.view(np.int64)
-
-    def taken(self, positions: NDArray[np.int64]) -> TextRows:
-        """The rows at these positions."""
-        return TextRows(
-            [self.concepts[position] for position in positions],
-            [self.kinds[position] for position in positions],
-            [self.texts[position] for position in positions],
-            self.text_hashes[positions],
-            self.vectors[positions],
-        )
-
-    def without_duplicates(self) -> TextRows:
-        """Each text of a concept once.
-
-        Raises:
-            InputError: the same text of a concept stands there with two different vectors.
-        """
-        if (np.diff(self.keys["concept_id"].astype(np.int64)) > 0).all():
-            return self  # as most callers have them: sorted, one text each
-        order = np.lexsort(tuple(self.keys.values()))
-        repeats = np.ones(max(len(self) - 1, 0), bool)
-        for values in self.keys.values():
-            repeats &= values[order[1:]] == values[order[:-1]]
-        if not repeats.any():
-            return self
-        # lexsort is stable: of equal keys, the one before stands earlier in the call.
-        for earlier, later in zip(order[:-1][repeats], order[1:][repeats], strict=True):
-            if not np.array_equal(self.vectors[earlier], self.vectors[later]):
-                raise InputError(
-                    f"concept {self.concepts[later].concept_id} stands at {earlier} and {later} with one "
-                    "text, two vectors: give each text of a concept once"
-                )
-        return self.taken(np.delete(np.arange(len(self)), order[1:][repeats]))
 
 
 def copy_block(
@@ -145,7 +57,43 @@ def copy_block(
         vectors: (n, dimensions), rows of unit length; stored in half precision.
         target: the table.
     """
-    columns: tuple[tuple[str, str | tuple[str, int]], ...] = (
+    columns = _row_layout(space)
+    _copy(
+        connection,
+        target,
+        ROW_COLUMNS,
+        (_row_block(columns, keys[part], vectors[part]) for part in blocks(len(keys))),
+    )
+
+
+def copy_new(connection: psycopg.Connection, space: Space, rows: TextRows) -> None:
+    """COPY rows into both tables of a space; texts are made ready while the server takes the vectors."""
+    columns, keys, encoder, texts = _row_layout(space), _row_keys(connection, rows), _TextEncoder(rows), []
+
+    def row_blocks() -> Iterator[memoryview]:
+        for part, halves in rows.in_halves():
+            yield _row_block(columns, keys[part], halves)
+            texts.append(encoder.block(part, halves))
+
+    _copy(connection, space.tables.rows, ROW_COLUMNS, row_blocks())
+    _copy(connection, space.tables.texts, _TEXT_ORDER, texts)
+
+
+def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, target: sql.Identifier) -> None:
+    """COPY keys, filter columns and vectors into a table with the columns of the space's row table."""
+    columns, keys = _row_layout(space), _row_keys(connection, rows)
+    row_blocks = (_row_block(columns, keys[part], halves) for part, halves in rows.in_halves())
+    _copy(connection, target, ROW_COLUMNS, row_blocks)
+
+
+def copy_texts(connection: psycopg.Connection, rows: TextRows, target: sql.Identifier) -> None:
+    """COPY texts and what is shown of their concepts into a table like the space's text table."""
+    encoder = _TextEncoder(rows)
+    _copy(connection, target, _TEXT_ORDER, (encoder.block(*block) for block in rows.in_halves()))
+
+
+def _row_layout(space: Space) -> tuple[tuple[str, str | tuple[str, int]], ...]:
+    return (
         ("text_hash", ">i8"),
         ("concept_id", ">i4"),
         ("domain", ">i2"),
@@ -157,19 +105,23 @@ def copy_block(
         ("embedding", (">f2", space.fingerprint.dimensions)),
     )
 
-    def blocks() -> Iterator[bytes]:
-        for part in _parts(len(keys)):
-            values: dict[str, NDArray[np.generic]] = {name: keys[name][part] for name in KEYS.fields or ()}
-            values["embedding"] = vectors[part]
-            yield binary.fill_fixed_width(columns, values, len(vectors[part])).tobytes()
 
-    _copy(connection, target, ROW_COLUMNS, blocks())
+def _row_block(
+    columns: tuple[tuple[str, str | tuple[str, int]], ...],
+    keys: NDArray[np.void],
+    vectors: NDArray[np.float32] | NDArray[np.float16],
+) -> memoryview:
+    values: dict[str, NDArray[np.generic]] = {name: keys[name] for name in KEYS.fields or ()}
+    values["embedding"] = vectors
+    return binary.fill_fixed_width(columns, values, len(keys)).data.cast("B")
 
 
-def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, target: sql.Identifier) -> None:
-    """COPY keys, filter columns and vectors into a table with the columns of the space's row table."""
-    # Few concepts differ in all of these, so that each combination is looked up once.
-    examples = {_FILTERS(concept): concept for concept in rows.concepts}
+def _row_keys(connection: psycopg.Connection, rows: TextRows) -> NDArray[np.void]:
+    """Keys and filter columns of each row, of dtype KEYS."""
+    known = [concept for concept in rows.concepts.values() if isinstance(concept, Concept)]
+    # Few concepts differ in all of these, so that each combination is looked up once; the first is of those
+    # that no vocabulary describes.
+    examples = {_FILTERS(concept): concept for concept in (Concept(0, ""), *known)}
     codes = label_codes(connection, list(examples.values()))
     combined = np.empty(len(examples), KEYS)
     combined["domain"] = [codes["domain", c.domain_id] for c in examples.values()]
@@ -177,40 +129,48 @@ def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, targ
     combined["concept_class"] = [codes["concept class", c.concept_class_id] for c in examples.values()]
     combined["standard"] = [(c.standard_concept or " ")[:1].encode() for c in examples.values()]
     combined["valid"] = [not c.invalid_reason for c in examples.values()]
-    places = {values: place for place, values in enumerate(examples)}
-    keys = combined[np.fromiter((places[_FILTERS(c)] for c in rows.concepts), np.intp, len(rows))]
+    keys = combined[np.zeros(len(rows), np.intp)]
+    if known:
+        places = {values: place for place, values in enumerate(examples)}
+        place_of = {concept.concept_id: places[_FILTERS(concept)] for concept in known}
+        keys = combined[np.array([place_of.get(found, 0) for found in rows.concept_ids.tolist()])]
     for name, values in rows.keys.items():
         keys[name] = values
-    copy_block(connection, space, keys, rows.halves, target)
+    return keys
 
 
-def copy_texts(connection: psycopg.Connection, rows: TextRows, target: sql.Identifier) -> None:
-    """COPY texts and what is shown of their concepts into a table like the space's text table."""
-    values = {**rows.keys, VECTOR_HASH: rows.vector_hashes}
-    fixed = binary.fill_fixed_width(_FIXED_LAYOUT, values, len(rows))
-    fixed["column_count"] = len(_TEXT_ORDER)
-    width = fixed.dtype.itemsize
-    described: dict[int, bytes] = {}  # a concept with many texts is encoded once
+class _TextEncoder:
+    """Rows of the text table in COPY's binary format."""
 
-    def blocks() -> Iterator[bytes]:
-        for part in _parts(len(rows)):
-            prefixes = fixed[part].tobytes()
-            encoded: list[bytes] = []
-            for place, concept, text in zip(
-                range(0, len(prefixes), width), rows.concepts[part], rows.texts[part], strict=True
-            ):
-                details = described.get(id(concept))
-                if details is None:
-                    details = described[id(concept)] = _details(concept)
-                characters = text.encode()
-                encoded += (prefixes[place : place + width], _LENGTH(len(characters)), characters, details)
-            yield b"".join(encoded)
+    def __init__(self, rows: TextRows) -> None:
+        self._rows = rows
+        self._described: dict[int, bytes] = {}  # a concept with many texts is encoded once
 
-    _copy(connection, target, _TEXT_ORDER, blocks())
+    def block(self, part: slice, halves: NDArray[np.float16]) -> bytes:
+        values = {name: column[part] for name, column in self._rows.keys.items()}
+        fixed = binary.fill_fixed_width(
+            _FIXED_LAYOUT, {**values, VECTOR_HASH: vector_hashes(halves)}, len(halves)
+        )
+        fixed["column_count"] = len(_TEXT_ORDER)
+        width, prefixes = fixed.dtype.itemsize, fixed.tobytes()
+        encoded: list[bytes] = []
+        concept_ids = values["concept_id"].tolist()
+        for place, concept_id, text in zip(
+            range(0, len(prefixes), width), concept_ids, self._rows.texts[part], strict=True
+        ):
+            details = self._described.get(concept_id)
+            if details is None:
+                details = self._described[concept_id] = _details(self._rows.concepts[concept_id])
+            characters = text.encode()
+            encoded += (prefixes[place : place + width], _LENGTH(len(characters)), characters, details)
+        return b"".join(encoded)
 
 
-def _details(concept: Concept) -> bytes:
+def _details(concept: Concept | str) -> bytes:
     """The columns of the text table that are the same for each text of a concept."""
+    if isinstance(concept, str):
+        name = concept.encode()
+        return b"".join((_LENGTH(len(name)), name, _UNKNOWN))
     name = concept.concept_name.encode()
     return b"".join(
         (
@@ -257,17 +217,16 @@ def label_codes(
     return codes
 
 
-def _parts(count: int) -> Iterator[slice]:
-    return (slice(first, first + _BLOCK_ROWS) for first in range(0, count, _BLOCK_ROWS))
-
-
 def _copy(
-    connection: psycopg.Connection, target: sql.Identifier, columns: Sequence[str], blocks: Iterator[bytes]
+    connection: psycopg.Connection,
+    target: sql.Identifier,
+    columns: Sequence[str],
+    blocks: Iterable[bytes | memoryview],
 ) -> None:
     statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(
         target, sql.SQL(", ").join(map(sql.Identifier, columns))
     )
-    # Sent by a thread: while the server works on one block, the next one is built.
+    # Sent by a thread, from a queue of at most 128 MB: while the server works on a block, the next is built.
     with (
         connection.cursor() as cursor,
         cursor.copy(statement, writer=QueuedLibpqWriter(cursor)) as copy,

@@ -43,7 +43,7 @@ TEXT_COLUMNS = (
     "invalid_reason",
 )
 # What the text table has besides: a hash of the row's vector, so that an equal one need not be sent to be
-# compared (see store_copy.vector_hashes); null where whoever wrote the vector did not hash it.
+# compared (see store_rows.vector_hashes); null where whoever wrote the vector did not hash it.
 VECTOR_HASH = "vector_hash"
 KEY_COLUMNS = ("concept_id", "text_kind", "text_hash")
 

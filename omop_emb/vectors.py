@@ -50,14 +50,26 @@ def unit_rows(matrix: Matrix, *, dimensions: int | None = None) -> tuple[Matrix,
         (n, dimensions) float32, C-contiguous, a copy; and the positions of rows that hold NaN or infinity, or
         are zero: what stands there is of no use either.
     """
-    lengths = _lengths(matrix)
-    useful = np.isfinite(lengths)
+    whole, useless = lengths(matrix)
     cut = np.array(matrix[:, :dimensions], dtype=np.float32, order="C")
     if cut.shape != matrix.shape:
-        lengths = _lengths(cut)
-    useful &= lengths > _SHORTEST
-    cut /= np.where(useful, lengths, 1)[:, None].astype(np.float32)
-    return cut, np.flatnonzero(~useful).tolist()
+        # Of a row that is not zero, the first dimensions can be.
+        whole, of_cut = lengths(cut)
+        useless = sorted({*useless, *of_cut})
+    cut /= whole[:, None]
+    return cut, useless
+
+
+def lengths(matrix: Matrix) -> tuple[Matrix, list[int]]:
+    """The rows' lengths, and which rows are useless.
+
+    Returns:
+        (n,) float32, 1 where a row is useless; and the positions of those rows, as of unit_rows().
+    """
+    with np.errstate(over="ignore"):
+        found = _lengths(matrix).astype(np.float32)
+    useful = np.isfinite(found) & (found > _SHORTEST)
+    return np.where(useful, found, np.float32(1)), np.flatnonzero(~useful).tolist()
 
 
 def _lengths(matrix: Matrix) -> NDArray[np.float64]:

@@ -37,7 +37,7 @@ def write(connection: Connection, space: Space, vectors: dict[int, tuple[float, 
     store.upsert(
         connection,
         space,
-        store.TextRows(
+        store.TextRows.of(
             [Concept(concept_id, f"concept {concept_id}") for concept_id in vectors],
             [TextKind.NAME] * len(vectors),
             [f"concept {concept_id}" for concept_id in vectors],

@@ -52,7 +52,7 @@ def fill(connection: psycopg.Connection, space: Space, name: str) -> None:
     store.upsert(
         connection,
         space,
-        store.TextRows(
+        store.TextRows.of(
             [Concept(number, f"{name} {number}", domain_id="Condition") for number in (1, 2, 3)],
             [TextKind.NAME] * 3,
             [f"{name} {number}" for number in (1, 2, 3)],

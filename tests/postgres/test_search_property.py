@@ -185,7 +185,7 @@ def fill(connection: psycopg.Connection, space: Space, stored: Stored) -> None:
     store.upsert(
         connection,
         space,
-        store.TextRows(
+        store.TextRows.of(
             stored.concepts,
             [TextKind.SYNONYM] * len(stored.texts),
             stored.texts,

@@ -56,7 +56,9 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
                 first_pass=first_pass,
             )
             texts = [concept.concept_name for concept in CONCEPTS]
-            rows = store.TextRows(CONCEPTS, [TextKind.NAME] * ROWS, texts, store.text_hashes(texts), VECTORS)
+            rows = store.TextRows.of(
+                CONCEPTS, [TextKind.NAME] * ROWS, texts, store.text_hashes(texts), VECTORS
+            )
             store.upsert(connection, space, rows)
             counts.refresh(connection, space)
             if name == "hnsw":

@@ -24,6 +24,7 @@ from omop_emb.records import (
     TextKind,
 )
 from omop_emb.spaces import Space
+from omop_emb.store_rows import vector_hashes
 
 from .small_vocabulary import direction
 
@@ -60,7 +61,7 @@ def write(
 ) -> store.Written:
     vectors = np.array([vector for _, _, vector in entries], np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    rows = store.TextRows(
+    rows = store.TextRows.of(
         concepts=[concept for concept, _, _ in entries],
         kinds=[TextKind.NAME if text == c.concept_name else TextKind.SYNONYM for c, text, _ in entries],
         texts=[text for _, text, _ in entries],
@@ -189,7 +190,7 @@ def test_later_texts_replace_a_concepts_earlier_ones_but_no_other_concepts(
 
 
 def test_an_approved_alias_outlives_its_concepts_other_texts(connection: Connection, space: Space) -> None:
-    alias = store.TextRows(
+    alias = store.TextRows.of(
         [condition(1)],
         [TextKind.ALIAS],
         ["hse term"],
@@ -458,13 +459,13 @@ def test_an_upsert_of_the_same_vectors_sends_none_of_them_and_one_of_others_send
         (condition(number), f"text {number}", direction(str(number), 3).tolist()) for number in range(20)
     ]
     sent: list[int] = []
-    real = store_copy.copy_rows
+    real = store_copy._row_keys
 
-    def copy_rows(connection: Connection, space: Space, rows: store.TextRows, target: sql.Identifier) -> None:
+    def row_keys(connection: Connection, rows: store.TextRows) -> NDArray[np.void]:
         sent.append(len(rows))
-        real(connection, space, rows, target)
+        return real(connection, rows)
 
-    monkeypatch.setattr(store, "copy_rows", copy_rows)
+    monkeypatch.setattr(store_copy, "_row_keys", row_keys)
     assert write(connection, space, entries) == store.Written(20, 0)
     assert write(connection, space, entries) == store.Written(0, 0)
     entries[7] = (condition(7), "text 7", direction("99", 3).tolist())
@@ -499,9 +500,6 @@ def test_hashes_of_vectors_differ_where_one_half_precision_value_does() -> None:
     near = vectors.copy()
     near[:, 3] = np.nextafter(near[:, 3].astype(np.float16), np.float16(9)).astype(np.float32)
     swapped = -vectors
-    sets = [
-        store.TextRows([], [], [""] * 500, np.empty(500, np.int64), rows).vector_hashes
-        for rows in (vectors, near, swapped, vectors.copy())
-    ]
+    sets = [vector_hashes(rows.astype(np.float16)) for rows in (vectors, near, swapped, vectors.copy())]
     assert len(set(np.concatenate(sets[:3]).tolist())) == 1500
     assert (sets[0] == sets[3]).all()

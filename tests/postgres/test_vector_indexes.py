@@ -76,7 +76,9 @@ def space(connection: Connection) -> Space:
     ]
     texts = [concept.concept_name for concept in concepts]
     hashes = store.text_hashes(texts)
-    store.upsert(connection, made, store.TextRows(concepts, [TextKind.NAME] * ROWS, texts, hashes, VECTORS))
+    store.upsert(
+        connection, made, store.TextRows.of(concepts, [TextKind.NAME] * ROWS, texts, hashes, VECTORS)
+    )
     connection.execute("analyze")
     counts.refresh(connection, made)
     return made
