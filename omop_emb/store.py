@@ -90,13 +90,14 @@ def upsert(
 
 def _known_concepts(connection: psycopg.Connection, space: Space, rows: TextRows) -> NDArray[np.bool_]:
     """Of each row, whether the space has texts of its concept."""
-    concept_ids = rows.keys["concept_id"]
-    some = connection.execute(sql.SQL("select exists (select from {})").format(space.tables.rows)).fetchone()
+    # Asked of the texts, whose pages are a tenth of the vectors'.
+    concept_ids = rows.concept_ids
+    some = connection.execute(sql.SQL("select exists (select from {})").format(space.tables.texts)).fetchone()
     if some is None or not some[0]:
         return np.zeros(len(rows), bool)
     found = connection.execute(
         sql.SQL("select distinct concept_id from {} where concept_id = any(%s::integer[])").format(
-            space.tables.rows
+            space.tables.texts
         ),
         (array_literal(np.unique(concept_ids).tolist()),),
     ).fetchall()
@@ -128,8 +129,7 @@ def _upsert_staged(
     columns = (*TEXT_COLUMNS, VECTOR_HASH)
     deleted = written = retexted = 0
     if replace_concepts:
-        deleted = connection.execute(_delete_replaced(names, "rows")).rowcount
-        connection.execute(_delete_replaced(names, "texts"))
+        deleted = connection.execute(_delete_replaced(names)).rowcount
     differing = connection.execute(_differing(names, columns)).fetchall()
     if differing:
         wanted = set(differing)
@@ -203,13 +203,20 @@ def _staging(connection: psycopg.Connection, space: Space) -> tuple[sql.Identifi
     return staged_rows, staged_texts
 
 
-def _delete_replaced(names: dict[str, sql.Identifier], table: str) -> sql.Composed:
+def _delete_replaced(names: dict[str, sql.Identifier]) -> sql.Composed:
     return sql.SQL(
-        "delete from {table} t using (select distinct concept_id from {staged}) s "
+        "with replaced as (delete from {texts} t using (select distinct concept_id from {staged}) s "
         "where t.concept_id = s.concept_id and t.text_kind <> {alias} and not exists ("
         "select from {staged} k where (k.concept_id, k.text_kind, k.text_hash) "
-        "= (t.concept_id, t.text_kind, t.text_hash))"
-    ).format(table=names[table], staged=names["staged_texts"], alias=sql.Literal(TextKind.ALIAS.value))
+        "= (t.concept_id, t.text_kind, t.text_hash)) returning t.concept_id, t.text_kind, t.text_hash) "
+        "delete from {rows} r using replaced t where (r.concept_id, r.text_kind, r.text_hash) "
+        "= (t.concept_id, t.text_kind, t.text_hash)"
+    ).format(
+        rows=names["rows"],
+        texts=names["texts"],
+        staged=names["staged_texts"],
+        alias=sql.Literal(TextKind.ALIAS.value),
+    )
 
 
 def _differing(names: dict[str, sql.Identifier], columns: Sequence[str]) -> sql.Composed:
