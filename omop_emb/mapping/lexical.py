@@ -74,7 +74,7 @@ def largest(scores: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.int
     if len(scores) > 2 * groups:
         # The k-th of the groups' largest is no more than the k-th of all: few scores are left to be sorted.
         tops = scores[: len(scores) // groups * groups].reshape(-1, groups).max(axis=0)
-        limit = np.partition(tops, groups - k)[groups - k + 1]
+        limit = np.partition(tops, groups - k)[groups - k]
     places = np.flatnonzero(scores >= limit) if limit > 0 else np.flatnonzero(scores)
     values = scores[places]
     order = np.lexsort((places, -values))[:k]
