@@ -6,7 +6,8 @@ concepts cost a build no memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -51,6 +52,7 @@ class Plan:
         withdrawn_concepts: concepts that leave the space.
         withdrawn: their texts.
         obsolete: texts that are no longer among those of their concept; they leave at the end.
+        domain_rows: texts that the space has afterwards, by their concept's domain ("" where it has none).
         joined: whether other builders are at this build already; what is left to do is counted then.
     """
 
@@ -66,6 +68,7 @@ class Plan:
     withdrawn_concepts: int = 0
     withdrawn: int = 0
     obsolete: int = 0
+    domain_rows: Mapping[str, int] = field(default_factory=dict)
     joined: bool = False
 
 

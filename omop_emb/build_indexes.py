@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,6 +115,32 @@ def drop_before_load(connection: psycopg.Connection[Any], space: Space, new_rows
     return _drop(connection, space, [index for index in found if not index.is_valid])
 
 
+def should_be_there(connection: psycopg.Connection[Any], space: Space, partial: str) -> dict[int | None, int]:
+    """The vector indexes that a counted HNSW space should have: domain (None: all rows) to rows."""
+    counted = connection.execute(read("space_domains"), {"space": space.space_id}).fetchall()
+    rows_of = {name or "": rows for _, rows, _, name in counted}
+    with_own = domains_with_own(partial, rows_of)
+    return {
+        None: sum(rows_of.values()),
+        **{code: rows for code, rows, _, name in counted if (name or "") in with_own},
+    }
+
+
+def domains_with_own(partial: str, rows_of: Mapping[str, int]) -> list[str]:
+    """The domains that should have an index of their own.
+
+    Args:
+        partial: see IndexSettings.
+        rows_of: the space's rows in each domain; "" is none.
+    """
+    if partial != AUTO:
+        return [name for name in _listed(partial) if name in rows_of]
+    (least, most), total = AUTO_SHARES, sum(rows_of.values())
+    return [
+        name for name, rows in rows_of.items() if rows >= AUTO_ROWS and least * total <= rows <= most * total
+    ]
+
+
 def bring_about(connection: psycopg.Connection[Any], space: Space, settings: IndexSettings) -> bool:
     """Let a space have the indexes that it should, measured, in the caller's transaction.
 
@@ -127,9 +153,7 @@ def bring_about(connection: psycopg.Connection[Any], space: Space, settings: Ind
     if space.index_type is not IndexType.HNSW:
         return False
     space = spaces.by_name(connection, space.name)
-    counted = connection.execute(read("space_domains"), {"space": space.space_id}).fetchall()
-    wanted: dict[int | None, int] = {None: sum(rows for _, rows, _, _ in counted)}
-    wanted.update((domain, rows) for domain, rows in _partial(settings.partial, counted))
+    wanted = should_be_there(connection, space, settings.partial)
     old = there(connection, space)
     after = replace(space, first_pass=settings.first_pass)
     kept = {index.domain for index in old if index.is_valid and settings.first_pass == space.first_pass}
@@ -150,15 +174,6 @@ def bring_about(connection: psycopg.Connection[Any], space: Space, settings: Ind
         (settings.first_pass, settings.partial, space.space_id),
     )
     return bool(made)
-
-
-def _partial(asked: str, counted: list[tuple[int, int, float, str | None]]) -> Iterable[tuple[int, int]]:
-    if asked == AUTO:
-        least, most = AUTO_SHARES
-        return [
-            (code, rows) for code, rows, share, _ in counted if rows >= AUTO_ROWS and least <= share <= most
-        ]
-    return [(code, rows) for code, rows, _, name in counted if name in _listed(asked)]
 
 
 def _measure(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from omop_emb import build_size, config, models
 from omop_emb.build_hnsw import index_memory_bytes
+from omop_emb.build_indexes import domains_with_own
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.indexing_preview import Preview
 from omop_emb.models_prices import Price, price_of
@@ -36,8 +37,8 @@ class Estimate:
         hours: how long embedding takes at the given rate, else at the speed that was measured; None where
             neither is known.
         rows: texts that the space has afterwards.
-        table_bytes, index_bytes: on disk afterwards, tables and HNSW index.
-        index_memory_bytes: to build that index in memory; with less it takes many times as long.
+        table_bytes, index_bytes: on disk afterwards, tables and HNSW indexes, those of domains included.
+        index_memory_bytes: to build the largest of these in memory; with less it takes many times as long.
     """
 
     model: str
@@ -116,6 +117,7 @@ def estimate(
     rows = plan.unchanged + plan.to_embed + plan.reused
     dimensions = space.fingerprint.dimensions
     has_index = space.index_type is IndexType.HNSW
+    domains = domains_with_own(space.partial, plan.domain_rows)
     indexed = build_size.indexed_dimensions(dimensions, space.first_pass)
     return Estimate(
         model=client.model,
@@ -131,9 +133,11 @@ def estimate(
         hours=hours,
         rows=rows,
         table_bytes=build_size.table_bytes(rows, dimensions, _mean_bytes(preview.sample)),
-        index_bytes=build_size.index_bytes(rows, dimensions, space.hnsw_m, space.first_pass)
-        if has_index
-        else 0,
+        index_bytes=sum(
+            build_size.index_bytes(of_index, dimensions, space.hnsw_m, space.first_pass)
+            for of_index in (rows, *(plan.domain_rows[domain] for domain in domains))
+            if has_index
+        ),
         index_memory_bytes=index_memory_bytes(rows, indexed, space.hnsw_m) if has_index else 0,
     )
 

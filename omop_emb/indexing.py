@@ -114,13 +114,13 @@ def build_index(
     }
     if dry_run:
         tell(Progress(Phase.PLAN))
-        found = preview_build(engine, fingerprint, index_type, asked, limit=limit, **made)
+        found = preview_build(engine, fingerprint, index_type, asked, limit=limit, partial=partial, **made)
         return _report(found.space, found.plan, Done(), Finished(Outcome.GONE), started, is_dry_run=True)
     with driver(engine) as connection:
         migrations.migrate(connection)
         connection.commit()
     if approve is not None:
-        approve(preview_build(engine, fingerprint, index_type, asked, limit=limit, **made))
+        approve(preview_build(engine, fingerprint, index_type, asked, limit=limit, partial=partial, **made))
     tell(Progress(Phase.PLAN))
     with driver(engine) as connection:
         space, _ = spaces.ensure(connection, fingerprint, index_type, with_index=False, **made)

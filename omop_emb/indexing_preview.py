@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import psycopg
@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from omop_emb import migrations, spaces
 from omop_emb.build_difference import Plan, preview
+from omop_emb.build_indexes import IndexSettings
 from omop_emb.errors import MigrationError
 from omop_emb.indexing_pipeline import driver
 from omop_emb.recipe import Recipe, filter_of
@@ -39,6 +40,7 @@ def preview_build(
     parts: dict[str, Any],
     *,
     limit: int | None = None,
+    partial: str | None = None,
     **made: Unpack[Settings],
 ) -> Preview:
     """What a build would find.
@@ -51,6 +53,7 @@ def preview_build(
         index_type: FLAT or HNSW.
         parts: of the recipe, as for recipe_of().
         limit: only so many concepts, those with the lowest ids.
+        partial: which domains shall have an index of their own, as build_index(); None is as the space is.
         made: what the space would be made with, as for spaces.proposed().
 
     Raises:
@@ -65,6 +68,7 @@ def preview_build(
                 "run omop-emb db migrate first"
             )
         space = spaces.proposed(connection, fingerprint, index_type, **made)
+        space = replace(space, partial=IndexSettings.asked(space, None, partial).partial)
         found, sample = preview(connection, space, recipe_of(connection, space, parts), limit=limit)
     return Preview(space, found, sample)
 

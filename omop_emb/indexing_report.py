@@ -124,5 +124,6 @@ def added(first: Plan, second: Plan) -> Plan:
         withdrawn_concepts=first.withdrawn_concepts + second.withdrawn_concepts,
         withdrawn=first.withdrawn + second.withdrawn,
         obsolete=first.obsolete + second.obsolete,
+        domain_rows=second.domain_rows,
         joined=first.joined or second.joined,
     )

@@ -12,7 +12,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from omop_emb import binary, build_difference, planner, recall, spaces, store, vocabulary
-from omop_emb.build_indexes import index_state
+from omop_emb.build_indexes import index_state, should_be_there, there
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import OmopEmbError
 from omop_emb.indexing_pipeline import driver
@@ -131,9 +131,13 @@ class _Looking:
             return _failed("index", f"{', '.join(broken)}: its creation was interrupted", _BUILD)
         if self.space.index_type is IndexType.FLAT:
             return _passed("index", "none, as FLAT needs none")
-        if index_state(self.connection, self.space) == "none":
+        found = {index.domain for index in there(self.connection, self.space)}
+        missing = should_be_there(self.connection, self.space, self.space.partial).keys() - found
+        if None in missing:
             return _failed("index", "the HNSW index is missing", _BUILD)
-        return _passed("index", "there and valid")
+        if missing:
+            return _failed("index", f"{len(missing)} of those of a domain's rows missing", _BUILD)
+        return _passed("index", f"there and valid: one of all rows, {len(found) - 1} of a domain's")
 
     def at_the_vocabulary(self) -> Check:
         if vocabulary.tables(self.connection) is None:

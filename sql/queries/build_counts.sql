@@ -15,5 +15,13 @@ select
     ),
     (select count(distinct concept_id) from {leaving} where withdrawn),
     (select count(*) from {leaving} where withdrawn),
-    (select count(*) from {leaving} where not withdrawn)
+    (select count(*) from {leaving} where not withdrawn),
+    (
+        select coalesce(jsonb_object_agg(domain_id, texts), '{{}}')
+        from (
+            select coalesce(domain_id, '') as domain_id, count(*) as texts
+            from {wanted}
+            group by coalesce(domain_id, '')
+        ) as domains
+    )
 from {to_embed}

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from omop_emb import ConceptFilter, EmbeddingClient, EmbeddingRole, IndexType, database_engine, spaces
+from omop_emb import (
+    ConceptFilter,
+    EmbeddingClient,
+    EmbeddingRole,
+    IndexType,
+    build_indexes,
+    database_engine,
+    spaces,
+)
 from omop_emb.database import driver_connection
 from omop_emb.estimate import Estimate, estimate, estimating_client
 from omop_emb.indexing import build_index
@@ -141,6 +149,23 @@ def test_disk_is_estimated_within_a_tenth(sample_database_url: str) -> None:
     assert found.rows == hnsw.rows
     assert found.index_bytes == pytest.approx(hnsw.index_bytes, rel=0.1)
     assert found.table_bytes == pytest.approx(hnsw.table_bytes + row[0] - hnsw.index_bytes, rel=0.1)
+
+
+def test_the_indexes_of_domains_are_counted(sample_database_url: str) -> None:
+    engine = database_engine(sample_database_url)
+    client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="x", advise=False)
+    preview = preview_build(engine, client.fingerprint, IndexType.HNSW, {}, partial="Drug,Measurement")
+    found = estimate(client, preview, measure=False).index_bytes
+    alone = estimated(engine, client, measure=False).index_bytes
+    with engine.connect() as connection:
+        driver = driver_connection(connection)
+        space = spaces.by_name(driver, "all-MiniLM-L6-v2-hnsw")
+        build_indexes.bring_about(driver, space, build_indexes.IndexSettings(partial="Drug,Measurement"))
+        built = [index.bytes for index in build_indexes.there(driver, space)]
+    engine.dispose()
+    assert len(built) == 3
+    assert found > 1.3 * alone
+    assert found == pytest.approx(sum(built), rel=0.1)
 
 
 def test_a_build_that_is_not_approved_leaves_nothing(engine: Engine, vocabulary: SmallVocabulary) -> None:

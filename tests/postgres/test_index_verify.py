@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from omop_emb import EmbeddingInterface, IndexType, database_engine
+from omop_emb import EmbeddingInterface, IndexType, database_engine, spaces
 from omop_emb.database import driver_connection
 from omop_emb.errors import ProviderError, SpaceNotFoundError
 from omop_emb.indexing import build_index
@@ -73,6 +73,21 @@ def test_each_breakage_is_told_by_its_check(engine: Engine, vocabulary: SmallVoc
     found = failed(engine)
     assert set(found) >= {what.split(" ")[0]}
     assert set(found) <= {what.split(" ")[0], "vocabulary"} | ALSO.get(what, set())
+
+
+def test_a_domains_missing_index_is_told_and_made_by_the_next_build(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    build_index(engine, counting_client(), index_type=IndexType.HNSW, partial="Condition")
+    assert failed(engine) == {}
+    with engine.connect() as connection:
+        (domain,) = spaces.active(driver_connection(connection)).partial_domains
+    run(engine, f"drop index omop_emb.space_1_hnsw_{domain}")
+    found = failed(engine)
+    assert found["index"].found == "1 of those of a domain's rows missing"
+    assert found["index"].what_to_do == "run omop-emb index build"
+    build_index(engine, counting_client(), index_type=IndexType.HNSW)
+    assert failed(engine) == {}
 
 
 @pytest.mark.parametrize("what", ["hashes", "index", "index that is invalid", "vocabulary"])
