@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from omop_emb import config, models, providers
+from omop_emb.embeddings_texts import EmbeddedTexts, TextEmbedder, checked_role, checked_texts
 from omop_emb.errors import ConfigurationError, InputError, TextRejectedError
 from omop_emb.providers.base import Identity, OffersJobs, Provider
-from omop_emb.providers.batching import Batch, batches, complaint, windows
-from omop_emb.providers.calling import Caller, Outcome
+from omop_emb.providers.calling import Caller
 from omop_emb.providers.jobs import EmbeddingJobs
 from omop_emb.providers.limiter import Limiter, Rate
 from omop_emb.providers.query_cache import QueryCache, VectorStore, vector_key
 from omop_emb.providers.retrying import Patience, with_retries
-from omop_emb.providers.streaming import in_flight
 from omop_emb.providers.usage import Meter, Usage
 from omop_emb.records import EmbeddingRole, Fingerprint
 from omop_emb.vectors import Matrix
@@ -31,21 +28,6 @@ logger = logging.getLogger(__name__)
 # Texts drawn from a stream at a time, sorted by length and freed of duplicates before they are sent.
 _WINDOW = 4096
 _CACHE_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedTexts:
-    """A part of a stream of texts, embedded.
-
-    Attributes:
-        positions: (n,) int64: where the embedded texts stand in the stream, ascending.
-        vectors: (n, dimensions) float32, rows of unit length, one for each position.
-        failures: position -> why that text could not be embedded; the text itself is not in it.
-    """
-
-    positions: np.ndarray[tuple[int], np.dtype[np.int64]]
-    vectors: Matrix
-    failures: Mapping[int, str] = field(default_factory=dict)
 
 
 class EmbeddingClient:
@@ -112,7 +94,6 @@ class EmbeddingClient:
         for line in models.advice(self.model, self._prefixes, dimensions) if advise else ():
             logger.warning("%s", line)
         limits = provider.limits
-        self._in_flight = concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.in_flight
         self._query_patience = query_patience or Patience(
             timeout_seconds=limits.query_timeout_seconds,
             tries=3,
@@ -133,6 +114,14 @@ class EmbeddingClient:
             limiter=Limiter(rate),
             meter=self._meter,
             batch_texts=min(limits.batch_texts, rate.texts_per_minute or limits.batch_texts),
+        )
+        self._texts = TextEmbedder(
+            caller=self._caller,
+            prefixes=self._prefixes,
+            in_flight=concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.in_flight,
+            batch_tokens=limits.batch_tokens,
+            query_patience=self._query_patience,
+            bulk_patience=self._bulk_patience,
         )
         self._queries = QueryCache(most_bytes=_CACHE_BYTES, store=query_store)
         self._lock = threading.RLock()
@@ -248,19 +237,19 @@ class EmbeddingClient:
                 with the others use `embed_stream`.
             ProviderError: the provider fails, or answers what cannot be embeddings.
         """
-        role = _role(embedding_role)
-        listed = _texts(texts)
+        role = checked_role(embedding_role)
+        listed = checked_texts(texts)
         if not listed:
             return np.empty((0, self.dimensions), dtype=np.float32)
         if role is EmbeddingRole.DOCUMENT:
-            return self._embedded(listed, role)
+            return self._texts.rows(listed, role)
         keys = [vector_key(self.fingerprint, role, text) for text in listed]
         found = self._queries.get_many(keys, self.dimensions)
         missing = {key: text for key, text in zip(keys, listed, strict=True) if key not in found}
         self._meter.count(cached_queries=sum(key in found for key in keys))
         if missing:
             positions = {text: position for position, text in reversed(list(enumerate(listed)))}
-            vectors = self._embedded(list(missing.values()), role, positions)
+            vectors = self._texts.rows(list(missing.values()), role, positions)
             new = dict(zip(missing, vectors, strict=True))
             self._queries.put_many(new)
             found.update(new)
@@ -285,10 +274,10 @@ class EmbeddingClient:
             InputError: something that is not text; names its position.
             ProviderError: nothing can be embedded any more for now; run again for the rest.
         """
-        role = _role(embedding_role)
+        role = checked_role(embedding_role)
         if isinstance(texts, (str, bytes)):
             raise InputError(f"texts must be a sequence of str; found one {type(texts).__name__}")
-        return self._stream(texts, role, window_texts)
+        return self._texts.stream(texts, role, window_texts, dimensions=lambda: self.dimensions)
 
     def jobs(self) -> EmbeddingJobs:
         """Batch jobs for documents: cheaper, answered within a day.
@@ -334,76 +323,6 @@ class EmbeddingClient:
         cosines: Matrix = np.clip(rows @ columns.T, -1, 1)
         return cosines
 
-    def _stream(
-        self, texts: Iterable[str], role: EmbeddingRole, window_texts: int
-    ) -> Iterator[EmbeddedTexts]:
-        refused: dict[int, str] = {}
-
-        def work(batch: Batch) -> Outcome:
-            return self._caller.embed([prefix + text for text in batch.texts], role, self._bulk_patience)
-
-        def every_batch() -> Iterator[Batch]:
-            for window in windows(texts, window_texts):
-                good: list[tuple[int, str]] = []
-                for position, text in window:
-                    reason = complaint(text, position)
-                    if reason is None and isinstance(text, str):
-                        good.append((position, text))
-                    elif reason is not None:
-                        refused[position] = reason
-                yield from batches(
-                    good,
-                    batch_texts=lambda: self._caller.batch_texts,
-                    batch_tokens=self._provider.limits.batch_tokens,
-                    prefix=prefix,
-                )
-
-        prefix = self._prefixes[role]
-        for batch, outcome in in_flight(work, every_batch(), workers=self._in_flight):
-            failures, refused = refused, {}
-            if not outcome.positions:
-                outcome.vectors = np.empty((0, self.dimensions), np.float32)
-            yield _spread(batch, outcome, failures)
-        if refused:
-            yield EmbeddedTexts(np.empty(0, np.int64), np.empty((0, self.dimensions), np.float32), refused)
-
-    def _embedded(
-        self, texts: list[str], role: EmbeddingRole, positions: Mapping[str, int] | None = None
-    ) -> Matrix:
-        """The rows of texts that have been checked; positions say where each stands in the caller's list."""
-        prefix = self._prefixes[role]
-        parts = batches(
-            enumerate(texts),
-            batch_texts=lambda: self._caller.batch_texts,
-            batch_tokens=self._provider.limits.batch_tokens,
-            prefix=prefix,
-        )
-        first = list(islice(parts, 2))
-        someone_waits = role is EmbeddingRole.QUERY and len(first) == 1
-        patience = self._query_patience if someone_waits else self._bulk_patience
-
-        def work(batch: Batch) -> Outcome:
-            return self._caller.embed([prefix + text for text in batch.texts], role, patience)
-
-        result: Matrix | None = None
-        for batch, outcome in in_flight(
-            work, chain(first, parts), workers=self._in_flight if len(first) > 1 else 1
-        ):
-            if outcome.failures:
-                index, reason = min(outcome.failures.items())
-                text = batch.texts[index]
-                position = batch.positions[index][0] if positions is None else positions[text]
-                raise TextRejectedError(f"text {position} cannot be embedded: {reason}", positions=[position])
-            if result is None:
-                result = np.empty((len(texts), outcome.vectors.shape[1]), dtype=np.float32)
-            places = list(chain.from_iterable(batch.positions))
-            rows = outcome.vectors
-            if len(places) > len(rows):
-                rows = rows.repeat([len(of_text) for of_text in batch.positions], axis=0)
-            result[places] = rows
-        assert result is not None  # noqa: S101 - there is at least one text, hence one batch
-        return result
-
     def _known_identity(self) -> Identity:
         if self._identity is None:
             self._identity = with_retries(
@@ -448,27 +367,6 @@ def _prefix(role: EmbeddingRole, given: str | None) -> str:
     return prefix
 
 
-def _role(role: object) -> EmbeddingRole:
-    if not isinstance(role, EmbeddingRole):
-        raise InputError(
-            "embedding_role must be EmbeddingRole.DOCUMENT or EmbeddingRole.QUERY; "
-            f"found {type(role).__name__}"
-        )
-    return role
-
-
-def _texts(texts: object) -> list[str]:
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable) or isinstance(texts, Mapping):
-        raise InputError(f"texts must be a sequence of str; found {type(texts).__name__}")
-    listed: list[str] = []
-    for position, text in enumerate(texts):
-        reason = complaint(text, position)
-        if reason is not None:
-            raise InputError(f"text {position} cannot be embedded: {reason}")
-        listed.append(text)
-    return listed
-
-
 def _one_or_more(texts: str | Sequence[str]) -> Sequence[str]:
     return [texts] if isinstance(texts, str) else texts
 
@@ -478,18 +376,4 @@ def _rate_of_environment() -> Rate:
         requests_per_minute=config.positive_integer("OMOP_EMB_REQUESTS_PER_MINUTE"),
         texts_per_minute=config.positive_integer("OMOP_EMB_TEXTS_PER_MINUTE"),
         tokens_per_minute=config.positive_integer("OMOP_EMB_TOKENS_PER_MINUTE"),
-    )
-
-
-def _spread(batch: Batch, outcome: Outcome, failures: dict[int, str]) -> EmbeddedTexts:
-    """An outcome for distinct texts, spread over every position of the stream that holds them."""
-    places = [(place, row) for row, index in enumerate(outcome.positions) for place in batch.positions[index]]
-    places.sort()
-    for index, reason in outcome.failures.items():
-        failures.update(dict.fromkeys(batch.positions[index], reason))
-    rows = [row for _, row in places]
-    return EmbeddedTexts(
-        positions=np.array([place for place, _ in places], dtype=np.int64),
-        vectors=outcome.vectors[rows],
-        failures=failures,
     )
