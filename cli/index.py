@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from .index_build import build
 from .index_files import export, import_
 from .index_verify import verify
 from .render import format_option, render, say
+
+if TYPE_CHECKING:
+    from omop_emb.spaces import Space
 
 _LISTED = ("name", "active", "model", "dimensions", "index_type", "rows", "concepts", "release", "state")
 
@@ -106,13 +109,35 @@ def drop(name: str, yes: bool) -> None:
         connection = driver_connection(session)
         space = spaces.by_name(connection, name)
         spaces.check_droppable(space)
-        rows = status(connection, space).rows
+        found = status(connection, space)
     if not yes:
-        click.confirm(f"drop space {name!r} with {rows:,} embedded texts?", abort=True, err=True)
+        jobs = f" and cancel its {found.batch_jobs:,} batch jobs" if found.batch_jobs else ""
+        click.confirm(f"drop space {name!r} with {found.rows:,} embedded texts{jobs}?", abort=True, err=True)
+    if found.batch_jobs:
+        _cancel_jobs(space)
     with session_scope() as session:
         connection = driver_connection(session)
         spaces.drop(connection, spaces.by_name(connection, name))
-    say(f"space {name!r} is gone, and its {rows:,} embedded texts")
+    say(f"space {name!r} is gone, and its {found.rows:,} embedded texts")
+
+
+def _cancel_jobs(space: Space) -> None:
+    """Cancel a space's batch jobs, and say so where that cannot be: they go on, and cost."""
+    from omop_emb import EmbeddingClient
+    from omop_emb.database import engine_scope
+    from omop_emb.errors import OmopEmbError
+    from omop_emb.indexing_jobs import cancel_jobs
+
+    try:
+        client = EmbeddingClient.for_fingerprint(space.fingerprint)
+        with engine_scope() as engine:
+            cancelled, _ = cancel_jobs(engine, client, index_type=space.index_type)
+    except OmopEmbError as error:
+        say(
+            f"its batch jobs cannot be cancelled: end them in the provider's console, as they go on ({error})"
+        )
+    else:
+        say(f"{cancelled:,} batch jobs were cancelled")
 
 
 @command.group("cache", context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import Engine
 
 from omop_emb import ConceptFilter, EmbeddingClient, IndexType
@@ -414,6 +416,35 @@ def test_the_command_that_cancels_says_how_many(
         "1 batch jobs were cancelled",
         "1 are finished: omop-emb index build collects them",
     ]
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_dropping_a_space_cancels_its_jobs_or_says_that_they_go_on(
+    engine: Engine,
+    vocabulary: SmallVocabulary,
+    client: EmbeddingClient,
+    fake: FakeProviders,
+    monkeypatch: pytest.MonkeyPatch,
+    reachable: bool,
+) -> None:
+    fake.jobs.finishes = False
+    with pytest.raises(Stopped):
+        build(engine, client, chunk_texts=3, progress=stop_when_waiting)
+    if not reachable:
+        fake.always(Fault(403, "{}"))
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    index = import_module("omop_emb.cli.index").command
+    done = CliRunner().invoke(index, ["drop", "gemini-embedding-001-flat", "--yes"], catch_exceptions=False)
+    assert done.exit_code == 0
+    told, gone = done.stderr.splitlines()[-2:]
+    assert gone == "space 'gemini-embedding-001-flat' is gone, and its 0 embedded texts"
+    states = {job.state for job in fake.jobs.jobs.values()}
+    if reachable:
+        assert (told, states) == ("2 batch jobs were cancelled", {CANCELLED})
+    else:
+        assert told.startswith("its batch jobs cannot be cancelled: ")
+        assert states == {PENDING}
+    assert jobs_of(engine) == []
 
 
 def test_two_builders_share_the_jobs(
