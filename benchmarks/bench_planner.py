@@ -82,12 +82,12 @@ def _one(
     request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
     condition = filters.condition(connection, wanted)
     query = data.queries[number]
-    with binary.binary_cursor(connection) as cursor:
+    with search_rows.scope(connection), binary.binary_cursor(connection) as cursor:
         if ef_search is None:
             return search_rows.exact(cursor, hnsw.space, query, request, condition)
         plan = SearchPlan(way=Way.INDEX, reason="", queries=1, ef_search=ef_search)
-        with search_rows.walking(cursor, ef_search):
-            return search_rows.through_index(cursor, hnsw.space, query, request, condition, plan)
+        search_rows.walk(connection, ef_search)
+        return search_rows.through_index(cursor, hnsw.space, query, request, condition, plan)
 
 
 def _cost(hnsw: Searched, count: int, rounds: int, one: Callable[[int], object]) -> float:

@@ -186,10 +186,14 @@ def _bare(
 
             def search(vector: NDArray[np.float32]) -> object:
                 rows: object = None
-                for statement, parameters, is_binary in recorded:
-                    if isinstance(parameters, dict) and "query" in parameters:
-                        parameters = {**parameters, "query": binary.half_vector(vector)}
-                    rows = (in_binary if is_binary else in_text).execute(statement, parameters).fetchall()
+                with connection.transaction(force_rollback=True):
+                    for statement, parameters, is_binary in recorded:
+                        if isinstance(parameters, dict) and "query" in parameters:
+                            parameters = {**parameters, "query": binary.half_vector(vector)}
+                        cursor = in_binary if is_binary else in_text
+                        cursor.execute(statement, parameters, prepare=False)
+                        if cursor.description is not None:
+                            rows = cursor.fetchall()
                 return rows
 
             yield search, session

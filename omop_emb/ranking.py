@@ -83,7 +83,19 @@ def rank(rows: Rows, queries: NDArray[np.float32], metric_type: MetricType) -> l
     A concept's texts at the same distance: its name first, then synonyms, codes and aliases.
     """
     wanted = queries.astype(np.float64)
-    distances, similarities = measure(rows.vectors, wanted[rows.queries], metric_type)
+    return _ordered(rows, *measure(rows.vectors, wanted[rows.queries], metric_type), len(queries))
+
+
+def rank_one(rows: Rows, query: NDArray[np.float32], metric_type: MetricType) -> tuple[Hits, float]:
+    """The rows of one query as rank() orders them, and the distance of the farthest of all rows."""
+    wanted = np.broadcast_to(query.astype(np.float64), rows.vectors.shape)
+    distances, similarities = measure(rows.vectors, wanted, metric_type)
+    return _ordered(rows, distances, similarities, 1)[0], float(distances.max())
+
+
+def _ordered(
+    rows: Rows, distances: NDArray[np.float64], similarities: NDArray[np.float64], queries: int
+) -> list[Hits]:
     kinds = _KIND_ORDER[np.ascontiguousarray(rows.text_kinds).view(np.uint8)]
     order = np.lexsort((rows.text_hashes, kinds, rows.concept_ids, distances, rows.queries))
     # The first row of each (query, concept) in that order.
@@ -93,7 +105,7 @@ def rank(rows: Rows, queries: NDArray[np.float32], metric_type: MetricType) -> l
     firsts = np.unique(concepts, return_index=True)[1]
     firsts.sort()
     kept = order[firsts]
-    ends = np.searchsorted(rows.queries[kept], np.arange(len(queries) + 1))
+    ends = np.searchsorted(rows.queries[kept], np.arange(queries + 1))
     ids, hashes = rows.concept_ids[kept], rows.text_hashes[kept]
     text_kinds, near, alike = rows.text_kinds[kept], distances[kept], similarities[kept]
     return [
@@ -113,12 +125,6 @@ def first(hits: Hits, k: int) -> Hits:
         hits.distances[:k],
         hits.similarities[:k],
     )
-
-
-def farthest(rows: Rows, query: NDArray[np.float32], metric_type: MetricType) -> float:
-    """The largest distance of any of the rows to one query."""
-    wanted = np.broadcast_to(query.astype(np.float64), rows.vectors.shape)
-    return float(measure(rows.vectors, wanted, metric_type)[0].max())
 
 
 NOTHING = Hits(np.empty(0, np.int32), np.empty(0, "S1"), np.empty(0, np.int64), np.empty(0), np.empty(0))

@@ -179,7 +179,7 @@ def _search(
     rows = _matrix(connection, space, request, groups)
     hits: list[Hits] = [ranking.NOTHING] * len(queries)
     plans = []
-    with binary.binary_cursor(connection) as cursor:
+    with search_rows.scope(connection), binary.binary_cursor(connection) as cursor:
         for group in groups:
             started = time.perf_counter()
             wanted = queries[group.positions]
@@ -196,7 +196,8 @@ def _search(
             plans.append(plan)
             for position, hit in zip(group.positions, found, strict=True):
                 hits[position] = hit
-    return SearchResult(matches=search_texts.matches(connection, space, hits), plans=plans, space=space.name)
+        matches = search_texts.matches(connection, space, hits)
+    return SearchResult(matches=matches, plans=plans, space=space.name)
 
 
 def _groups(
@@ -270,19 +271,19 @@ def _by_statements(
     group: _Group,
 ) -> tuple[list[Hits], SearchPlan]:
     plan = group.plan
-    found: list[tuple[Hits | None, int]] = [(None, 0)] * len(queries)
     if plan.ef_search is not None:
-        with search_rows.walking(cursor, plan.ef_search):
-            found = [
-                search_rows.through_index(cursor, space, query, request, group.condition, plan)
-                for query in queries
-            ]
-    hits, fetched = [], 0
-    for query, (of_query, compared) in zip(queries, found, strict=True):
+        search_rows.walk(cursor.connection, plan.ef_search)
+    hits, fetched, fell_back = [], 0, 0
+    for query in queries:
+        of_query = None
+        if plan.ef_search is not None:
+            of_query, compared = search_rows.through_index(
+                cursor, space, query, request, group.condition, plan
+            )
+            fetched += compared
+            fell_back += of_query is None
         if of_query is None:
-            of_query, again = search_rows.exact(cursor, space, query, request, group.condition)
-            compared += again
+            of_query, compared = search_rows.exact(cursor, space, query, request, group.condition)
+            fetched += compared
         hits.append(of_query)
-        fetched += compared
-    fell_back = 0 if plan.ef_search is None else sum(of_query is None for of_query, _ in found)
     return hits, replace(plan, fetched=fetched, fell_back=fell_back)

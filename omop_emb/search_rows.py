@@ -8,12 +8,13 @@ arithmetic on the stored values. An exact search fetches until no row left behin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from omop_emb import binary, ranking, statements
@@ -23,37 +24,40 @@ from omop_emb.ranking import Hits, Rows
 from omop_emb.records import MetricType
 from omop_emb.spaces import Space
 
-_SET = (
-    "select set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', %s, true), "
-    "set_config('plan_cache_mode', %s, true)"
+# A plan that was cached under other settings must not be used, and no search repays compiling it. An index
+# gives ef_search rows at a time and goes on from there where the filter leaves too few.
+_SETTINGS = (
+    "set local plan_cache_mode = force_custom_plan; set local jit = off; "
+    "set local hnsw.iterative_scan = relaxed_order"
 )
-_READ_AND_SET = (
-    "select current_setting('hnsw.ef_search', true), current_setting('hnsw.iterative_scan', true), "
-    "current_setting('plan_cache_mode'), " + _SET.removeprefix("select ")
-)
+_BEGIN = "savepoint omop_emb_search; " + _SETTINGS
+_END = "rollback to omop_emb_search; release omop_emb_search"
 _FLOAT32_ERROR = 1e-5  # more than the server's float32 sums can be off, at 16,000 dimensions of a unit row
 
 
 @contextmanager
-def walking(cursor: psycopg.Cursor[Any], ef_search: int) -> Iterator[None]:
-    """A block in which index searches look at ef_search candidates; after it, settings are as before."""
-    # The index gives ef_search rows at a time and goes on from there where the filter leaves too few. A plan
-    # that was cached under other settings must not be used.
-    wanted = (str(ef_search), "relaxed_order", "force_custom_plan")
-    connection = cursor.connection
+def scope(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """A block whose searches leave nothing behind: neither settings nor locks, nor a transaction that failed.
+
+    It is a savepoint within the caller's transaction, or one of its own, which is rolled back.
+    """
+    # Several statements in one message: connection.transaction() takes twice as long for the same.
     if connection.autocommit and connection.info.transaction_status is TransactionStatus.IDLE:
-        with connection.transaction():
-            cursor.execute(_SET, wanted)
+        with connection.transaction(force_rollback=True):
+            connection.execute(_SETTINGS, prepare=False)
             yield
         return
-    before = cursor.execute(_READ_AND_SET, wanted).fetchone()
-    assert before is not None  # noqa: S101 - a select without from has one row
+    connection.execute(_BEGIN, prepare=False)
     try:
         yield
     finally:
-        # An error has ended the transaction, and the settings with it.
-        if connection.info.transaction_status is TransactionStatus.INTRANS:
-            cursor.execute(_SET, before[:3])
+        if not connection.closed:
+            connection.execute(_END, prepare=False)
+
+
+def walk(connection: psycopg.Connection[Any], ef_search: int) -> None:
+    """Let index searches look at so many candidates, until the scope ends."""
+    connection.execute(sql.SQL("set local hnsw.ef_search = {}").format(sql.Literal(ef_search)), prepare=False)
 
 
 def exact(
@@ -116,11 +120,14 @@ def scan(
     limit = request.k + statements.SLACK
     statement, parameters = _statement(space, query, request, condition, plan)
     parameters |= {"limit": limit, "candidates": max(limit, plan.candidates or 0)}
-    with walking(cursor, plan.ef_search) if plan.ef_search else nullcontext():
-        explain = f"explain (analyze, timing off, format json) {statement}"
-        row = cursor.execute(explain, parameters).fetchone()
+    if plan.ef_search is not None:
+        walk(cursor.connection, plan.ef_search)
+    explain = f"explain (analyze, timing off, format json) {statement}"
+    row = cursor.execute(explain, parameters).fetchone()
     assert row is not None  # noqa: S101 - explain gives a row
-    scans = list(_scans(row[0][0]["Plan"]))
+    # Rows that an exact search has found are fetched again by their places, in another part of the plan.
+    [near] = [below for below in row[0][0]["Plan"]["Plans"] if below.get("Subplan Name") == "CTE near"]
+    scans = list(_scans(near))
     return sum(rows for rows, _ in scans), ", ".join(dict.fromkeys(name for _, name in scans))
 
 
@@ -189,4 +196,4 @@ def _ranked(
         text_hashes=np.array([row[2] for row in fetched], np.int64),
         vectors=binary.half_vectors_to_float64([row[3] for row in fetched], dimensions),
     )
-    return ranking.rank(rows, query[None], metric_type)[0], ranking.farthest(rows, query, metric_type)
+    return ranking.rank_one(rows, query, metric_type)

@@ -7,18 +7,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from omop_emb import binary
 from omop_emb.ranking import Hits
 from omop_emb.records import ConceptMatch
 from omop_emb.spaces import Space
 
-_TEXTS_AT_ONCE = 20_000
+_CONCEPTS_AT_ONCE = 20_000
 
+# All texts of each concept, of which few are wanted: a third of the time of a join by whole keys.
 _TEXTS = sql.SQL(
     "select concept_id, text_kind, text_hash, text, concept_name, domain_id, vocabulary_id, "
     "concept_class_id, standard_concept, concept_code "
-    "from {texts} join unnest(cast(%(concept_ids)s as integer[]), "
-    'cast(%(kinds)s as "char"[]), cast(%(hashes)s as bigint[])) as k (concept_id, text_kind, text_hash) '
-    "using (concept_id, text_kind, text_hash)"
+    "from {texts} where concept_id = any(cast(%(concept_ids)s as integer[]))"
 )
 
 
@@ -36,18 +36,16 @@ def matches(connection: psycopg.Connection[Any], space: Space, found: list[Hits]
         list(zip(hits.concept_ids.tolist(), hits.text_kinds.tolist(), hits.text_hashes.tolist(), strict=True))
         for hits in found
     ]
-    keys = sorted({key for of_query in keyed for key in of_query})
+    keys = {key for of_query in keyed for key in of_query}
+    concepts = sorted({concept_id for concept_id, _, _ in keys})
     statement = _TEXTS.format(texts=space.tables.texts)
     shown: dict[tuple[int, bytes, int], tuple[Any, ...]] = {}
-    for start in range(0, len(keys), _TEXTS_AT_ONCE):
-        part = keys[start : start + _TEXTS_AT_ONCE]
-        parameters = {
-            "concept_ids": [key[0] for key in part],
-            "kinds": [key[1].decode() for key in part],
-            "hashes": [key[2] for key in part],
-        }
-        for row in connection.execute(statement, parameters):
-            shown[row[0], row[1].encode(), row[2]] = row[3:]
+    for start in range(0, len(concepts), _CONCEPTS_AT_ONCE):
+        wanted = binary.array_literal(concepts[start : start + _CONCEPTS_AT_ONCE])
+        for row in connection.execute(statement, {"concept_ids": wanted}):
+            key = row[0], row[1].encode(), row[2]
+            if key in keys:
+                shown[key] = row[3:]
     if len(shown) < len(keys):
         raise ChangedError
     return [

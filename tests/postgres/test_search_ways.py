@@ -240,6 +240,22 @@ def test_settings_end_with_the_search_on_a_connection_that_commits_each_statemen
     ).fetchone() == ("40", "off", "auto")
 
 
+@pytest.mark.parametrize("options", [{}, {"exact": True}], ids=["index", "exact"])
+def test_a_search_leaves_neither_settings_nor_locks_in_the_callers_transaction(
+    connection: psycopg.Connection, filled: dict[str, Space], options: dict[str, Any]
+) -> None:
+    connection.execute("set local hnsw.ef_search = 77")
+    found(connection, filled["hnsw"], **options)
+    assert connection.execute(
+        "select current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan'), "
+        "current_setting('plan_cache_mode'), current_setting('jit')"
+    ).fetchone() == ("77", "off", "auto", "off")
+    held = connection.execute(
+        "select relation::regclass::text from pg_locks where pid = pg_backend_pid() and relation is not null"
+    ).fetchall()
+    assert [name for (name,) in held if "space_" in name] == []
+
+
 @pytest.mark.parametrize(
     ("count", "way"), [(planner.BULK_QUERIES - 1, Way.EXACT), (planner.BULK_QUERIES, Way.MATRIX)]
 )
