@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: our own embedded server in a folder of its own, or --database-url."""
+"""What tests share: a real PostgreSQL (our own embedded server, or --database-url), and fake providers."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import ServerError
 from omop_emb.indexing import build_index
 from omop_emb.records import IndexType
+from tests.fake_providers import FakeProviders, fake_providers
 
 _DISK = Path("/tmp")  # noqa: S108 - short, as a socket's path must be; mkdtemp makes a folder of our own
 
@@ -206,6 +207,21 @@ def sample_database_url(
     """A new database with the embedded sample vocabulary; the URL suits OMOP_EMB_DATABASE_URL."""
     with new_database(sample_template) as name:
         yield as_url(server_conninfo, dbname=name)
+
+
+@pytest.fixture(scope="session")
+def fake_server() -> Iterator[FakeProviders]:
+    """A server that speaks the remote providers' protocols."""
+    with fake_providers() as fake:
+        yield fake
+
+
+@pytest.fixture
+def fake(fake_server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
+    """The server with nothing in its memory, and the variables that lead to it."""
+    fake_server.reset()
+    fake_server.point_to(monkeypatch)
+    return fake_server
 
 
 def pytest_configure() -> None:

@@ -16,6 +16,8 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 from tests.fake_gemini_jobs import FakeJobs
 
 Json = dict[str, Any]
@@ -75,6 +77,9 @@ class Fault:
     change: Callable[[list[Any]], list[Any]] | None = None
 
 
+KEY = "a-key-that-must-not-show"
+
+
 class FakeProviders:
     """The server.
 
@@ -103,6 +108,14 @@ class FakeProviders:
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         ).start()
+
+    def point_to(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Set the variables that lead each provider's SDK here."""
+        monkeypatch.setenv("OLLAMA_HOST", self.url)
+        monkeypatch.setenv("GEMINI_API_KEY", KEY)
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", self.url)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{self.url}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
     def reset(self) -> None:
         """Forget calls, faults and settings."""

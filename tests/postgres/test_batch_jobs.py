@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,26 +25,12 @@ from omop_emb.providers.jobs import text_key
 from omop_emb.providers.retrying import Patience
 from omop_emb.spaces_status import statuses
 from tests.fake_gemini_jobs import CANCELLED, FAILED, PENDING
-from tests.fake_providers import FakeProviders, Fault, fake_providers, fake_vector
+from tests.fake_providers import FakeProviders, Fault, fake_vector
 
 from .small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts, stored
 
 TEXTS = ["Diabetes", "Diabetes mellitus", "HTN", "High blood pressure", "Hypertension", "Metformin"]
 BRIEF = Patience(timeout_seconds=2, tries=2, deadline_seconds=5, first_wait_seconds=0.01)
-
-
-@pytest.fixture(scope="module")
-def fake_server() -> Iterator[FakeProviders]:
-    with fake_providers() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(fake_server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
-    fake_server.reset()
-    monkeypatch.setenv("GEMINI_API_KEY", "key")
-    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", fake_server.url)
-    return fake_server
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from omop_emb.indexing import BuildReport, build_index
 from omop_emb.providers import make_provider
 from omop_emb.providers.base import Provider
 from omop_emb.providers.retrying import Patience
-from tests.fake_providers import Call, FakeProviders, Fault, fake_providers, fake_vector
+from tests.fake_providers import Call, FakeProviders, Fault, fake_vector
 from tests.tiny_models import WORDS, tiny_folder
 
 from .small_vocabulary import Row, SmallVocabulary, stored
@@ -65,30 +65,10 @@ FAULTS: dict[str, tuple[Fault, type[OmopEmbError], str]] = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[FakeProviders]:
-    with fake_providers() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
-    server.reset()
-    point_to(server, monkeypatch)
-    return server
-
-
-def point_to(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OLLAMA_HOST", server.url)
-    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
-    monkeypatch.setenv("GEMINI_API_KEY", "a-key-that-must-not-show")
-    monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
-
-
-@pytest.fixture(scope="module")
-def remote(server: FakeProviders) -> dict[str, Provider]:
+def remote(fake_server: FakeProviders) -> dict[str, Provider]:
     """Each remote provider, its client made once and its batches small."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        point_to(server, monkeypatch)
+        fake_server.point_to(monkeypatch)
         found = {}
         for model in REMOTE:
             provider = make_provider(model, dimensions=64)

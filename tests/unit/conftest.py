@@ -12,9 +12,8 @@ from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.providers import make_provider
 from omop_emb.providers.base import Provider
 from tests.fake_hub import FakeHub, fake_hub
-from tests.fake_providers import FakeProviders, fake_providers
+from tests.fake_providers import FakeProviders
 
-KEY = "a-key-that-must-not-show"
 REMOTE = {
     "gemini": "gemini:gemini-embedding-001",
     "ollama": "ollama:nomic-embed-text",
@@ -23,32 +22,10 @@ REMOTE = {
 
 
 @pytest.fixture(scope="session")
-def fake_server() -> Iterator[FakeProviders]:
-    with fake_providers() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(fake_server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
-    """The server with nothing in its memory, and the variables that lead to it."""
-    fake_server.reset()
-    point_to(fake_server, monkeypatch)
-    return fake_server
-
-
-def point_to(fake: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OLLAMA_HOST", fake.url)
-    monkeypatch.setenv("GEMINI_API_KEY", KEY)
-    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", fake.url)
-    monkeypatch.setenv("OPENAI_BASE_URL", f"{fake.url}/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-
-@pytest.fixture(scope="session")
 def remote_providers(fake_server: FakeProviders) -> dict[str, Provider]:
     """Each remote provider, its SDK's client made; making Gemini's anew for each test takes 0.2 s."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        point_to(fake_server, monkeypatch)
+        fake_server.point_to(monkeypatch)
         made = {name: make_provider(model) for name, model in REMOTE.items()}
         for provider in made.values():
             EmbeddingClient(provider=provider).embeddings(["warm"], embedding_role=EmbeddingRole.DOCUMENT)

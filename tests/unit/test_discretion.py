@@ -14,9 +14,9 @@ from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.errors import OmopEmbError
 from omop_emb.providers.base import Provider
 from omop_emb.providers.retrying import Patience
-from tests.fake_providers import FakeProviders, Fault
+from tests.fake_providers import KEY, FakeProviders, Fault
 from tests.tiny_models import tiny_folder
-from tests.unit.conftest import KEY, REMOTE
+from tests.unit.conftest import REMOTE
 
 PATIENCE = Patience(timeout_seconds=10, tries=2, deadline_seconds=20, first_wait_seconds=0.01)
 SECRET = "jane doe dysphagia"  # noqa: S105 - a patient's words, no password

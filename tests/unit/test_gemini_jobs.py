@@ -15,8 +15,7 @@ from omop_emb.providers.base import JobState
 from omop_emb.providers.jobs import EmbeddingJobs, text_key
 from omop_emb.providers.retrying import Patience
 from tests.fake_gemini_jobs import CANCELLED, EXPIRED, FAILED
-from tests.fake_providers import FakeProviders, Fault, fake_vector
-from tests.unit.conftest import KEY
+from tests.fake_providers import KEY, FakeProviders, Fault, fake_vector
 
 BRIEF = Patience(timeout_seconds=2, tries=2, deadline_seconds=5, first_wait_seconds=0.01)
 TEXTS = ["Hypertension", "Diabète", "Asthma"]

@@ -22,8 +22,8 @@ from omop_emb.errors import (
 from omop_emb.providers.base import Provider
 from omop_emb.providers.retrying import Patience
 from omop_emb.vectors import Matrix
-from tests.fake_providers import FakeProviders, Fault, fake_vector
-from tests.unit.conftest import KEY, REMOTE
+from tests.fake_providers import KEY, FakeProviders, Fault, fake_vector
+from tests.unit.conftest import REMOTE
 
 DOCUMENT = EmbeddingRole.DOCUMENT
 # Only what hangs or drips waits for the timeout; a short one for all would fail on a busy machine.

@@ -10,8 +10,7 @@ import pytest
 from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.errors import ConfigurationError, InvalidAnswerError, ProviderRefusedError, TextRejectedError
 from omop_emb.vectors import Matrix
-from tests.fake_providers import FakeProviders, Fault, fake_vector
-from tests.unit.conftest import KEY
+from tests.fake_providers import KEY, FakeProviders, Fault, fake_vector
 
 DOCUMENT, QUERY = EmbeddingRole.DOCUMENT, EmbeddingRole.QUERY
 
