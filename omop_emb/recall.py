@@ -14,10 +14,11 @@ from omop_emb.filters import EVERYTHING
 from omop_emb.planner import MAX_EF_SEARCH
 from omop_emb.spaces import Recall, Space
 
-_STEPS = (40, 64, 100, 160, 250, 400, 640, 1000)
+_STEPS = (40, 64, 80, 100, 128, 160, 200, 250, 320, 400, 640, 1000)
 _FIRST_PASS_STEPS = (*_STEPS, 1600, 2500, 4000)  # candidates, of which ef_search is only the first batch
 _KS = (10, 100)
-_QUERIES = 100
+_QUERIES = 300
+_SURE = 1.28  # standard errors: the truth lies farther below a sample's mean once in ten samples
 _FEWEST_ROWS = 1000  # below, every way is fast and the exact one is taken
 _ENOUGH = 0.998  # larger ef_search need not be tried
 _WORTH = 20  # rows for each candidate: nearer to all rows, the exact way is cheaper
@@ -49,9 +50,10 @@ def measure(connection: psycopg.Connection[Any], space: Space, domain: int | Non
     """Recall at 10 and 100 for rising ef_search; nothing where there are too few rows to measure it.
 
     Queries are made of stored vectors: half of them lie between two rows that are near each other, half
-    between two of any rows, which is harder than what users ask. The lower of the two recalls counts.
-    A larger ef_search finds no less: where less was found by chance, no smaller one is said to find more.
-    It is tried as long as it can be cheaper than comparing all rows.
+    between two of any rows, which is harder than what users ask. The lower of the two recalls counts, each
+    taken as low as it may be for all such queries (see surely). A larger ef_search finds no less: where less
+    was found by chance, no smaller one is said to find more. It is tried as long as it can be cheaper than
+    comparing all rows.
 
     Args:
         connection: in whose transaction it happens.
@@ -119,36 +121,39 @@ def _measured(
 ) -> Recall:
     for name, value in (("hnsw.iterative_scan", "relaxed_order"), ("plan_cache_mode", "force_custom_plan")):
         cursor.execute("select set_config(%s, %s, true)", (name, value))
-    measured: list[tuple[int, int, float]] = []
-    for k in _KS:
-        of_k: list[tuple[int, float]] = []
-        for ef_search in steps:
-            if ef_search < k:
-                continue
-            found = _found(cursor, space, queries, kth_similarities[:, k - 1], k, ef_search, domain)
-            half = len(found) // 2
-            recall = min(float(found[:half].mean()), float(found[half:].mean()))
-            of_k = [*((ef, min(lower, recall)) for ef, lower in of_k), (ef_search, recall)]
-            if recall >= _ENOUGH:
-                break
-        measured += [(k, ef_search, round(recall, 4)) for ef_search, recall in of_k]
-    return tuple(measured)
+    of_k: dict[int, list[tuple[int, float]]] = {k: [] for k in _KS}
+    for ef_search in steps:
+        ks = [k for k in _KS if k <= ef_search and not (of_k[k] and of_k[k][-1][1] >= _ENOUGH)]
+        if not ks:
+            continue
+        found = _found(cursor, space, queries, kth_similarities, ks, ef_search, domain)
+        for k, shares in zip(ks, found, strict=True):
+            half = len(shares) // 2
+            recall = min(surely(shares[:half]), surely(shares[half:]))
+            of_k[k] = [*((ef, min(lower, recall)) for ef, lower in of_k[k]), (ef_search, recall)]
+    return tuple((k, ef, round(recall, 4)) for k, steps_of_k in of_k.items() for ef, recall in steps_of_k)
+
+
+def surely(shares: NDArray[np.float64]) -> float:
+    """The mean that all queries have at least, as far as a sample of them tells: with a probability of 0.9."""
+    error = shares.std(ddof=1) / np.sqrt(len(shares))
+    return max(0.0, float(shares.mean() - _SURE * error))
 
 
 def _found(
     cursor: psycopg.Cursor[Any],
     space: Space,
     queries: NDArray[np.float32],
-    kth_similarity: NDArray[np.float64],
-    k: int,
+    kth_similarities: NDArray[np.float64],
+    ks: list[int],
     ef_search: int,
     domain: int | None,
 ) -> NDArray[np.float64]:
-    """(queries,) the share of the k nearest that the index finds."""
+    """(ks, queries) the share of the k nearest that the index finds."""
     cursor.execute("select set_config('hnsw.ef_search', %s, true)", (str(min(ef_search, MAX_EF_SEARCH)),))
     statement = statements.through_index(space, EVERYTHING, partial_domain=domain)
-    limit = k + statements.SLACK
-    shares = np.empty(len(queries))
+    limit = max(ks) + statements.SLACK
+    shares = np.empty((len(ks), len(queries)))
     for place, query in enumerate(queries):
         rows = cursor.execute(
             statement,
@@ -156,5 +161,7 @@ def _found(
         ).fetchall()
         vectors = binary.half_vectors_to_float64([row[3] for row in rows], space.fingerprint.dimensions)
         similarities = vectors @ query.astype(np.float64) / np.linalg.norm(vectors, axis=1)
-        shares[place] = min(k, int((similarities >= kth_similarity[place] - _ROUNDING).sum())) / k
+        for row, k in enumerate(ks):  # a search for fewer fetches the first of the same rows
+            near = similarities[: k + statements.SLACK] >= kth_similarities[place, k - 1] - _ROUNDING
+            shares[row, place] = min(k, int(near.sum())) / k
     return shares

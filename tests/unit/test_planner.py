@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from omop_emb import planner
+from omop_emb import planner, recall
 from omop_emb.counts import Count
 from omop_emb.planner import Request, SearchPlan, Way
 from omop_emb.records import Fingerprint, IndexType, MetricType
@@ -135,3 +136,12 @@ def test_indexed_searches_go_by_matrix_in_bulk_only_and_whether_or_not_it_is_the
     for queries in (100, 10_000, 100_000):
         assert matrix_is_worth(queries, Way.INDEX) == matrix_is_worth(queries, Way.INDEX, is_at_hand=True)
     assert matrix_is_worth(10_000, Way.INDEX, rows=20_000)
+
+
+def test_a_measured_recall_allows_for_the_chance_of_its_sample() -> None:
+    shares = np.ones(150)
+    assert recall.surely(shares) == 1.0
+    shares[:15] = 0.9
+    # Mean 0.99, standard error 0.0025: a larger sample could well have a lower mean.
+    assert 0.986 < recall.surely(shares) < 0.988
+    assert recall.surely(np.repeat(shares, 100)) > 0.9895  # hardly so if it is large
