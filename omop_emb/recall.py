@@ -135,7 +135,7 @@ def _measured(
 
 
 def surely(shares: NDArray[np.float64]) -> float:
-    """The mean that all queries have at least, as far as a sample of them tells: with a probability of 0.9."""
+    """The mean that all queries have at least, as far as a sample tells: with a probability of 0.9."""
     error = shares.std(ddof=1) / np.sqrt(len(shares))
     return max(0.0, float(shares.mean() - _SURE * error))
 
