@@ -200,7 +200,7 @@ class Engine:
         found: dict[int, tuple[Retriever, int, PathStep | None]] = {}
         for concept_id in self.lexicon.coded(term.source_vocabulary, term.code):
             for relationship, row in self.lexicon.standard_targets(concept_id):
-                name = self.lexicon.outside_names.get(concept_id, term.code)
+                name = self.lexicon.paths.name_of(concept_id) or term.code
                 step = PathStep(concept_id, name, relationship) if relationship else None
                 found.setdefault(row, (Retriever.CODE, row, step))
         return sorted(found.values(), key=lambda entry: int(self.lexicon.concept_id[entry[1]]))

@@ -145,7 +145,7 @@ class Targets:
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
         self._known = {concept_id for ids in lexicon.by_code.values() for concept_id in ids}
-        self._known.update(lexicon.targets, lexicon.concept_id.tolist())
+        self._known.update(lexicon.targets.concept_id.tolist(), lexicon.concept_id.tolist())
 
     def rows(self, targets: Iterable[int]) -> frozenset[int] | None:
         """Rows of the standard concepts that are meant, `Maps to` followed.

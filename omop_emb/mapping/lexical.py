@@ -114,7 +114,7 @@ class LexicalIndex:
         self.word_total = np.asarray(self.word_rows.sum(axis=1), np.float32).ravel()
         self.word_count = np.diff(self.word_rows.indptr).astype(np.float32)
         self.text_hash = hashes(texts)
-        self.exact_hash = hashes(lexicon.texts)
+        self.exact_hash = hashes(list(lexicon.texts))
         self._hash_order = np.argsort(self.text_hash, kind="stable")
         self._sorted_hash = self.text_hash[self._hash_order]
         self._parts: dict[str, _Part] = {}

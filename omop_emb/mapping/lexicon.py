@@ -11,13 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from omop_emb.mapping.records import PathStep
+from omop_emb.mapping.targets import Paths, StandardTargets, followed
+from omop_emb.mapping.texts import Texts
 
 KINDS = ("name", "synonym", "code", "short name", "non-standard")
 """Kinds of text, by number in Lexicon.text_kind; "non-standard": the name of a concept that maps here."""
-
-FOLLOWED = ("Maps to", "Maps to value", "Concept replaced by")
-"""Relationships from a concept that was hit towards standard ones."""
 
 UNKNOWN_CODE = "UNKNOWN"
 _LOINC = re.compile(
@@ -58,7 +56,7 @@ class Codes:
 
     vocabularies: list[str]
     vocabulary: npt.NDArray[np.int16]
-    code: list[str]
+    code: Texts
     concept_id: Ints
 
 
@@ -77,26 +75,26 @@ class Lexicon:
         text_path: (t,) place in paths, -1 for a concept's own text.
         paths: (id, name, relationship) of non-standard concepts whose names lead here.
         first_text: (c + 1,) where each concept's texts begin.
-        targets: id of a concept that is not a candidate -> (relationship, rows of its standard targets).
+        targets: where concepts that are no candidates lead.
         codes_of: what by_code is made of, when it is asked for.
     """
 
     concept_id: Ints
-    names: list[str]
-    codes: list[str]
+    names: Texts
+    codes: Texts
     domain: npt.NDArray[np.int16]
     vocabulary: npt.NDArray[np.int16]
     concept_class: npt.NDArray[np.int16]
     domains: list[str]
     vocabularies: list[str]
     concept_classes: list[str]
-    texts: list[str]
+    texts: Texts
     text_concept: npt.NDArray[np.int32]
     text_kind: npt.NDArray[np.int8]
     text_path: npt.NDArray[np.int32]
-    paths: list[PathStep]
+    paths: Paths
     first_text: Ints
-    targets: dict[int, list[tuple[str, int]]]
+    targets: StandardTargets
     codes_of: Codes
 
     @cached_property
@@ -135,11 +133,6 @@ class Lexicon:
         return int(np.searchsorted(self.domain, code)), int(np.searchsorted(self.domain, code, "right"))
 
     @cached_property
-    def outside_names(self) -> dict[int, str]:
-        """Names of the concepts that are no candidates themselves and lead to some."""
-        return {step.concept_id: step.concept_name for step in self.paths}
-
-    @cached_property
     def code_vocabularies(self) -> list[str]:
         """The vocabularies whose codes can be looked up."""
         return sorted(self.codes_of.vocabularies[place] for place in np.unique(self.codes_of.vocabulary))
@@ -163,7 +156,7 @@ class Lexicon:
     def standard_targets(self, concept_id: int) -> list[tuple[str, int]]:
         """(relationship, row) of each standard concept that a concept stands for; itself if it is one."""
         row = int(self.rows([concept_id])[0])
-        return [("", row)] if row >= 0 else self.targets.get(concept_id, [])
+        return [("", row)] if row >= 0 else self.targets.get(concept_id)
 
 
 def _undotted(code: str) -> str:
@@ -207,23 +200,23 @@ def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFra
             short = f"{axes.analyte} in {axes.system}" if axes.system else axes.analyte
             texts.append((row, 3, short, -1))
 
-    targets, paths, found = _followed(concept, relationship, row_of)
-    texts.extend(found)
+    targets, paths, names_to = followed(concept, relationship, row_of)
+    texts.extend((row, 4, name, path) for path, (row, name) in enumerate(names_to))
     texts.sort()
     text_concept = np.array([entry[0] for entry in texts], np.int32)
     known = concept[~concept["concept_code"].fillna("").isin(["", UNKNOWN_CODE])]
     owners = pd.Categorical(known["vocabulary_id"])
     return Lexicon(
         concept_id=concept_id,
-        names=names,
-        codes=codes,
+        names=Texts.of(names),
+        codes=Texts.of(codes),
         domain=columns["domain_id"].codes.astype(np.int16),
         vocabulary=columns["vocabulary_id"].codes.astype(np.int16),
         concept_class=columns["concept_class_id"].codes.astype(np.int16),
         domains=list(columns["domain_id"].categories),
         vocabularies=list(columns["vocabulary_id"].categories),
         concept_classes=list(columns["concept_class_id"].categories),
-        texts=[entry[2] for entry in texts],
+        texts=Texts.of(entry[2] for entry in texts),
         text_concept=text_concept,
         text_kind=np.array([entry[1] for entry in texts], np.int8),
         text_path=np.array([entry[3] for entry in texts], np.int32),
@@ -233,48 +226,7 @@ def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFra
         codes_of=Codes(
             vocabularies=list(owners.categories),
             vocabulary=owners.codes.astype(np.int16),
-            code=known["concept_code"].astype(str).tolist(),
+            code=Texts.of(known["concept_code"].astype(str)),
             concept_id=known["concept_id"].to_numpy(np.int64),
         ),
     )
-
-
-def _followed(
-    concept: pd.DataFrame, relationship: pd.DataFrame, row_of: dict[int, int]
-) -> tuple[dict[int, list[tuple[str, int]]], list[PathStep], list[tuple[int, int, str, int]]]:
-    """Standard targets of the concepts that are none, and their names as texts of those targets."""
-    steps: dict[int, list[tuple[str, int]]] = {}
-    kept = relationship[relationship["relationship_id"].isin(FOLLOWED)]
-    for one, two, name in zip(
-        kept["concept_id_1"].tolist(),
-        kept["concept_id_2"].tolist(),
-        kept["relationship_id"].tolist(),
-        strict=True,
-    ):
-        if one != two and int(one) not in row_of:
-            steps.setdefault(int(one), []).append((str(name), int(two)))
-    targets: dict[int, list[tuple[str, int]]] = {}
-    for start in steps:
-        reached: dict[int, str] = {}
-        seen, ahead = {start}, [(start, "")]
-        while ahead:  # breadth first, so that the shortest chain names the relationship
-            at, first = ahead.pop(0)
-            for name, to in sorted(steps.get(at, [])):
-                if to in seen:
-                    continue
-                seen.add(to)
-                label = first or name
-                if to in row_of:
-                    reached.setdefault(row_of[to], label)
-                else:
-                    ahead.append((to, label))
-        if reached:
-            targets[start] = sorted((label, row) for row, label in reached.items())
-    outside = concept[concept["concept_id"].isin(list(targets))].sort_values("concept_id")
-    paths: list[PathStep] = []
-    texts: list[tuple[int, int, str, int]] = []
-    for key, name in zip(outside["concept_id"].tolist(), outside["concept_name"].tolist(), strict=True):
-        for label, row in targets[int(key)]:
-            texts.append((row, 4, str(name), len(paths)))
-            paths.append(PathStep(int(key), str(name), label))
-    return targets, paths, texts

@@ -14,7 +14,8 @@ from psycopg import sql
 from omop_emb import binary, vocabulary
 from omop_emb.errors import VocabularyError
 from omop_emb.mapping.dense import DenseIndex
-from omop_emb.mapping.lexicon import FOLLOWED, Lexicon, build
+from omop_emb.mapping.lexicon import Lexicon, build
+from omop_emb.mapping.targets import FOLLOWED
 from omop_emb.spaces import Space
 
 _CONCEPT = sql.SQL(
