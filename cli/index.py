@@ -142,12 +142,12 @@ def _cancel_jobs(space: Space) -> None:
 
 @command.group("cache", context_settings={"help_option_names": ["-h", "--help"]})
 def cache() -> None:
-    """Vectors that bulk searches keep on this computer's disk."""
+    """What bulk searches and mapping keep on this computer's disk."""
 
 
 @cache.command("clear")
 def clear() -> None:
-    """Remove all kept vectors; the next search of many texts reads them from the database again.
+    """Remove all that is kept; the next search of many texts, or mapping, reads the database again.
 
     \b
     omop-emb index cache clear

@@ -34,7 +34,9 @@ VARIABLES = (
     Variable("OMOP_EMB_DATABASE_URL", "a PostgreSQL URL; unset: the embedded server"),
     Variable("OMOP_EMB_DATA_DIR", "the embedded server's folder; default the user's data folder"),
     Variable("OMOP_EMB_VOCABULARY_SCHEMA", "the schema of concept and the other vocabulary tables of a CDM"),
-    Variable("OMOP_EMB_CACHE_GB", "how much disk the matrices of bulk searches may take; default 20"),
+    Variable(
+        "OMOP_EMB_CACHE_GB", "how much disk the files of bulk searches and mapping may take; default 20"
+    ),
     Variable("OMOP_EMB_PRICES", "a TOML file with prices of your own, see the how-to page on estimates"),
     Variable("OLLAMA_HOST", "where Ollama listens; default 127.0.0.1:11434"),
     Variable("GEMINI_API_KEY", "the key for the Gemini API"),

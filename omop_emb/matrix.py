@@ -50,11 +50,13 @@ class Matrix:
             valid, as the space's row table has them.
         vectors: (n, dimensions) float16, memory-mapped: exactly what the database stores.
         deviation: how far the length of a row is from 1 at most; half precision cannot do better than 5e-4.
+        state: a name for the rows: see state().
     """
 
     keys: NDArray[np.void]
     vectors: NDArray[np.float16]
     deviation: float
+    state: str
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -101,7 +103,7 @@ def of_space(connection: psycopg.Connection[Any], space: Space) -> Matrix:
                 f"this transaction has written to space {space.name!r} and has not committed: commit first"
             )
         try:
-            return _open(_found_or_made(connection, space, name), space.fingerprint.dimensions)
+            return _open(_found_or_made(connection, space, name), space.fingerprint.dimensions, name)
         except (_ChangedError, FileNotFoundError):  # the latter: removed before it was opened
             continue
         except OSError as error:
@@ -166,7 +168,7 @@ def _copy_out(connection: psycopg.Connection[Any], space: Space, folder: Path) -
     (folder / "about.json").write_text(json.dumps({"dimensions": dimensions, "deviation": deviation}))
 
 
-def _open(folder: Path, dimensions: int) -> Matrix:
+def _open(folder: Path, dimensions: int, name: str) -> Matrix:
     about = json.loads((folder / "about.json").read_text())
     keys = np.fromfile(folder / "keys", _KEY_LAYOUT)
     shape = (len(keys), dimensions)
@@ -174,4 +176,4 @@ def _open(folder: Path, dimensions: int) -> Matrix:
     vectors = (
         np.memmap(folder / "vectors", np.float16, "r", shape=shape) if len(keys) else np.empty(shape, "e")
     )
-    return Matrix(keys, vectors, about["deviation"])
+    return Matrix(keys, vectors, about["deviation"], name)

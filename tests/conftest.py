@@ -41,9 +41,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What can be made again, for all tests: they find what was made of the same data before."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the settings of the person who runs it."""
+def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, cache_folder: Path) -> None:
+    """No test sees the settings of the person who runs it, or what that person's cache holds."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
     for name in list(os.environ):
         if name.startswith(("OMOP_EMB_", "PG")):
             monkeypatch.delenv(name)

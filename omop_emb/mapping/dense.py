@@ -33,26 +33,38 @@ def _above(limit: Scores, query: Ints, row: Ints, score: Scores) -> tuple[Ints, 
 
 
 class DenseIndex:
-    """Vectors of concepts' texts, kept as float16 in the order of a lexicon's concepts.
+    """Vectors of concepts' texts, as float16, looked at in the order of a lexicon's concepts.
 
     Args:
         lexicon: the concepts.
-        concept_ids: (m,) whose text each vector is; vectors of concepts outside the lexicon are dropped.
+        concept_ids: (m,) whose text each vector is; vectors of concepts outside the lexicon are left out.
         vectors: (m, dimensions) unit rows, float16 or float32.
+        name: of this lexicon with these vectors in the cache folder; None: nothing is kept there.
+
+    Attributes:
+        place: (n,) where in vectors the rows stand that take part, those of one concept side by side.
+        concept: (n,) the concept row of each.
     """
 
-    def __init__(self, lexicon: Lexicon, concept_ids: Ints, vectors: npt.NDArray[np.floating]) -> None:
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        concept_ids: Ints,
+        vectors: npt.NDArray[np.floating],
+        *,
+        name: str | None = None,
+    ) -> None:
         rows = lexicon.rows(concept_ids)
         order = np.argsort(rows, kind="stable")
-        order = order[rows[order] >= 0]
-        self.lexicon = lexicon
-        self.concept = rows[order]
-        self.vectors = vectors[order].astype(np.float16, copy=False)
+        self.lexicon, self._name = lexicon, name
+        self.place = order[rows[order] >= 0]
+        self.concept = rows[self.place]
+        self.vectors = np.asarray(vectors).astype(np.float16, copy=False)
         self.first = np.searchsorted(self.concept, np.arange(len(lexicon.concept_id) + 1))
 
     @cached_property
     def _products(self) -> Products:
-        return products(self.vectors)
+        return products(self.vectors, self.place, self._name)
 
     def search(self, queries: Floats, domains: Sequence[Domains], k: Ints | int) -> tuple[Ints, Ints]:
         """(query, concept row) of the k concepts nearest to each query vector in its domains (None: all).
@@ -137,7 +149,7 @@ class DenseIndex:
             return np.zeros((len(queries), len(concepts)), np.float32)
         begin = np.cumsum(sizes) - sizes
         rows = np.repeat(start - begin, sizes) + np.arange(int(sizes.sum()))
-        scores = queries @ binary.widened(self.vectors[rows]).T
+        scores = queries @ binary.widened(self.vectors[self.place[rows]]).T
         filled = sizes > 0
         result = np.zeros((len(queries), len(concepts)), np.float32)
         result[:, filled] = np.maximum.reduceat(scores, begin[filled], axis=1)

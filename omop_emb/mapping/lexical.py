@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +109,7 @@ class LexicalIndex:
         self.grams = Grams.learn(counts)
         self.gram_rows = self.grams.weigh(counts)
         del counts
+        self._postings = self.gram_rows.T.tocsr()  # (grams, texts): the texts of each gram, ascending
         self.words, self.word_rows = Words.learn(texts)
         self.word_total = np.asarray(self.word_rows.sum(axis=1), np.float32).ravel()
         self.word_count = np.diff(self.word_rows.indptr).astype(np.float32)
@@ -122,11 +122,6 @@ class LexicalIndex:
     def encode(self, normal_texts: Sequence[str]) -> sparse.csr_matrix:
         """(n, grams) TF-IDF rows of queries."""
         return self.grams.weigh(grams(normal_texts))
-
-    @cached_property
-    def _postings(self) -> sparse.csr_matrix:
-        """(grams, texts): the texts of each gram, ascending."""
-        return self.gram_rows.T.tocsr()
 
     def _part(self, domain: str) -> _Part:
         """Where a domain's texts stand ("": all texts)."""

@@ -21,9 +21,8 @@ from omop_emb.mapping import memory_store, ranker_store
 from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.engine import Begun, Engine, Settings
 from omop_emb.mapping.features import NAMES
-from omop_emb.mapping.lexical import LexicalIndex
 from omop_emb.mapping.ranker import Ranker, default_ranker
-from omop_emb.mapping.reading import read_lexicon, read_vectors
+from omop_emb.mapping.reading import read_vectors, read_vocabulary
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm
 
 if TYPE_CHECKING:
@@ -82,17 +81,23 @@ class Mapper:
             ranker = ranker_store.active(connection, site, space.fingerprint.digest) or default_ranker(NAMES)
             calibrated = self._calibrated(ranker)
             self.settings.policy.check(ranker if calibrated else replace_calibration(ranker))
-            lexicon = read_lexicon(connection)
-            lexical = LexicalIndex(lexicon)
+            index = read_vocabulary(connection)
             memory = (
-                memory_store.memory_index(connection, site, lexical, space, self._embed)
+                memory_store.memory_index(connection, site, index.lexical, space, self._embed)
                 if use_memory and ranker_store.exists(connection)
                 else None
             )
-            dense = read_vectors(connection, space, lexicon)
+            dense = read_vectors(connection, space, index)
             tables = vocabulary.tables(connection)
         self.engine = Engine(
-            lexicon, dense, self._embed, ranker, calibrated=calibrated, memory=memory, lexical=lexical
+            index.lexical.lexicon,
+            dense,
+            self._embed,
+            ranker,
+            calibrated=calibrated,
+            memory=memory,
+            lexical=index.lexical,
+            facts=index.facts,
         )
         policy = self.settings.policy
         self.provenance = Provenance(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from omop_emb import binary
+from omop_emb.mapping import kept
 
 ROWS = 8192
 """Rows of a block: the scores of 1,024 queries with it take 32 MB."""
@@ -24,6 +26,7 @@ _MODEL = bytes.fromhex(
 )
 
 Vectors = npt.NDArray[np.float16]
+Places = npt.NDArray[np.int64]
 Queries = npt.NDArray[Any]
 
 
@@ -50,8 +53,8 @@ class ExactProducts:
 
     lowest: float = -np.inf
 
-    def __init__(self, vectors: Vectors) -> None:
-        self._vectors = vectors
+    def __init__(self, vectors: Vectors, place: Places) -> None:
+        self._vectors, self._place = vectors, place
 
     def prepare(self, queries: npt.NDArray[np.float32]) -> Queries:
         """Queries as they are."""
@@ -59,31 +62,51 @@ class ExactProducts:
 
     def block(self, queries: Queries, first: int, last: int) -> npt.NDArray[Any]:
         """(queries, last - first) cosines."""
-        return np.asarray(queries @ binary.widened(self._vectors[first:last]).T)
+        return np.asarray(queries @ binary.widened(self._vectors[self._place[first:last]]).T)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerRows:
+    """Rows in seven bits.
+
+    Rows are turned at random first, which changes no product: afterwards no dimension stands out, whatever
+    the model, and one scale suits all of them.
+
+    Attributes:
+        turn: (dimensions, dimensions) by which rows were turned.
+        blocks: (dimensions, up to ROWS) int8 each.
+    """
+
+    turn: npt.NDArray[np.float32]
+    blocks: list[npt.NDArray[np.int8]]
+
+    @classmethod
+    def of(cls, vectors: Vectors, place: Places) -> IntegerRows:
+        """From unit rows, in the order of their places in vectors."""
+        dimensions = vectors.shape[1]
+        random = np.random.default_rng(0).standard_normal((dimensions, dimensions))
+        turn = np.linalg.qr(random)[0].astype(np.float32)
+        scale = _ROW_BITS * np.sqrt(dimensions) / _DEVIATIONS
+        blocks = []
+        for at in range(0, len(place), ROWS):
+            turned = binary.widened(vectors[place[at : at + ROWS]]) @ turn
+            rounded = np.clip(np.rint(turned * scale), -_ROW_BITS, _ROW_BITS)
+            blocks.append(np.ascontiguousarray(rounded.astype(np.int8).T))
+        return cls(turn, blocks)
 
 
 class IntegerProducts:
     """Products of rows and queries in seven and eight bits, off by some thousandths of a cosine.
 
-    Rows are turned at random first, which changes no product: afterwards no dimension stands out, whatever
-    the model, and one scale suits all of them. Of the 100 nearest of 200,000 rows of MiniLM, 98 are among
-    the 100 that are found, and all of them among the first 200.
+    Of the 100 nearest of 200,000 rows of MiniLM, 98 are among the 100 that are found, and all of them among
+    the first 200.
     """
 
     lowest: float = np.iinfo(np.int32).min
 
-    def __init__(self, vectors: Vectors, session: Any) -> None:
-        dimensions = vectors.shape[1]
-        random = np.random.default_rng(0).standard_normal((dimensions, dimensions))
-        self._turn = np.linalg.qr(random)[0].astype(np.float32)
-        self._session = session
+    def __init__(self, rows: IntegerRows, session: Any) -> None:
+        self._turn, self._blocks, self._session = rows.turn, rows.blocks, session
         self._zero = np.array(_QUERY_ZERO, np.uint8)
-        scale = _ROW_BITS * np.sqrt(dimensions) / _DEVIATIONS
-        self._blocks = []
-        for at in range(0, len(vectors), ROWS):
-            turned = binary.widened(vectors[at : at + ROWS]) @ self._turn
-            rounded = np.clip(np.rint(turned * scale), -_ROW_BITS, _ROW_BITS)
-            self._blocks.append(np.ascontiguousarray(rounded.astype(np.int8).T))
 
     def prepare(self, queries: npt.NDArray[np.float32]) -> Queries:
         """Queries in eight bits, each by a scale of its own."""
@@ -98,17 +121,28 @@ class IntegerProducts:
         return np.asarray(self._session.run(None, {"a": queries, "b": rows, "z": self._zero})[0])
 
 
-def products(vectors: Vectors) -> Products:
-    """In integers for many rows, where onnxruntime is installed, else in float32."""
-    if len(vectors) < _MANY:
-        return ExactProducts(vectors)
+def products(vectors: Vectors, place: Places, name: str | None = None) -> Products:
+    """In integers for many rows, where onnxruntime is installed, else in float32.
+
+    Args:
+        vectors: (n, dimensions) unit rows.
+        place: (m,) which of them, in the order in which they are asked for.
+        name: of these rows in the cache folder; None: rows in integers are not kept.
+    """
+    if len(place) < _MANY:
+        return ExactProducts(vectors, place)
     try:
         import onnxruntime
     except ImportError:
-        return ExactProducts(vectors)
+        return ExactProducts(vectors, place)
+    rows: IntegerRows | None = kept.find(name) if name is not None else None
+    if rows is None:
+        rows = IntegerRows.of(vectors, place)
+        if name is not None:
+            rows = kept.keep(name, rows)
     options = onnxruntime.SessionOptions()
     # Threads that wait busily would take the processor from the model that embeds the next terms meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False  # it would keep the largest result for good
     session = onnxruntime.InferenceSession(_MODEL, options, providers=["CPUExecutionProvider"])
-    return IntegerProducts(vectors, session)
+    return IntegerProducts(rows, session)

@@ -1,22 +1,30 @@
-"""The vocabulary and a space's vectors, read from the database into memory for a mapping job."""
+"""The vocabulary and a space's vectors for a mapping job: from the cache folder, else from the database."""
 
 from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import psycopg
 from psycopg import sql
+from psycopg.rows import tuple_row
 
-from omop_emb import binary, vocabulary
+from omop_emb import binary, matrix, vocabulary
 from omop_emb.errors import VocabularyError
+from omop_emb.mapping import kept
 from omop_emb.mapping.dense import DenseIndex
+from omop_emb.mapping.facts import Facts, gather
+from omop_emb.mapping.lexical import LexicalIndex
 from omop_emb.mapping.lexicon import Lexicon, build
 from omop_emb.mapping.targets import FOLLOWED
 from omop_emb.spaces import Space
+from omop_emb.sql import read
+from omop_emb.vocabulary import VocabularyTables
 
 _CONCEPT = sql.SQL(
     "select concept_id, concept_name, domain_id, vocabulary_id, concept_class_id, "
@@ -30,6 +38,8 @@ _RELATIONSHIP = sql.SQL(
     "select concept_id_1, concept_id_2, relationship_id from {table} "
     "where relationship_id in ({followed}) and coalesce(invalid_reason, '') = ''"
 )
+# Rows as text: a digest of all of them that does not depend on their order.
+_DIGEST = sql.SQL("select count(*), sum(hashtextextended(rows::text, 0)::numeric) from ({rows}) rows")
 _VECTORS = sql.SQL(
     "select concept_id, embedding from {rows} where standard = 'S' and valid order by concept_id"
 )
@@ -65,32 +75,104 @@ _TEXTS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class VocabularyIndex:
+    """A vocabulary, searchable.
+
+    Attributes:
+        lexical: its texts, with the lexicon.
+        facts: what its names say.
+        state: a name for what the database held.
+    """
+
+    lexical: LexicalIndex
+    facts: Facts
+    state: str
+
+
+def read_vocabulary(connection: psycopg.Connection[Any]) -> VocabularyIndex:
+    """The vocabulary's index, from the cache folder if it was made of the present state already.
+
+    Raises:
+        VocabularyError: no vocabulary is loaded.
+    """
+    tables = _tables(connection)
+    state = _state(connection, tables)
+    name = kept.name_of("vocabulary", state)
+    found: VocabularyIndex | None = kept.find(name)
+    if found is None:
+        lexical = LexicalIndex(read_lexicon(connection))
+        found = VocabularyIndex(lexical, gather(lexical.lexicon, lexical), state)
+        # Each statement may have seen a later state of a CDM's tables.
+        if _state(connection, tables) == state:
+            found = kept.keep(name, found)
+    return found
+
+
+def _tables(connection: psycopg.Connection[Any]) -> VocabularyTables:
+    tables = vocabulary.tables(connection)
+    if tables is None:
+        raise VocabularyError("no vocabulary is loaded to map to: run omop-emb vocabulary load PATH")
+    return tables
+
+
+def _state(connection: psycopg.Connection[Any], tables: VocabularyTables) -> str:
+    """A name for a vocabulary's rows: a release never changes; of a CDM, every row is looked at."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    if tables.release_id is not None:
+        files = cursor.execute(read("mapping_release_state"), {"release_id": tables.release_id}).fetchall()
+        return repr(files)
+    queries = [query for query in _queries(tables) if query is not None]
+    return repr([cursor.execute(_DIGEST.format(rows=query)).fetchone() for query in queries])
+
+
+def _queries(
+    tables: VocabularyTables,
+) -> tuple[sql.Composed, sql.Composed | None, sql.Composed | None]:
+    """What is read of concepts, synonyms and relationships; None for a table that is not there."""
+    synonym, relationship = tables.concept_synonym, tables.concept_relationship
+    followed = sql.SQL(", ").join(map(sql.Literal, FOLLOWED))
+    return (
+        _CONCEPT.format(table=tables.concept),
+        _SYNONYM.format(table=synonym) if synonym else None,
+        _RELATIONSHIP.format(table=relationship, followed=followed) if relationship else None,
+    )
+
+
 def read_lexicon(connection: psycopg.Connection[Any]) -> Lexicon:
     """The vocabulary's standard concepts with everything that they can be found by.
 
     Raises:
         VocabularyError: no vocabulary is loaded.
     """
-    tables = vocabulary.tables(connection)
-    if tables is None:
-        raise VocabularyError("no vocabulary is loaded to map to: run omop-emb vocabulary load PATH")
-    concept = _frame(connection, _CONCEPT.format(table=tables.concept), ("concept_id",))
-    if tables.concept_synonym is None:
-        synonym = pd.DataFrame({"concept_id": [], "concept_synonym_name": []})
-    else:
-        synonym = _frame(connection, _SYNONYM.format(table=tables.concept_synonym), ("concept_id",))
-    if tables.concept_relationship is None:
-        relationship = pd.DataFrame({"concept_id_1": [], "concept_id_2": [], "relationship_id": []})
-    else:
-        query = _RELATIONSHIP.format(
-            table=tables.concept_relationship, followed=sql.SQL(", ").join(map(sql.Literal, FOLLOWED))
-        )
-        relationship = _frame(connection, query, ("concept_id_1", "concept_id_2"))
-    return build(concept, synonym, relationship)
+    concepts, synonyms, relationships = _queries(_tables(connection))
+    synonym = pd.DataFrame({"concept_id": [], "concept_synonym_name": []})
+    if synonyms is not None:
+        synonym = _frame(connection, synonyms, ("concept_id",))
+    relationship = pd.DataFrame({"concept_id_1": [], "concept_id_2": [], "relationship_id": []})
+    if relationships is not None:
+        relationship = _frame(connection, relationships, ("concept_id_1", "concept_id_2"))
+    return build(_frame(connection, concepts, ("concept_id",)), synonym, relationship)
 
 
-def read_vectors(connection: psycopg.Connection[Any], space: Space, lexicon: Lexicon) -> DenseIndex:
-    """A space's vectors of standard concepts, as float16; 0.24 GB for 304,000 of 384 dimensions."""
+def read_vectors(connection: psycopg.Connection[Any], space: Space, index: VocabularyIndex) -> DenseIndex:
+    """A space's vectors of standard concepts: its matrix on the disk; in memory where there can be none."""
+    lexicon = index.lexical.lexicon
+    try:
+        rows = matrix.of_space(connection, space)
+    except matrix.MatrixUnavailableError:
+        return DenseIndex(lexicon, *_copied(connection, space))
+    taken = (rows.keys["standard"] == b"S") & rows.keys["valid"]
+    concept_ids = np.where(taken, rows.concept_ids, -1)
+    return DenseIndex(
+        lexicon, concept_ids, rows.vectors, name=kept.name_of("integers", rows.state, index.state)
+    )
+
+
+def _copied(
+    connection: psycopg.Connection[Any], space: Space
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
+    """(concept ids, vectors) as this transaction sees them; 0.24 GB for 304,000 of 384 dimensions."""
     dimensions = space.fingerprint.dimensions
     row = binary.fixed_width([("concept_id", ">i4"), ("embedding", (">f2", dimensions))])
     ids: list[np.ndarray[Any, Any]] = []
@@ -109,8 +191,8 @@ def read_vectors(connection: psycopg.Connection[Any], space: Space, lexicon: Lex
                 pieces, size, header = [], 0, 0
         _rows(b"".join([left, *pieces])[header:], row, ids, vectors)
     if not ids:
-        return DenseIndex(lexicon, np.zeros(0, np.int64), np.zeros((0, dimensions), np.float16))
-    return DenseIndex(lexicon, np.concatenate(ids), np.concatenate(vectors))
+        return np.zeros(0, np.int64), np.zeros((0, dimensions), np.float16)
+    return np.concatenate(ids), np.concatenate(vectors)
 
 
 def _rows(data: bytes, row: np.dtype[np.void], ids: list[Any], vectors: list[Any]) -> bytes:

@@ -50,7 +50,6 @@ def database(server_conninfo: str, sample_template: str, new_database: Any) -> I
 @pytest.fixture
 def run_map(database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Map:
     monkeypatch.setenv("OMOP_EMB_DATABASE_URL", database)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, stdin: bytes | None = None) -> Done:

@@ -200,7 +200,7 @@ def test_blocked_products_find_what_sorting_everything_finds(
     keys["concept_id"] = random.permutation(700) // 2  # two texts a concept
     keys["text_hash"] = np.arange(700)
     keys["text_kind"] = b"n"
-    made = matrix.Matrix(keys, vectors, 5e-4)
+    made = matrix.Matrix(keys, vectors, 5e-4, "state")
     queries = random.standard_normal((40, 5)).astype(np.float32)
     queries[:3] = vectors[:3]
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
