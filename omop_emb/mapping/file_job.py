@@ -24,6 +24,7 @@ from omop_emb.mapping.files.journal import Journal, journal_path
 from omop_emb.mapping.files.source import Source
 from omop_emb.mapping.files.terms import ReadOptions, TermFile, open_terms
 from omop_emb.mapping.judge_job import JudgeJob, judged
+from omop_emb.mapping.language import looks_english
 from omop_emb.mapping.lexicon import Lexicon
 from omop_emb.mapping.pipeline import BATCH, SITE, Mapper
 from omop_emb.mapping.previous import CheckedMappings, check_previous, read_approved
@@ -236,12 +237,18 @@ def _usable(file: TermFile, lexicon: Lexicon, problems: list[Problem]) -> Iterat
 
 
 def _language_notes(mapper: Mapper, file: TermFile) -> list[str]:
-    """A warning where terms are not all English and the model knows nothing else."""
+    """A warning where the names of no column look English and the model knows nothing else."""
     known = find(mapper.provenance.model)
     if known is None or not known.english_only:
         return []
-    several = len(file.columns.names) > 1
-    if several or any(not term.name.isascii() for term in islice(file, _LOOKED_AT)):
+    terms = list(islice(file, _LOOKED_AT))
+    further = max((len(term.further_names) for term in terms), default=0)
+    columns = [[term.name for term in terms]]
+    columns += [
+        [term.further_names[n] for term in terms if len(term.further_names) > n] for n in range(further)
+    ]
+    words = mapper.engine.lexical.words.number
+    if not any(looks_english(names, words) for names in columns):
         return [
             f"warning: {known.name} knows only English: terms in other languages are found by their spelling "
             "alone. Give a translation with a further --name-column, or build a space with a multilingual "
