@@ -22,6 +22,7 @@ from omop_emb.providers.query_cache import VectorStore
 from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
 from omop_emb.search import SearchResult
 from omop_emb.spaces import Space
+from omop_emb.spaces_known import KnownSpaces
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -38,6 +39,7 @@ class ConceptSearch:
             raise ConfigurationError("give query_store to the EmbeddingClient, as it embeds the queries")
         self._client, self._query_store = client, query_store
         self._active_client: EmbeddingClient | None = None
+        self._known = KnownSpaces()
 
     def get_nearest_concepts_from_query_texts(
         self,
@@ -261,10 +263,11 @@ class ConceptSearch:
         return nearest_of_texts(texts, client, find, different=different)
 
     def _space(self, connection: psycopg.Connection[Any], index_type: IndexType | None) -> Space:
+        there = self._known.listed(connection)
         if self._client is not None:
-            space = spaces.get(connection, self._client.fingerprint, index_type)
+            space = spaces.fitting(there, self._client.fingerprint, index_type)
         else:
-            space = spaces.active(connection)
+            space = spaces.active_of(there)
             check_variables(space)
         spaces.check_whole(space)
         return space

@@ -119,14 +119,22 @@ def get(
     Raises:
         SpaceNotFoundError: there is none; the message says what there is and what differs.
     """
-    there = listed(connection)
-    fitting = [
+    return fitting(listed(connection), fingerprint, index_type)
+
+
+def fitting(there: list[Space], fingerprint: Fingerprint, index_type: IndexType | None) -> Space:
+    """The space of these that get() gives.
+
+    Raises:
+        SpaceNotFoundError: as there.
+    """
+    found = [
         space
         for space in there
         if space.fingerprint == fingerprint and index_type in (None, space.index_type)
     ]
-    if fitting:
-        return max(fitting, key=lambda space: (space.is_whole, space.index_type is IndexType.HNSW))
+    if found:
+        return max(found, key=lambda space: (space.is_whole, space.index_type is IndexType.HNSW))
     wanted = f"{fingerprint.provider}:{fingerprint.model}"
     if not there:
         raise SpaceNotFoundError(f"nothing is embedded here yet for {wanted}: {_BUILD_HINT}")
@@ -159,7 +167,15 @@ def active(connection: psycopg.Connection) -> Space:
     Raises:
         SpaceNotFoundError: no space is active; the message says which there are.
     """
-    there = listed(connection)
+    return active_of(listed(connection))
+
+
+def active_of(there: list[Space]) -> Space:
+    """The active space of these.
+
+    Raises:
+        SpaceNotFoundError: as active().
+    """
     for space in there:
         if space.is_active:
             return space
