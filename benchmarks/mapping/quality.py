@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from gold import GoldTerm, read
 from tables import load, make, term_folds, world
-from train_default import families, macro, scored, show
+from train_default import by_others, macro, remembering, scored, show, without_family
 
-from omop_emb.mapping import trees
+from omop_emb.mapping import contrasts, trees
 from omop_emb.mapping.calibration import calibration_error
-from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.examples import Examples
+from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.protocols import accepted
-from omop_emb.mapping.ranker import approved_first
-from omop_emb.mapping.training import Examples, calibrate, fit_linear, out_of_sample, ranks
+from omop_emb.mapping.training import calibrate, fit_linear, out_of_sample, ranks
 
 GROUPS = {
     "forms beside the term": lambda name: name.endswith((" rewritten", " part")),
@@ -32,16 +34,20 @@ GROUPS = {
     "ranks": lambda name: name.endswith(" rank") or name == "found by dense and lexical",
     "joint score, squares": lambda name: name in ("joint score", "dense squared", "lexical squared"),
     "numbers, lengths": lambda name: name.startswith(("numbers of", "concept longer", "concept shorter")),
-    "drugs": lambda name: NAMES.index("strengths agree") <= NAMES.index(name) < NAMES.index(FIRST_AXIS),
-    "LOINC axes": lambda name: NAMES.index(FIRST_AXIS) <= NAMES.index(name) <= NAMES.index("timing stated"),
-    "contrasts": lambda name: (
-        NAMES.index("timing stated") < NAMES.index(name) < NAMES.index("non-standard sources")
-    ),
+    "drugs": lambda name: FIRST_DRUG <= NAMES.index(name) < FIRST_AXIS,
+    "LOINC properties": lambda name: name.startswith("property ") or name in LOINC,
+    "analytes": lambda name: name in ("analyte in the term", "term is the analyte"),
+    "24 hours": lambda name: name.startswith("24 hours"),
+    "specimen by default": lambda name: name.startswith(("serum or plasma", "blood by")),
+    "contrasts": lambda name: name.endswith(CONTRASTS) and name.split()[0] in contrasts.groups(),
     "units": lambda name: name.startswith("same unit"),
     "vocabulary, domain": lambda name: name.startswith(("vocabulary ", "domain ")),
     "non-standard sources": lambda name: name == "non-standard sources",
+    "age of the concept": lambda name: name in ("oldest concepts", "early concept", "early LOINC"),
 }
-FIRST_AXIS = "property Mass/volume"
+FIRST_DRUG, FIRST_AXIS = NAMES.index("strengths agree"), NAMES.index("property Mass/volume")
+LOINC = ("method not in the term", "timing stated")
+CONTRASTS = ("differs", "only in the concept", "only in the term", "agrees")
 
 
 def retrievers(terms: list[GoldTerm], examples: Examples, core: np.ndarray) -> None:
@@ -69,25 +75,14 @@ def ablation(terms: list[GoldTerm], examples: Examples) -> None:
     for name, belongs in {"all": lambda _: False, **GROUPS}.items():
         features = examples.features.copy()
         features[:, [place for place, feature in enumerate(NAMES) if belongs(feature)]] = 0
-        part = Examples(
-            features,
-            examples.domains,
-            examples.first,
-            examples.right,
-            examples.source,
-            examples.dense,
-            examples.lexical,
-            examples.alike,
-            examples.remembered,
-            examples.findable,
-        )
-        scores = out_of_sample(part, fold, lambda some: fit_linear(some, iterations=30).score)
+        part = replace(examples, features=features)
+        scores = out_of_sample(part, fold, lambda some: fit_linear(some, iterations=30).of)
         print(
             "all" if name == "all" else f"without {name}", macro(terms, ranks(part, scores), core), flush=True
         )
 
 
-def own_ranker(terms: list[GoldTerm], tables: list[Examples], chosen: list[int], what: str) -> None:
+def own_ranker(terms: list[GoldTerm], tables: Iterable[Examples], chosen: list[int], what: str) -> None:
     """Trees for the terms of each chosen fold, learned from the others; tables[n] is what fold n may see."""
     fold, core = term_folds(terms), scored(terms)
     tested = np.isin(fold, chosen)
@@ -97,8 +92,7 @@ def own_ranker(terms: list[GoldTerm], tables: list[Examples], chosen: list[int],
         learned = examples.take(outside)
         booster = trees.Booster(trees.train_on(learned), trees.domains_of(learned))
         part = examples.take(inside)
-        features = part.features.astype(np.float32)
-        own = approved_first(booster.score(features, part.domains), features, NAMES)
+        own = booster.of(part)
         found[inside] = ranks(part, own)
         parts.append(part)
         scores.append(own)
@@ -127,14 +121,20 @@ def main(data: Path, cache: Path, chosen: list[int], *, with_ablation: bool) -> 
             make(there, terms, path, None if key == "base" else int(key))
     base, core = load(paths["base"], terms), scored(terms)
     retrievers(terms, base, core)
-    fold = families(terms)
-    scores = out_of_sample(base, fold, lambda part: fit_linear(part).score)
-    show("shipped ranker, a family never seen", terms, ranks(base, scores), core)
+    models = without_family(terms, base)
+    base = replace(base, shipped=by_others(terms, base, models))
+    show("shipped ranker, a family never seen", terms, ranks(base, base.shipped), core)
     if with_ablation:
         kept = np.flatnonzero(core)
         ablation([terms[place] for place in kept], base.take(kept))
     own_ranker(terms, [base] * len(chosen), chosen, "same sources")
-    own_ranker(terms, [load(paths[f], terms) for f in chosen], chosen, "same sources, with memory")
+
+    def remembered(number: int) -> Examples:
+        table = load(paths[number], terms)
+        known = remembering(terms, table, models, number)
+        return replace(table, shipped=by_others(terms, table, known))
+
+    own_ranker(terms, map(remembered, chosen), chosen, "same sources, with memory")
     print(f"{time.time() - started:.0f} s")
 
 

@@ -21,14 +21,16 @@ from large import Vectors, read_vocabulary
 
 from omop_emb.mapping.candidates import MEMORY, Query, find
 from omop_emb.mapping.dense import DenseIndex
+from omop_emb.mapping.examples import Examples
 from omop_emb.mapping.facts import Facts, gather
-from omop_emb.mapping.features import NAMES, Features
+from omop_emb.mapping.feature_names import NAMES
+from omop_emb.mapping.features import Features
 from omop_emb.mapping.lexical import LexicalIndex
 from omop_emb.mapping.memory import MemoryIndex
 from omop_emb.mapping.normalise import forms
 from omop_emb.mapping.own_source import OwnSource
 from omop_emb.mapping.records import SourceTerm
-from omop_emb.mapping.training import Examples, folds
+from omop_emb.mapping.training import folds
 
 FOLDS = 3
 
@@ -137,6 +139,7 @@ def load(table: Path, terms: list[GoldTerm]) -> Examples:
         best("reads alike,"),
         data["by"] == MEMORY,
         np.array([term.findable for term in terms]),
+        np.zeros(len(features), np.float32),
     )
 
 

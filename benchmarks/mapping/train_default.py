@@ -17,9 +17,10 @@ from gold import CORE, FAMILIES, GoldTerm, read
 from tables import load, term_folds
 
 from omop_emb.mapping.calibration import calibration_error
-from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.examples import Examples
+from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.ranker import LinearRanker, approved_first
-from omop_emb.mapping.training import MEMORY, Examples, calibrate, fit_linear, fit_memory, ranks
+from omop_emb.mapping.training import MEMORY, Linear, calibrate, fit_linear, fit_memory, ranks
 
 
 def scored(terms: list[GoldTerm]) -> np.ndarray:
@@ -69,47 +70,72 @@ def error(terms: list[GoldTerm], examples: Examples, scores: np.ndarray, fold: n
     return calibration_error(calibrated.probability[chosen], calibrated.right[chosen])
 
 
+def teaching(terms: list[GoldTerm]) -> np.ndarray:
+    """Places of the terms that the shipped ranker learns from: no more than 200 of a source.
+
+    What holds elsewhere is wanted, not the habits of a large source.
+    """
+    return np.flatnonzero([term.scored or term.set_name not in CORE for term in terms])
+
+
+def without_family(terms: list[GoldTerm], examples: Examples) -> dict[int, Linear]:
+    """Family -> the ranker that learned from the others."""
+    kept = teaching(terms)
+    learned, fold = examples.take(kept), families(terms)[kept]
+    return {
+        int(number): fit_linear(learned.take(np.flatnonzero(fold != number))) for number in np.unique(fold)
+    }
+
+
+def by_others(terms: list[GoldTerm], examples: Examples, models: dict[int, Linear]) -> np.ndarray:
+    """(p,) scores of each term's candidates by the ranker that learned from other families."""
+    scores, fold = np.zeros(len(examples.features), np.float32), families(terms)
+    for number, model in models.items():
+        own = np.flatnonzero(fold == number)
+        scores[examples.rows(own)] = model.of(examples.take(own))
+    return scores
+
+
+def remembering(
+    terms: list[GoldTerm], examples: Examples, models: dict[int, Linear], without_fold: int
+) -> dict[int, Linear]:
+    """Family -> its ranker with weights for the memory, learned from the other families' other folds."""
+    kept = teaching(terms)
+    kept = kept[term_folds(terms)[kept] != without_fold]
+    fold = families(terms)
+    return {
+        number: fit_memory(examples.take(kept[fold[kept] != number]), model)
+        for number, model in models.items()
+    }
+
+
 def main(base: Path, memory: Path, gold: Path, output: Path, fingerprint: str) -> None:
     started = time.time()
     terms = read(gold, more=5)
-    # no source teaches more than 200 terms: what holds elsewhere is wanted, not the habits of a large one
-    kept = np.flatnonzero([term.scored or term.set_name not in CORE for term in terms])
-    third = term_folds(terms)[kept] == 0
-    examples, remembering = load(base, terms).take(kept), load(memory, terms).take(kept)
-    terms = [terms[place] for place in kept]
-    fold, core = families(terms), scored(terms)
+    examples, with_memory = load(base, terms), load(memory, terms)
+    kept, fold, core = teaching(terms), families(terms), scored(terms)
     joint = examples.features[:, NAMES.index("joint score")].astype(np.float32)
     joint += 0.3 * examples.features[:, NAMES.index("same unit")]
     show("untrained", terms, ranks(examples, joint), core)
-    models = {number: fit_linear(examples.take(np.flatnonzero(fold != number))) for number in np.unique(fold)}
-    scores = np.zeros(len(examples.features), np.float32)
-    for number, model in models.items():
-        rows = examples.rows(np.flatnonzero(fold == number))
-        scores[rows] = model.score(examples.features[rows].astype(np.float32), examples.domains[rows])
+    models = without_family(terms, examples)
+    scores = by_others(terms, examples, models)
     show("a family never seen", terms, ranks(examples, scores), core)
-    print(f"its calibration error: {error(terms, examples, scores, fold):.3f}", flush=True)
+    learned, own = examples.take(kept), [terms[place] for place in kept]
+    scores_learned = scores[examples.rows(kept)]
+    print(f"its calibration error: {error(own, learned, scores_learned, fold[kept]):.3f}", flush=True)
 
-    final = fit_memory(remembering.take(np.flatnonzero(~third)), fit_linear(examples))
-    with_memory = remembering.take(np.flatnonzero(third))
-    features = with_memory.features.astype(np.float32)
+    third = term_folds(terms) == 0
+    final = fit_memory(with_memory.take(kept[~third[kept]]), fit_linear(learned))
     # the family's other terms are in its memory, not in what the weights were learned from
-    own = np.zeros(len(features), np.float32)
-    owner = np.repeat(fold[third], np.diff(with_memory.first))
-    for number in np.unique(fold):
-        others = remembering.take(np.flatnonzero(~third & (fold != number)))
-        without = fit_memory(others, models[number])
-        rows = np.flatnonzero(owner == number)
-        own[rows] = approved_first(
-            without.score(features[rows], with_memory.domains[rows]), features[rows], NAMES
-        )
-    tested = [term for term, wanted in zip(terms, third, strict=True) if wanted]
-    show("a third of these, with memory", tested, ranks(with_memory, own), core[third])
-    show("the same, without", tested, ranks(examples, scores)[third], core[third])
+    remembered = by_others(terms, with_memory, remembering(terms, with_memory, models, 0))
+    ordered = approved_first(remembered, with_memory.features, NAMES)
+    show("a third of these, with memory", terms, ranks(with_memory, ordered), core & third)
+    show("the same, without", terms, ranks(examples, scores), core & third)
     ranker = LinearRanker(
-        name="default-1",
+        name="default-2",
         fingerprint=fingerprint,
         own=False,
-        calibration=calibrate(examples, scores, fold, isotonic=False).calibration,
+        calibration=calibrate(learned, scores_learned, fold[kept], isotonic=False).calibration,
         features=NAMES,
         weights=final.weights,
         corrections=final.corrections,

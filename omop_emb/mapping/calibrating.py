@@ -14,10 +14,11 @@ import numpy.typing as npt
 import omop_emb
 from omop_emb.database import driver_connection, readable_errors
 from omop_emb.errors import InputError
-from omop_emb.mapping import memory_store, ranker_store, trees
+from omop_emb.mapping import beside, memory_store, ranker_store, trees
 from omop_emb.mapping.candidates import MEMORY
 from omop_emb.mapping.engine import Engine, Settings
-from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.examples import Examples
+from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.gold import GoldFile, GoldTerm, Targets, read_gold
 from omop_emb.mapping.memory_store import Approval
@@ -25,7 +26,7 @@ from omop_emb.mapping.own_source import OwnSource
 from omop_emb.mapping.pipeline import SITE, Mapper
 from omop_emb.mapping.protocols import Protocol, same_sources, unseen_sources
 from omop_emb.mapping.ranker import LinearRanker, approved_first, default_ranker
-from omop_emb.mapping.training import Examples, Score, calibrate, folds
+from omop_emb.mapping.training import Score, calibrate, folds
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -38,6 +39,7 @@ MOST_TERMS = 10_000
 """More are drawn from at random: training on this many takes 2 to 3 GB, and more gained nothing."""
 
 _ALIKE = [place for place, name in enumerate(NAMES) if name.startswith("reads alike")]
+_ROWS = 100_000
 Say = Callable[[str], None]
 
 
@@ -129,7 +131,7 @@ def train(
             name="",
             fingerprint=digest,
             calibration=fitted,
-            features=NAMES,
+            features=beside.names(shipped.name),
             domains=trees.domains_of(examples),
         )
     else:
@@ -225,7 +227,7 @@ def examples_of(engine: Engine, terms: Usable, settings: Settings | None = None)
     features, domain, sizes, right, dense, lexical, alike, remembered = (
         np.concatenate(part) for part in zip(*parts, strict=True)
     )
-    return Examples(
+    made = Examples(
         features,
         domain,
         np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
@@ -236,7 +238,20 @@ def examples_of(engine: Engine, terms: Usable, settings: Settings | None = None)
         alike,
         remembered,
         np.array([bool(rows) for _, rows in terms]),
+        np.zeros(len(features), np.float32),
     )
+    return _with_shipped(made, default_ranker(NAMES))
+
+
+def _with_shipped(examples: Examples, shipped: LinearRanker) -> Examples:
+    """The terms with scores of the shipped ranker."""
+    scores = [
+        shipped.weigh(
+            examples.features[at : at + _ROWS].astype(np.float32), examples.domains[at : at + _ROWS].tolist()
+        )
+        for at in range(0, len(examples.features), _ROWS)
+    ]
+    return replace(examples, shipped=np.concatenate(scores) if scores else examples.shipped)
 
 
 def _cross_validated(
@@ -245,14 +260,13 @@ def _cross_validated(
     """What shipped and own ranker reach, whether the own one orders better, and the better one's scores."""
 
     def fit(part: Examples) -> Score:
-        booster = trees.Booster(trees.train_on(part, rounds=rounds), trees.domains_of(part))
-        return lambda features, domains: approved_first(booster.score(features, domains), features, NAMES)
+        return trees.Booster(trees.train_on(part, rounds=rounds), trees.domains_of(part)).of
 
     def shipped_fit(_: Examples) -> Score:
-        return lambda features, domains: shipped.score(features, domains.tolist())
+        return lambda part: approved_first(part.shipped, part.features, NAMES)
 
     ours = digest == shipped.fingerprint
-    plain = examples.without_memory()
+    plain = _with_shipped(examples.without_memory(), shipped)
     before, _ = same_sources("shipped ranker", plain, shipped_fit, shipped.calibration if ours else None)
     with_memory, shipped_scores = same_sources("shipped ranker, with memory", examples, shipped_fit, None)
     say("training: three folds by term")

@@ -15,7 +15,8 @@ from omop_emb.mapping.decision import Policy
 from omop_emb.mapping.dense import DenseIndex
 from omop_emb.mapping.explain import flags, is_drug
 from omop_emb.mapping.facts import Facts, gather
-from omop_emb.mapping.features import NAMES, Features, Scored
+from omop_emb.mapping.feature_names import ALIASES, NAMES
+from omop_emb.mapping.features import Features, Scored
 from omop_emb.mapping.lexical import LexicalIndex
 from omop_emb.mapping.lexicon import KINDS, Lexicon
 from omop_emb.mapping.memory import MemoryIndex
@@ -66,6 +67,7 @@ class Ranked:
 
     Attributes:
         found, scored: see candidates.py and features.py.
+        columns: (p, columns) what the ranker looked at.
         scores: (p,) the ranker's.
         order: for each query, its candidates' places, best first.
         probability: (n,) that the first is right; None where the ranker is not calibrated here.
@@ -74,6 +76,7 @@ class Ranked:
     queries: list[Query]
     found: Found
     scored: Scored
+    columns: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     order: list[npt.NDArray[np.int64]]
     probability: npt.NDArray[np.float64] | None
@@ -152,7 +155,8 @@ class Engine:
             found = self.find(queries, settings)
         scored = self.features.score(queries, found)
         names = [self.lexicon.domains[code] for code in self.lexicon.domain[found.concept]]
-        scores = self.ranker.score(scored.features, names)
+        columns = self.ranker.columns(scored.features, found.first, names)
+        scores = self.ranker.score(columns, names)
         ids = self.lexicon.concept_id[found.concept]
         order = []
         for place in range(len(queries)):
@@ -164,7 +168,7 @@ class Engine:
             domains = [names[place] if place >= 0 else "" for place in best]
             probability = self.ranker.calibration.probability(values, domains)
             probability[best < 0] = 0.0
-        return Ranked(queries, found, scored, scores, order, probability)
+        return Ranked(queries, found, scored, columns, scores, order, probability)
 
     @staticmethod
     def signals(
@@ -324,7 +328,7 @@ class Engine:
             retrievers[Retriever.MEMORY] = nearest
         path = lexicon.text_path[text]
         contributions = (
-            self.ranker.explain(scored.features[where], lexicon.domains[lexicon.domain[row]])
+            self.ranker.explain(ranked.columns[where], lexicon.domains[lexicon.domain[row]])
             if rank <= settings.explain
             else ()
         )
@@ -343,7 +347,7 @@ class Engine:
         )
 
 
-_MEMORY = [place for place, name in enumerate(NAMES) if name.startswith("memory")]
+_MEMORY = [NAMES.index(name) for name in ALIASES]
 
 
 def _result(

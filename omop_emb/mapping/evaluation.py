@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from omop_emb.mapping.candidates import DENSE, EXACT, LEXICAL, MEMORY, UNIT
 from omop_emb.mapping.engine import Engine, Ranked, Settings
-from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.feature_names import ALIASES, NAMES
 from omop_emb.mapping.gold import GoldTerm, Targets
 from omop_emb.mapping.own_source import OwnSource
 from omop_emb.mapping.words import normal
@@ -22,7 +22,7 @@ RANKINGS = ("exact", "dense", "lexical", "memory", "fusion", "ranker")
 """What is measured: each retriever alone, their weighted sum, and the ranker over the union."""
 
 _JOINT, _SAME_UNIT = NAMES.index("joint score"), NAMES.index("same unit")
-_MEMORY = [place for place, name in enumerate(NAMES) if name.startswith("memory")]
+_MEMORY = [NAMES.index(name) for name in ALIASES]
 
 
 @dataclass(frozen=True, kw_only=True)

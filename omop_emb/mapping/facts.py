@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from omop_emb.mapping import contrasts, drugs
+from omop_emb.mapping import contrasts, drugs, laboratory
 from omop_emb.mapping.lexical import LexicalIndex
 from omop_emb.mapping.lexicon import Lexicon, loinc_name
 from omop_emb.mapping.units import unit_key
@@ -70,6 +70,9 @@ class Facts:
         brand_words: (c, words) the brand's words, as in LexicalIndex.words.
         property: place in PROPERTIES of a LOINC name, len(PROPERTIES) for another, -1 for none.
         method, timing: whether a LOINC name states them.
+        analyte_words: (c, words) idf of the words of a LOINC name's analyte.
+        day: whether a LOINC name says that it is of 24 hours.
+        axes: (c, 3) numbers of a LOINC name's property, system and method, -1 for another vocabulary.
         words: how many words the name has.
         sources: how many non-standard concepts lead to it.
         unit_rows: unit key -> rows of the units that have it.
@@ -90,6 +93,9 @@ class Facts:
     property: npt.NDArray[np.int8]
     method: npt.NDArray[np.bool_]
     timing: npt.NDArray[np.bool_]
+    analyte_words: sparse.csr_matrix
+    day: npt.NDArray[np.bool_]
+    axes: npt.NDArray[np.int32]
     words: npt.NDArray[np.float32]
     sources: npt.NDArray[np.float32]
     unit_rows: dict[str, list[int]]
@@ -99,7 +105,7 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
     """The facts of every concept of a lexicon; a few seconds for 300,000."""
     count = len(lexicon.names)
     level = np.full(count, -1, np.int8)
-    brand, box, supplier, quantity, method, timing = (np.zeros(count, bool) for _ in range(6))
+    brand, box, supplier, quantity, method, timing, day = (np.zeros(count, bool) for _ in range(7))
     parts = np.zeros(count, np.int16)
     forms = np.zeros(count, np.uint64)
     prop = np.full(count, -1, np.int8)
@@ -108,8 +114,13 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
     strength_at: tuple[list[int], list[int]] = ([], [])
     brand_rows: list[int] = []
     brands: list[str] = []
+    analyte_rows: list[int] = []
+    analytes: list[str] = []
+    axes_code = np.full((count, 3), -1, np.int32)
+    axis_place: dict[str, int] = {}
     property_place = {name: place for place, name in enumerate(PROPERTIES)}
     drug_codes = {place for place, name in enumerate(lexicon.vocabularies) if name in DRUG_VOCABULARIES}
+    laboratory_code = {place for place, name in enumerate(lexicon.vocabularies) if name == "LOINC"}
     seen: dict[str, tuple[tuple[float, ...], tuple[str, ...]]] = {}
     for row, name in enumerate(lexicon.names):
         if lexicon.vocabulary[row] in drug_codes:
@@ -133,7 +144,14 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
             if brand[row]:
                 brand_rows.append(row)
                 brands.append(normal(name[name.index("[") + 1 : name.rindex("]")]))
-        elif (axes := loinc_name(name)) is not None:
+            continue
+        if lexicon.vocabulary[row] in laboratory_code:
+            analyte, *stated = laboratory.axes(name)
+            analyte_rows.append(row)
+            analytes.append(normal(analyte))
+            axes_code[row] = [axis_place.setdefault(axis, len(axis_place)) for axis in stated]
+            day[row] = "24 hour" in name
+        if (axes := loinc_name(name)) is not None:
             prop[row] = property_place.get(axes.property, len(PROPERTIES))
             method[row] = bool(axes.method)
             timing[row] = bool(axes.timing)
@@ -157,8 +175,8 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
         rows = unit_rows.setdefault(key, [])
         if key and int(lexicon.text_concept[text]) not in rows:
             rows.append(int(lexicon.text_concept[text]))
-    brand_matrix, _ = index.words.encode(brands)
-    coo = brand_matrix.tocoo()
+    analyte_words = _placed(index, analytes, analyte_rows, count)
+    analyte_words.data = index.words.idf[analyte_words.indices]
     return Facts(
         contrast=contrast,
         level=level,
@@ -174,13 +192,13 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
         strength_column=strength_column,
         forms=forms,
         form_bit=form_bit,
-        brand_words=sparse.csr_matrix(
-            (coo.data, (np.array(brand_rows, np.int64)[coo.row], coo.col)),
-            shape=(count, len(index.words.idf)),
-        ),
+        brand_words=_placed(index, brands, brand_rows, count),
         property=prop,
         method=method,
         timing=timing,
+        analyte_words=analyte_words,
+        day=day,
+        axes=axes_code,
         words=index.word_count[own_name],
         sources=cast(
             "npt.NDArray[np.float32]",
@@ -188,3 +206,10 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
         ),
         unit_rows=unit_rows,
     )
+
+
+def _placed(index: LexicalIndex, texts: list[str], rows: list[int], count: int) -> sparse.csr_matrix:
+    """(count, words) ones for the words of each text, in the given rows."""
+    coo = index.words.encode(texts)[0].tocoo()
+    places = (np.array(rows, np.int64)[coo.row], coo.col)
+    return sparse.csr_matrix((coo.data, places), shape=(count, len(index.words.idf)))

@@ -13,7 +13,7 @@ from omop_emb.interface_client import client_of
 from omop_emb.mapping import ranker_store
 from omop_emb.mapping.engine import Settings
 from omop_emb.mapping.evaluation import evaluate
-from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.figures import compare, figures, ranks_by_key
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.gold import read_gold

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from functools import cache
 
-from omop_emb.mapping import drugs
+from omop_emb.mapping import contrasts, drugs
 from omop_emb.mapping.data import table
 from omop_emb.mapping.records import Form
 from omop_emb.mapping.words import american, fold, normal
@@ -29,6 +29,9 @@ _UNSPECIFIED = re.compile(
 _SPECIMEN = re.compile(r"^([a-zA-Z]{1,3})\s*-\s*(?=\S)")
 _PART = re.compile(r"\s*[|]\s*|\s+-\s+|\s*;\s+")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9/.\-]*|[^A-Za-z\s]+")
+_STATED = re.compile(
+    r"^(?P<analyte>[^|]{2,}?)(?:\s*\|\s*(?P<part>[^|]+)(?:\|.*)?|\s*\((?P<inside>[^()]+)\))$"
+)
 _INSIDE = re.compile(r"\(([^()]{4,})\)")
 
 
@@ -59,6 +62,18 @@ def specimen(text: str) -> tuple[str, str] | None:
     if found is None or found.group(1) not in _specimens():
         return None
     return _tidy(text[found.end() :]), _specimens()[found.group(1)]
+
+
+def stated_specimen(text: str) -> tuple[str, str] | None:
+    """(analyte, specimen) of "Urea|Blood|Chemistry" or "Urea (blood)"; None where none is stated so."""
+    found = _STATED.match(text)
+    if found is None:
+        return None
+    said = found["part"] or found["inside"]
+    words = normal(said)
+    if not (contrasts.bits(words) & contrasts.masks()["specimen"] or words.endswith(" fluid")):
+        return None
+    return _tidy(found["analyte"]), _tidy(said)
 
 
 @cache
@@ -106,10 +121,14 @@ def forms(
     cleaned = clean(original)
     if "clean" in rules:
         found.append(Form(cleaned, "clean"))
-    laboratory = specimen(cleaned) if not domains or domains & {"Measurement", "Observation"} else None
-    if laboratory is not None and "specimen" in rules:
-        found.append(Form(f"{laboratory[0]} in {laboratory[1]}", "specimen"))
-        cleaned = laboratory[0]
+    if "specimen" in rules and (not domains or domains & {"Measurement", "Observation"}):
+        if laboratory := specimen(cleaned):
+            found.append(Form(f"{laboratory[0]} in {laboratory[1]}", "specimen"))
+            cleaned = laboratory[0]
+        elif stated := stated_specimen(cleaned):
+            # what follows is the department, such as "Chemistry": no form of its own
+            cleaned = stated[0]
+            found += [Form(f"{cleaned} in {stated[1]}", "specimen"), Form(cleaned, "first part")]
     if not domains or "Drug" in domains:
         named = drugs.rxnorm_name(cleaned)
         head = drugs.ingredient(named)

@@ -20,7 +20,7 @@ from omop_emb.interface_client import client_of
 from omop_emb.mapping import memory_store, ranker_store
 from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.engine import Begun, Engine, Settings
-from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.ranker import Ranker, default_ranker
 from omop_emb.mapping.reading import read_vectors, read_vocabulary
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from omop_emb.mapping import calibration
+from omop_emb.mapping.examples import Examples
 from omop_emb.mapping.figures import PRECISIONS, coverage_at, rank_values
-from omop_emb.mapping.training import Examples, Score, calibrate, folds, out_of_sample, ranks
+from omop_emb.mapping.training import Score, calibrate, folds, out_of_sample, ranks
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

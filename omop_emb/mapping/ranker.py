@@ -26,7 +26,7 @@ class Ranker(Protocol):
     """What orders candidates.
 
     Attributes:
-        name: such as "default-1" or "site-3".
+        name: such as "default-2" or "site-3".
         fingerprint: digest of the space whose scores it learned from; it is valid for no other.
         own: whether it was trained on approvals of the site itself.
         calibration: from scores to a probability.
@@ -41,12 +41,16 @@ class Ranker(Protocol):
     @property
     def calibration(self) -> Calibration | None: ...  # noqa: D102 - described above
 
-    def score(self, features: Floats, domains: Sequence[str]) -> Floats:
-        """(p,) scores, larger is better, of (p, features) candidates that are in the given domains."""
+    def columns(self, features: Floats, first: npt.NDArray[np.int64], domains: Sequence[str]) -> Floats:
+        """(p, columns) what it looks at, from (p, features) of terms that begin at (n + 1,) first."""
         ...
 
-    def explain(self, features: Floats, domain: str) -> list[Contribution]:
-        """What each feature of one candidate added to its score, strongest first."""
+    def score(self, columns: Floats, domains: Sequence[str]) -> Floats:
+        """(p,) scores, larger is better, of candidates that are in the given domains."""
+        ...
+
+    def explain(self, columns: Floats, domain: str) -> list[Contribution]:
+        """What each column of one candidate added to its score, strongest first."""
         ...
 
 
@@ -70,24 +74,32 @@ class LinearRanker:
     corrections: Mapping[str, Floats]
     centre: Floats
 
-    def score(self, features: Floats, domains: Sequence[str]) -> Floats:
+    def columns(self, features: Floats, first: npt.NDArray[np.int64], domains: Sequence[str]) -> Floats:
+        """The features as they are."""
+        return features
+
+    def score(self, columns: Floats, domains: Sequence[str]) -> Floats:
         """(p,) scores, larger is better."""
+        return approved_first(self.weigh(columns, domains), columns, self.features)
+
+    def weigh(self, features: Floats, domains: Sequence[str]) -> Floats:
+        """(p,) scores by the weights alone."""
         scores = features @ self.weights
         places = np.array([domain if domain in self.corrections else OTHER for domain in domains])
         for domain, correction in self.corrections.items():
             rows = np.flatnonzero(places == domain)
             if len(rows):
                 scores[rows] += features[rows] @ correction
-        return approved_first(scores, features, self.features)
+        return np.asarray(scores, np.float32)
 
-    def explain(self, features: Floats, domain: str) -> list[Contribution]:
+    def explain(self, columns: Floats, domain: str) -> list[Contribution]:
         """What each feature of one candidate added to its score, strongest first."""
         correction = self.corrections.get(domain, self.corrections.get(OTHER, np.zeros_like(self.weights)))
-        parts = (features - self.centre) * (self.weights + correction)
-        parts[self.features.index(_APPROVED_NAME)] += APPROVED * features[self.features.index(_APPROVED_NAME)]
+        parts = (columns - self.centre) * (self.weights + correction)
+        parts[self.features.index(_APPROVED_NAME)] += APPROVED * columns[self.features.index(_APPROVED_NAME)]
         order = np.argsort(-np.abs(parts), kind="stable")
         return [
-            Contribution(self.features[place], float(features[place]), float(parts[place]))
+            Contribution(self.features[place], float(columns[place]), float(parts[place]))
             for place in order
             if abs(parts[place]) > 1e-4
         ]

@@ -11,7 +11,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from omop_emb.mapping.calibration import Calibration
-from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.ranker import LinearRanker, Ranker
 from omop_emb.mapping.trees import TreeRanker
 

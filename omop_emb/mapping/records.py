@@ -137,7 +137,7 @@ class Provenance:
         model: provider:model of that space.
         fingerprint: digest of the space's fingerprint.
         vocabulary: release of the vocabulary, "" where it does not say.
-        ranker: name of the ranker, such as "default-1" or "site-3".
+        ranker: name of the ranker, such as "default-2" or "site-3".
         calibrated: whether the probabilities are valid for this space.
         accept_precision: the precision that was asked for; None if nothing is accepted by itself.
         accept_untrained: whether acceptance without approvals of one's own was forced.

@@ -9,92 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from omop_emb.mapping import calibration
-from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.examples import Examples
+from omop_emb.mapping.feature_names import HABITS, NAMES
 from omop_emb.mapping.ranker import OTHER
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-Score = Callable[[Floats, npt.NDArray[np.str_]], Floats]
+Score = Callable[[Examples], Floats]
+"""(p,) scores of all candidates of terms."""
 
 # A ranker learns from the candidates that come nearest; what is right but stands below them is no example:
 # adding it teaches that the far-fetched is right (recall@1 fell to .03).
 _NEAREST = 60
 _CORRECTED = ("Condition", "Drug", "Measurement", "Procedure", "Observation", "Unit")
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Candidates of many terms with what is right among them.
-
-    Attributes:
-        features: (p, features) float16 or float32, term by term.
-        domains: (p,) domain of each candidate.
-        first: (n + 1,) where each term's candidates begin.
-        right: (p,) whether a candidate is a target.
-        source: (n,) which file, set or hospital each term is from.
-        dense: (p,) best cosine.
-        lexical: (p,) best 3-gram cosine.
-        alike: (p,) 1 where a text reads like the term.
-        remembered: (p,) whether nothing but the memory found a candidate.
-        findable: (n,) whether the vocabulary has a target of the term, found or not.
-    """
-
-    features: npt.NDArray[np.floating]
-    domains: npt.NDArray[np.str_]
-    first: Ints
-    right: npt.NDArray[np.bool_]
-    source: npt.NDArray[np.str_]
-    dense: Floats
-    lexical: Floats
-    alike: Floats
-    remembered: npt.NDArray[np.bool_]
-    findable: npt.NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.first) - 1
-
-    def rows(self, terms: Ints) -> Ints:
-        """Candidate rows of some terms, in order."""
-        sizes = self.first[terms + 1] - self.first[terms]
-        begin = np.cumsum(sizes) - sizes
-        return np.repeat(self.first[terms] - begin, sizes) + np.arange(int(sizes.sum()))
-
-    def take(self, terms: Ints) -> Examples:
-        """Some of the terms."""
-        rows = self.rows(terms)
-        sizes = self.first[terms + 1] - self.first[terms]
-        return Examples(
-            self.features[rows],
-            self.domains[rows],
-            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            self.right[rows],
-            self.source[terms],
-            self.dense[rows],
-            self.lexical[rows],
-            self.alike[rows],
-            self.remembered[rows],
-            self.findable[terms],
-        )
-
-    def without_memory(self) -> Examples:
-        """The same terms as a site sees them that has approved nothing yet."""
-        owner = np.repeat(np.arange(len(self)), np.diff(self.first))
-        kept = np.flatnonzero(~self.remembered)
-        sizes = np.bincount(owner[kept], minlength=len(self))
-        features = self.features[kept]
-        features[:, [place for place, name in enumerate(NAMES) if name.startswith("memory")]] = 0
-        return Examples(
-            features,
-            self.domains[kept],
-            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            self.right[kept],
-            self.source,
-            self.dense[kept],
-            self.lexical[kept],
-            self.alike[kept],
-            self.remembered[kept],
-            self.findable,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +31,10 @@ class Linear:
     weights: Floats
     corrections: dict[str, Floats]
     centre: Floats
+
+    def of(self, examples: Examples) -> Floats:
+        """(p,) scores of all candidates of terms."""
+        return self.score(examples.features.astype(np.float32, copy=False), examples.domains)
 
     def score(self, features: Floats, domains: npt.NDArray[np.str_]) -> Floats:
         """(p,) scores."""
@@ -177,7 +108,7 @@ def fit_linear(
     )
 
 
-MEMORY = ("memory lexical", "memory dense")
+MEMORY = ("memory lexical", "memory dense", *(f"memory {habit}" for habit in HABITS))
 """Features of the memory that a linear ranker weighs; what reads exactly alike comes first anyway."""
 
 
@@ -254,10 +185,9 @@ def out_of_sample(examples: Examples, fold: Ints, fit: Callable[[Examples], Scor
     """(p,) scores of each term by a ranker that was fitted without its fold."""
     scores = np.zeros(len(examples.features), np.float32)
     for number in np.unique(fold):
+        inside = np.flatnonzero(fold == number)
         score = fit(examples.take(np.flatnonzero(fold != number)))
-        rows = examples.rows(np.flatnonzero(fold == number))
-        features = examples.features[rows].astype(np.float32, copy=False)
-        scores[rows] = score(features, examples.domains[rows])
+        scores[examples.rows(inside)] = score(examples.take(inside))
     return scores
 
 

@@ -11,15 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from omop_emb.errors import ConfigurationError, MissingExtraError
+from omop_emb.mapping import beside
 from omop_emb.mapping.calibration import Calibration
-from omop_emb.mapping.features import NAMES
-from omop_emb.mapping.ranker import approved_first
+from omop_emb.mapping.examples import Examples
+from omop_emb.mapping.feature_names import NAMES
+from omop_emb.mapping.ranker import LinearRanker, approved_first, default_ranker
 from omop_emb.mapping.records import Contribution
-from omop_emb.mapping.training import Examples
 
 Floats = npt.NDArray[np.float32]
 
 ROUNDS = 300
+REORDERED = 100
+"""How many of the shipped ranker's first candidates are ordered anew."""
+
+_BEHIND = -1000.0
 _WORTH_THREADS = 300_000
 _PARAMETERS: dict[str, Any] = {
     "objective": "lambdarank",
@@ -63,24 +68,38 @@ class Booster:
         self._booster = _lightgbm().Booster(model_str=model)
         self._domains = tuple(domains)
 
-    def score(self, features: Floats, domains: Sequence[str] | npt.NDArray[np.str_]) -> Floats:
-        """(p,) scores of (p, features)."""
-        return np.asarray(self._booster.predict(with_domain(features, domains, self._domains)), np.float32)
+    def score(self, columns: Floats, domains: Sequence[str] | npt.NDArray[np.str_]) -> Floats:
+        """(p,) scores of (p, columns); what stands behind REORDERED others keeps its place."""
+        place = columns[:, beside.PLACE]
+        scores = np.asarray(_BEHIND - place, np.float32)
+        near = np.flatnonzero(place < REORDERED)
+        if len(near):
+            seen = with_domain(columns[near], np.asarray(domains, dtype=object)[near], self._domains)
+            scores[near] = self._booster.predict(seen)
+        return scores
 
-    def contributions(self, features: Floats, domain: str) -> npt.NDArray[np.float64]:
-        """(features + 1,) what each feature of one candidate, and its domain, added (TreeSHAP)."""
-        columns = with_domain(features[None, :], [domain], self._domains)
-        return np.asarray(self._booster.predict(columns, pred_contrib=True)[0][:-1], np.float64)
+    def of(self, examples: Examples) -> Floats:
+        """(p,) scores of all candidates of terms; what was approved for the very name comes first."""
+        scores = self.score(
+            beside.columns(examples.features, examples.first, examples.shipped), examples.domains
+        )
+        return approved_first(scores, examples.features, NAMES)
+
+    def contributions(self, columns: Floats, domain: str) -> npt.NDArray[np.float64]:
+        """(columns + 1,) what each column of one candidate, and its domain, added (TreeSHAP)."""
+        seen = with_domain(columns[None, :], [domain], self._domains)
+        return np.asarray(self._booster.predict(seen, pred_contrib=True)[0][:-1], np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class TreeRanker:
-    """Trees over the features and a number for the domain.
+    """Trees that order anew what the shipped ranker puts first.
 
     Attributes:
         model: LightGBM's own text.
         features: names of the columns that it was trained on.
         domains: the domains that it tells apart, in the order of their numbers.
+        shipped: the ranker whose order it starts from.
     """
 
     name: str
@@ -90,6 +109,7 @@ class TreeRanker:
     model: str
     features: tuple[str, ...]
     domains: tuple[str, ...]
+    shipped: LinearRanker
 
     @classmethod
     def of(
@@ -107,39 +127,44 @@ class TreeRanker:
         Raises:
             ConfigurationError: it was trained on other features than this version computes.
         """
-        if tuple(features) != NAMES:
+        shipped = default_ranker(NAMES)
+        if tuple(features) != beside.names(shipped.name):
             raise ConfigurationError(
                 f"the ranker {name!r} was trained on other features than this version computes: run omop-emb "
                 "calibrate again"
             )
-        return cls(name, fingerprint, True, calibration, model, tuple(features), tuple(domains))
+        return cls(name, fingerprint, True, calibration, model, tuple(features), tuple(domains), shipped)
 
     @cached_property
     def _booster(self) -> Booster:
         return Booster(self.model, self.domains)
 
-    def score(self, features: Floats, domains: Sequence[str]) -> Floats:
-        """(p,) scores, larger is better."""
-        if not len(features):
-            return np.zeros(0, np.float32)
-        return approved_first(self._booster.score(features, domains), features, self.features)
+    def columns(self, features: Floats, first: npt.NDArray[np.int64], domains: Sequence[str]) -> Floats:
+        """(p, columns) the features and how they stand beside the term's others."""
+        return beside.columns(features, first, self.shipped.weigh(features, domains))
 
-    def explain(self, features: Floats, domain: str) -> list[Contribution]:
-        """What each feature of one candidate added to its score (TreeSHAP), strongest first."""
-        parts = self._booster.contributions(features, domain)
-        values = [*map(float, features), float(len(domain))]
+    def score(self, columns: Floats, domains: Sequence[str]) -> Floats:
+        """(p,) scores, larger is better."""
+        if not len(columns):
+            return np.zeros(0, np.float32)
+        return approved_first(self._booster.score(columns, domains), columns, self.features)
+
+    def explain(self, columns: Floats, domain: str) -> list[Contribution]:
+        """What each column of one candidate added to its score (TreeSHAP), strongest first."""
+        parts = self._booster.contributions(columns, domain)
+        values = [*map(float, columns), float(len(domain))]
         names = [*self.features, "domain"]
         order = np.argsort(-np.abs(parts), kind="stable")
         return [Contribution(names[p], values[p], float(parts[p])) for p in order if abs(parts[p]) > 1e-4]
 
 
 def with_domain(
-    features: npt.NDArray[np.floating], domains: Sequence[str] | npt.NDArray[np.str_], known: Sequence[str]
+    columns: npt.NDArray[np.floating], domains: Sequence[str] | npt.NDArray[np.str_], known: Sequence[str]
 ) -> Floats:
-    """(p, features + 1): the domain's number behind the features, -1 for one that is not known."""
+    """(p, columns + 1): the domain's number behind the columns, -1 for one that is not known."""
     names, place = np.unique(np.asarray(domains, dtype=object).astype(str), return_inverse=True)
     numbers = np.array([known.index(name) if name in known else -1 for name in names], np.float32)
-    return np.column_stack([features.astype(np.float32, copy=False), numbers[place]])
+    return np.column_stack([columns, numbers[place]]).astype(np.float32, copy=False)
 
 
 def domains_of(examples: Examples) -> tuple[str, ...]:
@@ -150,17 +175,19 @@ def domains_of(examples: Examples) -> tuple[str, ...]:
 def train_on(examples: Examples, *, rounds: int | None = None) -> str:
     """LightGBM's text of trees trained to put what is right before what is not.
 
-    All candidates are examples: a ranker that saw the nearest ones alone puts the far-fetched first.
+    They learn from the candidates that the shipped ranker puts first, since these are what they order.
 
     Args:
         examples: terms with their candidates.
         rounds: how many trees; None: ROUNDS.
     """
     lightgbm = _lightgbm()
-    columns = with_domain(examples.features, examples.domains, domains_of(examples))
-    sizes = np.diff(examples.first)
-    data = lightgbm.Dataset(columns, examples.right.astype(np.int32), group=sizes[sizes > 0])
+    near = np.flatnonzero(beside.places(examples.shipped, examples.first) < REORDERED)
+    columns = beside.columns(examples.features, examples.first, examples.shipped, near)
+    seen = with_domain(columns, examples.domains[near], domains_of(examples))
+    sizes = np.minimum(np.diff(examples.first), REORDERED)
+    data = lightgbm.Dataset(seen, examples.right[near].astype(np.int32), group=sizes[sizes > 0])
     # threads wait for each other longer than so little takes
-    threads = 1 if len(columns) < _WORTH_THREADS else 0
+    threads = 1 if len(seen) < _WORTH_THREADS else 0
     booster = lightgbm.train({**_PARAMETERS, "num_threads": threads}, data, rounds or ROUNDS)
     return str(booster.model_to_string())

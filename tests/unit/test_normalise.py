@@ -38,6 +38,20 @@ def test_a_specimen_prefix_becomes_the_specimen() -> None:
     assert "Aldosterone in 24 hour Urine" in [f.text for f in forms("dU-Aldosterone", domain="Measurement")]
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("Urea|Blood|Chemistry", ["Urea|Blood|Chemistry", "Urea in Blood", "Urea"]),
+        ("Glucose (ascitic fluid)", ["Glucose (ascitic fluid)", "Glucose in ascitic fluid", "Glucose"]),
+    ],
+)
+def test_a_specimen_beside_the_analyte_becomes_the_specimen_and_the_department_no_form(
+    written: str, found: list[str]
+) -> None:
+    assert [form.text for form in forms(written, domain="Measurement")] == found
+    assert "Calcium in total" not in [form.text for form in forms("Calcium (total)", domain="Measurement")]
+
+
 def test_each_alternative_of_an_abbreviation_is_a_form() -> None:
     texts = [form.text for form in forms("RTA")]
     assert "road traffic accident" in texts

@@ -8,7 +8,8 @@ import pytest
 
 from omop_emb.mapping.candidates import Found, Query, find
 from omop_emb.mapping.facts import Facts, gather
-from omop_emb.mapping.features import NAMES, Features
+from omop_emb.mapping.feature_names import NAMES
+from omop_emb.mapping.features import Features
 from omop_emb.mapping.lexical import LexicalIndex
 from omop_emb.mapping.lexicon import build
 from omop_emb.mapping.memory import MemoryIndex

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from omop_emb.mapping.calibration import Curve, calibration_error, lower_bound, signals
-from omop_emb.mapping.features import NAMES
+from omop_emb.mapping.examples import Examples
+from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.protocols import accepted
 from omop_emb.mapping.ranker import approved_first, default_ranker
-from omop_emb.mapping.training import Examples, calibrate, fit_linear, fit_memory, folds, ranks
+from omop_emb.mapping.training import calibrate, fit_linear, fit_memory, folds, ranks
 
 DENSE, MEMORY = NAMES.index("dense original"), NAMES.index("memory lexical")
 
@@ -40,6 +41,7 @@ def examples(terms: int, seed: int, *, memory: bool = False, no_match: float = 0
         zeros,
         zeros > 0,
         findable,
+        features[:, DENSE] * 10,
     )
 
 
