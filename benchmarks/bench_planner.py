@@ -61,6 +61,7 @@ def _priced(conninfo: str, data: Data, rounds: int) -> Iterator[tuple[str, float
         labels[places[start:stop]] = str(share)
         start = stop
     with searched(conninfo, data, IndexType.HNSW, vocabularies=labels) as hnsw:
+        hnsw.without_workers()
         for share in SHARES:
             count = Count(int((labels == str(share)).sum()), len(labels))
             wanted = ConceptFilter(vocabularies=(str(share),))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -137,6 +136,10 @@ class Searched:
             **options,
         )
 
+    def without_workers(self) -> None:
+        """Let one core search, as against one thread: processor_seconds() does not see what helpers do."""
+        driver_connection(self.session).execute("set max_parallel_workers_per_gather = 0")
+
 
 @contextmanager
 def searched(
@@ -169,8 +172,6 @@ def searched(
             if made:
                 build_indexes.bring_about(connection, space, settings)
             seconds = time.perf_counter() - began
-            # One core against one thread; processor_seconds() does not see what other processes help with.
-            connection.execute("set max_parallel_workers_per_gather = 0")
             session.commit()
             space = spaces.by_name(driver_connection(session), space.name)
             yield Searched(space, EmbeddingInterface(client), session, seconds)
@@ -217,8 +218,8 @@ def _write(
         )
         if labels is not None:
             keys[kind] = [codes[label] for label in labels]
-    for start in range(0, count, 2000):
-        part = slice(start, start + 2000)
+    for start in range(0, count, 20_000):
+        part = slice(start, start + 20_000)
         store.copy_block(connection, space, keys[part], data.rows[part], space.tables.rows)
     connection.execute(
         sql.SQL(
@@ -259,13 +260,8 @@ def processor_seconds(session: Session | None) -> float:
     """
     used = time.process_time()
     if session is not None:
-        fields = (
-            Path(f"/proc/{driver_connection(session).info.backend_pid}/stat")
-            .read_text()
-            .rsplit(")")[-1]
-            .split()
-        )
-        used += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        backend = driver_connection(session).info.backend_pid
+        used += int(Path(f"/proc/{backend}/schedstat").read_text().split()[0]) / 1e9
     return used
 
 

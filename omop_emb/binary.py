@@ -53,7 +53,7 @@ def half_vector(vector: NDArray[np.float32]) -> HalfVector:
 def half_vectors_to_float64(values: Sequence[bytes], dimensions: int) -> NDArray[np.float64]:
     """Binary halfvec values as an (n, dimensions) float64 array, exactly."""
     block = np.frombuffer(b"".join(values), ">u2").reshape(len(values), dimensions + 2)
-    return block[:, 2:].view(">f2").astype(np.float64)
+    return widened(block[:, 2:].astype("<u2").view("<f2")).astype(np.float64)
 
 
 def widened(halves: NDArray[np.float16]) -> NDArray[np.float32]:

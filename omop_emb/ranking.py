@@ -5,6 +5,7 @@ Every way of searching ends here, so that all of them give the same distances an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -64,7 +65,7 @@ def measure(
     products = np.einsum("ij,ij->i", vectors, wanted)
     squares = np.einsum("ij,ij->i", vectors, vectors)
     wanted_squares = np.einsum("ij,ij->i", wanted, wanted)
-    similarities = np.clip(products / np.sqrt(squares * wanted_squares), -1.0, 1.0)
+    similarities = np.minimum(np.maximum(products / np.sqrt(squares * wanted_squares), -1.0), 1.0)
     match metric_type:
         case MetricType.COSINE:
             return 1.0 - similarities, similarities
@@ -83,19 +84,7 @@ def rank(rows: Rows, queries: NDArray[np.float32], metric_type: MetricType) -> l
     A concept's texts at the same distance: its name first, then synonyms, codes and aliases.
     """
     wanted = queries.astype(np.float64)
-    return _ordered(rows, *measure(rows.vectors, wanted[rows.queries], metric_type), len(queries))
-
-
-def rank_one(rows: Rows, query: NDArray[np.float32], metric_type: MetricType) -> tuple[Hits, float]:
-    """The rows of one query as rank() orders them, and the distance of the farthest of all rows."""
-    wanted = np.broadcast_to(query.astype(np.float64), rows.vectors.shape)
-    distances, similarities = measure(rows.vectors, wanted, metric_type)
-    return _ordered(rows, distances, similarities, 1)[0], float(distances.max())
-
-
-def _ordered(
-    rows: Rows, distances: NDArray[np.float64], similarities: NDArray[np.float64], queries: int
-) -> list[Hits]:
+    distances, similarities = measure(rows.vectors, wanted[rows.queries], metric_type)
     kinds = _KIND_ORDER[np.ascontiguousarray(rows.text_kinds).view(np.uint8)]
     order = np.lexsort((rows.text_hashes, kinds, rows.concept_ids, distances, rows.queries))
     # The first row of each (query, concept) in that order.
@@ -105,13 +94,45 @@ def _ordered(
     firsts = np.unique(concepts, return_index=True)[1]
     firsts.sort()
     kept = order[firsts]
-    ends = np.searchsorted(rows.queries[kept], np.arange(queries + 1))
+    ends = np.searchsorted(rows.queries[kept], np.arange(len(queries) + 1))
     ids, hashes = rows.concept_ids[kept], rows.text_hashes[kept]
     text_kinds, near, alike = rows.text_kinds[kept], distances[kept], similarities[kept]
     return [
         Hits(ids[start:end], text_kinds[start:end], hashes[start:end], near[start:end], alike[start:end])
         for start, end in pairwise(ends)
     ]
+
+
+def rank_one(
+    keys: Sequence[tuple[int, str, int]],
+    vectors: NDArray[np.float64],
+    query: NDArray[np.float32],
+    metric_type: MetricType,
+) -> tuple[Hits, float]:
+    """The rows of one query as rank() orders them, and the distance of the farthest of all rows.
+
+    They are few: plain values are sorted sooner than arrays. `keys` are concept_id, text_kind and text_hash.
+    """
+    wanted = np.broadcast_to(query.astype(np.float64), vectors.shape)
+    distances, similarities = measure(vectors, wanted, metric_type)
+    firsts: dict[int, int] = {}
+    ordered = sorted(
+        (distance, concept_id, _KIND_ORDER.item(ord(kind)), text_hash, place)
+        for place, (distance, (concept_id, kind, text_hash)) in enumerate(
+            zip(distances.tolist(), keys, strict=True)
+        )
+    )
+    for _, concept_id, _, _, place in ordered:
+        firsts.setdefault(concept_id, place)
+    kept = list(firsts.values())
+    hits = Hits(
+        np.array(list(firsts), np.int32),
+        np.array([keys[place][1] for place in kept], "S1"),
+        np.array([keys[place][2] for place in kept], np.int64),
+        distances[kept],
+        similarities[kept],
+    )
+    return hits, ordered[-1][0]
 
 
 def first(hits: Hits, k: int) -> Hits:

@@ -179,13 +179,17 @@ def _search(
     rows = _matrix(connection, space, request, groups)
     hits: list[Hits] = [ranking.NOTHING] * len(queries)
     plans = []
-    with search_rows.scope(connection), binary.binary_cursor(connection) as cursor:
+    ef_search = next((group.plan.ef_search for group in groups), None)
+    with search_rows.scope(connection, ef_search), binary.binary_cursor(connection) as cursor:
         for group in groups:
             started = time.perf_counter()
             wanted = queries[group.positions]
             if isinstance(rows, matrix.Matrix):
                 found, plan = _by_matrix(rows, wanted, request, group)
             else:
+                if group.plan.ef_search not in (None, ef_search):
+                    ef_search = group.plan.ef_search
+                    search_rows.walk(connection, ef_search)
                 found, plan = _by_statements(cursor, space, wanted, request, group)
                 if rows is not None:
                     plan = replace(plan, reason=f"{plan.reason}; no matrix: {rows}")
@@ -271,8 +275,6 @@ def _by_statements(
     group: _Group,
 ) -> tuple[list[Hits], SearchPlan]:
     plan = group.plan
-    if plan.ef_search is not None:
-        search_rows.walk(cursor.connection, plan.ef_search)
     hits, fetched, fell_back = [], 0, 0
     for query in queries:
         of_query = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from psycopg.pq import TransactionStatus
 from omop_emb import binary, ranking, statements
 from omop_emb.filters import Condition
 from omop_emb.planner import Request, SearchPlan, Way
-from omop_emb.ranking import Hits, Rows
+from omop_emb.ranking import Hits
 from omop_emb.records import MetricType
 from omop_emb.spaces import Space
 
@@ -30,24 +31,26 @@ _SETTINGS = (
     "set local plan_cache_mode = force_custom_plan; set local jit = off; "
     "set local hnsw.iterative_scan = relaxed_order"
 )
-_BEGIN = "savepoint omop_emb_search; " + _SETTINGS
+_BEGIN = "savepoint omop_emb_search"
 _END = "rollback to omop_emb_search; release omop_emb_search"
 _FLOAT32_ERROR = 1e-5  # more than the server's float32 sums can be off, at 16,000 dimensions of a unit row
 
 
 @contextmanager
-def scope(connection: psycopg.Connection[Any]) -> Iterator[None]:
+def scope(connection: psycopg.Connection[Any], ef_search: int | None = None) -> Iterator[None]:
     """A block whose searches leave nothing behind: neither settings nor locks, nor a transaction that failed.
 
-    It is a savepoint within the caller's transaction, or one of its own, which is rolled back.
+    Index searches in it look at ef_search candidates. It is a savepoint within the caller's transaction, or
+    one of its own, which is rolled back.
     """
-    # Several statements in one message: connection.transaction() takes twice as long for the same.
+    settings = [_SETTINGS] if ef_search is None else [_SETTINGS, _walk(ef_search)]
     if connection.autocommit and connection.info.transaction_status is TransactionStatus.IDLE:
         with connection.transaction(force_rollback=True):
-            connection.execute(_SETTINGS, prepare=False)
+            connection.execute("; ".join(settings), prepare=False)
             yield
         return
-    connection.execute(_BEGIN, prepare=False)
+    # Several statements in one message: connection.transaction() takes twice as long for the same.
+    connection.execute("; ".join([_BEGIN, *settings]), prepare=False)
     try:
         yield
     finally:
@@ -56,8 +59,13 @@ def scope(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def walk(connection: psycopg.Connection[Any], ef_search: int) -> None:
-    """Let index searches look at so many candidates, until the scope ends."""
-    connection.execute(sql.SQL("set local hnsw.ef_search = {}").format(sql.Literal(ef_search)), prepare=False)
+    """Let index searches look at so many candidates from here on, until the scope ends."""
+    connection.execute(_walk(ef_search), prepare=False)
+
+
+@lru_cache(maxsize=64)
+def _walk(ef_search: int) -> str:
+    return sql.SQL("set local hnsw.ef_search = {}").format(sql.Literal(ef_search)).as_string(None)
 
 
 def exact(
@@ -189,11 +197,5 @@ def _ranked(
     """The rows that were fetched, ranked; and the distance of the farthest of them."""
     if not fetched:
         return ranking.NOTHING, 0.0
-    rows = Rows(
-        queries=np.zeros(len(fetched), np.intp),
-        concept_ids=np.array([row[0] for row in fetched], np.int32),
-        text_kinds=np.array([row[1] for row in fetched], "S1"),
-        text_hashes=np.array([row[2] for row in fetched], np.int64),
-        vectors=binary.half_vectors_to_float64([row[3] for row in fetched], dimensions),
-    )
-    return ranking.rank_one(rows, query, metric_type)
+    vectors = binary.half_vectors_to_float64([row[3] for row in fetched], dimensions)
+    return ranking.rank_one([row[:3] for row in fetched], vectors, query, metric_type)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ from omop_emb import binary
 from omop_emb.ranking import Hits
 from omop_emb.records import ConceptMatch
 from omop_emb.spaces import Space
+from omop_emb.tables import SpaceTables
 
 _CONCEPTS_AT_ONCE = 20_000
 
@@ -38,7 +40,7 @@ def matches(connection: psycopg.Connection[Any], space: Space, found: list[Hits]
     ]
     keys = {key for of_query in keyed for key in of_query}
     concepts = sorted({concept_id for concept_id, _, _ in keys})
-    statement = _TEXTS.format(texts=space.tables.texts)
+    statement = _statement(space.tables)
     shown: dict[tuple[int, bytes, int], tuple[Any, ...]] = {}
     for start in range(0, len(concepts), _CONCEPTS_AT_ONCE):
         wanted = binary.array_literal(concepts[start : start + _CONCEPTS_AT_ONCE])
@@ -57,6 +59,11 @@ def matches(connection: psycopg.Connection[Any], space: Space, found: list[Hits]
         ]
         for of_query, hits in zip(keyed, found, strict=True)
     ]
+
+
+@lru_cache(maxsize=64)
+def _statement(tables: SpaceTables) -> str:
+    return _TEXTS.format(texts=tables.texts).as_string(None)
 
 
 def _match(concept_id: int, shown: tuple[Any, ...], distance: float, similarity: float) -> ConceptMatch:

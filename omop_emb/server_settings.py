@@ -76,6 +76,8 @@ def configuration(*, cluster: Path, socket_dir: Path, cluster_name: str) -> str:
         "max_worker_processes": max(8, cores + 4),
         "max_parallel_workers": max(1, cores),
         "max_parallel_maintenance_workers": max(1, cores - 1),
+        # Beside the leader, which works too: a worker without a core of its own costs more than it gains.
+        "max_parallel_workers_per_gather": _clamp(cores - 1, 0, 4),
         "jit": "off",
         "random_page_cost": "1.1",
         # No standby is ever fed: a table made and filled in one transaction needs no log of its rows.
