@@ -72,7 +72,9 @@ def clustered(rows: int, dimensions: int, queries: int, seed: int = 1) -> Data:
         made = (centres[cluster] + 0.5 * random.normal(size=(count, latent))) @ spread
         return unit(made + 0.6 * random.normal(size=made.shape)), cluster
 
-    every, row_clusters = drawn(rows)
+    # Piece by piece, as float64 takes much memory.
+    pieces = [drawn(min(100_000, rows - start)) for start in range(0, rows, 100_000)]
+    every, row_clusters = (np.concatenate(part) for part in zip(*pieces, strict=True))
     wanted, query_clusters = drawn(queries)
     hard = random.integers(0, rows, (queries // 2, 2))
     wanted[: queries // 2] = unit(

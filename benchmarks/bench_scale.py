@@ -1,0 +1,81 @@
+"""A space of many rows: bytes of a row, seconds to load, index and measure it, and of one search."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Iterator
+from statistics import median, quantiles
+
+from ratios import Ratio, embedded_server, options, report
+from search_data import Data, K, clustered, nearest, recall, searched, seconds_each
+from threadpoolctl import threadpool_limits
+
+from omop_emb import IndexType, build_hnsw, planner
+from omop_emb.database import driver_connection
+
+FLAT_QUERIES = 5
+_SIZES = (
+    "select pg_table_size(%(rows)s), pg_relation_size(%(rows)s || '_hnsw'), pg_indexes_size(%(rows)s), "
+    "pg_total_relation_size(%(rows)s || '_text')"
+)
+
+
+def main() -> None:
+    chosen = options(__doc__ or "", _arguments)
+    logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
+    threadpool_limits(1)
+    ratios: list[Ratio] = []
+    for dimensions in chosen.dimensions:
+        data = clustered(chosen.rows, dimensions, chosen.queries)
+        with embedded_server() as conninfo:
+            ratios += _figures(conninfo, data)
+    report("search, a space of many rows", ratios, chosen)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dimensions", type=int, nargs="*", default=[384])
+    parser.add_argument("--queries", type=int, default=100)
+
+
+def _figures(conninfo: str, data: Data) -> Iterator[Ratio]:
+    rows = len(data.rows)
+    began = time.perf_counter()
+    with searched(conninfo, data, IndexType.HNSW) as hnsw:
+        written = time.perf_counter() - began - hnsw.seconds
+        sizes = (
+            driver_connection(hnsw.session)
+            .execute(_SIZES, {"rows": f"omop_emb.space_{hnsw.space.space_id}"})
+            .fetchone()
+        )
+        assert sizes is not None
+        table, graph, indexes, texts = (size / rows for size in sizes)
+        memory = build_hnsw.index_memory_bytes(rows, data.dimensions, hnsw.space.hnsw_m) / rows
+        found = [hnsw(query[None])[0] for query in data.queries]
+        each = seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))
+        flat = seconds_each(lambda n: hnsw(data.queries[n : n + 1], exact=True), FLAT_QUERIES)
+        ef_search, why = planner.ef_search_for(hnsw.space, K, None)
+    per_row = {"vectors": table, "keys": indexes - graph, "HNSW": graph, "texts": texts}
+    for name, size in per_row.items():
+        yield Ratio(f"{data.name}: bytes of a row, {name}", size, unit="")
+    yield Ratio(f"{data.name}: bytes of a row, memory planned to build", memory, unit="")
+    yield Ratio(f"{data.name}: written and counted", written, unit="s")
+    yield Ratio(f"{data.name}: indexed and measured", hnsw.seconds, unit="s")
+    yield Ratio(
+        f"{data.name}: HNSW recall at 10",
+        recall(found, nearest(data, data.queries)),
+        unit="",
+        detail=f"ef_search {ef_search}: {why}",
+    )
+    yield Ratio(f"{data.name}: HNSW, p50", median(each) * 1e3, unit="ms", detail=f"p95 {_p95(each):.1f} ms")
+    yield Ratio(f"{data.name}: FLAT, p50", median(flat) * 1e3, unit="ms")
+
+
+def _p95(seconds: list[float]) -> float:
+    return quantiles(seconds, n=20)[18] * 1e3
+
+
+if __name__ == "__main__":
+    main()
