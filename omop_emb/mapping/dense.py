@@ -23,13 +23,33 @@ Ints = npt.NDArray[np.int64]
 Scores = npt.NDArray[Any]
 
 
-def _largest(scores: Scores, k: int) -> Scores:
-    return np.partition(scores, scores.shape[1] - k, axis=1)[:, -k:] if scores.shape[1] > k else scores
+_WAITING = 2
+"""Times as many as are kept: so many more scores come before the limit that they beat is raised."""
 
 
-def _above(limit: Scores, query: Ints, row: Ints, score: Scores) -> tuple[Ints, Ints, Scores]:
-    kept = score >= limit[query, 0]
-    return query[kept], row[kept], score[kept]
+def _ordered(scores: Scores) -> npt.NDArray[np.int32]:
+    """float32 as integers of the same order, and back; integers as they are."""
+    if scores.dtype != np.float32:
+        return scores
+    bits = scores.view(np.int32)
+    return np.asarray(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+
+
+def _narrowed(
+    found: list[tuple[Ints, Ints, Scores]], queries: int, keep: int, lowest: float
+) -> tuple[tuple[Ints, Ints, Scores], Scores]:
+    """(query, row, score) of the `keep` best of each query and what ties with them, and what they beat."""
+    query, row, score = (np.concatenate(part) for part in zip(*found, strict=True))
+    keys = np.sort((query << 32) + _ordered(score))
+    owner = np.arange(queries, dtype=np.int64) << 32
+    last = np.searchsorted(keys, owner + (1 << 31))
+    first = np.searchsorted(keys, owner - (1 << 31))
+    least = (keys[np.maximum(last - keep, 0)] - owner).astype(np.int32)
+    if score.dtype == np.float32:
+        least = _ordered(least.view(np.float32)).view(np.float32)
+    limit = np.where(last - first >= keep, least, np.array(lowest, score.dtype))
+    kept = score >= limit[query]
+    return (query[kept], row[kept], score[kept]), limit[:, None]
 
 
 class DenseIndex:
@@ -98,10 +118,9 @@ class DenseIndex:
 
     def _nearest(self, queries: Floats, spans: list[tuple[int, int]], k: Ints) -> tuple[Ints, Ints]:
         """(place in queries, concept row) of each query's k nearest, nearest first, equal ones by row."""
-        found = self._beating(queries, spans, _TEXTS * int(k.max()))
-        if not found:
+        if not len(queries) or not any(stop > start for start, stop in spans):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        query, row, score = (np.concatenate(part) for part in zip(*found, strict=True))
+        query, row, score = self._best(queries, spans, _TEXTS * int(k.max()))
         concept = self.concept[row]
         order = np.lexsort((concept, -score, query))
         query, concept = query[order], concept[order]
@@ -112,34 +131,28 @@ class DenseIndex:
         nth = np.arange(len(query)) - np.searchsorted(query, query)
         return query[nth < k[query]], concept[nth < k[query]]
 
-    def _beating(
-        self, queries: Floats, spans: list[tuple[int, int]], keep: int
-    ) -> list[tuple[Ints, Ints, Scores]]:
-        """(place in queries, row, score) of at least the `keep` best rows of each query; few others."""
+    def _best(self, queries: Floats, spans: list[tuple[int, int]], keep: int) -> tuple[Ints, Ints, Scores]:
+        """(place in queries, row, score) of each query's `keep` best rows and what ties with the last."""
         products_of = self._products
         prepared = products_of.prepare(queries)
-        limit = np.full((len(queries), 1), products_of.lowest)
-        kept: Scores | None = None
+        limit: Scores | None = None
         found: list[tuple[Ints, Ints, Scores]] = []
-        seen, renew = 0, 1
+        waiting = 0
         for start, stop in spans:
             for at in range(start - start % ROWS, stop, ROWS):
                 first, last = max(at, start), min(at + ROWS, stop)
                 scores = products_of.block(prepared, first, last)
-                seen += 1
-                if seen == renew:
-                    # A new limit costs as much as the product: at the 1st, 2nd, 4th … block only, by when
-                    # as many have come as are kept.
-                    renew *= 2
-                    top = _largest(scores, keep)
-                    kept = top if kept is None else _largest(np.concatenate([kept, top], axis=1), keep)
-                    if kept.shape[1] == keep:
-                        limit = kept.min(axis=1, keepdims=True)
-                        found = [_above(limit, *part) for part in found]
-                flat = np.flatnonzero(scores >= limit)
+                if limit is None and scores.shape[1] > keep:
+                    limit = np.partition(scores, -keep, axis=1)[:, -keep, None]
+                beats = scores >= limit if limit is not None else np.ones(scores.shape, bool)
+                flat = np.flatnonzero(beats)
                 query, place = np.divmod(flat, scores.shape[1])
                 found.append((query, place + first, scores.ravel()[flat]))
-        return [_above(limit, *part) for part in found]
+                waiting += len(flat)
+                if waiting > _WAITING * keep * len(queries):
+                    best, limit = _narrowed(found, len(queries), keep, products_of.lowest)
+                    found, waiting = [best], 0
+        return _narrowed(found, len(queries), keep, products_of.lowest)[0]
 
     def similarity(self, queries: Floats, concepts: Ints) -> Floats:
         """(queries, concepts) cosine of each query with each concept's best text; 0 where it has none."""

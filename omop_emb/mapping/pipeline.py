@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -17,7 +16,7 @@ from omop_emb.database import driver_connection, readable_errors
 from omop_emb.embeddings import EmbeddingClient, EmbeddingRole
 from omop_emb.errors import InputError, SpaceMismatchError, SpaceNotFoundError
 from omop_emb.interface_client import client_of
-from omop_emb.mapping import memory_store, ranker_store
+from omop_emb.mapping import heap, memory_store, ranker_store
 from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.engine import Begun, Engine, Settings
 from omop_emb.mapping.feature_names import NAMES
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
-_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 BATCH = 150
 """Terms at a time unless another number is said: few, because each has hundreds of candidates."""
 _KEPT_TEXTS = 10_000  # of which a vector is kept for later terms with the same form: one in six forms
@@ -67,7 +65,7 @@ class Mapper:
         use_memory: bool = True,
     ) -> None:
         self.settings = settings or Settings()
-        _spare_memory()
+        heap.spare()
         with readable_errors():
             connection = driver_connection(session)
             if client is None:
@@ -82,6 +80,7 @@ class Mapper:
             calibrated = self._calibrated(ranker)
             self.settings.policy.check(ranker if calibrated else replace_calibration(ranker))
             index = read_vocabulary(connection)
+            heap.give_back()
             memory = (
                 memory_store.memory_index(connection, site, index.lexical, space, self._embed)
                 if use_memory and ranker_store.exists(connection)
@@ -236,16 +235,6 @@ def to_frame(mapped: Iterable[MappedTerm]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).astype({"concept_id": "Int64"}) if rows else pd.DataFrame()
-
-
-def _spare_memory() -> None:
-    """Let large arrays go back to the system when they are done with, where the C library can (glibc).
-
-    It keeps arrays of up to 32 MB for later otherwise, as soon as the first of them was freed: 0.3 GB here.
-    """
-    option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if option is not None:
-        option(_MMAP_THRESHOLD, 1 << 20)
 
 
 def replace_calibration(ranker: Ranker) -> Ranker:
