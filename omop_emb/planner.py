@@ -218,9 +218,18 @@ def ef_search_for(
     nearest_k = next((measured for measured in measured_ks if measured >= k), measured_ks[-1])
     factor = max(1.0, k / nearest_k)
     steps = [(ef_search, found) for measured, ef_search, found in all_measured if measured == nearest_k]
+    fewer, less = 0, 0.0
     for ef_search, found in steps:
-        if found >= target and ef_search * factor <= most:
-            return math.ceil(ef_search * factor), f"recall at {nearest_k} was measured as {found:.3f}"
+        if found >= target:
+            known = f"recall at {nearest_k} was measured as {found:.3f}"
+            if fewer:
+                # Each further candidate finds less than the one before: recall lies above the line between.
+                ef_search = fewer + math.ceil((target - less) / (found - less) * (ef_search - fewer))
+                known = f"recall at {nearest_k} was measured as {less:.3f} to {found:.3f} around it"
+            if ef_search * factor <= most:
+                return math.ceil(ef_search * factor), known
+            break
+        fewer, less = ef_search, found
     return None, f"no ef_search reaches recall {target:g} at {k} in this space"
 
 

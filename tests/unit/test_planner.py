@@ -27,7 +27,7 @@ SPACE = Space(
     vocabulary_release=None,
     is_active=True,
     has_index=True,
-    recall=((10, 40, 0.95), (10, 100, 0.991), (10, 200, 0.999), (100, 100, 0.97), (100, 400, 0.995)),
+    recall=((10, 40, 0.95), (10, 100, 0.99), (10, 200, 0.999), (100, 100, 0.97), (100, 400, 0.99)),
 )
 
 
@@ -82,6 +82,13 @@ def test_few_rows_are_compared_and_many_are_searched_through_the_index() -> None
     assert index_is_cheaper(border)
 
 
+def test_between_two_measured_steps_as_little_is_looked_at_as_the_line_between_them_allows() -> None:
+    assert choose(recall=0.97).ef_search == 70  # half way from 0.95 at 40 to 0.99 at 100
+    assert choose(recall=0.9501).ef_search == 41
+    assert choose(k=20, recall=0.98).ef_search == 250  # from 0.97 at 100 to 0.99 at 400
+    assert "0.950 to 0.990 around it" in choose(recall=0.97).reason
+
+
 def test_a_filter_makes_the_index_look_at_more_candidates() -> None:
     assert choose().candidates == 0
     for passing, ef_search in ((500_000, 200), (200_000, 500), (80_000, 1000)):
@@ -90,7 +97,7 @@ def test_a_filter_makes_the_index_look_at_more_candidates() -> None:
 
 
 def test_a_first_pass_may_ask_for_more_candidates_than_the_index_looks_at_in_one_go() -> None:
-    space = replace(SPACE, first_pass="binary", recall=((10, 1000, 0.97), (10, 2500, 0.993)))
+    space = replace(SPACE, first_pass="binary", recall=((10, 1000, 0.97), (10, 2500, 0.99)))
     assert (choose(space=space).ef_search, choose(space=space).candidates) == (1000, 2500)
     assert choose(space=space, recall=0.96).candidates == 1000
 
