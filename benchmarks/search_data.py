@@ -152,6 +152,7 @@ def searched(
     domains: NDArray[np.str_] | None = None,
     vocabularies: NDArray[np.str_] | None = None,
     settings: IndexSettings | None = None,
+    ef_construction: int = 64,
 ) -> Iterator[Searched]:
     """A space of the data: concept n is row n. Written, indexed, measured and committed."""
     engine: Engine = database_engine(_url(conninfo))
@@ -164,7 +165,12 @@ def searched(
             )
             settings = settings or IndexSettings(partial="none")
             space, made = spaces.ensure(
-                connection, client.fingerprint, index_type, with_index=False, first_pass=settings.first_pass
+                connection,
+                client.fingerprint,
+                index_type,
+                with_index=False,
+                first_pass=settings.first_pass,
+                hnsw_ef_construction=ef_construction,
             )
             if made:
                 _write(connection, space, data, domains, vocabularies)
