@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from omop_emb.database import driver_connection, session_scope
 from omop_emb.errors import InputError, UnknownValueError
+from omop_emb.mapping import near
 from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.engine import Begun, Settings
 from omop_emb.mapping.file_outputs import FileOutputs, Outputs
@@ -122,7 +123,9 @@ def run(
         job.outputs.check(file)
         place = _journal_place(job, stack)
         with session_scope(engine) as session:
-            mapper = Mapper(session, site=job.site, settings=job.settings)
+            first = list(islice(file, near.FEW + 1))
+            few = first if job.reading.source_vocabulary is None and len(first) <= near.FEW else None
+            mapper = Mapper(session, site=job.site, settings=job.settings, terms=few)
             previous = _previous(job, tell, session)
         lexicon = mapper.engine.lexicon
         for note in [*file.notes, *mapper.notes, *_language_notes(mapper, file)]:

@@ -31,12 +31,15 @@ def name_of(*states: str) -> str:
     return hashlib.sha256("\n".join([_code(), *states]).encode()).hexdigest()[:40]
 
 
-@cache
 def _code() -> str:
-    """A digest of all that shapes what is kept, besides the data."""
+    return " ".join([sources(), np.__version__, scipy.__version__, sys.version, sys.byteorder])
+
+
+@cache
+def sources() -> str:
+    """A digest of the code and data of mapping: all that shapes what is kept, besides what it was made of."""
     folder = resources.files("omop_emb")
-    parts = [omop_emb.__version__, np.__version__, scipy.__version__, sys.version, sys.byteorder]
-    digest = hashlib.sha256("\n".join(parts).encode())
+    digest = hashlib.sha256(omop_emb.__version__.encode())
     for place, kinds in ((folder / "mapping", (".py",)), (folder / "data" / "mapping", (".tsv", ".toml"))):
         for file in sorted(place.iterdir(), key=lambda entry: entry.name):
             if file.name.endswith(kinds):
@@ -97,8 +100,12 @@ class _Reader(pickle.Unpickler):
         package = module.partition(".")[0]
         if package == "numpy" and name == "_frombuffer":
             return _array
-        if module.startswith("omop_emb.mapping.") or (package in ("numpy", "scipy") and name in _ALLOWED):
+        if package in ("numpy", "scipy") and name in _ALLOWED:
             return super().find_class(module, name)
+        if module.startswith("omop_emb.mapping.") and "." not in name:
+            found = super().find_class(module, name)
+            if isinstance(found, type) and found.__module__ == module:
+                return found
         raise pickle.UnpicklingError(f"{module}.{name} is nothing that is kept")
 
 

@@ -93,6 +93,10 @@ class _Part:
 class LexicalIndex:
     """All texts of a lexicon, searchable by 3-grams and comparable word by word.
 
+    Args:
+        lexicon: what is indexed.
+        known: how rare grams and words are in the vocabulary that it is a part of; None: it is the whole.
+
     Attributes:
         lexicon: what was indexed.
         gram_rows: (t, grams) TF-IDF rows of unit length.
@@ -102,15 +106,15 @@ class LexicalIndex:
         exact_hash: (t,) hash of the text as it stands.
     """
 
-    def __init__(self, lexicon: Lexicon) -> None:
+    def __init__(self, lexicon: Lexicon, known: tuple[Grams, Words] | None = None) -> None:
         self.lexicon = lexicon
         texts = [normal(text) for text in lexicon.texts]
         counts = grams(texts)
-        self.grams = Grams.learn(counts)
+        self.grams = Grams.learn(counts) if known is None else known[0]
         self.gram_rows = self.grams.weigh(counts)
         del counts
         self._postings = self.gram_rows.T.tocsr()  # (grams, texts): the texts of each gram, ascending
-        self.words, self.word_rows = Words.learn(texts)
+        self.words, self.word_rows = Words.learn(texts) if known is None else (known[1], known[1].rows(texts))
         self.word_total = np.asarray(self.word_rows.sum(axis=1), np.float32).ravel()
         self.word_count = np.diff(self.word_rows.indptr).astype(np.float32)
         self.text_hash = hashes(texts)

@@ -129,6 +129,13 @@ class Words:
         matrix.data = idf[matrix.indices]
         return cls(labels, idf, float(np.log(1 + len(texts)) + 0.1)), matrix
 
+    def rows(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """(n, columns) idf of the words of texts, each counted once, as learn() gives them."""
+        matrix, _ = self.encode(texts)
+        matrix.data = self.idf[matrix.indices]
+        matrix.sort_indices()
+        return matrix
+
     def encode(self, texts: Sequence[str]) -> tuple[sparse.csr_matrix, Floats]:
         """((n, columns) of ones, (n,) total idf of each text's words, those that are unknown included)."""
         rows: list[int] = []

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 
 import omop_emb
 from omop_emb import spaces, vocabulary
@@ -16,12 +17,18 @@ from omop_emb.database import driver_connection, readable_errors
 from omop_emb.embeddings import EmbeddingClient, EmbeddingRole
 from omop_emb.errors import InputError, SpaceMismatchError, SpaceNotFoundError
 from omop_emb.interface_client import client_of
-from omop_emb.mapping import heap, memory_store, ranker_store
+from omop_emb.mapping import heap, memory_store, near, ranker_store
 from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.engine import Begun, Engine, Settings
 from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.ranker import Ranker, default_ranker
-from omop_emb.mapping.reading import read_vectors, read_vocabulary
+from omop_emb.mapping.reading import (
+    VocabularyIndex,
+    kept_vocabulary,
+    read_vectors,
+    read_vectors_of,
+    read_vocabulary,
+)
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm
 
 if TYPE_CHECKING:
@@ -48,6 +55,8 @@ class Mapper:
         site: whose memory and ranker are used.
         settings: how terms are mapped.
         use_memory: whether approved names take part.
+        terms: all that will be mapped, where they are known: for a few (near.FEW) only what is near them is
+            read, if the whole vocabulary is not at hand already.
 
     Raises:
         VocabularyError: no vocabulary is loaded.
@@ -63,6 +72,7 @@ class Mapper:
         site: str = SITE,
         settings: Settings | None = None,
         use_memory: bool = True,
+        terms: Sequence[SourceTerm] | None = None,
     ) -> None:
         self.settings = settings or Settings()
         heap.spare()
@@ -79,14 +89,15 @@ class Mapper:
             ranker = ranker_store.active(connection, site, space.fingerprint.digest) or default_ranker(NAMES)
             calibrated = self._calibrated(ranker)
             self.settings.policy.check(ranker if calibrated else replace_calibration(ranker))
-            index = read_vocabulary(connection)
+            use_memory = use_memory and ranker_store.exists(connection)
+            index = self._vocabulary(connection, terms, use_memory)
             heap.give_back()
             memory = (
                 memory_store.memory_index(connection, site, index.lexical, space, self._embed)
-                if use_memory and ranker_store.exists(connection)
+                if use_memory
                 else None
             )
-            dense = read_vectors(connection, space, index)
+            dense = (read_vectors_of if self._is_near else read_vectors)(connection, space, index)
             tables = vocabulary.tables(connection)
         self.engine = Engine(
             index.lexical.lexicon,
@@ -110,6 +121,31 @@ class Mapper:
             accept_untrained=policy.accept_untrained and not ranker.own,
             version=omop_emb.__version__,
         )
+
+    def _vocabulary(
+        self,
+        connection: psycopg.Connection[Any],
+        terms: Sequence[SourceTerm] | None,
+        use_memory: bool,
+    ) -> VocabularyIndex:
+        """The whole vocabulary, or what is near a few terms."""
+        self._is_near = False
+        found = kept_vocabulary(connection)
+        if found is not None:
+            return found
+        if terms is not None and near.suits(terms):
+            known = memory_store.approvals(connection, self.site) if use_memory else []
+            found = near.read_near(
+                connection,
+                self.space,
+                terms,
+                [approval.concept_id for approval in known],
+                self._embed,
+                rules=self.settings.rules,
+                limit=self.settings.forms,
+            )
+            self._is_near = found is not None
+        return found or read_vocabulary(connection)
 
     def _calibrated(self, ranker: Ranker) -> bool:
         return ranker.calibration is not None and ranker.fingerprint == self.space.fingerprint.digest
@@ -176,7 +212,8 @@ def map_terms(
         InputError: a term has neither a name nor a code, or the DataFrame has no column `name`.
     """
     listed = source_terms(terms)
-    return list(Mapper(session, client=client, site=site, settings=settings).map(listed))
+    mapper = Mapper(session, client=client, site=site, settings=settings, terms=listed)
+    return list(mapper.map(listed))
 
 
 def source_terms(terms: Iterable[SourceTerm | str] | pd.DataFrame) -> list[SourceTerm]:

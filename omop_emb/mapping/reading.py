@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from psycopg.rows import tuple_row
 
 from omop_emb import binary, matrix, vocabulary
 from omop_emb.errors import VocabularyError
-from omop_emb.mapping import kept
+from omop_emb.mapping import kept, statistics
 from omop_emb.mapping.dense import DenseIndex
 from omop_emb.mapping.facts import Facts, gather
 from omop_emb.mapping.lexical import LexicalIndex
@@ -40,6 +41,7 @@ _RELATIONSHIP = sql.SQL(
 )
 # Rows as text: a digest of all of them that does not depend on their order.
 _DIGEST = sql.SQL("select count(*), sum(hashtextextended(rows::text, 0)::numeric) from ({rows}) rows")
+_AMONG = sql.SQL("select * from ({rows}) rows where {key} = any({ids}::bigint[])")
 _VECTORS = sql.SQL(
     "select concept_id, embedding from {rows} where standard = 'S' and valid order by concept_id"
 )
@@ -90,23 +92,36 @@ class VocabularyIndex:
     state: str
 
 
+def kept_vocabulary(connection: psycopg.Connection[Any]) -> VocabularyIndex | None:
+    """The vocabulary's index in the cache folder; None where none was made of the present state.
+
+    Raises:
+        VocabularyError: no vocabulary is loaded.
+    """
+    found: VocabularyIndex | None = kept.find(_name(state_of(connection, _tables(connection))))
+    return found
+
+
 def read_vocabulary(connection: psycopg.Connection[Any]) -> VocabularyIndex:
-    """The vocabulary's index, from the cache folder if it was made of the present state already.
+    """The vocabulary's index, made anew, and kept; its statistics stay in the database.
 
     Raises:
         VocabularyError: no vocabulary is loaded.
     """
     tables = _tables(connection)
-    state = _state(connection, tables)
-    name = kept.name_of("vocabulary", state)
-    found: VocabularyIndex | None = kept.find(name)
-    if found is None:
-        lexical = LexicalIndex(read_lexicon(connection))
-        found = VocabularyIndex(lexical, gather(lexical.lexicon, lexical), state)
-        # Each statement may have seen a later state of a CDM's tables.
-        if _state(connection, tables) == state:
-            found = kept.keep(name, found)
-    return found
+    state = state_of(connection, tables)
+    lexical = LexicalIndex(read_lexicon(connection))
+    made = VocabularyIndex(lexical, gather(lexical.lexicon, lexical), state)
+    # Each statement may have seen a later state of a CDM's tables.
+    if state_of(connection, tables) != state:
+        return made
+    if tables.release_id is not None:
+        statistics.remember(connection, state, lexical.grams, lexical.words)
+    return kept.keep(_name(state), made)
+
+
+def _name(state: str) -> str:
+    return kept.name_of("vocabulary", state)
 
 
 def _tables(connection: psycopg.Connection[Any]) -> VocabularyTables:
@@ -116,7 +131,7 @@ def _tables(connection: psycopg.Connection[Any]) -> VocabularyTables:
     return tables
 
 
-def _state(connection: psycopg.Connection[Any], tables: VocabularyTables) -> str:
+def state_of(connection: psycopg.Connection[Any], tables: VocabularyTables) -> str:
     """A name for a vocabulary's rows: a release never changes; of a CDM, every row is looked at."""
     cursor = connection.cursor(row_factory=tuple_row)
     if tables.release_id is not None:
@@ -139,13 +154,24 @@ def _queries(
     )
 
 
-def read_lexicon(connection: psycopg.Connection[Any]) -> Lexicon:
+def read_lexicon(connection: psycopg.Connection[Any], concept_ids: Iterable[int] | None = None) -> Lexicon:
     """The vocabulary's standard concepts with everything that they can be found by.
+
+    Args:
+        connection: in whose transaction it is read.
+        concept_ids: the concepts that are read, others that lead to them included; None: all.
 
     Raises:
         VocabularyError: no vocabulary is loaded.
     """
     concepts, synonyms, relationships = _queries(_tables(connection))
+    if concept_ids is not None:
+        ids = sql.Literal(binary.array_literal(concept_ids))
+        concepts = _AMONG.format(rows=concepts, key=sql.Identifier("concept_id"), ids=ids)
+        if synonyms is not None:
+            synonyms = _AMONG.format(rows=synonyms, key=sql.Identifier("concept_id"), ids=ids)
+        if relationships is not None:
+            relationships = _AMONG.format(rows=relationships, key=sql.Identifier("concept_id_1"), ids=ids)
     synonym = pd.DataFrame({"concept_id": [], "concept_synonym_name": []})
     if synonyms is not None:
         synonym = _frame(connection, synonyms, ("concept_id",))
@@ -169,8 +195,14 @@ def read_vectors(connection: psycopg.Connection[Any], space: Space, index: Vocab
     )
 
 
+def read_vectors_of(connection: psycopg.Connection[Any], space: Space, index: VocabularyIndex) -> DenseIndex:
+    """A space's vectors of a few standard concepts, out of the database."""
+    lexicon = index.lexical.lexicon
+    return DenseIndex(lexicon, *_copied(connection, space, lexicon.concept_id.tolist()))
+
+
 def _copied(
-    connection: psycopg.Connection[Any], space: Space
+    connection: psycopg.Connection[Any], space: Space, concept_ids: Iterable[int] | None = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
     """(concept ids, vectors) as this transaction sees them; 0.24 GB for 304,000 of 384 dimensions."""
     dimensions = space.fingerprint.dimensions
@@ -179,7 +211,11 @@ def _copied(
     vectors: list[np.ndarray[Any, Any]] = []
     left = b""
     header = len(binary.COPY_HEADER)
-    statement = sql.SQL("copy ({}) to stdout (format binary)").format(_VECTORS.format(rows=space.tables.rows))
+    query: sql.Composed = _VECTORS.format(rows=space.tables.rows)
+    if concept_ids is not None:
+        wanted = sql.Literal(binary.array_literal(concept_ids))
+        query = _AMONG.format(rows=query, key=sql.Identifier("concept_id"), ids=wanted)
+    statement = sql.SQL("copy ({}) to stdout (format binary)").format(query)
     with connection.cursor().copy(statement) as copy:
         pieces: list[bytes] = []
         size = 0

@@ -18,7 +18,7 @@ class Texts:
     """
 
     def __init__(self, letters: npt.NDArray[np.uint8], first: npt.NDArray[np.int64]) -> None:
-        self._letters, self._first = letters, first
+        self.letters, self.first = letters, first
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Texts:
@@ -29,13 +29,13 @@ class Texts:
         return cls(np.frombuffer(b"".join(encoded), np.uint8), first)
 
     def __len__(self) -> int:
-        return len(self._first) - 1
+        return len(self.first) - 1
 
     def __getitem__(self, place: int) -> str:
-        letters = self._letters[self._first[place] : self._first[place + 1]]
+        letters = self.letters[self.first[place] : self.first[place + 1]]
         return letters.tobytes().decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
-        whole = self._letters.data
-        for start, stop in pairwise(self._first.tolist()):
+        whole = self.letters.data
+        for start, stop in pairwise(self.first.tolist()):
             yield str(whole[start:stop], "utf-8", "surrogatepass")
