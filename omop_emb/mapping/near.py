@@ -24,7 +24,7 @@ from omop_emb.sql import read
 from omop_emb.vocabulary import VocabularyTables
 
 FEW = 20
-"""So many terms are looked up one by one: a third of the time of reading 300,000 concepts, which is kept then."""
+"""So many terms are looked up one by one, in a third of the time of reading 300,000 concepts."""
 
 _K = 100
 _LEADING_HERE = ("Mapped from", "Value mapped from", "Concept replaces")
