@@ -14,7 +14,7 @@ import numpy.typing as npt
 import omop_emb
 from omop_emb.database import driver_connection, readable_errors
 from omop_emb.errors import InputError
-from omop_emb.mapping import beside, memory_store, ranker_store, trees
+from omop_emb.mapping import beside, calibration, judge_calibration, memory_store, ranker_store, trees
 from omop_emb.mapping.candidates import MEMORY
 from omop_emb.mapping.engine import Engine, Settings
 from omop_emb.mapping.examples import Examples
@@ -122,7 +122,18 @@ def train(
     if not own_order:
         notes.append("trees of your own order no better than the shipped ranker: that stays, calibrated here")
     fold = folds(examples.source, by_source=False)
-    fitted = calibrate(examples, scores, fold, isotonic=True).calibration
+    calibrated = calibrate(examples, scores, fold, isotonic=True)
+    _, best = calibration.signals(scores, examples.first, examples.dense, examples.lexical, examples.alike)
+    answers = [
+        judge_calibration.answer_of(gold.term.extra.get("judge", ""), int(examples.concept_id[place]))
+        if place >= 0
+        else None
+        for (gold, _), place in zip(terms, best, strict=True)
+    ]
+    judged, note = judge_calibration.learn(calibrated.probability, answers, calibrated.right)
+    if note:
+        notes.append(note)
+    fitted = replace(calibrated.calibration, judged=judged)
     ranker: LinearRanker | trees.TreeRanker
     if own_order:
         say("training on all terms")
@@ -222,9 +233,10 @@ def examples_of(engine: Engine, terms: Usable, settings: Settings | None = None)
                 scored.lexical,
                 scored.features[:, _ALIKE].max(axis=1, initial=0),
                 found.by == MEMORY,
+                engine.lexicon.concept_id[found.concept],
             )
         )
-    features, domain, sizes, right, dense, lexical, alike, remembered = (
+    features, domain, sizes, right, dense, lexical, alike, remembered, concept_id = (
         np.concatenate(part) for part in zip(*parts, strict=True)
     )
     made = Examples(
@@ -239,6 +251,7 @@ def examples_of(engine: Engine, terms: Usable, settings: Settings | None = None)
         remembered,
         np.array([bool(rows) for _, rows in terms]),
         np.zeros(len(features), np.float32),
+        concept_id,
     )
     return _with_shipped(made, default_ranker(NAMES))
 

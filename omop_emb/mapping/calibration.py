@@ -140,6 +140,7 @@ class Calibration:
         knots: (x, y) of an isotonic curve over the logistic probability; empty for none.
         curves: domain -> precision by threshold; "" is all together.
         terms: how many terms it was learned from.
+        judged: how much each of a judge's answers moves the logarithm of the odds (judge_calibration.py).
     """
 
     weights: tuple[float, ...]
@@ -147,6 +148,7 @@ class Calibration:
     knots: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     curves: Mapping[str, Curve] = field(default_factory=dict)
     terms: int = 0
+    judged: Mapping[str, float] = field(default_factory=dict)
 
     def probability(self, values: Doubles, domains: Sequence[str]) -> Doubles:
         """(n,) probability that the best candidate is right, from (n, SIGNALS) and its domain."""
@@ -172,6 +174,7 @@ class Calibration:
                 for domain, curve in self.curves.items()
             },
             "terms": self.terms,
+            "judged": {answer: round(shift, 5) for answer, shift in self.judged.items()},
         }
 
     @classmethod
@@ -186,6 +189,7 @@ class Calibration:
                 for domain, curve in values["curves"].items()
             },
             terms=values["terms"],
+            judged=values.get("judged", {}),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ class Examples:
         remembered: (p,) whether nothing but the memory found a candidate.
         findable: (n,) whether the vocabulary has a target of the term, found or not.
         shipped: (p,) scores of a ranker that learned from none of these terms.
+        concept_id: (p,) of each candidate; empty where nobody asks.
     """
 
     features: npt.NDArray[np.floating]
@@ -42,6 +43,7 @@ class Examples:
     remembered: npt.NDArray[np.bool_]
     findable: npt.NDArray[np.bool_]
     shipped: Floats
+    concept_id: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.first) - 1
@@ -77,4 +79,5 @@ class Examples:
             alike=self.alike[rows],
             remembered=self.remembered[rows],
             shipped=self.shipped[rows],
+            concept_id=self.concept_id[rows] if len(self.concept_id) else self.concept_id,
         )

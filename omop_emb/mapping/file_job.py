@@ -152,7 +152,9 @@ def run(
         if job.judge is not None:
             for number, _ in enumerate(results, start=1):
                 progress(number)
-            results = judged(engine, job.judge, journal.replay, tell=tell, confirm=confirm)
+            learned = mapper.engine.ranker.calibration if mapper.provenance.calibrated else None
+            shifts = learned.judged if learned is not None else {}
+            results = judged(engine, job.judge, journal.replay, shifts=shifts, tell=tell, confirm=confirm)
         decisions: Counter[Decision] = Counter()
         kept = disagreeing = 0
         with FileOutputs(engine, job.outputs, file, previous) as outputs:

@@ -99,7 +99,12 @@ def _approved(path: str | Path, name: str, problems: list[tuple[str, Problem]]) 
     problems.extend((name, problem) for problem in wrong)
     return [
         GoldTerm(
-            term=SourceTerm(name=text, code=code, line=mapping.line),
+            term=SourceTerm(
+                name=text,
+                code=code,
+                line=mapping.line,
+                extra={"judge": mapping.judge} if mapping.judge else {},
+            ),
             targets=frozenset(target.concept_id for target in mapping.targets),
             source=name,
         )

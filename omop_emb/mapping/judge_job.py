@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from omop_emb.database import driver_connection, session_scope
 from omop_emb.mapping.judge import Estimate, Judge
 from omop_emb.mapping.judge_cache import JudgeCache
+from omop_emb.mapping.judge_calibration import with_answer
 from omop_emb.mapping.judge_prompt import ConceptContext, concept_contexts, offered
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.providers.chat import ChatModel
@@ -42,6 +43,7 @@ def judged(
     job: JudgeJob,
     mapped: Callable[[], Iterable[MappedTerm]],
     *,
+    shifts: Mapping[str, float],
     tell: Callable[[str], None],
     confirm: Callable[[str], bool],
 ) -> Iterator[MappedTerm]:
@@ -51,6 +53,7 @@ def judged(
         engine: of the database with the vocabulary, for synonyms and parents.
         job: whom to ask.
         mapped: gives the run's terms anew each time it is called.
+        shifts: how each answer changes a probability (judge_calibration.py); {} changes none.
         tell: is called with lines for a person.
         confirm: is asked with what it will take; False asks the model nothing.
     """
@@ -70,7 +73,7 @@ def judged(
             asked = [term for place, term in block if place in chosen]
             answers = iter(judge.judge(asked, _contexts(engine, asked)))
             for place, term in block:
-                result = next(answers) if place in chosen else term
+                result = with_answer(next(answers), shifts) if place in chosen else term
                 answered += bool(result.judge)
                 yield result
         if judge.failure is not None:

@@ -46,11 +46,13 @@ class PreviousMapping:
         key: code and name.
         line: of its first row in its file.
         targets: what it maps to; () for approved as without a match.
+        judge: a judge's answer and reason from before it was approved; "" for none.
     """
 
     key: Key
     line: int
     targets: tuple[UsagiTarget, ...]
+    judge: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def read_approved(path: str | Path) -> tuple[dict[Key, PreviousMapping], list[Pr
         if terms.kind is FileKind.USAGI and terms.usagi is not None:
             problems = [Problem(m.line, m.problem) for m in terms.usagi.mappings() if m.problem and m.rows[0]]
             approved = [m for m in terms.usagi.mappings() if not m.problem and m.status == "APPROVED"]
-            return {m.key: PreviousMapping(m.key, m.line, m.targets) for m in approved}, problems
+            return {m.key: PreviousMapping(m.key, m.line, m.targets, m.judge) for m in approved}, problems
         if terms.kind is FileKind.DELIMITED and MAP_HEADERS <= set(terms.headers):
             return _read_map(source, terms)
     raise InputError(

@@ -70,6 +70,12 @@ class UsagiMapping:
         return not self.problem and self.status in UNDECIDED
 
     @property
+    def judge(self) -> str:
+        """A judge's answer and reason, as omop-emb writes them; "" for none."""
+        row = self.rows[0]
+        return row.get(f"{ADD_INFO}judge (omop-emb)") or row.get(f"{ADD_INFO}judge", "")
+
+    @property
     def targets(self) -> tuple[UsagiTarget, ...]:
         """Its targets; none for concept id 0."""
         return tuple(

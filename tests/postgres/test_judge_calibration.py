@@ -1,0 +1,54 @@
+"""A judge's answers in approved files, from calibrate to the probabilities of later terms."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+
+from omop_emb import database_engine
+from omop_emb.database import session_scope
+from omop_emb.mapping.calibrating import Training, train
+from omop_emb.mapping.judge_calibration import with_answer
+from omop_emb.mapping.pipeline import Mapper
+from omop_emb.mapping.records import Decision, SourceTerm
+from tests.postgres.test_calibrate import approvals
+
+
+@pytest.fixture
+def sample(sample_database_url: str) -> Iterator[Session]:
+    engine = database_engine(sample_database_url)
+    with session_scope(engine) as session:
+        yield session
+    engine.dispose()
+
+
+def test_approved_terms_with_a_judges_answers_teach_what_they_are_worth(
+    sample: Session, tmp_path: Path
+) -> None:
+    path, _ = approvals(tmp_path, 4, 220, 60)
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    with path.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["code", "name", "concept_id", "judge"])
+        for row in rows:
+            said = "none: nothing fits" if row["concept_id"] == "0" else f"{row['concept_id']}: it is"
+            writer.writerow([*row.values(), said])
+    trained = train(sample, [path], Training(site="judged", rounds=5))
+    assert any("judge's answers change probabilities" in note for note in trained.notes)
+    mapper = Mapper(sample, site="judged")
+    calibration = mapper.engine.ranker.calibration
+    assert calibration is not None
+    assert calibration.judged["agrees"] > 0
+    (term,) = mapper.map([SourceTerm(name="degenerative joint trouble")])
+    assert term.best is not None
+    assert term.probability is not None
+    after = with_answer(replace(term, judge=f"{term.best.concept_id}: it is"), calibration.judged)
+    assert after.probability is not None
+    assert after.probability > term.probability
+    assert after.decision is Decision.REVIEW
