@@ -133,6 +133,7 @@ def _measured(hnsw: Searched, data: Data) -> tuple[float, ...]:
     """Processor seconds and seconds by the clock of a search; the index's bytes and seconds; candidates."""
     from omop_emb import planner
 
+    hnsw.without_workers()
     before = processor_seconds(hnsw.session)
     waited = float(np.median(seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))))
     cost = (processor_seconds(hnsw.session) - before) / len(data.queries)
