@@ -1,6 +1,6 @@
 """The whole quality table: retrievers, shipped ranker at unseen families, own rankers, memory, thresholds.
 
-usage: quality.py DATA_FOLDER CACHE_FOLDER [--folds 0,1,2] [--ablation]
+usage: quality.py DATA_FOLDER CACHE_FOLDER [--folds 0,1,2] [--parts shipped,ablation,own,memory]
 
 DATA_FOLDER is what tables.py wants; tables of features are made in CACHE_FOLDER once (1 GB each). Core sets,
 at most 200 findable terms of each are scored, mean over sets; up to five times as many may be learned from.
@@ -27,6 +27,10 @@ from omop_emb.mapping.protocols import accepted
 from omop_emb.mapping.training import calibrate, fit_linear, out_of_sample, ranks
 
 GROUPS = {
+    "analytes": lambda name: name in ("analyte in the term", "term is the analyte"),
+    "24 hours": lambda name: name.startswith("24 hours"),
+    "specimen by default": lambda name: name.startswith(("serum or plasma", "blood by")),
+    "age of the concept": lambda name: name in ("oldest concepts", "early concept", "early LOINC"),
     "forms beside the term": lambda name: name.endswith((" rewritten", " part")),
     "shared words": lambda name: "words found" in name,
     "reads alike": lambda name: name.startswith(("reads alike", "same letters", "found by exact")),
@@ -36,14 +40,10 @@ GROUPS = {
     "numbers, lengths": lambda name: name.startswith(("numbers of", "concept longer", "concept shorter")),
     "drugs": lambda name: FIRST_DRUG <= NAMES.index(name) < FIRST_AXIS,
     "LOINC properties": lambda name: name.startswith("property ") or name in LOINC,
-    "analytes": lambda name: name in ("analyte in the term", "term is the analyte"),
-    "24 hours": lambda name: name.startswith("24 hours"),
-    "specimen by default": lambda name: name.startswith(("serum or plasma", "blood by")),
     "contrasts": lambda name: name.endswith(CONTRASTS) and name.split()[0] in contrasts.groups(),
     "units": lambda name: name.startswith("same unit"),
     "vocabulary, domain": lambda name: name.startswith(("vocabulary ", "domain ")),
     "non-standard sources": lambda name: name == "non-standard sources",
-    "age of the concept": lambda name: name in ("oldest concepts", "early concept", "early LOINC"),
 }
 FIRST_DRUG, FIRST_AXIS = NAMES.index("strengths agree"), NAMES.index("property Mass/volume")
 LOINC = ("method not in the term", "timing stated")
@@ -68,18 +68,32 @@ def retrievers(terms: list[GoldTerm], examples: Examples, core: np.ndarray) -> N
         print(name, macro(terms, ranks(examples, scores), core), flush=True)
 
 
+def by_set(terms: list[GoldTerm], found: np.ndarray, k: int) -> np.ndarray:
+    names = np.array([term.set_name for term in terms])
+    hit = (found > 0) & (found <= k)
+    return np.array([hit[names == name].mean() for name in np.unique(names)])
+
+
 def ablation(terms: list[GoldTerm], examples: Examples) -> None:
-    """The shipped ranker without a group of features, trained again; half of the families is left out."""
-    core = np.ones(len(terms), bool)
+    """The shipped ranker without a group of features, trained again; half of the families is left out.
+
+    Differences to all features are means over sets, ± one standard error over the sets.
+    """
     fold = np.array([term.family in ("finomop", "mimic", "ariadne", "abucasis") for term in terms], np.int64)
+    whole: dict[int, np.ndarray] = {}
     for name, belongs in {"all": lambda _: False, **GROUPS}.items():
+        dropped = [place for place, feature in enumerate(NAMES) if belongs(feature)]
         features = examples.features.copy()
-        features[:, [place for place, feature in enumerate(NAMES) if belongs(feature)]] = 0
+        features[:, dropped] = 0
         part = replace(examples, features=features)
-        scores = out_of_sample(part, fold, lambda some: fit_linear(some, iterations=30).of)
-        print(
-            "all" if name == "all" else f"without {name}", macro(terms, ranks(part, scores), core), flush=True
-        )
+        found = ranks(part, out_of_sample(part, fold, lambda some: fit_linear(some, iterations=30).of))
+        line = []
+        for k in (1, 10):
+            reached = by_set(terms, found, k)
+            change = reached - whole.setdefault(k, reached)
+            error = change.std() / len(change) ** 0.5
+            line.append(f"recall@{k} {reached.mean():.3f} ({change.mean():+.3f} ± {error:.3f})")
+        print(f"without {name} ({len(dropped)}):" if dropped else "all:", ", ".join(line), flush=True)
 
 
 def own_ranker(terms: list[GoldTerm], tables: Iterable[Examples], chosen: list[int], what: str) -> None:
@@ -110,31 +124,38 @@ def own_ranker(terms: list[GoldTerm], tables: Iterable[Examples], chosen: list[i
             print(f"    {domain}: {inside.sum()} accepted, {right[inside].mean():.3f} right", flush=True)
 
 
-def main(data: Path, cache: Path, chosen: list[int], *, with_ablation: bool) -> None:
+def table_of(data: Path, cache: Path, terms: list[GoldTerm], without_fold: int | None) -> Path:
+    """A table of features, without a memory or with one that lacks a fold; made where it is not there."""
+    path = cache / ("base.npz" if without_fold is None else f"mem{without_fold}.npz")
+    if not path.exists():
+        make(world(data), terms, path, without_fold)
+    return path
+
+
+def main(data: Path, cache: Path, chosen: list[int], parts: list[str]) -> None:
     started = time.time()
     terms = read(data / "gold", more=5)
-    paths = {"base": cache / "base.npz", **{f: cache / f"mem{f}.npz" for f in chosen}}
-    missing = {key: path for key, path in paths.items() if not path.exists()}
-    if missing:
-        there = world(data)
-        for key, path in missing.items():
-            make(there, terms, path, None if key == "base" else int(key))
-    base, core = load(paths["base"], terms), scored(terms)
-    retrievers(terms, base, core)
-    models = without_family(terms, base)
-    base = replace(base, shipped=by_others(terms, base, models))
-    show("shipped ranker, a family never seen", terms, ranks(base, base.shipped), core)
-    if with_ablation:
+    base, core = load(table_of(data, cache, terms, None), terms), scored(terms)
+    if "ablation" in parts:
         kept = np.flatnonzero(core)
         ablation([terms[place] for place in kept], base.take(kept))
-    own_ranker(terms, [base] * len(chosen), chosen, "same sources")
+    if not {"shipped", "own", "memory"} & set(parts):
+        return
+    models = without_family(terms, base)
+    base = replace(base, shipped=by_others(terms, base, models))
+    if "shipped" in parts:
+        retrievers(terms, base, core)
+        show("shipped ranker, a family never seen", terms, ranks(base, base.shipped), core)
+    if "own" in parts:
+        own_ranker(terms, [base] * len(chosen), chosen, "same sources")
 
     def remembered(number: int) -> Examples:
-        table = load(paths[number], terms)
-        known = remembering(terms, table, models, number)
+        table = load(table_of(data, cache, terms, number), terms)
+        known = remembering(terms, table, models, term_folds(terms) == number)
         return replace(table, shipped=by_others(terms, table, known))
 
-    own_ranker(terms, map(remembered, chosen), chosen, "same sources, with memory")
+    if "memory" in parts:
+        own_ranker(terms, map(remembered, chosen), chosen, "same sources, with memory")
     print(f"{time.time() - started:.0f} s")
 
 
@@ -143,6 +164,6 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--folds", default="0,1,2")
-    parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--parts", default="shipped,ablation,own,memory")
     asked = parser.parse_args()
-    main(asked.data, asked.cache, [int(f) for f in asked.folds.split(",")], with_ablation=asked.ablation)
+    main(asked.data, asked.cache, [int(f) for f in asked.folds.split(",")], asked.parts.split(","))

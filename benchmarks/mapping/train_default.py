@@ -97,11 +97,11 @@ def by_others(terms: list[GoldTerm], examples: Examples, models: dict[int, Linea
 
 
 def remembering(
-    terms: list[GoldTerm], examples: Examples, models: dict[int, Linear], without_fold: int
+    terms: list[GoldTerm], examples: Examples, models: dict[int, Linear], tested: np.ndarray
 ) -> dict[int, Linear]:
-    """Family -> its ranker with weights for the memory, learned from the other families' other folds."""
+    """Family -> its ranker with weights for the memory, learned from others' terms that are not tested."""
     kept = teaching(terms)
-    kept = kept[term_folds(terms)[kept] != without_fold]
+    kept = kept[~tested[kept]]
     fold = families(terms)
     return {
         number: fit_memory(examples.take(kept[fold[kept] != number]), model)
@@ -112,22 +112,21 @@ def remembering(
 def main(base: Path, memory: Path, gold: Path, output: Path, fingerprint: str) -> None:
     started = time.time()
     terms = read(gold, more=5)
-    examples, with_memory = load(base, terms), load(memory, terms)
-    kept, fold, core = teaching(terms), families(terms), scored(terms)
+    kept, third = teaching(terms), term_folds(terms) == 0
+    examples, with_memory = load(base, terms).take(kept), load(memory, terms).take(kept)
+    terms, third = [terms[place] for place in kept], third[kept]
+    fold, core = families(terms), scored(terms)
     joint = examples.features[:, NAMES.index("joint score")].astype(np.float32)
     joint += 0.3 * examples.features[:, NAMES.index("same unit")]
     show("untrained", terms, ranks(examples, joint), core)
     models = without_family(terms, examples)
     scores = by_others(terms, examples, models)
     show("a family never seen", terms, ranks(examples, scores), core)
-    learned, own = examples.take(kept), [terms[place] for place in kept]
-    scores_learned = scores[examples.rows(kept)]
-    print(f"its calibration error: {error(own, learned, scores_learned, fold[kept]):.3f}", flush=True)
+    print(f"its calibration error: {error(terms, examples, scores, fold):.3f}", flush=True)
 
-    third = term_folds(terms) == 0
-    final = fit_memory(with_memory.take(kept[~third[kept]]), fit_linear(learned))
+    final = fit_memory(with_memory.take(np.flatnonzero(~third)), fit_linear(examples))
     # the family's other terms are in its memory, not in what the weights were learned from
-    remembered = by_others(terms, with_memory, remembering(terms, with_memory, models, 0))
+    remembered = by_others(terms, with_memory, remembering(terms, with_memory, models, third))
     ordered = approved_first(remembered, with_memory.features, NAMES)
     show("a third of these, with memory", terms, ranks(with_memory, ordered), core & third)
     show("the same, without", terms, ranks(examples, scores), core & third)
@@ -135,7 +134,7 @@ def main(base: Path, memory: Path, gold: Path, output: Path, fingerprint: str) -
         name="default-2",
         fingerprint=fingerprint,
         own=False,
-        calibration=calibrate(learned, scores_learned, fold[kept], isotonic=False).calibration,
+        calibration=calibrate(examples, scores, fold, isotonic=False).calibration,
         features=NAMES,
         weights=final.weights,
         corrections=final.corrections,

@@ -112,7 +112,7 @@ def train(
             for source in dict.fromkeys(term.source for term in gold.terms):
                 chosen = [term for term in gold.terms if term.source == source]
                 remembered += memory_store.remember(connection, asked.site, _approvals(chosen), source)
-        mapper = Mapper(session, site=asked.site)
+        mapper = Mapper(session, site=asked.site, use_own_ranker=False)
         digest = mapper.space.fingerprint.digest
     terms, notes = _usable(mapper.engine, gold)
     say(f"describing the candidates of {len(terms):,} terms")

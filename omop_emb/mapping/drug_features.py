@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from omop_emb.mapping import drugs
 from omop_emb.mapping.facts import LEVELS, Facts
@@ -14,7 +13,7 @@ from omop_emb.mapping.feature_names import Put
 def describe(
     facts: Facts,
     term: str,
-    words: sparse.csr_matrix,
+    words: npt.NDArray[np.float32],
     concepts: npt.NDArray[np.int64],
     put: Put,
 ) -> None:
@@ -23,7 +22,7 @@ def describe(
     Args:
         facts: what the vocabulary's names say.
         term: the term as it stands.
-        words: (1, words) its words.
+        words: (words,) 1 for each of its words.
         concepts: (p,) rows of the candidates.
         put: where a feature's (p,) values go.
     """
@@ -48,7 +47,7 @@ def describe(
     put("form only in the concept", (forms > 0) & (asked == 0))
     put("form only in the term", drug & (forms == 0) & (asked > 0))
     brand_words = facts.brand_words[concepts]
-    hit = np.asarray(brand_words @ words.T.toarray()).ravel()
+    hit = brand_words @ words
     all_words = np.asarray(brand_words.sum(axis=1)).ravel()
     in_term = facts.brand[concepts] & (hit >= all_words) & (all_words > 0)
     put("brand in the term", in_term)

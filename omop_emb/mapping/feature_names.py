@@ -65,6 +65,7 @@ PAIR = (
     "lexical rank",
     "joint rank",
     *ALIASES,
+    "memory approvals",
     "memory nearness",
     *(f"memory {habit}" for habit in HABITS),
     "joint score",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from omop_emb.mapping import contrasts, drug_features, laboratory_features, nearness
 from omop_emb.mapping.candidates import DENSE, EXACT, LEXICAL, UNIT, Found, Query
@@ -64,11 +63,10 @@ class Features:
         words, lexicon = lexical.words, lexical.lexicon
         numeric = np.zeros(len(words.idf), np.float32)
         numeric[[place for word, place in words.number.items() if word[0].isdigit()]] = 1
-        self._numeric = numeric
         numbers = np.asarray((lexical.word_rows.sign() @ numeric), np.float32).ravel()
-        own = lexicon.text_kind == 0
+        own = np.flatnonzero(lexicon.text_kind == 0)
         self._concept_numbers = numbers[own]
-        self._concept_words = lexical.word_rows[np.flatnonzero(own)]
+        self._number_words = lexical.word_rows[own].sign().multiply(numeric).tocsr()
         self._neighbours = Neighbours(memory, lexicon, facts) if memory is not None and len(memory) else None
         self._analytes = Analytes(lexical, facts)
         self._vocabulary = _places(lexicon.vocabularies, VOCABULARIES)
@@ -99,7 +97,7 @@ class Features:
             rows = slice(int(found.form_first[place]), int(found.form_first[place + 1]))
             forms = Forms(
                 found.form_grams[rows],  # type: ignore[index]  # a csr_matrix, which scipy does not type
-                words[rows],
+                words[rows].T.toarray(),
                 word_total[rows],
                 found.form_hash[rows],
                 None if found.form_vectors is None else found.form_vectors[rows],
@@ -113,7 +111,7 @@ class Features:
                 near.dense,
                 near.lexical,
             )
-            remembered[span] = self._remember(query, forms, concepts, pair[span, _MEMORY : _MEMORY + 3])
+            remembered[span] = self._remember(query, forms, concepts, pair[span, _MEMORY : _MEMORY + 4])
             if votes is not None and self._neighbours is not None:
                 self._neighbours.describe(votes, place, concepts, pair[span, _VOTES])
             self._say(query, forms, concepts, found.by[span], static[span])
@@ -136,6 +134,7 @@ class Features:
         # the term as it stands: a form of it may be another term
         alike = (memory.hash[name] == forms.hash[0]).astype(np.float32)
         np.maximum.at(out[:, 2], place, alike)
+        out[:, 3] = np.log1p(np.bincount(place, minlength=len(concepts)))
         order = np.argsort(lexical, kind="stable")  # the last written is the nearest
         names[place[order]] = name[order]
         return names
@@ -154,9 +153,10 @@ class Features:
         unit = (by & UNIT) > 0
         put("same unit", unit)
         put("same unit, alone", unit & (unit.sum() == 1))
-        self._count(query, forms.words[0], concepts, put)
+        words = forms.words[:, 0]
+        self._count(query, words, concepts, put)
         if (facts.level[concepts] >= 0).any():
-            drug_features.describe(facts, original, forms.words[0], concepts, put)
+            drug_features.describe(facts, original, words, concepts, put)
         self._analytes.describe(concepts, forms.words, forms.word_total, put)
         laboratory_features.describe(facts, original, query.normal[0], concepts, put)
         said = contrasts.bits(query.normal[0])
@@ -166,10 +166,9 @@ class Features:
         laboratory_features.contrast(facts, said, concepts, put)
         self._know(query, concepts, put, out)
 
-    def _count(self, query: Query, words: sparse.csr_matrix, concepts: Ints, put: Put) -> None:
+    def _count(self, query: Query, words: Floats, concepts: Ints, put: Put) -> None:
         """Numbers that one of both lacks, and which one has more words."""
-        shared = self._concept_words[concepts].sign() @ words.multiply(self._numeric).T.toarray()
-        common = np.asarray(shared).ravel()
+        common = self._number_words[concepts] @ words
         said = query.normal[0].split()
         asked = sum(1 for word in set(said) if word[0].isdigit())
         put("numbers of the term missing", (asked - common) / max(asked, 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from omop_emb.mapping import contrasts, laboratory
 from omop_emb.mapping.facts import PROPERTIES, Facts
@@ -23,14 +22,15 @@ class Analytes:
         idle = laboratory.NO_ANALYTE | {
             word for word, bits in contrasts.word_bits().items() if bits & specimens
         }
-        self._idle = np.zeros(len(idf), np.float32)
-        self._idle[[number[word] for word in idle if word in number]] = 1
-        self._idle_idf = self._idle * idf
+        self._idle_idf = np.zeros(len(idf), np.float32)
+        columns = [number[word] for word in idle if word in number]
+        self._idle_idf[columns] = idf[columns]
+        self._asked = self._words.multiply(self._idle_idf == 0).tocsr()
 
     def describe(
         self,
         concepts: npt.NDArray[np.int64],
-        words: sparse.csr_matrix,
+        words: npt.NDArray[np.float32],
         word_total: npt.NDArray[np.float32],
         put: Put,
     ) -> None:
@@ -38,7 +38,7 @@ class Analytes:
 
         Args:
             concepts: (p,) rows of the candidates.
-            words: (forms, words) the words of the term's forms.
+            words: (words, forms) 1 for each word of the term's forms.
             word_total: (forms,) sum of their idf.
             put: where a feature's (p,) values go.
         """
@@ -46,11 +46,10 @@ class Analytes:
         tests = np.flatnonzero(total > 0)
         if not len(tests):
             return
-        rows = self._words[concepts[tests]]
-        named = (rows @ words.T.toarray()).max(axis=1) / total[tests]
-        asked = words.multiply(1 - self._idle).tocsr()
-        asked_total = np.maximum(word_total - words @ self._idle_idf, 1e-6)
-        covered = ((rows @ asked.T.toarray()) / asked_total).max(axis=1)
+        rows = concepts[tests]
+        named = (self._words[rows] @ words).max(axis=1) / total[tests]
+        asked_total = np.maximum(word_total - self._idle_idf @ words, 1e-6)
+        covered = (self._asked[rows] @ words / asked_total).max(axis=1)
         for name, values in (("analyte in the term", named), ("term is the analyte", covered)):
             column = np.zeros(len(concepts), np.float32)
             column[tests] = values

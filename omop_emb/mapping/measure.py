@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,10 @@ from omop_emb.interface_client import client_of
 from omop_emb.mapping import ranker_store
 from omop_emb.mapping.engine import Settings
 from omop_emb.mapping.evaluation import evaluate
-from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.figures import compare, figures, ranks_by_key
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.gold import read_gold
 from omop_emb.mapping.pipeline import SITE, Mapper
-from omop_emb.mapping.ranker import default_ranker
 from omop_emb.mapping.report import Evaluation, read_ranks
 
 if TYPE_CHECKING:
@@ -79,14 +77,16 @@ def measure(
         connection = driver_connection(session)
         if asked.space is not None:
             client = client_of(spaces.by_name(connection, asked.space))
-        mapper = Mapper(session, client=client, site=asked.site, use_memory=asked.use_memory)
+        mapper = Mapper(
+            session,
+            client=client,
+            site=asked.site,
+            use_memory=asked.use_memory,
+            use_own_ranker=not asked.shipped,
+        )
         provenance, notes = mapper.provenance, list(mapper.notes)
-        digest = mapper.space.fingerprint.digest
-        if asked.shipped:
-            ranker = default_ranker(NAMES)
-            mapper.engine.ranker, mapper.engine.calibrated = ranker, ranker.fingerprint == digest
-            provenance = replace(provenance, ranker=ranker.name, calibrated=mapper.engine.calibrated)
-        elif mapper.engine.ranker.own:
+        if mapper.engine.ranker.own:
+            digest = mapper.space.fingerprint.digest
             learned = ranker_store.trained_on(connection, asked.site, digest).get("files", {})
             if both := sorted(name for name, sha in gold.digests.items() if sha in learned.values()):
                 notes.append(

@@ -30,7 +30,7 @@ class Forms:
 
     Attributes:
         grams: (f, grams) TF-IDF rows.
-        words: (f, words) ones.
+        words: (words, f) ones, as columns.
         word_total: (f,) sum of the words' idf.
         hash: (f,) hash of the normal text.
         vectors: (f, dimensions) unit rows; None without a dense index.
@@ -38,7 +38,7 @@ class Forms:
     """
 
     grams: sparse.csr_matrix
-    words: sparse.csr_matrix
+    words: Floats
     word_total: Floats
     hash: npt.NDArray[np.uint64]
     vectors: Floats | None
@@ -70,7 +70,7 @@ def describe(
     begin = np.cumsum(sizes) - sizes
     rows = np.repeat(first - begin, sizes) + np.arange(int(sizes.sum()))
     lexical_scores = (lexical.gram_rows[rows] @ forms.grams.T.toarray()).T
-    shared = (lexical.word_rows[rows] @ forms.words.T.toarray()).T
+    shared = (lexical.word_rows[rows] @ forms.words).T
     in_term = shared / np.maximum(forms.word_total[:, None], 1e-6)
     in_text = shared / np.maximum(lexical.word_total[rows][None, :], 1e-6)
     alike = (lexical.text_hash[rows][None, :] == forms.hash[:, None]).astype(np.float32)

@@ -66,7 +66,7 @@ class Neighbours:
         names = np.zeros((len(queries), size), np.int64)
         weights = np.zeros((len(queries), size), np.float32)
         originals = found.form_first[:-1]
-        domain = self._lexicon.domain[memory.concept]
+        domain, elsewhere = self._lexicon.domain[memory.concept], {}
         for at in range(0, len(queries), _BLOCK):
             rows = originals[at : at + _BLOCK]
             grams = found.form_grams[rows]  # type: ignore[index]  # a csr_matrix, which scipy does not type
@@ -75,7 +75,9 @@ class Neighbours:
                 alike = (alike + found.form_vectors[rows] @ memory.vectors.T) / 2
             for place, query in enumerate(queries[at : at + _BLOCK]):
                 if query.domains is not None:
-                    alike[place, ~np.isin(domain, self._domains(query.domains))] = 0
+                    if query.domains not in elsewhere:
+                        elsewhere[query.domains] = ~np.isin(domain, self._codes(query.domains))
+                    alike[place, elsewhere[query.domains]] = 0
                 alike[place, list(query.hidden_memory)] = 0
             top = np.argpartition(-alike, size - 1, axis=1)[:, :size]
             near = np.take_along_axis(alike, top, axis=1)
@@ -83,7 +85,7 @@ class Neighbours:
             weights[at : at + _BLOCK] = np.where(near > 0, np.exp(_STEEPNESS * (near - 1)), 0)
         return Votes(names, weights)
 
-    def _domains(self, wanted: Sequence[str]) -> list[int]:
+    def _codes(self, wanted: Sequence[str]) -> list[int]:
         return [code for code, name in enumerate(self._lexicon.domains) if name in wanted]
 
     def describe(self, votes: Votes, place: int, concepts: Ints, out: Floats) -> None:

@@ -57,11 +57,13 @@ class Mapper:
         use_memory: whether approved names take part.
         terms: all that will be mapped, where they are known: for a few (near.FEW) only what is near them is
             read, if the whole vocabulary is not at hand already.
+        use_own_ranker: whether the site's own ranker orders candidates, where it has one.
 
     Raises:
         VocabularyError: no vocabulary is loaded.
         SpaceNotFoundError: nothing is embedded.
-        ConfigurationError: acceptance was asked for and cannot be given.
+        ConfigurationError: acceptance was asked for and cannot be given, or the site's ranker is of an
+            earlier version.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Mapper:
         settings: Settings | None = None,
         use_memory: bool = True,
         terms: Sequence[SourceTerm] | None = None,
+        use_own_ranker: bool = True,
     ) -> None:
         self.settings = settings or Settings()
         heap.spare()
@@ -86,7 +89,8 @@ class Mapper:
             self.space, self.client, self.site = space, client, site
             self._embedded: dict[str, npt.NDArray[np.float32]] = {}
             self._background = ThreadPoolExecutor(1, "omop-emb-candidates")
-            ranker = ranker_store.active(connection, site, space.fingerprint.digest) or default_ranker(NAMES)
+            own = ranker_store.active(connection, site, space.fingerprint.digest) if use_own_ranker else None
+            ranker = own or default_ranker(NAMES)
             calibrated = self._calibrated(ranker)
             self.settings.policy.check(ranker if calibrated else replace_calibration(ranker))
             use_memory = use_memory and ranker_store.exists(connection)

@@ -108,7 +108,7 @@ def fit_linear(
     )
 
 
-MEMORY = ("memory lexical", "memory dense", *(f"memory {habit}" for habit in HABITS))
+MEMORY = ("memory lexical", "memory dense", "memory approvals", *(f"memory {habit}" for habit in HABITS))
 """Features of the memory that a linear ranker weighs; what reads exactly alike comes first anyway."""
 
 

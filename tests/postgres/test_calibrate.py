@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from omop_emb import database_engine, demo
 from omop_emb.database import driver_connection, session_scope
-from omop_emb.errors import InputError
+from omop_emb.errors import ConfigurationError, InputError
 from omop_emb.mapping import ranker_store
 from omop_emb.mapping.calibrating import Training, train
 from omop_emb.mapping.decision import Policy
@@ -153,6 +153,22 @@ def test_the_ranker_is_the_sites_alone_and_explains_itself(sample: Session, tmp_
     assert mapped.candidates[0].contributions
     assert isinstance(mapper.engine.ranker, TreeRanker) or mapper.engine.ranker.own
     Mapper(sample, site="north", settings=Settings(policy=Policy(accept_precision=0.95)))
+
+
+def test_a_ranker_of_an_earlier_version_is_refused_until_another_is_trained(
+    sample: Session, tmp_path: Path
+) -> None:
+    paths, asked = approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=5)
+    train(sample, paths, asked)
+    driver_connection(sample).execute(
+        "update omop_emb.mapping_ranker "
+        """set kind = 'trees', trained_on = trained_on || '{"features": ["dense"], "domains": []}'"""
+    )
+    with pytest.raises(ConfigurationError, match="calibrate again"):
+        Mapper(sample, site="north")
+    measure(sample, paths, Measured(site="north", shipped=True))
+    train(sample, paths, asked)
+    assert Mapper(sample, site="north").engine.ranker.own
 
 
 def test_too_few_approvals_are_refused_and_leave_nothing(sample: Session, tmp_path: Path) -> None:
