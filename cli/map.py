@@ -57,6 +57,9 @@ def command(**options: Any) -> int:
     omop-emb map terms.csv -o mapped.csv --map-file map.csv --source-vocabulary-id MY_LAB
     omop-emb map terms.csv -o mapped.csv --judge ollama:llama3.1 --judge-terms 200
     """
+    from omop_emb import config
+
+    config.one_blas_thread()
     from omop_emb import database_engine
     from omop_emb.mapping.file_job import run
 

@@ -98,6 +98,14 @@ def cache_dir() -> Path:
     return _xdg("XDG_CACHE_HOME", ".cache")
 
 
+def one_blas_thread() -> None:
+    """Let numpy multiply in one thread, for work that has threads of its own; call it before the import.
+
+    OpenBLAS would start another for products of a few vectors and wait for it busily. What is set stays.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def _xdg(name: str, fallback: str) -> Path:
     base = os.environ.get(name, "")
     return (Path(base) if base.startswith("/") else Path.home() / fallback) / "omop-emb"

@@ -69,7 +69,7 @@ def describe(
     sizes = last - first
     begin = np.cumsum(sizes) - sizes
     rows = np.repeat(first - begin, sizes) + np.arange(int(sizes.sum()))
-    lexical_scores = (lexical.gram_rows[rows] @ forms.grams.T.toarray()).T
+    lexical_scores = (lexical.gram_rows[rows] @ forms.grams.T.toarray(order="C")).T
     shared = (lexical.word_rows[rows] @ forms.words).T
     in_term = shared / np.maximum(forms.word_total[:, None], 1e-6)
     in_text = shared / np.maximum(lexical.word_total[rows][None, :], 1e-6)

@@ -84,13 +84,13 @@ class LinearRanker:
 
     def weigh(self, features: Floats, domains: Sequence[str]) -> Floats:
         """(p,) scores by the weights alone."""
-        scores = features @ self.weights
-        places = np.array([domain if domain in self.corrections else OTHER for domain in domains])
-        for domain, correction in self.corrections.items():
-            rows = np.flatnonzero(places == domain)
-            if len(rows):
-                scores[rows] += features[rows] @ correction
-        return np.asarray(scores, np.float32)
+        place = {domain: number for number, domain in enumerate(self.corrections)}
+        none = len(place)
+        chosen = np.array([place.get(domain, place.get(OTHER, none)) for domain in domains], np.int64)
+        corrections = [*self.corrections.values(), np.zeros_like(self.weights)]
+        # all of them for every row: that costs less than a copy of each domain's rows
+        products = features @ np.stack([self.weights + row for row in corrections], axis=1)
+        return np.asarray(products[np.arange(len(products)), chosen], np.float32)
 
     def explain(self, columns: Floats, domain: str) -> list[Contribution]:
         """What each feature of one candidate added to its score, strongest first."""
