@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 from gold import GoldTerm, read
 from tables import load, make, term_folds, world
-from train_default import by_others, macro, remembering, scored, show, without_family
+from train_default import by_others, families, macro, remembering, scored, show, without_family
 
 from omop_emb.mapping import contrasts, trees
 from omop_emb.mapping.calibration import calibration_error
@@ -97,31 +97,59 @@ def ablation(terms: list[GoldTerm], examples: Examples) -> None:
 
 
 def own_ranker(terms: list[GoldTerm], tables: Iterable[Examples], chosen: list[int], what: str) -> None:
-    """Trees for the terms of each chosen fold, learned from the others; tables[n] is what fold n may see."""
-    fold, core = term_folds(terms), scored(terms)
-    tested = np.isin(fold, chosen)
-    found, parts, scores = np.zeros(len(terms), np.int64), [], []
+    """Each family's trees for the terms of each chosen fold, learned from its other folds alone.
+
+    tables[n] is what fold n may see.
+    """
+    fold, core, family = term_folds(terms), scored(terms), families(terms)
+    found, sites = np.zeros(len(terms), np.int64), np.unique(family[core])
+    parts: dict[int, list[tuple[Examples, np.ndarray]]] = {}
     for number, examples in zip(chosen, tables, strict=True):
-        inside, outside = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
-        learned = examples.take(outside)
-        booster = trees.Booster(trees.train_on(learned), trees.domains_of(learned))
-        part = examples.take(inside)
-        own = booster.of(part)
-        found[inside] = ranks(part, own)
-        parts.append(part)
-        scores.append(own)
-    show(f"own ranker, {what}", terms, found, core & tested)
-    part, own = parts[0], scores[0]
-    folds = np.arange(len(part)) % 3
-    calibrated = calibrate(part, own, folds, isotonic=True)
-    error = calibration_error(calibrated.probability, calibrated.right)
-    print(f"  calibration error on unseen terms of the same sources: {error:.3f}")
-    for precision, (taken, right, domains) in accepted(part, own, folds, isotonic=True).items():
-        share = right[taken].mean() if taken.any() else 0
-        print(f"  accepted at {precision}: {taken.mean():.3f} of the terms, {share:.3f} of them right")
-        for domain in np.unique(domains[taken]):
-            inside = taken & (domains == domain)
-            print(f"    {domain}: {inside.sum()} accepted, {right[inside].mean():.3f} right", flush=True)
+        for site in sites:
+            inside = np.flatnonzero((family == site) & (fold == number))
+            learned = examples.take(np.flatnonzero((family == site) & (fold != number)))
+            booster = trees.Booster(trees.train_on(learned), trees.domains_of(learned))
+            part = examples.take(inside)
+            own = booster.of(part)
+            found[inside] = ranks(part, own)
+            kept = np.flatnonzero([terms[place].scored for place in inside])
+            parts.setdefault(int(site), []).append((part.take(kept), own[part.rows(kept)]))
+        show(f"own ranker, {what}, fold {number}", terms, found, core & (fold == number))
+    show(f"own ranker, {what}", terms, found, core & np.isin(fold, chosen))
+    thresholds(parts)
+
+
+def thresholds(sites: dict[int, list[tuple[Examples, np.ndarray]]]) -> None:
+    """Calibration at each site and what it accepts, out of sample, terms without a match among them."""
+    chances, correct, taken = [], [], {}
+    for parts in sites.values():
+        part, own = joined([part for part, _ in parts]), np.concatenate([scores for _, scores in parts])
+        folds = np.arange(len(part)) % 3
+        calibrated = calibrate(part, own, folds, isotonic=True)
+        chances.append(calibrated.probability)
+        correct.append(calibrated.right)
+        for precision, found in accepted(part, own, folds, isotonic=True).items():
+            taken.setdefault(precision, []).append(found)
+    right = np.concatenate(correct)
+    error = calibration_error(np.concatenate(chances), right)
+    print(f"  calibration error of {len(right):,} terms: {error:.3f}")
+    for precision, found in taken.items():
+        chosen, good, domains = (np.concatenate(column) for column in zip(*found, strict=True))
+        share = good[chosen].mean() if chosen.any() else 0
+        print(f"  accepted at {precision}: {chosen.mean():.3f} of the terms, {share:.3f} of them right")
+        for domain in np.unique(domains[chosen]):
+            inside = chosen & (domains == domain)
+            print(f"    {domain}: {inside.sum()} accepted, {good[inside].mean():.3f} right", flush=True)
+
+
+def joined(parts: list[Examples]) -> Examples:
+    """The terms of all parts, one after the other."""
+    sizes = np.concatenate([np.diff(part.first) for part in parts])
+    columns = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(Examples)
+    }
+    return Examples(**{**columns, "first": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)})
 
 
 def table_of(data: Path, cache: Path, terms: list[GoldTerm], without_fold: int | None) -> Path:
