@@ -97,6 +97,17 @@ def test_a_term_does_not_vote_for_itself(lexical: LexicalIndex) -> None:
     assert not (of["by"] & MEMORY).loc[4]
 
 
+def test_a_concept_that_was_approved_for_several_names_says_so_the_terms_own_aside(
+    lexical: LexicalIndex,
+) -> None:
+    memory = remembered(lexical, ("potassium", 4), ("K in serum", 4), ("sodium", 1))
+    term = SourceTerm(name="potassium")
+    query = Query.of((Form(term.name),), "Measurement")
+    assert described(lexical, query, memory)["memory approvals"].loc[4] == pytest.approx(np.log(3))
+    hidden = OwnSource(lexical.lexicon, memory).hide(query, term)
+    assert described(lexical, hidden, memory)["memory approvals"].loc[4] == pytest.approx(np.log(2))
+
+
 def test_without_a_memory_no_habit_speaks(lexical: LexicalIndex) -> None:
     facts = gather(lexical.lexicon, lexical)
     query = Query.of((Form("potassium"),), "Measurement")
