@@ -18,7 +18,7 @@ LEAST_ANSWERS = 100
 """Approved terms with an answer that it takes; a kind of answer needs LEAST_OF_KIND of them."""
 LEAST_OF_KIND = 20
 
-_FOLDS, _PENALTY = 3, 1.0
+_FOLDS, _PENALTY, _SURE = 3, 1.0, 1e-4
 _ANSWER = re.compile(r"\s*(\d+|none)\b")
 Doubles = npt.NDArray[np.float64]
 
@@ -34,9 +34,11 @@ def answer_of(judge: str, concept_id: int) -> str | None:
 
 
 def shifted(probability: float, shift: float) -> float:
-    """A probability whose logarithm of the odds is moved."""
-    odds = probability / max(1 - probability, 1e-9) * np.exp(shift)
-    return float(odds / (1 + odds))
+    """A probability whose logarithm of the odds is moved; one of 0 or 1 is taken for nearly so."""
+    kept = min(max(probability, _SURE), 1 - _SURE)
+    odds = kept / (1 - kept) * np.exp(shift)
+    moved = float(odds / (1 + odds))
+    return max(moved, probability) if shift > 0 else min(moved, probability)
 
 
 def with_answer(mapped: MappedTerm, shifts: Mapping[str, float]) -> MappedTerm:
@@ -52,7 +54,7 @@ def with_answer(mapped: MappedTerm, shifts: Mapping[str, float]) -> MappedTerm:
         mapped,
         candidates=(first, *mapped.candidates[1:]),
         probability=probability,
-        priority=mapped.priority * (1 - probability) / max(1 - mapped.probability, 1e-9),
+        priority=(mapped.term.frequency if mapped.term.frequency is not None else 1) * (1 - probability),
     )
 
 
@@ -115,7 +117,7 @@ def _fitted(logit: Doubles, kind: npt.NDArray[np.int64], target: Doubles) -> Dou
 
 
 def _logit(probability: Doubles) -> Doubles:
-    kept = np.clip(probability, 1e-4, 1 - 1e-4)
+    kept = np.clip(probability, _SURE, 1 - _SURE)
     return np.asarray(np.log(kept / (1 - kept)))
 
 

@@ -62,12 +62,24 @@ def test_nothing_changes_for_a_judge_who_guesses_or_answered_too_rarely_and_that
     assert says in told
 
 
+@pytest.mark.parametrize("probability", [0.0, 0.2, 1.0])
+def test_agreeing_never_lowers_a_probability_and_contradicting_never_raises_it(probability: float) -> None:
+    assert probability <= shifted(probability, 1.0) <= 1
+    assert 0 <= shifted(probability, -1.0) <= probability
+    assert shifted(1.0, -1.0) < 1
+
+
 def test_without_a_judge_nothing_is_said() -> None:
     assert learn(np.full(500, 0.5), [None] * 500, np.ones(500, bool)) == ({}, "")
 
 
 def test_an_answer_changes_the_probability_and_what_is_reviewed_first_but_no_decision() -> None:
-    term = mapped(SourceTerm(name="cough", frequency=4), candidate(7), candidate(8, rank=2, probability=None))
+    term = mapped(
+        SourceTerm(name="cough", frequency=4),
+        candidate(7),
+        candidate(8, rank=2, probability=None),
+        priority=1.0,
+    )
     for judge, order in (("7: it is", 1), ("8: rather", -1), ("none: no", -1)):
         one = replace(term, judge=judge)
         after = with_answer(one, SHIFTS)
