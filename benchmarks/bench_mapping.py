@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -44,11 +45,14 @@ class Cost:
     peak: int
 
 
-def run(arguments: list[str], environment: dict[str, str]) -> Cost:
+def run(arguments: list[str], environment: dict[str, str], output: Path = Path(os.devnull)) -> Cost:
     began = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-c", *arguments], env=environment, stderr=subprocess.DEVNULL
-    ) as process:
+    with (
+        output.open("wb") as stdout,
+        subprocess.Popen(
+            [sys.executable, "-c", *arguments], env=environment, stdout=stdout, stderr=subprocess.DEVNULL
+        ) as process,
+    ):
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode in (0, 3), process.returncode
@@ -117,6 +121,26 @@ def measure(terms: Path, rounds: int, where: dict[str, str]) -> tuple[Cost, Cost
     return middle(found["embed"]), found["map"][0], middle(found["map"][1:])
 
 
+def quality(gold: Path, where: dict[str, str]) -> list[Ratio]:
+    """What `evaluate` finds of mapping known terms, and `calibrate` of a site's own ranker, which stays."""
+    made = []
+    with TemporaryDirectory(prefix="omop-emb-bench-") as folder:
+        output = Path(folder) / "figures.json"
+        for command, options_ in (("evaluate", []), ("calibrate", ["--site", "benchmark", "--no-remember"])):
+            cost = run(
+                [_MAP, command, str(gold), "--format", "json", *options_], {**os.environ, **where}, output
+            )
+            rows = json.loads(output.read_text())
+            if command == "evaluate":
+                ranked = [row for row in rows if row["by"] == "all" and row["ranking"] == "ranker"]
+                found = {row["metric"]: row["value"] for row in ranked}
+            else:
+                found = rows[-1]  # the strongest that was trained
+            detail = f"recall@10 {found['recall@10']:.3f}; {cost.seconds:.0f} s, {cost.peak / 1e9:.2f} GB"
+            made.append(Ratio(f"{command}: recall@1", found["recall@1"], detail=detail, unit=""))
+    return made
+
+
 def ratios(embed: Cost, first: Cost, again: Cost, count: int, *, bounded: bool) -> list[Ratio]:
     """Bounds hold for 10,000 terms on 300,000 concepts, and for nothing else."""
     cores = len(os.sched_getaffinity(0))
@@ -153,6 +177,11 @@ def main() -> None:
         parser.add_argument(
             "--terms", type=Path, help="a CSV with a column name or source_name, to map in it"
         )
+        parser.add_argument(
+            "--gold",
+            type=Path,
+            help="terms whose concepts are known: evaluated, and learned from by the site 'benchmark'",
+        )
         parser.add_argument("--count", type=int, default=2_000, help="terms made of the vocabulary otherwise")
 
     chosen = options(__doc__ or "", arguments)
@@ -165,13 +194,16 @@ def main() -> None:
         with terms.open(encoding="utf-8", newline="") as lines:
             count = sum(1 for _ in csv.DictReader(lines))
         if chosen.database_url is not None:
-            measured = measure(terms, chosen.rounds, {"OMOP_EMB_DATABASE_URL": chosen.database_url})
+            where = {"OMOP_EMB_DATABASE_URL": chosen.database_url}
+            ready: AbstractContextManager[None] = nullcontext()
         else:
             data = (chosen.data or Path(folder) / "data").resolve()
-            with embedded(chosen.vocabulary, data):
-                measured = measure(terms, chosen.rounds, {"OMOP_EMB_DATA_DIR": str(data)})
+            where, ready = {"OMOP_EMB_DATA_DIR": str(data)}, embedded(chosen.vocabulary, data)
+        with ready:
+            measured = measure(terms, chosen.rounds, where)
+            found = [] if chosen.gold is None else quality(chosen.gold, where)
     large = chosen.database_url is not None or chosen.vocabulary != demo.SAMPLE or chosen.data is not None
-    report("mapping a file", ratios(*measured, count, bounded=large and count >= 10_000), chosen)
+    report("mapping a file", [*ratios(*measured, count, bounded=large and count >= 10_000), *found], chosen)
 
 
 if __name__ == "__main__":
