@@ -425,7 +425,7 @@ def test_a_database_that_refuses_leaves_no_file(run_map: Map) -> None:
         (("--source-vocabulary-id", "X"), "--map-file or --map-schema"),
         (("--accept-untrained",), "--accept-precision"),
         (("--accept-precision", "0.98"), "omop-emb calibrate"),
-        (("--judge", "claude"), "provider:model"),
+        (("--judge", "llama3"), "provider:model"),
         (("--outdated", "x.csv"), "--previous"),
         (("--review-queue", "out.csv"), "two outputs have the same name"),
         (("--review-queue", "terms.csv"), "is the input"),
