@@ -216,6 +216,15 @@ def sample_database_url(
         yield as_url(server_conninfo, dbname=name)
 
 
+@pytest.fixture
+def sample(sample_database_url: str) -> Iterator[Session]:
+    """A session in a new database with the embedded sample vocabulary, committed at its end."""
+    engine = database_engine(sample_database_url)
+    with session_scope(engine) as session:
+        yield session
+    engine.dispose()
+
+
 @pytest.fixture(scope="session")
 def fake_server() -> Iterator[FakeProviders]:
     """A server that speaks the remote providers' protocols."""

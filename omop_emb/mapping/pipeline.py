@@ -185,10 +185,6 @@ class Mapper:
         """One result a term of a batch that was begun, in the same order."""
         return self.engine.finish(begun.result(), self.settings, self.provenance)
 
-    def map_batch(self, terms: Sequence[SourceTerm]) -> list[MappedTerm]:
-        """One result a term, in the same order."""
-        return self.finish(self.begin(terms))
-
     def map(self, terms: Iterable[SourceTerm], *, batch_size: int = BATCH) -> Iterator[MappedTerm]:
         """The mapped terms one by one, in order; at most two batches are held at a time."""
         return map_in_batches(terms, self.finish, begin=self.begin, batch_size=batch_size)

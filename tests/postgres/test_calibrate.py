@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy.orm import Session
 
-from omop_emb import database_engine, demo
-from omop_emb.database import driver_connection, session_scope
+from omop_emb import demo
+from omop_emb.database import driver_connection
 from omop_emb.errors import ConfigurationError, InputError
 from omop_emb.mapping import ranker_store
 from omop_emb.mapping.calibrating import Training, train
@@ -68,14 +67,6 @@ def approvals(folder: Path, seed: int, matched: int, no_match: int) -> list[Path
             writer.writerows(rows[number::2])
         paths.append(path)
     return paths
-
-
-@pytest.fixture
-def sample(sample_database_url: str) -> Iterator[Session]:
-    engine = database_engine(sample_database_url)
-    with session_scope(engine) as session:
-        yield session
-    engine.dispose()
 
 
 def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_among_them(
@@ -132,7 +123,7 @@ def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path
     path.write_text("concept_id,name\n" + "\n".join(rows) + "\n", encoding="utf-8")
     train(sample, [path], Training(site="north", rounds=10))
     mapper = Mapper(sample, site="north")
-    same, other_case, elsewhere = mapper.map_batch(
+    same, other_case, elsewhere = mapper.map(
         [SourceTerm(name="our own jargon"), SourceTerm(name="gh sinus x"), SourceTerm(name="Osteoarthritis")]
     )
     for mapped in (same, other_case):
@@ -148,7 +139,7 @@ def test_the_ranker_is_the_sites_alone_and_explains_itself(sample: Session, tmp_
     train(sample, approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=10))
     assert not Mapper(sample, site="south").engine.ranker.own
     mapper = Mapper(sample, site="north", settings=Settings(explain=2))
-    (mapped,) = mapper.map_batch([SourceTerm(name="acute bronchitis")])
+    (mapped,) = mapper.map([SourceTerm(name="acute bronchitis")])
     assert mapped.provenance.ranker.startswith("north-")
     assert mapped.candidates[0].contributions
     assert isinstance(mapper.engine.ranker, TreeRanker) or mapper.engine.ranker.own

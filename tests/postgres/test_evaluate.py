@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -12,22 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy.orm import Session
 
-from omop_emb import database_engine
-from omop_emb.database import session_scope
 from omop_emb.errors import InputError
 from omop_emb.mapping.figures import figures
 from omop_emb.mapping.gold import read_gold
 from omop_emb.mapping.measure import Measured, measure
 
 DEMO = Path(__file__).parents[2] / "omop_emb/data/demo/terms.csv"
-
-
-@pytest.fixture
-def sample(sample_database_url: str) -> Iterator[Session]:
-    engine = database_engine(sample_database_url)
-    with session_scope(engine) as session:
-        yield session
-    engine.dispose()
 
 
 @pytest.fixture

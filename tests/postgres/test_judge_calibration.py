@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from sqlalchemy.orm import Session
 
-from omop_emb import database_engine
-from omop_emb.database import session_scope
 from omop_emb.mapping.calibrating import Training, train
 from omop_emb.mapping.judge_calibration import with_answer
 from omop_emb.mapping.pipeline import Mapper
 from omop_emb.mapping.records import Decision, SourceTerm
 from tests.postgres.test_calibrate import approvals
-
-
-@pytest.fixture
-def sample(sample_database_url: str) -> Iterator[Session]:
-    engine = database_engine(sample_database_url)
-    with session_scope(engine) as session:
-        yield session
-    engine.dispose()
 
 
 def test_approved_terms_with_a_judges_answers_teach_what_they_are_worth(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -11,22 +10,13 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy.orm import Session
 
-from omop_emb import database_engine
-from omop_emb.database import driver_connection, session_scope
+from omop_emb.database import driver_connection
 from omop_emb.errors import ConfigurationError
 from omop_emb.mapping import memory_store
 from omop_emb.mapping.decision import Policy
 from omop_emb.mapping.engine import Settings
 from omop_emb.mapping.pipeline import Mapper, map_terms
 from omop_emb.mapping.records import Decision, SourceTerm
-
-
-@pytest.fixture
-def sample(sample_database_url: str) -> Iterator[Session]:
-    engine = database_engine(sample_database_url)
-    with session_scope(engine) as session:
-        yield session
-    engine.dispose()
 
 
 def test_exact_name_comes_first_with_a_probability_and_is_left_to_review(sample: Session) -> None:

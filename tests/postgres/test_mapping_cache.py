@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy.orm import Session
 
-from omop_emb import database_engine, matrix_cache
-from omop_emb.database import driver_connection, session_scope
+from omop_emb import matrix_cache
+from omop_emb.database import driver_connection
 from omop_emb.mapping import near, products, reading
 from omop_emb.mapping.lexicon import Lexicon
 from omop_emb.mapping.pipeline import map_terms
@@ -24,14 +23,6 @@ TERMS = ["OSTEOARTHRITIS", "aspirin 81mg tab", "broken arm", "chest xray"]
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-
-@pytest.fixture
-def sample(sample_database_url: str) -> Iterator[Session]:
-    engine = database_engine(sample_database_url)
-    with session_scope(engine) as session:
-        yield session
-    engine.dispose()
 
 
 def _built(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
 
-from omop_emb import database_engine, matrix_cache
-from omop_emb.database import driver_connection, session_scope
+from omop_emb import matrix_cache
+from omop_emb.database import driver_connection
 from omop_emb.mapping import memory_store, near, statistics
 from omop_emb.mapping.engine import Settings
 from omop_emb.mapping.pipeline import Mapper, map_terms
@@ -30,14 +29,6 @@ TERMS = [SourceTerm(name=name) for name in NAMES]
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-
-@pytest.fixture
-def sample(sample_database_url: str) -> Iterator[Session]:
-    engine = database_engine(sample_database_url)
-    with session_scope(engine) as session:
-        yield session
-    engine.dispose()
 
 
 def _mapped_near(session: Session, terms: list[SourceTerm], settings: Settings) -> list[MappedTerm]:
