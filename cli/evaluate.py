@@ -76,11 +76,13 @@ def command(
     omop-emb evaluate approved.usagi.csv --space other --against measured
     """
     from omop_emb.database import session_scope
+    from omop_emb.mapping import heap
     from omop_emb.mapping.engine import Settings
     from omop_emb.mapping.measure import Measured, measure
     from omop_emb.mapping.normalise import RULES
     from omop_emb.mapping.report import write_report
 
+    heap.spare()
     if unknown := sorted(set(rules) - set(RULES)):
         raise click.UsageError(f"there is no rule {unknown[0]!r}; the rules are {', '.join(RULES)}")
     asked = Measured(

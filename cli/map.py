@@ -61,8 +61,10 @@ def command(**options: Any) -> int:
 
     config.one_blas_thread()
     from omop_emb import database_engine
+    from omop_emb.mapping import heap
     from omop_emb.mapping.file_job import run
 
+    heap.spare()
     yes = options.pop("yes")
     job = _job(**options)
     asks = sys.stdin.isatty() and not yes

@@ -12,7 +12,7 @@ def spare() -> None:
     """From now on, arrays over 4 MB go back as soon as they are done with, and threads share what is free.
 
     Otherwise arrays of up to 32 MB are kept for later once the first of them was freed, for each thread
-    apart: 0.4 GB here.
+    apart: 0.4 GB here. It concerns the whole process: commands call it, what others import does not.
     """
     option = getattr(ctypes.CDLL(None), "mallopt", None)
     if option is not None:

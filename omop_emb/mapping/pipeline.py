@@ -78,7 +78,6 @@ class Mapper:
         use_own_ranker: bool = True,
     ) -> None:
         self.settings = settings or Settings()
-        heap.spare()
         with readable_errors():
             connection = driver_connection(session)
             if client is None:
