@@ -1,9 +1,8 @@
-"""What a drug's text says: ingredients, strengths, form, brand; from source terms and RxNorm names alike."""
+"""What a drug's text says: ingredient, strengths, forms; from source terms and RxNorm names alike."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 
 from omop_emb.mapping.data import table
@@ -46,26 +45,7 @@ _STRENGTH = re.compile(
     rf"({_NUMBER})\s*({'|'.join(sorted((*_MASS, *_COUNT), key=len, reverse=True))})(?![a-z])"
     rf"(?:\s*/\s*({_NUMBER})?\s*({_PER})(?![a-z]))?"
 )
-_VOLUME = re.compile(rf"({_NUMBER})\s*(ml|mls|l)(?![a-z/])")
-_BRAND = re.compile(r"\[([^\]]+)\]")
 _FIRST_DETAIL = re.compile(r"[\[(]|\s\d|\b\d+[.,]?\d*\s*(?:mg|g|mcg|ug|ml|%|unt|units?|iu)\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Drug:
-    """A drug text in pieces.
-
-    Attributes:
-        ingredient: what stands before the first strength, form or bracket, folded.
-        strengths: amounts in mg or units, concentrations in mg or units per ml, each as a number.
-        form: folded words of the dose form that were found.
-        brand: the name in square brackets, folded; "" without one.
-    """
-
-    ingredient: str
-    strengths: tuple[float, ...]
-    form: tuple[str, ...]
-    brand: str
 
 
 def _number(text: str) -> float:
@@ -115,12 +95,6 @@ def ingredient(text: str) -> str:
     if form := pattern.search(folded, 3):
         end = min(end, form.start())
     return folded[:end].strip(" ,;-/")
-
-
-def parse(text: str) -> Drug:
-    """The pieces of a drug's text."""
-    brand = _BRAND.search(text)
-    return Drug(ingredient(text), strengths(text), dose_forms(text), fold(brand.group(1)) if brand else "")
 
 
 def rxnorm_name(name: str) -> str:

@@ -16,8 +16,6 @@ from omop_emb.mapping.gold import GoldTerm, Targets
 from omop_emb.mapping.own_source import OwnSource
 from omop_emb.mapping.words import normal
 
-Ints = npt.NDArray[np.int64]
-
 RANKINGS = ("exact", "dense", "lexical", "memory", "fusion", "ranker")
 """What is measured: each retriever alone, their weighted sum, and the ranker over the union."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,8 +163,3 @@ class Targets:
         if not rows and any(target in self._known for target in listed):
             return None
         return rows
-
-
-def sources(terms: Sequence[GoldTerm]) -> list[str]:
-    """The distinct sources, in their order."""
-    return list(dict.fromkeys(term.source for term in terms))

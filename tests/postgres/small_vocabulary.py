@@ -15,9 +15,11 @@ import psycopg
 from sqlalchemy import Engine
 
 from omop_emb import EmbeddingClient, EmbeddingRole, vocabulary_load
+from omop_emb.build_difference import vocabulary_tables
 from omop_emb.database import driver_connection
 from omop_emb.errors import ProviderError, TextRejectedError
 from omop_emb.providers.base import Answer, Identity, Limits
+from omop_emb.recipe import Recipe, wanted_texts
 
 ENGLISH, GERMAN = 4180186, 4182504
 
@@ -171,6 +173,13 @@ def counting_client(provider: CountingProvider | None = None, prefix: str = "") 
     return EmbeddingClient(
         provider=provider or CountingProvider(), document_prefix=prefix, query_prefix="q: "
     )
+
+
+def wanted(connection: psycopg.Connection[Any], recipe: Recipe) -> list[tuple[int, str, str]]:
+    """(concept_id, kind, text) of all texts that a build would take from the vocabulary, in order."""
+    tables = vocabulary_tables(connection)
+    query = wanted_texts(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym)
+    return sorted((concept_id, kind, text) for concept_id, kind, _, text, *_ in connection.execute(query))
 
 
 def stored(connection: psycopg.Connection[Any], space_id: int) -> dict[tuple[int, str, str], bytes]:

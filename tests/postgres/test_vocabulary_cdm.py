@@ -7,8 +7,10 @@ import pytest
 
 from omop_emb import migrations, vocabulary
 from omop_emb.errors import VocabularyError
-from omop_emb.records import Concept, TextKind
-from omop_emb.vocabulary_texts import stream_texts
+from omop_emb.recipe import Recipe
+from omop_emb.records import Concept
+
+from .small_vocabulary import wanted
 
 CONCEPT = """
     create schema cdm;
@@ -37,8 +39,7 @@ def test_concept_alone_is_enough(connection: psycopg.Connection) -> None:
         1, "Asthma", "Condition", "SNOMED", "Disorder", "S", "C1", None
     )
     assert vocabulary.known_values(connection, "domain") == ["Condition"]
-    kinds = (TextKind.NAME, TextKind.SYNONYM)
-    assert [row.text for batch in stream_texts(connection, None, kinds) for row in batch] == ["Asthma"]
+    assert wanted(connection, Recipe(texts="name+synonyms")) == [(1, "n", "Asthma")]
     status = vocabulary.status(connection)
     assert status is not None
     assert status.rows == {"concept": 1}
@@ -67,7 +68,7 @@ def test_nothing_is_written_there(connection: psycopg.Connection) -> None:
     vocabulary.concepts(connection, [1])
     vocabulary.concept_by_code(connection, "SNOMED", "C1")
     vocabulary.known_values(connection, "domain")
-    list(stream_texts(connection))
+    wanted(connection, Recipe())
     connection.execute("reset role")
     migrations.migrate(connection)
     assert state() == before
@@ -112,4 +113,4 @@ def test_without_a_vocabulary_there_is_nothing_to_read(
     assert vocabulary.concept_by_code(connection, "SNOMED", "C1") is None
     assert vocabulary.known_values(connection, "domain") == []
     with pytest.raises(VocabularyError, match=r"run omop-emb vocabulary load PATH"):
-        next(stream_texts(connection))
+        wanted(connection, Recipe())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -11,11 +12,13 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from omop_emb import vocabulary
-from omop_emb.errors import InputError, UnknownValueError
-from omop_emb.records import Concept, ConceptFilter, TextKind
+from omop_emb.errors import UnknownValueError
+from omop_emb.recipe import Recipe
+from omop_emb.records import Concept, ConceptFilter
 from omop_emb.vocabulary_layout import LAYOUTS
 from omop_emb.vocabulary_load import load
-from omop_emb.vocabulary_texts import count_texts, stream_texts
+
+from .small_vocabulary import wanted
 
 Download = Callable[..., Path]
 ConceptLine = Callable[..., str]
@@ -81,11 +84,6 @@ def connection(
         opened.rollback()
 
 
-def _texts(connection: psycopg.Connection, *args: object, **options: object) -> list[tuple[int, str, str]]:
-    stream = stream_texts(connection, *args, **options)  # type: ignore[arg-type] # passed on as they are
-    return [(row.concept.concept_id, row.kind.value, row.text) for batch in stream for row in batch]
-
-
 def test_concepts_come_by_id_and_unknown_ids_are_left_out(connection: psycopg.Connection) -> None:
     found = vocabulary.concepts(connection, [6, 1, 1, 99, -1, 2**40, 2**70])
     assert sorted(found) == [1, 6]
@@ -144,43 +142,42 @@ def test_a_filter_of_known_values_passes(connection: psycopg.Connection) -> None
     vocabulary.check_filter(connection, ConceptFilter(domains=(), concept_ids=(99,)))
 
 
-def test_texts_come_in_order_once_each_and_none_is_blank(connection: psycopg.Connection) -> None:
-    everything = (TextKind.CODE, TextKind.SYNONYM, TextKind.NAME)
+def test_a_build_takes_each_text_once_and_none_that_is_blank(connection: psycopg.Connection) -> None:
     expected = [
+        (1, "c", "C1"),
         (1, "n", "Asthma"),
         (1, "s", "Airways, twitchy"),
         (1, "s", "Wheezy lung"),
-        (1, "c", "C1"),
-        (2, "n", "Asthma inhaler"),
         (2, "c", "1"),
-        (3, "n", "Wheeze"),
+        (2, "n", "Asthma inhaler"),
         (3, "c", "22"),
-        (4, "n", "Wheezing"),
+        (3, "n", "Wheeze"),
         (4, "c", "22"),
+        (4, "n", "Wheezing"),
+        (6, "c", "C6"),
         (6, "n", "Mumps"),
         (6, "s", "Parotitis"),
-        (6, "c", "C6"),
     ]
-    assert _texts(connection, None, everything) == expected
-    assert count_texts(connection, None, everything) == len(expected)
-    assert _texts(connection) == [row for row in expected if row[1] != "c"]
+    every = Recipe(texts="name+synonyms+codes", concept_filter=ConceptFilter())
+    assert wanted(connection, every) == expected
+    synonyms = wanted(connection, replace(every, texts="name+synonyms"))
+    assert synonyms == [row for row in expected if row[1] != "c"]
+    assert wanted(connection, replace(every, texts="name")) == [row for row in expected if row[1] == "n"]
 
 
-@pytest.mark.parametrize("batch_rows", [1, 2, 3, 5, 100])
-def test_a_concept_s_texts_stay_in_one_batch(connection: psycopg.Connection, batch_rows: int) -> None:
-    batches = list(stream_texts(connection, batch_rows=batch_rows))
-    ids = [{row.concept.concept_id for row in batch} for batch in batches]
-    assert sum(map(len, ids)) == len(set().union(*ids)) == 5
-    assert [row for batch in batches for row in batch] == [
-        row for batch in stream_texts(connection) for row in batch
-    ]
-
-
-def test_synonyms_of_other_languages_are_there_for_the_asking(connection: psycopg.Connection) -> None:
-    only = (TextKind.SYNONYM,)
-    assert _texts(connection, None, only, synonym_languages=(4182503,)) == [(1, "s", "Astma")]
-    assert len(_texts(connection, None, only, synonym_languages=None)) == 4
-    assert _texts(connection, None, only, synonym_languages=()) == []
+@pytest.mark.parametrize(
+    ("languages", "synonyms"),
+    [
+        ((4182503,), [(1, "s", "Astma")]),
+        ((4182503, 4180186), [(1, "s", "Airways, twitchy"), (1, "s", "Astma"), (1, "s", "Wheezy lung")]),
+        ((), []),
+    ],
+)
+def test_a_build_takes_synonyms_of_the_languages_asked_for(
+    connection: psycopg.Connection, languages: tuple[int, ...], synonyms: list[tuple[int, str, str]]
+) -> None:
+    recipe = Recipe(synonym_languages=languages, concept_filter=ConceptFilter(concept_ids=(1,)))
+    assert [row for row in wanted(connection, recipe) if row[1] == "s"] == synonyms
 
 
 @pytest.mark.parametrize(
@@ -196,22 +193,11 @@ def test_synonyms_of_other_languages_are_there_for_the_asking(connection: psycop
         (ConceptFilter(domains=()), []),
     ],
 )
-def test_texts_are_those_of_the_concepts_that_the_filter_lets_through(
+def test_a_build_takes_the_concepts_that_the_filter_lets_through(
     connection: psycopg.Connection, concept_filter: ConceptFilter, ids: list[int]
 ) -> None:
-    only = (TextKind.NAME,)
-    assert [row[0] for row in _texts(connection, concept_filter, only)] == ids
-    assert count_texts(connection, concept_filter, only) == len(ids)
-
-
-def test_texts_go_on_after_a_concept(connection: psycopg.Connection) -> None:
-    assert [row[0] for row in _texts(connection, after=3)] == [4, 6, 6]
-    assert count_texts(connection, after=3) == 3
-
-
-def test_aliases_are_not_the_vocabulary_s(connection: psycopg.Connection) -> None:
-    with pytest.raises(InputError, match=r"no texts of kind ALIAS"):
-        next(stream_texts(connection, None, (TextKind.ALIAS,)))
+    recipe = Recipe(texts="name", concept_filter=concept_filter)
+    assert [row[0] for row in wanted(connection, recipe)] == ids
 
 
 def test_the_status_says_what_there_is(connection: psycopg.Connection) -> None:
