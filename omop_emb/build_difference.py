@@ -72,20 +72,23 @@ class Plan:
     joined: bool = False
 
 
-def fill_tables(connection: psycopg.Connection[Any], space: Space, recipe: Recipe, limit: int | None) -> Plan:
+def fill_tables(
+    connection: psycopg.Connection[Any],
+    tables: vocabulary.VocabularyTables,
+    space: Space,
+    recipe: Recipe,
+    limit: int | None,
+) -> Plan:
     """Fill the temporary tables wanted, pending, leaving and reusable, make the view to_embed, and count.
 
-    Raises:
-        VocabularyError: there is no vocabulary.
-        UnknownValueError: the filter names what the vocabulary does not have.
+    All is read from the vocabulary's `tables`, those of one release, whatever is loaded meanwhile.
     """
-    check(connection, recipe)
     connection.execute("drop view if exists pg_temp.to_embed")
     connection.execute(
         "drop table if exists pg_temp.wanted, pg_temp.pending, pg_temp.leaving, pg_temp.reusable"
     )
     places = {name: sql.Identifier("pg_temp", name) for name in (*_TABLES, "to_embed")}
-    parts = _parts(connection, space, recipe, limit, places)
+    parts = _parts(connection, tables, space, recipe, limit, places)
     for name in _TABLES:
         connection.execute(
             sql.SQL("create temporary table {} on commit drop as {}").format(
@@ -97,7 +100,7 @@ def fill_tables(connection: psycopg.Connection[Any], space: Space, recipe: Recip
     connection.execute(sql.SQL("create temporary view to_embed as {}").format(parts["to_embed"]))
     row = connection.execute(parts["counts"]).fetchone()
     assert row is not None  # noqa: S101 - aggregates have one row
-    return Plan(vocabulary_tables(connection).version, *row)
+    return Plan(tables.version, *row)
 
 
 def preview(
@@ -109,11 +112,11 @@ def preview(
     templates filled in, without a prefix; the same ones each time.
 
     Raises:
-        VocabularyError, UnknownValueError: as fill_tables().
+        VocabularyError, UnknownValueError: as check().
     """
-    check(connection, recipe)
+    tables = check(connection, recipe)
     places = {name: sql.Identifier(name) for name in (*_TABLES, "to_embed")}
-    parts = _parts(connection, space, recipe, limit, places)
+    parts = _parts(connection, tables, space, recipe, limit, places)
     statement = sql.SQL(
         "with {}, counts as ({}) select counts.*, sample.* from counts, ({}) as sample"
     ).format(
@@ -126,21 +129,23 @@ def preview(
     row = connection.execute(statement).fetchone()
     assert row is not None  # noqa: S101 - aggregates have one row
     *counts, sample = row
-    return Plan(vocabulary_tables(connection).version, *counts), sample or []
+    return Plan(tables.version, *counts), sample or []
 
 
-def check(connection: psycopg.Connection[Any], recipe: Recipe) -> None:
-    """Let a recipe pass that a build can start from.
+def check(connection: psycopg.Connection[Any], recipe: Recipe) -> vocabulary.VocabularyTables:
+    """Where the vocabulary stands, if a build can start from the recipe.
 
     Raises:
-        VocabularyError, UnknownValueError: as fill_tables().
+        VocabularyError: there is no vocabulary.
+        UnknownValueError: the filter names what the vocabulary does not have.
     """
-    vocabulary_tables(connection)
+    tables = vocabulary_tables(connection)
     vocabulary.check_filter(connection, recipe.concept_filter)
+    return tables
 
 
 def vocabulary_tables(connection: psycopg.Connection[Any]) -> vocabulary.VocabularyTables:
-    """Where the vocabulary stands that a build would read now.
+    """Where the vocabulary stands that a build would read now; after a load, that is another release.
 
     Raises:
         VocabularyError: there is none.
@@ -161,13 +166,13 @@ def sibling_rows(connection: psycopg.Connection[Any], space: Space) -> sql.Compo
 
 def _parts(
     connection: psycopg.Connection[Any],
+    tables: vocabulary.VocabularyTables,
     space: Space,
     recipe: Recipe,
     limit: int | None,
     places: dict[str, sql.Identifier],
 ) -> dict[str, sql.Composed]:
     """The queries whose results are called as `places` says, each of which reads those before it."""
-    tables = vocabulary_tables(connection)
     texts = space.tables.texts if space.is_there else _NO_TEXTS
     # Of a space that holds more than the first few concepts, a build of these leaves the rest as it is.
     limited: sql.Composable = sql.SQL("true")

@@ -12,8 +12,9 @@ import psycopg
 from psycopg import sql
 
 from omop_emb import counts, spaces
+from omop_emb.build_difference import vocabulary_tables
 from omop_emb.build_indexes import IndexSettings, bring_about
-from omop_emb.build_plan import discard, release_id
+from omop_emb.build_plan import discard
 from omop_emb.build_presence import Builder, limit_idleness
 from omop_emb.recipe import Recipe, selection_of
 from omop_emb.spaces import Space
@@ -115,5 +116,5 @@ def finish(
         Outcome.DONE,
         index_made=index_made,
         activated=not had_active,
-        release_changed=release_id(connection) != planned_id,
+        release_changed=vocabulary_tables(connection).release_id != planned_id,
     )

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from omop_emb import build_jobs, spaces
-from omop_emb.build_difference import Plan, fill_tables, sibling_rows, vocabulary_tables
+from omop_emb.build_difference import Plan, check, fill_tables, sibling_rows
 from omop_emb.build_indexes import IndexSettings
 from omop_emb.build_presence import Builder, limit_idleness, others_are_at_it
 from omop_emb.errors import SpaceError
@@ -48,7 +48,8 @@ def plan(
         return joined
     discard(connection, space)
     build_jobs.forget_cancelled(connection, space)
-    found = fill_tables(connection, space, recipe, limit)
+    release = check(connection, recipe)
+    found = fill_tables(connection, release, space, recipe, limit)
     tables = space.tables
     connection.execute(_query("build_update", rows=tables.rows, texts=tables.texts))
     for table in (tables.rows, tables.texts):
@@ -81,7 +82,7 @@ def plan(
     connection.execute(
         "insert into omop_emb.build (space_id, settings, vocabulary_release, release_id, lease_until) "
         "values (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
-        (space.space_id, settings, found.vocabulary_release, release_id(connection), builder.lease_seconds),
+        (space.space_id, settings, release.version, release.release_id, builder.lease_seconds),
     )
     connection.execute(_query("build_chunks", space=sql.Literal(space.space_id), work=work))
     return found
@@ -114,8 +115,3 @@ def _join(connection: psycopg.Connection[Any], space: Space, settings: str) -> P
             "or stop it and run this again"
         )
     return Plan(release, to_embed=texts, to_embed_different=texts, characters=characters, joined=True)
-
-
-def release_id(connection: psycopg.Connection[Any]) -> int | None:
-    """The number of the vocabulary release that a build would read now; None for the tables of a CDM."""
-    return vocabulary_tables(connection).release_id

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,16 @@ def rows_of(engine: Engine, name: str | None = None) -> dict[tuple[int, str, str
 def active_space(engine: Engine) -> Space:
     with connected(engine) as connection:
         return spaces.active(connection)
+
+
+def await_a_waiter(engine: Engine, table: str) -> None:
+    waiting = "select exists (select from pg_locks where relation = cast(%s as regclass) and not granted)"
+    for _ in range(1000):
+        with connected(engine) as connection:
+            if connection.execute(waiting, (table,)).fetchone() == (True,):
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"nobody waits for {table}")
 
 
 @pytest.mark.parametrize("index_type", IndexType)
@@ -387,6 +399,20 @@ def test_a_release_loaded_during_a_build_is_built_before_it_ends(
     report, _ = build(engine, CountingProvider(on_batch=load_once))
     names = {key[2] for key in rows_of(engine) if key[1] == "n"}
     assert names == {"Hypertension", "Diabetes mellitus", "Metformin 500 mg", "Asthma"}
+    assert (report.vocabulary_release, active_space(engine).vocabulary_release) == ("release 2", "release 2")
+
+
+def test_a_release_loaded_while_a_build_is_planned_is_built_before_it_ends(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    with ThreadPoolExecutor(1) as pool, connected(engine) as connection:
+        connection.execute("lock table omop_emb.label")  # the plan waits here, its texts found
+        building = pool.submit(build, engine)
+        await_a_waiter(engine, "omop_emb.label")
+        vocabulary.load(Row(6, "Asthma"), without=[4])
+        connection.rollback()
+        report, _ = building.result(timeout=30)
+    assert {key[0] for key in rows_of(engine)} == {1, 2, 3, 6}
     assert (report.vocabulary_release, active_space(engine).vocabulary_release) == ("release 2", "release 2")
 
 
