@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Engine
 
-from omop_emb import database_engine, migrations, spaces
+from omop_emb import database_engine, migrations, spaces, spaces_lifecycle
 from omop_emb.database import driver_connection
 
 
@@ -82,4 +82,4 @@ def forget(engine: Engine) -> None:
     with driver(engine) as connection:
         connection.execute("update omop_emb.space set is_active = false")
         for space in spaces.listed(connection):
-            spaces.drop(connection, space)
+            spaces_lifecycle.drop(connection, space)

@@ -27,6 +27,7 @@ from omop_emb import (
     counts,
     migrations,
     spaces,
+    spaces_lifecycle,
     store,
 )
 from omop_emb.build_indexes import IndexSettings
@@ -164,7 +165,7 @@ def searched(
                 provider=Given(data.name, data.dimensions), document_prefix="", query_prefix=""
             )
             settings = settings or IndexSettings(partial="none")
-            space, made = spaces.ensure(
+            space, made = spaces_lifecycle.ensure(
                 connection,
                 client.fingerprint,
                 index_type,

@@ -81,14 +81,14 @@ def activate(name: str) -> None:
     \b
     omop-emb index activate all-MiniLM-L6-v2-hnsw
     """
-    from omop_emb import spaces
+    from omop_emb import spaces, spaces_lifecycle
     from omop_emb.database import driver_connection, session_scope
 
     with session_scope() as session:
         connection = driver_connection(session)
         space = spaces.by_name(connection, name)
         spaces.check_whole(space)
-        spaces.activate(connection, space)
+        spaces_lifecycle.activate(connection, space)
     say(f"space {name!r} is active: searches use its model and prefixes from now on")
 
 
@@ -101,14 +101,14 @@ def drop(name: str, yes: bool) -> None:
     \b
     omop-emb index drop old-model-hnsw --yes
     """
-    from omop_emb import spaces
+    from omop_emb import spaces, spaces_lifecycle
     from omop_emb.database import driver_connection, session_scope
     from omop_emb.spaces_status import status
 
     with session_scope() as session:
         connection = driver_connection(session)
         space = spaces.by_name(connection, name)
-        spaces.check_droppable(space)
+        spaces_lifecycle.check_droppable(space)
         found = status(connection, space)
     if not yes:
         jobs = f" and cancel its {found.batch_jobs:,} batch jobs" if found.batch_jobs else ""
@@ -117,7 +117,7 @@ def drop(name: str, yes: bool) -> None:
         _cancel_jobs(space)
     with session_scope() as session:
         connection = driver_connection(session)
-        spaces.drop(connection, spaces.by_name(connection, name))
+        spaces_lifecycle.drop(connection, spaces.by_name(connection, name))
     say(f"space {name!r} is gone, and its {found.rows:,} embedded texts")
 
 

@@ -108,7 +108,7 @@ def preview(
 ) -> tuple[Plan, list[str]]:
     """What fill_tables() would find, and a sample of the texts to embed; the right to read is enough.
 
-    The space need not be there (see spaces.proposed). The sample is of up to 1,000 different texts,
+    The space need not be there (see spaces_lifecycle.proposed). The sample is of up to 1,000 different texts,
     templates filled in, without a prefix; the same ones each time.
 
     Raises:

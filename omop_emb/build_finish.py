@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from omop_emb import counts, spaces
+from omop_emb import counts, spaces, spaces_lifecycle
 from omop_emb.build_difference import vocabulary_tables
 from omop_emb.build_indexes import IndexSettings, bring_about
 from omop_emb.build_plan import discard
@@ -69,7 +69,7 @@ def finish(
         on_begin: is called if all pieces are written, before what takes time.
     """
     limit_idleness(connection, builder)
-    spaces.lock_build(connection, space)
+    spaces_lifecycle.lock_build(connection, space)
     row = connection.execute(
         "select vocabulary_release, release_id from omop_emb.build where space_id = %s", (space.space_id,)
     ).fetchone()
@@ -111,7 +111,7 @@ def finish(
     counts.refresh(connection, space)
     index_made = bring_about(connection, space, indexes)
     had_active = any(other.is_active for other in spaces.listed(connection))
-    spaces.activate(connection, space, only_if_none_is=True)
+    spaces_lifecycle.activate(connection, space, only_if_none_is=True)
     return Finished(
         Outcome.DONE,
         index_made=index_made,

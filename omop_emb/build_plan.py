@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from omop_emb import build_jobs, spaces
+from omop_emb import build_jobs, spaces_lifecycle
 from omop_emb.build_difference import Plan, check, fill_tables, sibling_rows
 from omop_emb.build_indexes import IndexSettings
 from omop_emb.build_presence import Builder, limit_idleness, others_are_at_it
@@ -41,7 +41,7 @@ def plan(
         UnknownValueError: the filter names what the vocabulary does not have.
     """
     limit_idleness(connection, builder)
-    spaces.lock_build(connection, space)
+    spaces_lifecycle.lock_build(connection, space)
     settings = f"{recipe.settings} {indexes}" + ("" if limit is None else f" limit {limit}")
     joined = _join(connection, space, settings) if others_are_at_it(connection, space, builder) else None
     if joined is not None:

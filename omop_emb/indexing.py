@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
 
-from omop_emb import build_difference, build_plan, migrations, spaces, vocabulary
+from omop_emb import build_difference, build_plan, migrations, spaces, spaces_lifecycle, vocabulary
 from omop_emb.build_difference import Plan
 from omop_emb.build_finish import Finished, Outcome, finish
 from omop_emb.build_indexes import IndexSettings, drop_before_load
@@ -24,7 +24,8 @@ from omop_emb.indexing_report import BuildReport, Phase, Progress, ProgressCallb
 from omop_emb.indexing_vacuum import vacuum
 from omop_emb.recipe import Recipe
 from omop_emb.records import ConceptFilter, IndexType
-from omop_emb.spaces import Settings, Space
+from omop_emb.spaces import Space
+from omop_emb.spaces_lifecycle import Settings
 
 __all__ = ["BuildReport", "Phase", "Progress", "build_index"]
 
@@ -123,7 +124,7 @@ def build_index(
         approve(preview_build(engine, fingerprint, index_type, asked, limit=limit, partial=partial, **made))
     tell(Progress(Phase.PLAN))
     with driver(engine) as connection:
-        space, _ = spaces.ensure(connection, fingerprint, index_type, with_index=False, **made)
+        space, _ = spaces_lifecycle.ensure(connection, fingerprint, index_type, with_index=False, **made)
         recipe = recipe_of(connection, space, asked)
         # Before the space is committed: none is left behind by a filter that cannot be used.
         build_difference.check(connection, recipe)

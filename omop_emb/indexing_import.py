@@ -12,7 +12,7 @@ from psycopg import errors as postgres
 from psycopg import sql
 from sqlalchemy import Engine
 
-from omop_emb import counts, indexing_file, migrations, spaces, vocabulary
+from omop_emb import counts, indexing_file, migrations, spaces, spaces_lifecycle, vocabulary
 from omop_emb.build_indexes import IndexSettings, bring_about
 from omop_emb.build_plan import discard
 from omop_emb.embeddings import EmbeddingClient
@@ -74,7 +74,7 @@ def import_index(
             migrations.migrate(connection)
             if not any_release:
                 _check_vocabulary(connection, description, path)
-            space, _ = spaces.ensure(
+            space, _ = spaces_lifecycle.ensure(
                 connection,
                 description.fingerprint,
                 index_type or description.index_type,
@@ -136,7 +136,7 @@ def _check_vocabulary(connection: psycopg.Connection[Any], description: Descript
 
 def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
     """Keep builds and other imports from a space until the transaction ends, if nothing is in it."""
-    spaces.lock_build(connection, space)
+    spaces_lifecycle.lock_build(connection, space)
     if space.space_id not in [found.space_id for found in spaces.listed(connection)]:
         raise SpaceNotFoundError(f"space {space.name!r} was dropped meanwhile: import again")
     row = connection.execute(
@@ -192,7 +192,7 @@ def _finish(connection: psycopg.Connection[Any], space: Space, description: Desc
     connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
     counts.refresh(connection, space)
     bring_about(connection, space, IndexSettings.asked(space, None, None))
-    spaces.activate(connection, space, only_if_none_is=True)
+    spaces_lifecycle.activate(connection, space, only_if_none_is=True)
 
 
 def _drop(engine: Engine, space: Space) -> None:
@@ -202,5 +202,5 @@ def _drop(engine: Engine, space: Space) -> None:
             _lock_empty(connection, space)
         except SpaceError:
             return  # somebody else has taken it over
-        spaces.drop(connection, space)
+        spaces_lifecycle.drop(connection, space)
         connection.commit()

@@ -8,14 +8,15 @@ from typing import Any, Unpack
 import psycopg
 from sqlalchemy import Engine
 
-from omop_emb import migrations, spaces
+from omop_emb import migrations, spaces, spaces_lifecycle
 from omop_emb.build_difference import Plan, preview
 from omop_emb.build_indexes import IndexSettings
 from omop_emb.errors import MigrationError
 from omop_emb.indexing_pipeline import driver
 from omop_emb.recipe import Recipe, filter_of
 from omop_emb.records import Fingerprint, IndexType
-from omop_emb.spaces import Settings, Space
+from omop_emb.spaces import Space
+from omop_emb.spaces_lifecycle import Settings
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def preview_build(
         parts: of the recipe, as for recipe_of().
         limit: only so many concepts, those with the lowest ids.
         partial: which domains shall have an index of their own, as build_index(); None is as the space is.
-        made: what the space would be made with, as for spaces.proposed().
+        made: what the space would be made with, as for spaces_lifecycle.proposed().
 
     Raises:
         VocabularyError, UnknownValueError, SpaceError, DatabaseError: as build_index().
@@ -67,7 +68,7 @@ def preview_build(
                 "nothing may be written now, and the schema omop_emb is of an older version: "
                 "run omop-emb db migrate first"
             )
-        space = spaces.proposed(connection, fingerprint, index_type, **made)
+        space = spaces_lifecycle.proposed(connection, fingerprint, index_type, **made)
         space = replace(space, partial=IndexSettings.asked(space, None, partial).partial)
         found, sample = preview(connection, space, recipe_of(connection, space, parts), limit=limit)
     return Preview(space, found, sample)

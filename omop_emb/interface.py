@@ -9,7 +9,7 @@ import numpy as np
 import psycopg
 from numpy.typing import ArrayLike, NDArray
 
-from omop_emb import migrations, spaces, store, vocabulary
+from omop_emb import migrations, spaces, spaces_lifecycle, store, vocabulary
 from omop_emb.database import driver_connection, readable_errors
 from omop_emb.embeddings import EmbeddingClient
 from omop_emb.errors import ConfigurationError
@@ -124,9 +124,9 @@ class EmbeddingInterface(ConceptSearch):
         lengths: NDArray[np.float32] | None = None,
     ) -> Written:
         migrations.migrate(connection)
-        space, made = spaces.ensure(connection, fingerprint, index_type)
+        space, made = spaces_lifecycle.ensure(connection, fingerprint, index_type)
         if made:
-            spaces.activate(connection, space, only_if_none_is=True)
+            spaces_lifecycle.activate(connection, space, only_if_none_is=True)
         known = vocabulary.concepts(connection, ids)
         # The first text of a concept that no vocabulary describes is its name.
         names = dict(zip(reversed(ids), reversed(texts), strict=True))

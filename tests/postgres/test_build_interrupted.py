@@ -18,7 +18,7 @@ import pytest
 from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import Engine
 
-from omop_emb import IndexType, spaces
+from omop_emb import IndexType, spaces, spaces_lifecycle
 from omop_emb.database import database_engine, driver_connection
 from omop_emb.errors import DatabaseError, OmopEmbError
 from omop_emb.indexing import BuildReport, build_index
@@ -260,7 +260,7 @@ def test_a_space_dropped_at_any_moment_of_its_build_is_gone_and_the_builder_is_t
             driver.commit()
         time.sleep(moment)
         driver.commit()
-        spaces.drop(driver, spaces.by_name(driver, "new"))
+        spaces_lifecycle.drop(driver, spaces.by_name(driver, "new"))
         driver.commit()
         builder.join()
         left = driver.execute(

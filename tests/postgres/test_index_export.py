@@ -15,7 +15,7 @@ from pyarrow import parquet
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from omop_emb import EmbeddingInterface, IndexType, database_engine, spaces
+from omop_emb import EmbeddingInterface, IndexType, database_engine, spaces, spaces_lifecycle
 from omop_emb.database import driver_connection
 from omop_emb.errors import InputError, SpaceError, SpaceMismatchError, VocabularyError
 from omop_emb.indexing import build_index
@@ -170,7 +170,7 @@ def test_a_model_that_is_another_here_is_refused(sample_database_url: str, tmp_p
         export_index(engine, file, "all-MiniLM-L6-v2-hnsw")
         with engine.connect() as connection:
             driver = driver_connection(connection)
-            spaces.drop(driver, spaces.by_name(driver, "all-MiniLM-L6-v2-hnsw"))
+            spaces_lifecycle.drop(driver, spaces.by_name(driver, "all-MiniLM-L6-v2-hnsw"))
             driver.commit()
         with opened(file) as (_, description):
             other = replace(description.fingerprint, revision="another")

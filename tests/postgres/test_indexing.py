@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from omop_emb import ConceptFilter, EmbeddingInterface, IndexType, spaces, vocabulary_load
+from omop_emb import ConceptFilter, EmbeddingInterface, IndexType, spaces, spaces_lifecycle, vocabulary_load
 from omop_emb.database import driver_connection
 from omop_emb.errors import ConfigurationError, ProviderError, SpaceError, UnknownValueError, VocabularyError
 from omop_emb.indexing import BuildReport, build_index
@@ -437,7 +437,7 @@ def test_a_space_dropped_during_its_build_ends_the_build_in_one_line(
     def drop() -> None:
         with connected(engine) as connection:
             for space in spaces.listed(connection):
-                spaces.drop(connection, space)
+                spaces_lifecycle.drop(connection, space)
             connection.commit()
 
     with pytest.raises(SpaceError, match="was dropped while it was being built"):

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 
-from omop_emb import matrix, matrix_cache, matrix_search, spaces, store
+from omop_emb import matrix, matrix_cache, matrix_search, spaces_lifecycle, store
 from omop_emb.records import Concept, Fingerprint, IndexType, MetricType, TextKind
 from omop_emb.spaces import Space
 
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def space(connection: Connection) -> Space:
-    made, _ = spaces.ensure(
+    made, _ = spaces_lifecycle.ensure(
         connection, Fingerprint(provider="test", model="m", revision="1", dimensions=3), IndexType.FLAT
     )
     return made

@@ -26,6 +26,7 @@ from omop_emb import (
     search_rows,
     search_texts,
     spaces,
+    spaces_lifecycle,
     store,
     vocabulary_load,
 )
@@ -70,10 +71,10 @@ def two_spaces(database_url: str) -> tuple[Space, Space]:
         made = []
         for name in ("old", "new"):
             fingerprint = Fingerprint(provider="test", model=name, revision="1", dimensions=3)
-            space, _ = spaces.ensure(connection, fingerprint, IndexType.FLAT)
+            space, _ = spaces_lifecycle.ensure(connection, fingerprint, IndexType.FLAT)
             fill(connection, space, name)
             made.append(space)
-        spaces.activate(connection, made[0])
+        spaces_lifecycle.activate(connection, made[0])
     return made[0], made[1]
 
 
@@ -107,7 +108,7 @@ def in_the_middle(
 def test_a_search_that_began_before_an_activation_ends_in_the_space_in_which_it_began(
     two_spaces: tuple[Space, Space], session: Session, in_the_middle: Any
 ) -> None:
-    in_the_middle(search_rows, "exact", lambda other: spaces.activate(other, two_spaces[1]))
+    in_the_middle(search_rows, "exact", lambda other: spaces_lifecycle.activate(other, two_spaces[1]))
     interface = EmbeddingInterface()
     assert names(session, interface=interface) == ["old 1", "old 2", "old 3"]
     assert names(session, interface=interface) == ["new 1", "new 2", "new 3"]
@@ -117,8 +118,8 @@ def test_a_search_whose_space_is_dropped_before_it_reads_a_row_is_a_clear_error(
     two_spaces: tuple[Space, Space], session: Session, in_the_middle: Any
 ) -> None:
     def act(other: psycopg.Connection) -> None:
-        spaces.activate(other, two_spaces[1])
-        spaces.drop(other, two_spaces[0])
+        spaces_lifecycle.activate(other, two_spaces[1])
+        spaces_lifecycle.drop(other, two_spaces[0])
 
     in_the_middle(search_rows, "exact", act)
     interface = EmbeddingInterface()
@@ -132,10 +133,10 @@ def test_a_drop_waits_for_a_search_that_has_read_a_row(
     two_spaces: tuple[Space, Space], session: Session, in_the_middle: Any
 ) -> None:
     def act(other: psycopg.Connection) -> None:
-        spaces.activate(other, two_spaces[1])
+        spaces_lifecycle.activate(other, two_spaces[1])
         other.execute("set local lock_timeout = '100ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable), other.transaction():
-            spaces.drop(other, two_spaces[0])
+            spaces_lifecycle.drop(other, two_spaces[0])
 
     in_the_middle(search_texts, "matches", act)
     assert names(session) == ["old 1", "old 2", "old 3"]

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from omop_emb import counts, planner, search, spaces, store
+from omop_emb import counts, planner, search, spaces_lifecycle, store
 from omop_emb.planner import Way
 from omop_emb.records import (
     Concept,
@@ -98,7 +98,7 @@ def made(connection: psycopg.Connection) -> dict[str, Space]:
     """A space of each kind; every domain and vocabulary is known."""
     found = {}
     for name, (index_type, first_pass, has_partial) in KINDS.items():
-        space, _ = spaces.ensure(
+        space, _ = spaces_lifecycle.ensure(
             connection,
             Fingerprint(provider="test", model="property", revision=name, dimensions=DIMENSIONS),
             index_type,

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 
-from omop_emb import counts, planner, search, spaces, store
+from omop_emb import counts, planner, search, spaces_lifecycle, store
 from omop_emb.planner import SearchPlan, Way
 from omop_emb.records import (
     Concept,
@@ -49,7 +49,7 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
     made = {}
     with psycopg.connect(shared_conninfo) as connection:
         for name, first_pass in (("flat", ""), ("hnsw", ""), ("8", "8"), ("binary", "binary")):
-            space, _ = spaces.ensure(
+            space, _ = spaces_lifecycle.ensure(
                 connection,
                 Fingerprint(provider="test", model="ways", revision=name, dimensions=DIMENSIONS),
                 IndexType.FLAT if name == "flat" else IndexType.HNSW,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from omop_emb import IndexType, spaces
+from omop_emb import IndexType, spaces, spaces_lifecycle
 from omop_emb.records import Fingerprint
 from omop_emb.spaces import Space
 from omop_emb.spaces_known import KnownSpaces
@@ -13,7 +13,7 @@ from omop_emb.spaces_known import KnownSpaces
 
 def made(connection: psycopg.Connection, model: str) -> Space:
     fingerprint = Fingerprint(provider="test", model=model, revision="1", dimensions=3)
-    return spaces.ensure(connection, fingerprint, IndexType.HNSW, with_index=False)[0]
+    return spaces_lifecycle.ensure(connection, fingerprint, IndexType.HNSW, with_index=False)[0]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from psycopg import sql
 
-from omop_emb import migrations, search, spaces, store, store_copy
+from omop_emb import migrations, search, spaces, spaces_lifecycle, store, store_copy
 from omop_emb.errors import InputError, SpaceError, SpaceNotFoundError, UnknownValueError
 from omop_emb.records import (
     Concept,
@@ -38,7 +38,7 @@ def fingerprint(dimensions: int = 3, **changes: str) -> Fingerprint:
 @pytest.fixture(params=list(IndexType), ids=lambda index_type: index_type.value)
 def space(request: pytest.FixtureRequest, connection: Connection) -> Space:
     migrations.migrate(connection)
-    return spaces.ensure(connection, fingerprint(), request.param)[0]
+    return spaces_lifecycle.ensure(connection, fingerprint(), request.param)[0]
 
 
 def condition(concept_id: int, name: str = "", **changes: Any) -> Concept:
@@ -307,7 +307,7 @@ def test_k_below_one_is_refused(connection: Connection, space: Space) -> None:
 
 def test_an_hnsw_search_of_a_flat_space_is_refused(connection: Connection) -> None:
     migrations.migrate(connection)
-    flat = spaces.ensure(connection, fingerprint(), IndexType.FLAT)[0]
+    flat = spaces_lifecycle.ensure(connection, fingerprint(), IndexType.FLAT)[0]
     with pytest.raises(SpaceError, match="has no HNSW index"):
         search.nearest_concepts(
             connection,
@@ -324,7 +324,7 @@ def test_flat_agrees_with_float64_brute_force_on_the_stored_values(
     connection: Connection, metric_type: MetricType
 ) -> None:
     migrations.migrate(connection)
-    space = spaces.ensure(connection, fingerprint(48), IndexType.FLAT)[0]
+    space = spaces_lifecycle.ensure(connection, fingerprint(48), IndexType.FLAT)[0]
     random = np.random.default_rng(7)
     matrix = random.normal(size=(900, 48)).astype(np.float32)
     matrix[100:200] = matrix[:100]  # ties under other ids
@@ -347,8 +347,8 @@ def test_flat_agrees_with_float64_brute_force_on_the_stored_values(
 
 def test_hnsw_finds_what_flat_finds_and_k_rows_under_a_narrow_filter(connection: Connection) -> None:
     migrations.migrate(connection)
-    flat = spaces.ensure(connection, fingerprint(32), IndexType.FLAT)[0]
-    hnsw = spaces.ensure(connection, fingerprint(32), IndexType.HNSW)[0]
+    flat = spaces_lifecycle.ensure(connection, fingerprint(32), IndexType.FLAT)[0]
+    hnsw = spaces_lifecycle.ensure(connection, fingerprint(32), IndexType.HNSW)[0]
     random = np.random.default_rng(11)
     centres = random.normal(size=(60, 32))
     matrix = centres[random.integers(0, 60, 3000)] + 0.6 * random.normal(size=(3000, 32))
@@ -377,9 +377,12 @@ def test_a_space_is_found_by_its_fingerprint_and_a_missing_one_says_what_differs
     with pytest.raises(SpaceNotFoundError, match="nothing is embedded here yet for test:three: run omop-emb"):
         spaces.get(connection, fingerprint(), IndexType.FLAT)
     migrations.migrate(connection)
-    made, new = spaces.ensure(connection, fingerprint(query_prefix="query: "), IndexType.FLAT)
+    made, new = spaces_lifecycle.ensure(connection, fingerprint(query_prefix="query: "), IndexType.FLAT)
     assert new
-    assert spaces.ensure(connection, fingerprint(query_prefix="query: "), IndexType.FLAT) == (made, False)
+    assert spaces_lifecycle.ensure(connection, fingerprint(query_prefix="query: "), IndexType.FLAT) == (
+        made,
+        False,
+    )
     with pytest.raises(SpaceNotFoundError, match="space 'three-flat' has query_prefix 'query: ', not ''"):
         spaces.get(connection, fingerprint(), IndexType.FLAT)
     with pytest.raises(SpaceNotFoundError, match="index type FLAT, not HNSW"):
@@ -388,16 +391,16 @@ def test_a_space_is_found_by_its_fingerprint_and_a_missing_one_says_what_differs
 
 def test_one_space_is_active_at_a_time_and_is_not_dropped(connection: Connection) -> None:
     migrations.migrate(connection)
-    first = spaces.ensure(connection, fingerprint(), IndexType.FLAT)[0]
-    second = spaces.ensure(connection, fingerprint(), IndexType.HNSW)[0]
+    first = spaces_lifecycle.ensure(connection, fingerprint(), IndexType.FLAT)[0]
+    second = spaces_lifecycle.ensure(connection, fingerprint(), IndexType.HNSW)[0]
     with pytest.raises(SpaceNotFoundError, match="no space is active; there are 'three-flat', 'three-hnsw'"):
         spaces.active(connection)
-    spaces.activate(connection, first)
-    spaces.activate(connection, second)
+    spaces_lifecycle.activate(connection, first)
+    spaces_lifecycle.activate(connection, second)
     assert spaces.active(connection).name == "three-hnsw"
     with pytest.raises(SpaceError, match="'three-hnsw' is the active one"):
-        spaces.drop(connection, second)
-    spaces.drop(connection, first)
+        spaces_lifecycle.drop(connection, second)
+    spaces_lifecycle.drop(connection, first)
     assert [space.name for space in spaces.listed(connection)] == ["three-hnsw"]
 
 
@@ -405,15 +408,15 @@ def test_one_space_is_active_at_a_time_and_is_not_dropped(connection: Connection
 def test_wide_vectors_are_stored_and_found(connection: Connection, dimensions: int) -> None:
     migrations.migrate(connection)
     wide = fingerprint(dimensions)
-    space = spaces.ensure(connection, wide, IndexType.FLAT)[0]
+    space = spaces_lifecycle.ensure(connection, wide, IndexType.FLAT)[0]
     rows = np.random.default_rng(3).normal(size=(5, dimensions)).astype(np.float32)
     write(connection, space, [(condition(n), f"concept {n}", tuple(row)) for n, row in enumerate(rows)])
     assert ids(nearest(connection, space, rows[3], 1)) == [3]
     if dimensions > 4000:
         with pytest.raises(SpaceError, match="at most 4,000 dimensions, found 4,096"):
-            spaces.ensure(connection, wide, IndexType.HNSW)
+            spaces_lifecycle.ensure(connection, wide, IndexType.HNSW)
     else:
-        assert spaces.ensure(connection, wide, IndexType.HNSW)[1]
+        assert spaces_lifecycle.ensure(connection, wide, IndexType.HNSW)[1]
 
 
 def test_new_concepts_go_straight_in_and_known_ones_are_compared(

@@ -23,6 +23,7 @@ from omop_emb import (
     recall,
     search,
     spaces,
+    spaces_lifecycle,
     statements,
     store,
 )
@@ -69,7 +70,7 @@ def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 def space(connection: Connection) -> Space:
     """An HNSW space without an index: two fifths of its rows are drugs, every 40th is a device."""
     fingerprint = Fingerprint(provider="test", model="m", revision="1", dimensions=DIMENSIONS)
-    made = spaces.ensure(connection, fingerprint, IndexType.HNSW, with_index=False)[0]
+    made = spaces_lifecycle.ensure(connection, fingerprint, IndexType.HNSW, with_index=False)[0]
     concepts = [
         Concept(n, f"concept {n}", "Device" if n % 40 == 0 else "Drug" if n % 5 < 2 else "Condition")
         for n in range(ROWS)
