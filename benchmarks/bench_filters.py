@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterator
 from statistics import quantiles
 
 import numpy as np
 from numpy.typing import NDArray
-from ratios import Ratio, embedded_server, options, report
-from search_data import Data, K, Searched, clustered, nearest, recall, searched, seconds_each
-from threadpoolctl import threadpool_limits
+from ratios import Ratio
+from search_data import Data, K, Searched, nearest, recall, searched, seconds_each
+from search_run import run
 
 from omop_emb import ConceptFilter, IndexType, MetricType, search
 from omop_emb.build_indexes import IndexSettings
@@ -22,21 +21,10 @@ SLOWEST = 8
 
 
 def main() -> None:
-    chosen = options(__doc__ or "", _arguments)
-    logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
-    threadpool_limits(1)
-    ratios: list[Ratio] = []
-    for dimensions in chosen.dimensions:
-        data = clustered(chosen.rows, dimensions, chosen.queries)
-        with embedded_server() as conninfo:
-            ratios += _filters(conninfo, data, chosen)
-    report("search, filtered", ratios, chosen)
+    run("search, filtered", __doc__, _filters, dimensions=[768], queries=200, arguments=_arguments)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--dimensions", type=int, nargs="*", default=[768])
-    parser.add_argument("--queries", type=int, default=200)
     parser.add_argument(
         "--partial", default="none", help="domains with an index of their own: auto, none, names"
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
 
 import numpy as np
-from ratios import Ratio, embedded_server, options, report
-from search_data import Data, Searched, clustered, processor_seconds, searched
-from threadpoolctl import threadpool_limits
+from ratios import Ratio
+from search_data import Data, Searched, processor_seconds, searched
+from search_run import run
 
 from omop_emb import ConceptFilter, IndexType, MetricType, binary, filters, planner, search_rows
 from omop_emb.counts import Count
@@ -23,32 +22,20 @@ WITHIN = 2.5
 
 
 def main() -> None:
-    chosen = options(__doc__ or "", _arguments)
-    logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
-    threadpool_limits(1)
-    ratios: list[Ratio] = []
-    for dimensions in chosen.dimensions:
-        data = clustered(chosen.rows, dimensions, chosen.queries)
-        with embedded_server() as conninfo:
-            found = list(_priced(conninfo, data, chosen.rounds))
-        # What the machine is faster or slower than the one that the prices come from is the same for all.
-        usual = median(measured / price for _, measured, price in found)
-        ratios += [
-            Ratio(
-                f"{data.name}, {what}: measured / price",
-                measured / price / usual,
-                at_most=WITHIN,
-                detail=f"{measured:,.0f} us, price {price:,.0f}",
-            )
-            for what, measured, price in found
-        ]
-    report("search, the planner's prices", ratios, chosen)
+    run("search, the planner's prices", __doc__, _prices, dimensions=[768, 384], queries=40)
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--dimensions", type=int, nargs="*", default=[768, 384])
-    parser.add_argument("--queries", type=int, default=40)
+def _prices(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
+    found = list(_priced(conninfo, data, chosen.rounds))
+    # What the machine is faster or slower than the one that the prices come from is the same for all.
+    usual = median(measured / price for _, measured, price in found)
+    for what, measured, price in found:
+        yield Ratio(
+            f"{data.name}, {what}: measured / price",
+            measured / price / usual,
+            at_most=WITHIN,
+            detail=f"{measured:,.0f} us, price {price:,.0f}",
+        )
 
 
 def _priced(conninfo: str, data: Data, rounds: int) -> Iterator[tuple[str, float, float]]:

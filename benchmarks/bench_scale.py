@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import time
 from collections.abc import Iterator
 from statistics import median, quantiles
 
-from ratios import Ratio, embedded_server, options, report
-from search_data import Data, K, clustered, nearest, recall, searched, seconds_each
-from threadpoolctl import threadpool_limits
+from ratios import Ratio
+from search_data import Data, K, nearest, recall, searched, seconds_each
+from search_run import run
 
 from omop_emb import IndexType, build_hnsw, planner
 from omop_emb.database import driver_connection
@@ -23,28 +22,20 @@ _SIZES = (
 
 
 def main() -> None:
-    chosen = options(__doc__ or "", _arguments)
-    logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
-    threadpool_limits(1)
-    ratios: list[Ratio] = []
-    for dimensions in chosen.dimensions:
-        data = clustered(chosen.rows, dimensions, chosen.queries)
-        with embedded_server() as conninfo:
-            ratios += _figures(conninfo, data, chosen.ef_construction)
-    report("search, a space of many rows", ratios, chosen)
+    run(
+        "search, a space of many rows",
+        __doc__,
+        _figures,
+        dimensions=[384],
+        queries=100,
+        arguments=lambda parser: parser.add_argument("--ef-construction", type=int, default=64),
+    )
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--dimensions", type=int, nargs="*", default=[384])
-    parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--ef-construction", type=int, default=64)
-
-
-def _figures(conninfo: str, data: Data, ef_construction: int) -> Iterator[Ratio]:
+def _figures(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
     rows = len(data.rows)
     began = time.perf_counter()
-    with searched(conninfo, data, IndexType.HNSW, ef_construction=ef_construction) as hnsw:
+    with searched(conninfo, data, IndexType.HNSW, ef_construction=chosen.ef_construction) as hnsw:
         written = time.perf_counter() - began - hnsw.seconds
         sizes = (
             driver_connection(hnsw.session)
