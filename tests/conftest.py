@@ -56,6 +56,14 @@ def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, cache_folder: Path) ->
             monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own, and empty: nothing is found that others made."""
+    folder = tmp_path_factory.mktemp("own-cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "omop-emb"
+
+
 @contextmanager
 def reachable_folder(base: Path) -> Iterator[Path]:
     """A short temporary folder that the server's user can enter; pytest's own are closed to others."""

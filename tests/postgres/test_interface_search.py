@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,8 @@ from omop_emb import (
 from omop_emb.errors import InputError, TextRejectedError
 from omop_emb.planner import Way
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 CONCEPTS = {
     316866: "Hypertensive disorder",
     201826: "Type 2 diabetes mellitus",
@@ -31,11 +32,6 @@ CONCEPTS = {
     1503297: "Metformin",
 }
 QUERIES = ["heart attack", "high blood pressure", "heart attack", "metformin 500 mg", "diabetes"]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 @pytest.fixture(scope="module")

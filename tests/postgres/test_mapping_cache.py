@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,12 +16,9 @@ from omop_emb.mapping.lexicon import Lexicon
 from omop_emb.mapping.pipeline import map_terms
 from omop_emb.mapping.records import MappedTerm
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 TERMS = ["OSTEOARTHRITIS", "aspirin 81mg tab", "broken arm", "chest xray"]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 def _built(monkeypatch: pytest.MonkeyPatch) -> list[str]:

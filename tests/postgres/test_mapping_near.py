@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy.orm import Session
 
@@ -13,6 +11,8 @@ from omop_emb.mapping import memory_store, near, statistics
 from omop_emb.mapping.engine import Settings
 from omop_emb.mapping.pipeline import Mapper, map_terms
 from omop_emb.mapping.records import MappedTerm, Retriever, SourceTerm
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 NAMES = [
     "OSTEOARTHRITIS",
@@ -24,11 +24,6 @@ NAMES = [
     "zq",
 ]
 TERMS = [SourceTerm(name=name) for name in NAMES]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 def _mapped_near(session: Session, terms: list[SourceTerm], settings: Settings) -> list[MappedTerm]:

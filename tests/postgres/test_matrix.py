@@ -19,9 +19,8 @@ Connection = psycopg.Connection[Any]
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "omop-emb" / "matrices"
+def cache(own_cache: Path) -> Path:
+    return own_cache / "matrices"
 
 
 @pytest.fixture

@@ -39,13 +39,10 @@ from omop_emb.planner import Way
 from omop_emb.records import Concept, Fingerprint, IndexType, TextKind
 from omop_emb.spaces import Space
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 OMOP_EMB = Path(sysconfig.get_path("scripts")) / "omop-emb"
 EVERY = np.eye(3, dtype=np.float32)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 def fill(connection: psycopg.Connection, space: Space, name: str) -> None:

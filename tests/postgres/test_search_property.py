@@ -30,6 +30,8 @@ from omop_emb.records import (
 )
 from omop_emb.spaces import Space
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 DIMENSIONS = 12
 DOMAINS = ("Condition", "Drug", "Measurement")
 VOCABULARIES = ("SNOMED", "RxNorm")
@@ -123,11 +125,6 @@ def made(connection: psycopg.Connection) -> dict[str, Space]:
         found[name] = space
     connection.commit()
     return found
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 @dataclass(frozen=True)

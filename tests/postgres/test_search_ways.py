@@ -256,6 +256,7 @@ def test_a_search_leaves_neither_settings_nor_locks_in_the_callers_transaction(
     assert [name for (name,) in held if "space_" in name] == []
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize(
     ("count", "way"), [(planner.BULK_QUERIES - 1, Way.EXACT), (planner.BULK_QUERIES, Way.MATRIX)]
 )
@@ -264,20 +265,18 @@ def test_the_matrix_is_thought_of_from_a_number_of_queries_on(
     filled: dict[str, Space],
     count: int,
     way: Way,
-    tmp_path: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(planner, "by_matrix", lambda *_, **__: True)
     matches, plan = found(connection, filled["flat"], VECTORS[:count], concept_filter=DRUGS)
     assert (plan.way, plan.queries) == (way, count)
     assert [ids(of_query) for of_query in matches] == [nearest(query, DRUGS) for query in VECTORS[:count]]
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_a_part_of_many_queries_is_searched_as_all_of_them_are(
-    connection: psycopg.Connection, filled: dict[str, Space], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    connection: psycopg.Connection, filled: dict[str, Space]
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     _, alone = found(connection, filled["flat"], VECTORS[:3])
     _, part = found(connection, filled["flat"], VECTORS[:3], queries_in_all=100_000)
     assert (alone.way, part.way, part.queries) == (Way.EXACT, Way.MATRIX, 3)

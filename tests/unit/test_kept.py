@@ -15,12 +15,9 @@ from omop_emb.mapping.records import PathStep
 from omop_emb.mapping.targets import FOLLOWED, Paths, StandardTargets
 from omop_emb.mapping.texts import Texts
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 NAMES = ["Köhä", "", "cough \u4e2d", "NA"]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 def test_texts_are_the_strings_that_they_were_made_of() -> None:

@@ -23,9 +23,8 @@ WIDTH = 32
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "omop-emb" / "int8"
+def cache(own_cache: Path) -> Path:
+    return own_cache / "int8"
 
 
 @pytest.fixture
