@@ -1,4 +1,4 @@
-"""Figures of a measured mapping, with bootstrap intervals, and the comparison of two on the same terms."""
+"""Figures of a measured mapping, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Doubles = npt.NDArray[np.float64]
 CUTS = (1, 5, 10, 50)
 PRECISIONS = (0.95, 0.98)
 RESAMPLES = 1000
-_SEED = 1
+SEED = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +99,13 @@ def figures(
 
 
 def _group(outcomes: Sequence[Outcome], by: str, group: str, no_match_below: float) -> list[Figure]:
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     findable = [outcome for outcome in outcomes if outcome.findable]
     result = []
 
     def means(ranking: str, values: Mapping[str, Doubles]) -> None:
         table = np.column_stack(list(values.values()))
-        low, high = np.percentile(_resampled_means(table, rng), [2.5, 97.5], axis=0)
+        low, high = np.percentile(resampled_means(table, rng), [2.5, 97.5], axis=0)
         for column, name in enumerate(values):
             result.append(
                 Figure(
@@ -150,7 +150,7 @@ def _group(outcomes: Sequence[Outcome], by: str, group: str, no_match_below: flo
 
 def _macro(groups: Sequence[Sequence[Outcome]], kind: str) -> list[Figure]:
     """The mean over groups, each counting the same; resampled within each."""
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     result = []
     for ranking in RANKINGS:
         points, draws, terms, names = [], [], 0, []
@@ -160,7 +160,7 @@ def _macro(groups: Sequence[Sequence[Outcome]], kind: str) -> list[Figure]:
                 values = rank_values(found)
                 table, names = np.column_stack(list(values.values())), list(values)
                 points.append(table.mean(axis=0))
-                draws.append(_resampled_means(table, rng))
+                draws.append(resampled_means(table, rng))
                 terms += len(found)
         if not points or not np.any(points):
             continue
@@ -214,7 +214,7 @@ def coverage_at(precision: float, probability: Doubles, right: npt.NDArray[np.bo
     return float(reached[-1] + 1) / len(right) if len(reached) else 0.0
 
 
-def _resampled_means(table: Doubles, rng: np.random.Generator) -> Doubles:
+def resampled_means(table: Doubles, rng: np.random.Generator) -> Doubles:
     """(RESAMPLES, columns) means of the rows, drawn with replacement."""
     count = len(table)
     result = np.empty((RESAMPLES, table.shape[1]))
@@ -222,81 +222,3 @@ def _resampled_means(table: Doubles, rng: np.random.Generator) -> Doubles:
         weights = rng.multinomial(count, np.full(count, 1 / count), size=min(100, RESAMPLES - at))
         result[at : at + 100] = weights @ table / count
     return result
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """How much a metric of the ranker is larger in one evaluation than in another, on the same terms.
-
-    Attributes:
-        metric: its name.
-        value: this one's mean less the other's.
-        low, high: 95 % interval by paired bootstrap.
-        better, worse: on how many terms it is larger, smaller.
-        terms: how many both measured.
-    """
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    better: int
-    worse: int
-    terms: int
-
-    def to_row(self, group: str) -> dict[str, Any]:
-        """As a row among those of Figure.to_row."""
-        rounded = {name: round(getattr(self, name), 4) for name in ("value", "low", "high")}
-        return {
-            "by": "difference",
-            "group": group,
-            "ranking": "ranker",
-            "metric": self.metric,
-            **rounded,
-            "terms": self.terms,
-        }
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
-
-
-Key = tuple[str, str, str]
-
-
-def compare(this: Mapping[Key, int], other: Mapping[Key, int]) -> list[Difference]:
-    """Paired differences of two evaluations: ranks of the first chosen concept by (source, code, name).
-
-    Raises:
-        InputError: they have no term in common.
-    """
-    shared = [key for key in this if key in other]
-    if not shared:
-        raise InputError("the two evaluations have no term in common: they must be of the same gold file")
-    ours = rank_values(np.array([this[key] for key in shared]))
-    theirs = rank_values(np.array([other[key] for key in shared]))
-    gaps = {name: ours[name] - theirs[name] for name in ours}
-    table = np.column_stack(list(gaps.values()))
-    low, high = np.percentile(_resampled_means(table, np.random.default_rng(_SEED)), [2.5, 97.5], axis=0)
-    return [
-        Difference(
-            metric=name,
-            value=float(gap.mean()),
-            low=float(low[column]),
-            high=float(high[column]),
-            better=int((gap > 0).sum()),
-            worse=int((gap < 0).sum()),
-            terms=len(shared),
-        )
-        for column, (name, gap) in enumerate(gaps.items())
-    ]
-
-
-def ranks_by_key(outcomes: Iterable[Outcome]) -> dict[Key, int]:
-    """Rank by the ranker of each term that has a match, for compare()."""
-    return {
-        (outcome.gold.source, *outcome.gold.term.key): outcome.ranks["ranker"]
-        for outcome in outcomes
-        if outcome.findable
-    }

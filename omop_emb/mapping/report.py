@@ -15,8 +15,9 @@ import numpy as np
 from omop_emb.atomic import replacing
 from omop_emb.errors import InputError
 from omop_emb.mapping.charts import Axes, Series, line_chart
+from omop_emb.mapping.comparison import Difference, Key
 from omop_emb.mapping.evaluation import RANKINGS, Outcome
-from omop_emb.mapping.figures import Difference, Figure, Key
+from omop_emb.mapping.figures import Figure
 from omop_emb.mapping.records import Provenance
 
 PAGE, DATA = "report.html", "report.json"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from omop_emb.errors import InputError
+from omop_emb.mapping.comparison import compare, ranks_by_key
 from omop_emb.mapping.evaluation import RANKINGS, Outcome, rank_of
-from omop_emb.mapping.figures import Figure, compare, coverage_at, figures, ranks_by_key
+from omop_emb.mapping.figures import Figure, coverage_at, figures
 from omop_emb.mapping.gold import GoldTerm
 from omop_emb.mapping.records import SourceTerm
 
