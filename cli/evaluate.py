@@ -77,10 +77,10 @@ def command(
     """
     from omop_emb.database import session_scope
     from omop_emb.mapping import heap
-    from omop_emb.mapping.engine import Settings
     from omop_emb.mapping.measure import Measured, measure
     from omop_emb.mapping.normalise import RULES
     from omop_emb.mapping.report import write_report
+    from omop_emb.mapping.settings import Settings
 
     heap.spare()
     if unknown := sorted(set(rules) - set(RULES)):

@@ -101,9 +101,9 @@ def _job(
     **files: Any,
 ) -> FileJob:
     from omop_emb.mapping.decision import Policy
-    from omop_emb.mapping.engine import Settings
     from omop_emb.mapping.file_job import FileJob
     from omop_emb.mapping.judge_job import JudgeJob
+    from omop_emb.mapping.settings import Settings
     from omop_emb.providers.chat import make_chat_model
 
     from .map_options import outputs, reading

@@ -187,8 +187,8 @@ def _prefix(data_dir: Path, is_usual_place: bool) -> str:
 
 def _mapped(engine: Engine, client: EmbeddingClient) -> list[DemoHit]:
     """Each term mapped, and its nearest concept found exactly and through the HNSW index."""
-    from omop_emb.mapping.engine import Settings
     from omop_emb.mapping.pipeline import map_terms
+    from omop_emb.mapping.settings import Settings
 
     listed = terms()
     names = [term.source_term for term in listed]

@@ -16,7 +16,7 @@ from omop_emb.database import driver_connection, readable_errors
 from omop_emb.errors import InputError
 from omop_emb.mapping import beside, calibration, judge_calibration, memory_store, ranker_store, trees
 from omop_emb.mapping.candidates import MEMORY
-from omop_emb.mapping.engine import Engine, Settings
+from omop_emb.mapping.engine import Engine
 from omop_emb.mapping.examples import Examples
 from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.files.columns import Columns
@@ -26,6 +26,7 @@ from omop_emb.mapping.own_source import OwnSource
 from omop_emb.mapping.pipeline import SITE, Mapper
 from omop_emb.mapping.protocols import Protocol, same_sources, unseen_sources
 from omop_emb.mapping.ranker import LinearRanker, approved_first, default_ranker
+from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.training import Score, calibrate, folds
 
 if TYPE_CHECKING:

@@ -2,84 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from omop_emb.mapping import calibration
-from omop_emb.mapping.candidates import DENSE, EXACT, LEXICAL, UNIT, Embed, Found, Query, find
-from omop_emb.mapping.decision import Policy
+from omop_emb.mapping.candidates import Embed, Found, Query, find
 from omop_emb.mapping.dense import DenseIndex
-from omop_emb.mapping.explain import flags, is_drug
 from omop_emb.mapping.facts import Facts, gather
-from omop_emb.mapping.feature_names import ALIASES, NAMES
+from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.features import Features, Scored
 from omop_emb.mapping.lexical import LexicalIndex
-from omop_emb.mapping.lexicon import KINDS, Lexicon
+from omop_emb.mapping.lexicon import Lexicon
 from omop_emb.mapping.memory import MemoryIndex
-from omop_emb.mapping.normalise import RULES, forms
+from omop_emb.mapping.normalise import forms
 from omop_emb.mapping.ranker import Ranker
-from omop_emb.mapping.records import (
-    Candidate,
-    Decision,
-    Form,
-    MappedTerm,
-    PathStep,
-    Provenance,
-    Retriever,
-    SourceTerm,
-)
+from omop_emb.mapping.records import Form, MappedTerm, Provenance, SourceTerm
+from omop_emb.mapping.results import Ranked, Results
+from omop_emb.mapping.settings import Settings
 
 _ALIKE = [place for place, name in enumerate(NAMES) if name.startswith("reads alike")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How terms are mapped.
-
-    Attributes:
-        candidates: how many are given for each term.
-        retrieved: how many concepts each retriever finds for a term's original.
-        retrieved_other: how many for each other form.
-        rules: the normalisation rules that may be used (see normalise.RULES).
-        forms: how many forms of a term at most.
-        explain: for how many candidates contributions are listed.
-        accept_codes: accept what a code leads to, where the name's first candidate says the same.
-        policy: what may be decided without a person.
-    """
-
-    candidates: int = 10
-    retrieved: int = 100
-    retrieved_other: int = 40
-    rules: Collection[str] = RULES
-    forms: int = 5
-    explain: int = 0
-    accept_codes: bool = False
-    policy: Policy = field(default_factory=Policy)
-
-
-@dataclass(frozen=True, eq=False)
-class Ranked:
-    """A batch's candidates, ranked.
-
-    Attributes:
-        found, scored: see candidates.py and features.py.
-        columns: (p, columns) what the ranker looked at.
-        scores: (p,) the ranker's.
-        order: for each query, its candidates' places, best first.
-        probability: (n,) that the first is right; None where the ranker is not calibrated here.
-    """
-
-    queries: list[Query]
-    found: Found
-    scored: Scored
-    columns: npt.NDArray[np.float32]
-    scores: npt.NDArray[np.float32]
-    order: list[npt.NDArray[np.int64]]
-    probability: npt.NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,191 +129,12 @@ class Engine:
 
     def finish(self, begun: Begun, settings: Settings, provenance: Provenance) -> list[MappedTerm]:
         """The second half: one result a term, in the same order."""
-        terms = begun.terms
-        named = [place for place, term in enumerate(terms) if term.name.strip()]
-        ranked = self.rank(begun.queries, settings, begun.found) if named else None
-        at = {place: number for number, place in enumerate(named)}
-        results = []
-        for place, term in enumerate(terms):
-            by_code = self._by_code(term)
-            if ranked is not None and place in at:
-                results.append(self._mapped(term, ranked, at[place], by_code, settings, provenance))
-            else:
-                results.append(self._coded(term, (), by_code, settings, provenance))
-        return results
-
-    def _by_code(self, term: SourceTerm) -> list[tuple[Retriever, int, PathStep | None]]:
-        if not term.source_vocabulary or not term.code:
-            return []
-        found: dict[int, tuple[Retriever, int, PathStep | None]] = {}
-        for concept_id in self.lexicon.coded(term.source_vocabulary, term.code):
-            for relationship, row in self.lexicon.standard_targets(concept_id):
-                name = self.lexicon.paths.name_of(concept_id) or term.code
-                step = PathStep(concept_id, name, relationship) if relationship else None
-                found.setdefault(row, (Retriever.CODE, row, step))
-        return sorted(found.values(), key=lambda entry: int(self.lexicon.concept_id[entry[1]]))
-
-    def _mapped(
-        self,
-        term: SourceTerm,
-        ranked: Ranked,
-        place: int,
-        by_code: list[tuple[Retriever, int, PathStep | None]],
-        settings: Settings,
-        provenance: Provenance,
-    ) -> MappedTerm:
-        order = ranked.order[place]
-        probability = None if ranked.probability is None else float(ranked.probability[place])
-        shown = [
-            self._candidate(
-                term, ranked, place, int(where), rank + 1, probability if rank == 0 else None, settings
-            )
-            for rank, where in enumerate(order[: settings.candidates])
+        ranked = self.rank(begun.queries, settings, begun.found) if begun.queries else None
+        results = Results(self.lexicon, self.ranker, self.memory, settings, provenance)
+        places = iter(range(len(begun.queries)))
+        return [
+            results.of(term, ranked, next(places))
+            if ranked is not None and term.name.strip()
+            else results.of_unnamed(term)
+            for term in begun.terms
         ]
-        if by_code:
-            return self._coded(term, tuple(shown), by_code, settings, provenance)
-        if not shown:
-            return _result(term, (), Decision.NO_MATCH, "nothing was found", probability, provenance)
-        decision, reason = settings.policy.decide(probability, shown[0].domain_id, self.ranker)
-        if term.code and term.source_vocabulary:
-            reason = f"its code leads nowhere in {term.source_vocabulary}; {reason}"
-        return _result(term, tuple(shown), decision, reason, probability, provenance)
-
-    def _coded(
-        self,
-        term: SourceTerm,
-        shown: tuple[Candidate, ...],
-        by_code: list[tuple[Retriever, int, PathStep | None]],
-        settings: Settings,
-        provenance: Provenance,
-    ) -> MappedTerm:
-        """A term whose code decides: its targets first, what its name would have given behind them."""
-        if not by_code:
-            return _result(
-                term, shown, Decision.NO_MATCH, "no name, and its code leads nowhere", None, provenance
-            )
-        targets = tuple(int(self.lexicon.concept_id[row]) for _, row, _ in by_code)
-        disagrees = bool(shown) and shown[0].concept_id not in targets
-        probability = None if disagrees else 1.0
-        first = [
-            self._by_row(term, row, step, rank + 1, probability)
-            for rank, (_, row, step) in enumerate(by_code)
-        ]
-        others = [replace(one, probability=None) for one in shown if one.concept_id not in targets]
-        candidates = tuple(replace(one, rank=rank) for rank, one in enumerate([*first, *others], start=1))
-        reason = f"code {term.source_vocabulary} {term.code}"
-        if disagrees:
-            reason += f"; the name says {shown[0].concept_id} {shown[0].concept_name}"
-        return _result(
-            term,
-            candidates,
-            Decision.ACCEPT if settings.accept_codes and not disagrees else Decision.REVIEW,
-            reason,
-            probability,
-            provenance,
-            by_code=targets,
-            disagrees=disagrees,
-        )
-
-    def _by_row(
-        self, term: SourceTerm, row: int, step: PathStep | None, rank: int, probability: float | None
-    ) -> Candidate:
-        lexicon = self.lexicon
-        return Candidate(
-            rank=rank,
-            **self._concept(row),
-            score=0.0,
-            probability=probability,
-            form=Form(term.code, "code"),
-            matched_text=term.code,
-            matched_kind="code",
-            retrievers={Retriever.CODE: 1.0},
-            path=(step,) if step is not None else (),
-            flags=flags(term.name, lexicon.names[row], is_drug=is_drug(lexicon, row)) if term.name else (),
-        )
-
-    def _concept(self, row: int) -> dict[str, Any]:
-        lexicon = self.lexicon
-        return {
-            "concept_id": int(lexicon.concept_id[row]),
-            "concept_name": lexicon.names[row],
-            "domain_id": lexicon.domains[lexicon.domain[row]],
-            "vocabulary_id": lexicon.vocabularies[lexicon.vocabulary[row]],
-            "concept_class_id": lexicon.concept_classes[lexicon.concept_class[row]],
-            "standard_concept": "S",
-            "concept_code": lexicon.codes[row],
-        }
-
-    def _candidate(
-        self,
-        term: SourceTerm,
-        ranked: Ranked,
-        place: int,
-        where: int,
-        rank: int,
-        probability: float | None,
-        settings: Settings,
-    ) -> Candidate:
-        lexicon, scored = self.lexicon, ranked.scored
-        row, text = int(ranked.found.concept[where]), int(scored.text[where])
-        by = int(ranked.found.by[where])
-        retrievers: dict[Retriever, float] = {}
-        if by & (EXACT | UNIT):
-            retrievers[Retriever.EXACT] = 1.0
-        if by & DENSE:
-            retrievers[Retriever.DENSE] = float(scored.dense[where])
-        if by & LEXICAL:
-            retrievers[Retriever.LEXICAL] = float(scored.lexical[where])
-        matched, kind = lexicon.texts[text], KINDS[lexicon.text_kind[text]]
-        remembered = int(scored.memory[where])
-        nearest = float(scored.features[where, _MEMORY].max()) if remembered >= 0 else 0.0
-        if self.memory is not None and nearest > max(float(scored.lexical[where]), 0.5):
-            matched, kind = self.memory.names[remembered], "alias"
-            retrievers[Retriever.MEMORY] = nearest
-        path = lexicon.text_path[text]
-        contributions = (
-            self.ranker.explain(ranked.columns[where], lexicon.domains[lexicon.domain[row]])
-            if rank <= settings.explain
-            else ()
-        )
-        return Candidate(
-            rank=rank,
-            **self._concept(row),
-            score=float(ranked.scores[where]),
-            probability=probability,
-            form=ranked.queries[place].forms[int(scored.form[where])],
-            matched_text=matched,
-            matched_kind="name" if kind == "non-standard" else kind,
-            retrievers=retrievers,
-            path=(lexicon.paths[path],) if path >= 0 and kind == "non-standard" else (),
-            flags=flags(term.name, lexicon.names[row], is_drug=is_drug(lexicon, row)),
-            contributions=tuple(contributions),
-        )
-
-
-_MEMORY = [NAMES.index(name) for name in ALIASES]
-
-
-def _result(
-    term: SourceTerm,
-    candidates: tuple[Candidate, ...],
-    decision: Decision,
-    reason: str,
-    probability: float | None,
-    provenance: Provenance,
-    *,
-    by_code: tuple[int, ...] = (),
-    disagrees: bool = False,
-) -> MappedTerm:
-    certain = probability if probability is not None else 0.5
-    return MappedTerm(
-        term=term,
-        candidates=candidates,
-        decision=decision,
-        reason=reason,
-        probability=probability,
-        priority=(term.frequency if term.frequency is not None else 1) * (1 - certain),
-        provenance=provenance,
-        by_code=by_code,
-        disagrees=disagrees,
-    )

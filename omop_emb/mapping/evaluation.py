@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from omop_emb.mapping.candidates import DENSE, EXACT, LEXICAL, MEMORY, UNIT
-from omop_emb.mapping.engine import Engine, Ranked, Settings
+from omop_emb.mapping.engine import Engine
 from omop_emb.mapping.feature_names import ALIASES, NAMES
 from omop_emb.mapping.gold import GoldTerm, Targets
 from omop_emb.mapping.own_source import OwnSource
+from omop_emb.mapping.results import Ranked
+from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.words import normal
 
 RANKINGS = ("exact", "dense", "lexical", "memory", "fusion", "ranker")

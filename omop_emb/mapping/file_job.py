@@ -18,7 +18,7 @@ from omop_emb.database import driver_connection, session_scope
 from omop_emb.errors import InputError, UnknownValueError
 from omop_emb.mapping import near
 from omop_emb.mapping.batches import map_in_batches
-from omop_emb.mapping.engine import Begun, Settings
+from omop_emb.mapping.engine import Begun
 from omop_emb.mapping.file_outputs import FileOutputs, Outputs
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.journal import Journal, journal_path
@@ -30,6 +30,7 @@ from omop_emb.mapping.lexicon import Lexicon
 from omop_emb.mapping.pipeline import BATCH, SITE, Mapper
 from omop_emb.mapping.previous import CheckedMappings, check_previous, read_approved
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
+from omop_emb.mapping.settings import Settings
 from omop_emb.models import find
 
 if TYPE_CHECKING:

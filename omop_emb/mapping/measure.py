@@ -12,13 +12,13 @@ from omop_emb.database import driver_connection, readable_errors
 from omop_emb.interface_client import client_of
 from omop_emb.mapping import ranker_store
 from omop_emb.mapping.comparison import compare, ranks_by_key
-from omop_emb.mapping.engine import Settings
 from omop_emb.mapping.evaluation import evaluate
 from omop_emb.mapping.figures import figures
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.gold import read_gold
 from omop_emb.mapping.pipeline import SITE, Mapper
 from omop_emb.mapping.report import Evaluation, read_ranks
+from omop_emb.mapping.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

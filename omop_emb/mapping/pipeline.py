@@ -19,7 +19,7 @@ from omop_emb.errors import InputError, SpaceMismatchError, SpaceNotFoundError
 from omop_emb.interface_client import client_of
 from omop_emb.mapping import heap, memory_store, near, ranker_store
 from omop_emb.mapping.batches import map_in_batches
-from omop_emb.mapping.engine import Begun, Engine, Settings
+from omop_emb.mapping.engine import Begun, Engine
 from omop_emb.mapping.feature_names import NAMES
 from omop_emb.mapping.ranker import Ranker, default_ranker
 from omop_emb.mapping.reading import (
@@ -30,6 +30,7 @@ from omop_emb.mapping.reading import (
     read_vocabulary,
 )
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm
+from omop_emb.mapping.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

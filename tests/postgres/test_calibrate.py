@@ -18,10 +18,10 @@ from omop_emb.errors import ConfigurationError, InputError
 from omop_emb.mapping import ranker_store
 from omop_emb.mapping.calibrating import Training, train
 from omop_emb.mapping.decision import Policy
-from omop_emb.mapping.engine import Settings
 from omop_emb.mapping.measure import Measured, measure
 from omop_emb.mapping.pipeline import Mapper
 from omop_emb.mapping.records import Decision, SourceTerm
+from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.trees import TreeRanker
 
 

@@ -14,9 +14,9 @@ from omop_emb.database import driver_connection
 from omop_emb.errors import ConfigurationError
 from omop_emb.mapping import memory_store
 from omop_emb.mapping.decision import Policy
-from omop_emb.mapping.engine import Settings
 from omop_emb.mapping.pipeline import Mapper, map_terms
 from omop_emb.mapping.records import Decision, SourceTerm
+from omop_emb.mapping.settings import Settings
 
 
 def test_exact_name_comes_first_with_a_probability_and_is_left_to_review(sample: Session) -> None:

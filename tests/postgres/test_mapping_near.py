@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 from omop_emb import matrix_cache
 from omop_emb.database import driver_connection
 from omop_emb.mapping import memory_store, near, statistics
-from omop_emb.mapping.engine import Settings
 from omop_emb.mapping.pipeline import Mapper, map_terms
 from omop_emb.mapping.records import MappedTerm, Retriever, SourceTerm
+from omop_emb.mapping.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -1,0 +1,34 @@
+"""How terms are mapped, as far as a caller may choose."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from omop_emb.mapping.decision import Policy
+from omop_emb.mapping.normalise import RULES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How terms are mapped.
+
+    Attributes:
+        candidates: how many are given for each term.
+        retrieved: how many concepts each retriever finds for a term's original.
+        retrieved_other: how many for each other form.
+        rules: the normalisation rules that may be used (see normalise.RULES).
+        forms: how many forms of a term at most.
+        explain: for how many candidates contributions are listed.
+        accept_codes: accept what a code leads to, where the name's first candidate says the same.
+        policy: what may be decided without a person.
+    """
+
+    candidates: int = 10
+    retrieved: int = 100
+    retrieved_other: int = 40
+    rules: Collection[str] = RULES
+    forms: int = 5
+    explain: int = 0
+    accept_codes: bool = False
+    policy: Policy = field(default_factory=Policy)
