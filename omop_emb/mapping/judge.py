@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 
 from omop_emb.errors import ProviderError, ProviderUnavailableError, RateLimitError, TextRejectedError
@@ -21,6 +21,7 @@ from omop_emb.mapping.judge_prompt import (
     question,
     read_answers,
 )
+from omop_emb.mapping.judge_verdict import Verdict, verdict_of, with_verdict
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.providers.base import estimated_tokens
 from omop_emb.providers.chat import ChatAnswer, ChatModel
@@ -31,27 +32,6 @@ _OUTPUT_TOKENS_PER_TERM = 45
 # So many questions in a row without any answer are the provider's doing, not the terms'.
 _FAILED_IN_A_ROW = 3
 _LONGEST_WAIT_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a model said about a term.
-
-    Attributes:
-        concept_id: the candidate that it chose; None for none of them, and where there is no answer.
-        reason: its own words.
-        problem: why there is no answer; "" if there is one.
-    """
-
-    concept_id: int | None
-    reason: str = ""
-    problem: str = ""
-
-    def __str__(self) -> str:
-        if self.problem:
-            return f"no answer: {self.problem}"
-        chosen = "none" if self.concept_id is None else str(self.concept_id)
-        return f"{chosen}: {self.reason}" if self.reason else chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +228,9 @@ class Judge:
         if answer.declined:
             return [Verdict(None, problem=f"the model's answer was {answer.declined}")] * len(terms)
         found = read_answers(answer.text, len(terms))
-        return [_verdict(found.get(number), offered(mapped)) for number, mapped in enumerate(terms, start=1)]
+        return [
+            verdict_of(found.get(number), offered(mapped)) for number, mapped in enumerate(terms, start=1)
+        ]
 
     def _ask(self, text: str) -> ChatAnswer:
         tokens = estimated_tokens(SYSTEM) + estimated_tokens(text)
@@ -286,32 +268,3 @@ class Judge:
             for_good = not passing or isinstance(error, RateLimitError) or self._failed >= _FAILED_IN_A_ROW
             if for_good and self.failure is None:
                 self.failure = error
-
-
-def with_verdict(mapped: MappedTerm, verdict: Verdict, source: str) -> MappedTerm:
-    """A term with a model's answer: in words, and as a mark at the candidate that it chose.
-
-    Args:
-        mapped: the term.
-        verdict: what the model said.
-        source: the model as provider:model.
-    """
-    return replace(
-        mapped,
-        judge=f"{verdict} ({source})",
-        candidates=tuple(
-            replace(candidate, judged=candidate.concept_id == verdict.concept_id)
-            for candidate in mapped.candidates
-        ),
-    )
-
-
-def _verdict(answer: tuple[str, str] | None, allowed: frozenset[int]) -> Verdict:
-    if answer is None:
-        return Verdict(None, problem="the model did not answer with the JSON that was asked for")
-    chosen, reason = answer
-    if chosen.casefold() in {"none", "null", ""}:
-        return Verdict(None, reason)
-    if chosen.isascii() and chosen.isdigit() and int(chosen) in allowed:
-        return Verdict(int(chosen), reason)
-    return Verdict(None, problem="the model named a concept that was not among the candidates")

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from omop_emb.errors import ConfigurationError, ProviderRefusedError, QuotaExhaustedError, RateLimitError
-from omop_emb.mapping.judge import Judge, Verdict, with_verdict
+from omop_emb.mapping.judge import Judge
 from omop_emb.mapping.judge_cache import JudgeCache
 from omop_emb.mapping.judge_prompt import ConceptContext, describe, read_answers
+from omop_emb.mapping.judge_verdict import Verdict, with_verdict
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
 from omop_emb.providers.chat import make_chat_model
 from tests.unit.chat_server import (

@@ -12,8 +12,8 @@ import pytest
 from omop_emb.mapping.calibration import SIGNALS, Calibration, calibration_error
 from omop_emb.mapping.files.usagi_out import UsagiWriter
 from omop_emb.mapping.gold import read_gold
-from omop_emb.mapping.judge import Verdict
 from omop_emb.mapping.judge_calibration import ANSWERS, answer_of, learn, shifted, with_answer
+from omop_emb.mapping.judge_verdict import Verdict
 from omop_emb.mapping.records import Decision, SourceTerm
 from tests.unit.files.results import candidate, mapped
 
