@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from omop_emb import config, models, providers
+from omop_emb.embeddings_identity import ModelIdentity
 from omop_emb.embeddings_texts import EmbeddedTexts, TextEmbedder, checked_role, checked_texts
-from omop_emb.errors import ConfigurationError, InputError, TextRejectedError
-from omop_emb.providers.base import Identity, OffersJobs, Provider
+from omop_emb.errors import ConfigurationError, InputError
+from omop_emb.providers.base import OffersJobs, Provider
 from omop_emb.providers.calling import Caller
 from omop_emb.providers.jobs import EmbeddingJobs
 from omop_emb.providers.limiter import Limiter, Rate
 from omop_emb.providers.query_cache import QueryCache, VectorStore, vector_key
-from omop_emb.providers.retrying import Patience, with_retries
+from omop_emb.providers.retrying import Patience
 from omop_emb.providers.usage import Meter, Usage
 from omop_emb.records import EmbeddingRole, Fingerprint
 from omop_emb.vectors import Matrix
@@ -85,7 +85,7 @@ class EmbeddingClient:
             provider = providers.make_provider(
                 spelled, dimensions=dimensions, tasks={role: task for role, task in tasks.items() if task}
             )
-        self._provider, self._advise = provider, advise
+        self._provider = provider
         self._requested_dimensions = dimensions
         self._prefixes = {
             EmbeddingRole.DOCUMENT: _prefix(EmbeddingRole.DOCUMENT, document_prefix),
@@ -94,7 +94,7 @@ class EmbeddingClient:
         for line in models.advice(self.model, self._prefixes, dimensions) if advise else ():
             logger.warning("%s", line)
         limits = provider.limits
-        self._query_patience = query_patience or Patience(
+        query_patience = query_patience or Patience(
             timeout_seconds=limits.query_timeout_seconds,
             tries=3,
             deadline_seconds=2 * limits.query_timeout_seconds,
@@ -115,18 +115,23 @@ class EmbeddingClient:
             meter=self._meter,
             batch_texts=min(limits.batch_texts, rate.texts_per_minute or limits.batch_texts),
         )
+        self._known = ModelIdentity(
+            provider,
+            self._caller,
+            prefixes=self._prefixes,
+            dimensions=dimensions,
+            patience=query_patience,
+            advise=advise,
+        )
         self._texts = TextEmbedder(
             caller=self._caller,
             prefixes=self._prefixes,
             in_flight=concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.in_flight,
             batch_tokens=limits.batch_tokens,
-            query_patience=self._query_patience,
+            query_patience=query_patience,
             bulk_patience=self._bulk_patience,
         )
         self._queries = QueryCache(most_bytes=_CACHE_BYTES, store=query_store)
-        self._lock = threading.RLock()
-        self._identity: Identity | None = None
-        self._fingerprint: Fingerprint | None = None
 
     @classmethod
     def for_fingerprint(
@@ -176,21 +181,7 @@ class EmbeddingClient:
         Raises:
             ProviderError: the model cannot be asked.
         """
-        with self._lock:
-            if self._fingerprint is None:
-                identity = self._known_identity()
-                tasks = self._provider.tasks
-                self._fingerprint = Fingerprint(
-                    provider=self._provider.name,
-                    model=self._provider.model,
-                    revision=identity.revision,
-                    dimensions=self._final_dimensions(identity),
-                    document_prefix=self._prefixes[EmbeddingRole.DOCUMENT],
-                    query_prefix=self._prefixes[EmbeddingRole.QUERY],
-                    document_task=tasks.get(EmbeddingRole.DOCUMENT, ""),
-                    query_task=tasks.get(EmbeddingRole.QUERY, ""),
-                )
-            return self._fingerprint
+        return self._known.fingerprint
 
     @property
     def rate(self) -> Rate:
@@ -214,7 +205,7 @@ class EmbeddingClient:
             ProviderError: the model cannot be asked.
         """
         known = models.mistakes(self.model, self._prefixes, self.dimensions)
-        return known + self._unlike_its_files(self._known_identity())
+        return known + self._known.unlike_its_files()
 
     def embedding_role_prefixes(self) -> dict[EmbeddingRole, str]:
         """What is put before the texts of each role, exactly."""
@@ -287,7 +278,7 @@ class EmbeddingClient:
         """
         if not isinstance(self._provider, OffersJobs):
             raise ConfigurationError(f"{self.model} has no batch API: leave --batch-api out")
-        jobs, native = self._provider.jobs(), self._known_identity().dimensions
+        jobs, native = self._provider.jobs(), self._known.identity.dimensions
         return EmbeddingJobs(
             jobs,
             caller=self._caller,
@@ -322,42 +313,6 @@ class EmbeddingClient:
         columns = self.embeddings(_one_or_more(terms_to_match), embedding_role=terms_to_match_role)
         cosines: Matrix = np.clip(rows @ columns.T, -1, 1)
         return cosines
-
-    def _known_identity(self) -> Identity:
-        if self._identity is None:
-            self._identity = with_retries(
-                lambda seconds: self._provider.identity(timeout_seconds=seconds), self._query_patience
-            )
-            for line in self._unlike_its_files(self._identity) if self._advise else ():
-                logger.warning("%s", line)
-        return self._identity
-
-    def _unlike_its_files(self, identity: Identity) -> list[str]:
-        """A line for each prefix that is not the one that the model's own files ask for."""
-        return [
-            f"the files of {self.model} ask for {prompt!r} before a {role.value}'s text; set "
-            f"{models.PREFIX_VARIABLES[role]} to use it"
-            for role, prompt in identity.suggested_prefixes.items()
-            if self._prefixes[role] != prompt
-        ]
-
-    def _final_dimensions(self, identity: Identity) -> int:
-        native, asked = identity.dimensions, self._requested_dimensions
-        if native is not None:
-            self._caller.expect(native)
-        if native is None and asked is None and self._caller.answered_dimensions is not None:
-            return self._caller.answered_dimensions
-        if native is None and asked is None:
-            outcome = self._caller.embed(["aspirin"], EmbeddingRole.DOCUMENT, self._query_patience)
-            if outcome.failures:
-                raise TextRejectedError(next(iter(outcome.failures.values())))
-            return int(outcome.vectors.shape[1])
-        if native is not None and asked is not None and asked > native:
-            raise ConfigurationError(
-                f"{self.model} has {native} dimensions, fewer than the {asked} asked for; set "
-                f"OMOP_EMB_DIMENSIONS to at most {native}"
-            )
-        return asked or native or 0
 
 
 def _prefix(role: EmbeddingRole, given: str | None) -> str:
