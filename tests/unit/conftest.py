@@ -25,6 +25,7 @@ REMOTE = {
 def remote_providers(fake_server: FakeProviders) -> dict[str, Provider]:
     """Each remote provider, its SDK's client made; making Gemini's anew for each test takes 0.2 s."""
     with pytest.MonkeyPatch.context() as monkeypatch:
+        fake_server.reset()  # of what the test before this one left there
         fake_server.point_to(monkeypatch)
         made = {name: make_provider(model) for name, model in REMOTE.items()}
         for provider in made.values():
