@@ -6,6 +6,7 @@ import csv
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from sqlalchemy.orm import Session
@@ -14,7 +15,7 @@ from omop_emb.database import driver_connection
 from omop_emb.errors import ConfigurationError
 from omop_emb.mapping import memory_store
 from omop_emb.mapping.decision import Policy
-from omop_emb.mapping.pipeline import Mapper, map_terms
+from omop_emb.mapping.pipeline import Mapper, map_terms, to_frame
 from omop_emb.mapping.records import Decision, SourceTerm
 from omop_emb.mapping.settings import Settings
 
@@ -41,6 +42,16 @@ def test_same_terms_map_alike_one_by_one_and_together(sample: Session) -> None:
     together = [[c.concept_id for c in mapped.candidates] for mapped in mapper.map(terms)]
     apart = [[c.concept_id for c in mapped.candidates] for mapped in mapper.map(terms, batch_size=1)]
     assert together == apart
+
+
+def test_a_frame_of_terms_becomes_a_frame_of_their_mappings(sample: Session) -> None:
+    terms = pd.DataFrame({"name": ["Sinusitis", " "], "code": ["a", "b"], "frequency": [5, None]})
+    frame = to_frame(map_terms(sample, terms))
+    assert frame["code"].tolist() == ["a", "b"]
+    assert frame["concept_name"].dropna().tolist() == ["Sinusitis"]
+    assert frame["concept_id"].isna().tolist() == [False, True]
+    assert frame["decision"].tolist() == ["review", "no match"]
+    assert to_frame([]).empty
 
 
 def test_acceptance_without_approvals_of_ones_own_is_refused_and_says_what_to_run(sample: Session) -> None:
