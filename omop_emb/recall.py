@@ -52,10 +52,10 @@ def measure(connection: psycopg.Connection[Any], space: Space, domain: int | Non
     """Recall at 10 and 100 for rising ef_search; nothing where there are too few rows to measure it.
 
     Queries are made of stored vectors: half of them lie between two rows that are near each other, half
-    between two of any rows, which is harder than what users ask. The lower of the two recalls counts, each
-    taken as low as it may be for all such queries (see surely). A larger ef_search finds no less: where less
-    was found by chance, no smaller one is said to find more. It is tried as long as it can be cheaper than
-    comparing all rows.
+    between two of any rows. Real terms are found less often than the former and more often than the latter
+    (docs/concepts/searching.md); the recall of both together is taken as low as it may be for all such
+    queries (see surely). A larger ef_search finds no less: where less was found by chance, no smaller one is
+    said to find more. It is tried as long as it can be cheaper than comparing all rows.
 
     Args:
         connection: in whose transaction it happens.
@@ -135,15 +135,19 @@ def _measured(
             more = _found(cursor, space, queries[rest], kth_similarities[rest], ks, ef_search, domain)
             found = np.concatenate([found, more], axis=1)
         for k, shares in zip(ks, found, strict=True):
-            recall = min(surely(shares[::2]), surely(shares[1::2]))
+            recall = surely(shares[::2], shares[1::2])
             of_k[k] = [*((ef, min(lower, recall)) for ef, lower in of_k[k]), (ef_search, recall)]
     return tuple((k, ef, round(recall, 4)) for k, steps_of_k in of_k.items() for ef, recall in steps_of_k)
 
 
-def surely(shares: NDArray[np.float64]) -> float:
-    """The mean that all queries have at least, as far as a sample tells: with a probability of 0.9."""
-    error = shares.std(ddof=1) / np.sqrt(len(shares))
-    return max(0.0, float(shares.mean() - _SURE * error))
+def surely(*kinds: NDArray[np.float64]) -> float:
+    """The mean that all queries have at least, with a probability of 0.9, as samples of each kind tell.
+
+    Kinds count alike, however different they are: the error is that of a stratified sample.
+    """
+    mean = np.mean([shares.mean() for shares in kinds])
+    error = np.sqrt(sum(shares.var(ddof=1) / len(shares) for shares in kinds)) / len(kinds)
+    return max(0.0, float(mean - _SURE * error))
 
 
 def _found(

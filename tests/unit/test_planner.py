@@ -106,8 +106,10 @@ def test_where_the_index_finds_too_little_a_search_is_exact_as_long_as_that_is_b
     space = replace(SPACE, recall=((10, 400, 0.93), (10, 1000, 0.97), (100, 1000, 0.9)))
     request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
     assert planner.needs_count(space, request)
-    assert not planner.needs_count(space, replace(request, recall=0.99))
     assert not planner.needs_count(SPACE, request)
+    assert planner.needs_count(SPACE, replace(request, queries=planner.BULK_QUERIES))
+    assert planner.needs_count(SPACE, replace(request, exact=True))
+    assert not planner.needs_count(SPACE, replace(request, metric_type=MetricType.L1))
     assert planner.choose(space, request, Count(100_000, 100_000)).way is Way.EXACT
     plan = planner.choose(space, request, Count(1_000_000, 1_000_000))
     assert (plan.way, plan.ef_search) == (Way.INDEX, 1000)
@@ -126,23 +128,28 @@ def test_a_domain_with_an_index_of_its_own_is_searched_through_it() -> None:
     assert choose(Count(1_000, 1_000_000), space, domains=(3,)).way is Way.EXACT
 
 
-def matrix_is_worth(queries: int, way: Way, *, is_at_hand: bool = False, rows: int = 100_000) -> bool:
+def matrix_price(queries: int, way: Way, *, rows: int = 100_000) -> planner.MatrixPrice:
     plan = SearchPlan(way=way, reason="", queries=queries, ef_search=100 if way is Way.INDEX else None)
-    return planner.by_matrix([plan], [Count(rows, rows)], 768, is_at_hand=is_at_hand)
+    return planner.matrix_price([plan], [Count(rows, rows)], 768)
 
 
-def test_exact_searches_go_by_matrix_when_it_pays_to_make_one() -> None:
-    assert not matrix_is_worth(20, Way.EXACT)
-    assert matrix_is_worth(20, Way.EXACT, is_at_hand=True)
-    assert matrix_is_worth(100, Way.EXACT)
-    assert matrix_is_worth(10_000, Way.EXACT)
+def test_a_matrix_saves_more_than_it_costs_from_some_exact_searches_on() -> None:
+    for queries, pays in ((1, False), (10, False), (100, True), (10_000, True)):
+        price = matrix_price(queries, Way.EXACT)
+        assert 0 < price.saved
+        assert (price.saved > price.making) == pays
+    assert matrix_price(1, Way.EXACT, rows=500).saved < 0  # looking for it alone takes longer
 
 
-def test_indexed_searches_go_by_matrix_in_bulk_only_and_whether_or_not_it_is_there() -> None:
-    assert [matrix_is_worth(queries, Way.INDEX) for queries in (100, 100_000)] == [False, True]
-    for queries in (100, 10_000, 100_000):
-        assert matrix_is_worth(queries, Way.INDEX) == matrix_is_worth(queries, Way.INDEX, is_at_hand=True)
-    assert matrix_is_worth(10_000, Way.INDEX, rows=20_000)
+def test_a_matrix_pays_instead_of_an_index_in_bulk_only() -> None:
+    for queries, rows, pays in ((100, 100_000, False), (100_000, 100_000, True), (10_000, 20_000, True)):
+        price = matrix_price(queries, Way.INDEX, rows=rows)
+        assert (price.saved > price.making) == pays
+
+
+def test_nobody_who_asks_one_thing_waits_for_the_matrix_of_millions_of_rows() -> None:
+    assert matrix_price(1, Way.EXACT, rows=400_000).is_bearable
+    assert not matrix_price(1, Way.EXACT, rows=3_000_000).is_bearable
 
 
 def test_a_measured_recall_allows_for_the_chance_of_its_sample() -> None:
@@ -152,3 +159,10 @@ def test_a_measured_recall_allows_for_the_chance_of_its_sample() -> None:
     # Mean 0.99, standard error 0.0025: a larger sample could well have a lower mean.
     assert 0.986 < recall.surely(shares) < 0.988
     assert recall.surely(np.repeat(shares, 100)) > 0.9895  # hardly so if it is large
+
+
+def test_kinds_of_queries_count_alike_and_their_difference_is_no_error() -> None:
+    easy, hard = np.ones(150), np.full(150, 0.9)
+    assert recall.surely(easy, hard) == pytest.approx(0.95)
+    hard[:75] = 0.8  # their errors, 0 and 0.0041, make one of 0.0020
+    assert recall.surely(easy, hard) == pytest.approx(0.925 - 1.28 * hard.std(ddof=1) / np.sqrt(150) / 2)
