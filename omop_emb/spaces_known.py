@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+from psycopg.errors import UndefinedTable
 
 from omop_emb import spaces
 from omop_emb.spaces import Space
@@ -18,17 +19,23 @@ class KnownSpaces:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Any, list[Space]] | None = None
+        self._last: tuple[Any, Any, list[Space]] | None = None
 
     def listed(self, connection: psycopg.Connection[Any]) -> list[Space]:
         """What spaces.listed() gives."""
-        if not spaces.exists(connection):
-            return []
-        state = connection.execute(read("spaces_state")).fetchall()
+        database = connection.pgconn.host, connection.pgconn.port, connection.pgconn.db
         last = self._last
-        if last is not None and last[0] == state:
-            return last[1]
+        # Where there was a registry there is one still; should it have gone, the transaction fails.
+        if (last is None or last[0] != database) and not spaces.exists(connection):
+            return []
+        try:
+            state = connection.execute(read("spaces_state")).fetchall()
+        except UndefinedTable:
+            self._last = None
+            return []
+        if last is not None and last[:2] == (database, state):
+            return last[2]
         # The state is older than what is read now, if anything: then it is not met again.
         there = spaces.listed(connection)
-        self._last = state, there
+        self._last = database, state, there
         return there

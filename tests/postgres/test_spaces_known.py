@@ -33,7 +33,6 @@ CHANGES = {
     "using hnsw (embedding halfvec_cosine_ops)",
     "its recall is measured": "update omop_emb.space set recall = '[[10, 40, 0.99]]'",
     "it is dropped": "delete from omop_emb.space",
-    "the schema is dropped": "drop schema omop_emb cascade",
 }
 
 
@@ -61,6 +60,15 @@ def test_a_change_is_seen_when_it_is_committed_and_forgotten_when_it_is_rolled_b
         assert known.listed(reader) == spaces.listed(reader) != before
 
 
+def test_a_database_that_was_emptied_since_has_no_spaces(one: Space, database_url: str) -> None:
+    known = KnownSpaces()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        assert known.listed(connection) == [one]
+        connection.execute("drop schema omop_emb cascade")
+        for _ in range(2):
+            assert known.listed(connection) == []
+
+
 def test_another_database_has_spaces_of_its_own(one: Space, database_url: str, shared_conninfo: str) -> None:
     known = KnownSpaces()
     with psycopg.connect(database_url) as here, psycopg.connect(shared_conninfo) as there:
@@ -68,4 +76,7 @@ def test_another_database_has_spaces_of_its_own(one: Space, database_url: str, s
         for _ in range(2):
             assert known.listed(here) == [one]
             assert known.listed(there) == spaces.listed(there) != [one]
+            with psycopg.connect(database_url, dbname="postgres") as empty:
+                assert known.listed(empty) == []
+                empty.execute("select 1")  # its transaction has not failed
         there.rollback()
