@@ -8,30 +8,31 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 from ratios import Ratio, embedded_server, interleaved, options, report
-from search_data import Data, K, clustered, nearest, real, recall, searched, seconds_each
+from search_data import Data, K, by_sql, clustered, nearest, real, recall, searched, seconds_each
 from threadpoolctl import threadpool_limits
 
 from omop_emb import IndexType
 
 READERS = 8
+WARM = 200  # queries that each reader makes first
+
+_ready: Barrier  # of a reader's process: all of them begin at once
 
 
 def main() -> None:
     chosen = options(__doc__ or "", _arguments)
     logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
     ratios: list[Ratio] = []
-    with TemporaryDirectory() as cache:
-        os.environ["XDG_CACHE_HOME"] = cache
-        for data in _data(chosen):
-            with embedded_server() as conninfo:
-                ratios += _matrix(conninfo, data, chosen)
-                ratios.append(_readers(conninfo, data, chosen))
+    for data in _data(chosen):
+        with embedded_server() as conninfo:
+            ratios += _matrix(conninfo, data, chosen)
+            ratios.append(_readers(conninfo, data, chosen))
     report("search, many queries and many readers", ratios, chosen)
 
 
@@ -66,7 +67,8 @@ def _matrix(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[R
             numpy=lambda: _bare(data.rows, queries),
         )
         wall = interleaved(1, matrix=lambda: flat(queries))["matrix"]
-        sql = float(np.median(seconds_each(lambda n: flat(queries[n : n + 1]), 20)))
+        with by_sql():
+            sql = float(np.median(seconds_each(lambda n: flat(queries[n : n + 1]), 20)))
     each = {name: seconds / len(queries) for name, seconds in times.items()}
     detail = ", ".join(f"{name} {seconds * 1e6:.0f} us" for name, seconds in each.items())
     yield Ratio(
@@ -97,15 +99,15 @@ def _bare(rows: NDArray[np.float32], queries: NDArray[np.float32]) -> list[NDArr
 def _readers(conninfo: str, data: Data, chosen: argparse.Namespace) -> Ratio:
     with searched(conninfo, data, IndexType.HNSW):
         pass  # made, committed, and left to the readers
-    few = Data(data.name, data.rows[:1], data.queries[:200], data.row_clusters[:1], data.query_clusters[:200])
+    few = Data(
+        data.name, data.rows[:1], data.queries[:WARM], data.row_clusters[:1], data.query_clusters[:WARM]
+    )
+    context = multiprocessing.get_context("spawn")
 
     def rate(readers: int) -> float:
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(readers) as pool:
-            pool.starmap(_searches, [(conninfo, few, 0.5)] * readers, chunksize=1)  # connected and warm
-            return float(
-                sum(pool.starmap(_searches, [(conninfo, few, chosen.seconds)] * readers, chunksize=1))
-            )
+        ready = context.Barrier(readers)
+        with context.Pool(readers, _meet, (ready,)) as pool:
+            return sum(pool.starmap(_searches, [(conninfo, few, chosen.seconds)] * readers, chunksize=1))
 
     rates = [(rate(1), rate(READERS)) for _ in range(chosen.rounds)]
     one, many = np.median(rates, axis=0)
@@ -117,14 +119,24 @@ def _readers(conninfo: str, data: Data, chosen: argparse.Namespace) -> Ratio:
     )
 
 
+def _meet(ready: Barrier) -> None:
+    global _ready
+    _ready = ready
+
+
 def _searches(conninfo: str, data: Data, seconds: float) -> float:
-    """Searches a second of one reader."""
+    """Searches a second of one reader, once all of them have connected and searched for each query.
+
+    A new server process touches each page of the shared memory for the first time, which is no search.
+    """
     logging.disable(logging.WARNING)
     with searched(conninfo, data, IndexType.HNSW) as hnsw, threadpool_limits(1):
-        hnsw(data.queries[:1])
+        for query in data.queries:
+            hnsw(query[None])
+        _ready.wait()
         done, began = 0, time.perf_counter()
         while time.perf_counter() - began < seconds:
-            hnsw(data.queries[done % 200 : done % 200 + 1])
+            hnsw(data.queries[done % WARM][None])
             done += 1
         return done / (time.perf_counter() - began)
 

@@ -9,7 +9,7 @@ from statistics import quantiles
 import numpy as np
 from numpy.typing import NDArray
 from ratios import Ratio
-from search_data import Data, K, Searched, nearest, recall, searched, seconds_each
+from search_data import Data, K, Searched, by_sql, nearest, recall, searched, seconds_each
 from search_run import run
 
 from omop_emb import ConceptFilter, IndexType, MetricType, search
@@ -36,9 +36,12 @@ def _filters(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[
     clusters = _shared_out(2000)[data.row_clusters]
     anywhere = _shared_out(len(data.rows))[random.permutation(len(data.rows))]
     settings = IndexSettings(partial=chosen.partial)
-    with searched(
-        conninfo, data, IndexType.HNSW, domains=clusters, vocabularies=anywhere, settings=settings
-    ) as hnsw:
+    with (
+        searched(
+            conninfo, data, IndexType.HNSW, domains=clusters, vocabularies=anywhere, settings=settings
+        ) as hnsw,
+        by_sql(),
+    ):
         unfiltered = _percentiles(hnsw, data.queries, None, chosen.rounds)
         slowest = 0.0
         for share in SHARES:

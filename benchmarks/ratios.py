@@ -118,15 +118,20 @@ def _machine() -> dict[str, Any]:
 
 @contextmanager
 def embedded_server() -> Iterator[str]:
-    """The libpq connection string of an embedded server of our own, which is gone after the block."""
+    """The libpq connection string of an embedded server of our own, which is gone after the block.
+
+    What is cached in the block has a folder of its own, and goes too.
+    """
     import shutil
+    from unittest import mock
 
     from omop_emb import server
 
     folder = Path(mkdtemp(prefix="omop-emb-bench-"))
     folder.chmod(0o755)  # the server's own user must enter it
     try:
-        yield server.ensure_running(folder / "data")
+        with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")):
+            yield server.ensure_running(folder / "data")
     finally:
         server.stop(folder / "data")
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import sqlalchemy
@@ -26,6 +27,7 @@ from omop_emb import (
     build_indexes,
     counts,
     migrations,
+    planner,
     spaces,
     spaces_lifecycle,
     store,
@@ -186,6 +188,14 @@ def searched(
             yield Searched(space, EmbeddingInterface(client), session, seconds)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def by_sql() -> Iterator[None]:
+    """No search in the block uses a matrix, or makes one: exact ones compare in the database."""
+    none = planner.MatrixPrice(saved=-1.0, making=1.0)
+    with mock.patch.object(planner, "matrix_price", return_value=none):
+        yield
 
 
 def rebuilt(there: Searched, settings: IndexSettings) -> Searched:

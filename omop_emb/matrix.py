@@ -18,6 +18,7 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.errors import QueryCanceled
 
 from omop_emb import binary, matrix_cache
 from omop_emb.errors import DatabaseError
@@ -87,14 +88,16 @@ def is_at_hand(connection: psycopg.Connection[Any], space: Space) -> bool:
     return name is not None and matrix_cache.holds(name)
 
 
-def of_space(connection: psycopg.Connection[Any], space: Space) -> Matrix:
+def of_space(connection: psycopg.Connection[Any], space: Space, *, wait: bool = True) -> Matrix:
     """The matrix of the rows that this transaction sees; made if it is not in the cache folder yet.
 
-    Processes that need the same one at the same time wait for the first to make it.
+    Processes that need the same one at the same time wait for the first to make it, but for those that will
+    not wait.
 
     Raises:
         MatrixUnavailableError: this transaction has itself written to the space, the space is written to all
-            the time, or the cache folder has no room.
+            the time, the cache folder has no room, statement_timeout ends the reading, or another process
+            makes a matrix and `wait` is false.
     """
     for _ in range(_ATTEMPTS):
         name = state(connection, space)
@@ -103,9 +106,11 @@ def of_space(connection: psycopg.Connection[Any], space: Space) -> Matrix:
                 f"this transaction has written to space {space.name!r} and has not committed: commit first"
             )
         try:
-            return _open(_found_or_made(connection, space, name), space.fingerprint.dimensions, name)
+            return _open(_found_or_made(connection, space, name, wait), space.fingerprint.dimensions, name)
         except (_ChangedError, FileNotFoundError):  # the latter: removed before it was opened
             continue
+        except BlockingIOError as error:
+            raise MatrixUnavailableError("another process is making one") from error
         except OSError as error:
             raise MatrixUnavailableError(
                 f"no room for the space's matrix in {matrix_cache.folder()}: {error.strerror or error}"
@@ -117,13 +122,20 @@ class _ChangedError(Exception):
     """The space was written to while its rows were copied out."""
 
 
-def _found_or_made(connection: psycopg.Connection[Any], space: Space, name: str) -> Path:
+def _found_or_made(connection: psycopg.Connection[Any], space: Space, name: str, wait: bool) -> Path:
     found = matrix_cache.find(name)
     if found is not None:
         return found
-    with matrix_cache.making(name, _bytes_needed(connection, space)) as made:
+    with matrix_cache.making(name, _bytes_needed(connection, space), wait=wait) as made:
         if made is not None:
-            _copy_out(connection, space, made)
+            try:
+                # Rolled back, so that the lock on the rows is given back.
+                with connection.transaction(force_rollback=True):
+                    _copy_out(connection, space, made)
+            except QueryCanceled as error:
+                raise MatrixUnavailableError(
+                    "reading all rows takes longer than statement_timeout"
+                ) from error
             # Each statement may see a later state: the rows are of this one only if it is still there.
             if state(connection, space) != name:
                 raise _ChangedError

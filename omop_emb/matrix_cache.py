@@ -40,18 +40,19 @@ def find(name: str) -> Path | None:
 
 
 @contextmanager
-def making(name: str, needed: int) -> Iterator[Path | None]:
+def making(name: str, needed: int, *, wait: bool = True) -> Iterator[Path | None]:
     """A folder to fill, which takes its name at the end of the block; None if another process has made it.
 
     Only one process at a time is in such a block; the others wait. Matrices that were not used for the
     longest time go, until `needed` bytes more are within the limit. If the block raises, nothing is left.
 
     Raises:
-        OSError: no room for `needed` bytes, or the folder cannot be written.
+        OSError: no room for `needed` bytes, the folder cannot be written, or another process is in such a
+            block and `wait` is false.
     """
     top = folder()
     top.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(top):
+    with _alone(top, wait=wait):
         if holds(name):
             yield None
             return
@@ -86,9 +87,9 @@ def clear() -> int:
 
 
 @contextmanager
-def _alone(top: Path) -> Iterator[None]:
+def _alone(top: Path, *, wait: bool = True) -> Iterator[None]:
     with (top / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 

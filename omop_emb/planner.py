@@ -18,11 +18,13 @@ from omop_emb.spaces import Space
 MAX_EF_SEARCH = 1000  # pgvector's limit
 MAX_CANDIDATES = 10_000  # of a first pass
 DEFAULT_RECALL = 0.99
-BULK_QUERIES = 64  # fewer are not worth to look whether there is a matrix
+BULK_QUERIES = 64  # fewer do not leave an index for a matrix
 # A filtered index search finds fewer of the nearest than an unfiltered one: certainty is worth this factor.
 _CERTAINTY = 2.0
 # Microseconds that a search may take to be exact where the index does not reach DEFAULT_RECALL.
 _BEARABLE = 200_000.0
+# The same for one of many, which makes the matrix for those that follow.
+_BEARABLE_ONCE = 5_000_000.0
 
 
 class Way(Enum):
@@ -92,6 +94,24 @@ class Request:
     exact: bool = False
 
 
+@dataclass(frozen=True)
+class MatrixPrice:
+    """What a matrix is to some searches, in microseconds.
+
+    Attributes:
+        saved: how much less they take with it than without, if it is there.
+        making: what it takes to make it.
+    """
+
+    saved: float
+    making: float
+
+    @property
+    def is_bearable(self) -> bool:
+        """Whether a search that came alone may wait until it is made."""
+        return self.making < _BEARABLE_ONCE
+
+
 def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
     """The way for queries with one filter when each is a statement of its own.
 
@@ -149,33 +169,32 @@ def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
 
 
 def needs_count(space: Space, request: Request) -> bool:
-    """Whether choose() has to know how many rows pass."""
-    if _must_be_exact(space, request) is not None:
+    """Whether it has to be known how many rows pass, to choose a way or to tell what a matrix would save."""
+    if request.metric_type is MetricType.L1:
         return False
-    return request.filtered or (request.recall is None and ef_search_for(space, request.k, None)[0] is None)
+    if request.filtered or request.queries >= BULK_QUERIES or _must_be_exact(space, request) is not None:
+        return True
+    return ef_search_for(space, request.k, request.recall)[0] is None
 
 
-def by_matrix(plans: list[SearchPlan], counts: list[Count], dimensions: int, *, is_at_hand: bool) -> bool:
-    """Whether one matrix serves all of these cheaper than the ways chosen for each.
+def matrix_price(plans: list[SearchPlan], counts: list[Count], dimensions: int) -> MatrixPrice:
+    """What one matrix saves that serves all of these instead of the ways chosen for each, and what it costs.
 
     Args:
         plans: what choose() said for each filter.
         counts: rows for each of them.
         dimensions: of the space.
-        is_at_hand: whether the matrix has been made already. It is not counted in its favour where an index
-            would be used, so that the same search gives the same answer from run to run.
     """
-    through_index = any(plan.way in (Way.INDEX, Way.PARTIAL_INDEX) for plan in plans)
-    singly = 0.0
-    together = 0.0 if is_at_hand and not through_index else 25.0 * max(count.total for count in counts)
+    singly, together = 0.0, 1500.0
     for plan, count in zip(plans, counts, strict=True):
         if plan.ef_search is None:
             singly += plan.queries * exact_price(count, dimensions)
         else:
             singly += plan.queries * index_price(plan.ef_search, dimensions)
         passes = math.ceil(plan.queries / 1024)
-        together += count.passing * dimensions * (plan.queries * 2e-5 + passes * 6e-4) + plan.queries * 100
-    return together < singly
+        together += count.passing * dimensions * (plan.queries * 2e-5 + passes * 4e-4) + plan.queries * 100
+    rows = max((count.total for count in counts), default=0)
+    return MatrixPrice(saved=singly - together, making=20_000 + 10.0 * rows)
 
 
 def exact_price(count: Count, dimensions: int) -> float:

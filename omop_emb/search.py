@@ -17,6 +17,7 @@ from omop_emb import (
     counts,
     filters,
     matrix,
+    matrix_few,
     matrix_search,
     planner,
     ranking,
@@ -223,9 +224,7 @@ def _groups(
             filtered=condition is not filters.EVERYTHING,
             domains=tuple(condition.parameters.get("domain", ())),
         )
-        count = None
-        if request.queries >= planner.BULK_QUERIES or planner.needs_count(space, here):
-            count = counts.passing(connection, space, condition)
+        count = counts.passing(connection, space, condition) if planner.needs_count(space, here) else None
         groups.append(_Group(places, condition, count, planner.choose(space, here, count)))
     return groups
 
@@ -234,20 +233,20 @@ def _matrix(
     connection: psycopg.Connection[Any], space: Space, request: Request, groups: list[_Group]
 ) -> matrix.Matrix | str | None:
     """The matrix, if it is the cheaper way; why it cannot be had; None where it is not wanted."""
-    if request.queries < planner.BULK_QUERIES or request.metric_type is MetricType.L1:
+    # What an index finds is the same from run to run, whether a matrix is there by then or not.
+    through_index = any(group.plan.way is not Way.EXACT for group in groups)
+    counted = [group.count for group in groups if group.count is not None]
+    if len(counted) < len(groups) or (through_index and request.queries < planner.BULK_QUERIES):
         return None
-    worth = planner.by_matrix(
-        [group.plan for group in groups],
-        [group.count for group in groups if group.count is not None],
-        space.fingerprint.dimensions,
-        is_at_hand=matrix.is_at_hand(connection, space),
-    )
-    if not worth:
-        return None
+    price = planner.matrix_price([group.plan for group in groups], counted, space.fingerprint.dimensions)
     try:
-        return matrix.of_space(connection, space)
+        if price.saved > price.making:
+            return matrix.of_space(connection, space)
+        if price.saved > 0 and not through_index:
+            return matrix_few.of_space(connection, space, price)
     except matrix.MatrixUnavailableError as error:
         return str(error)
+    return None
 
 
 def _by_matrix(
@@ -260,7 +259,7 @@ def _by_matrix(
     compared = len(rows) if passing is None else len(passing)
     return hits, SearchPlan(
         way=Way.MATRIX,
-        reason=f"{request.queries:,} queries are cheaper by matrix than one by one",
+        reason="the space's vectors lie here in a matrix: cheaper than to compare them in the database",
         queries=len(queries),
         rows=compared,
         scanned=compared,

@@ -114,7 +114,7 @@ def test_each_different_text_is_embedded_and_searched_once(
 def test_all_parts_of_many_texts_are_searched_in_the_way_that_is_cheapest_for_all(
     interface: EmbeddingInterface, filled: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omop_emb import matrix, search
+    from omop_emb import matrix_cache, search
 
     filled.commit()
     taken: list[Way] = []
@@ -132,11 +132,12 @@ def test_all_parts_of_many_texts_are_searched_in_the_way_that_is_cheapest_for_al
         session=filled, index_type=IndexType.FLAT, query_texts=texts, k=3
     )
     assert taken == [Way.MATRIX] * 2
-    monkeypatch.setattr(matrix, "of_space", lambda *_: pytest.fail("the matrix is for many queries"))
+    matrix_cache.clear()
     single = interface.get_nearest_concepts_from_query_texts(
         session=filled, index_type=IndexType.FLAT, query_texts=texts[:5], k=3
     )
     assert single == whole[:5]
+    assert taken[2:] == [Way.EXACT]
 
 
 @pytest.mark.parametrize("bad", ["", " \n", None, 5])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 
-from omop_emb import counts, planner, search, spaces_lifecycle, store
+from omop_emb import counts, matrix, matrix_cache, matrix_few, planner, search, spaces_lifecycle, store
 from omop_emb.planner import SearchPlan, Way
 from omop_emb.records import (
     Concept,
@@ -74,6 +76,13 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
         for space in made.values():
             connection.execute(f"vacuum analyze omop_emb.space_{space.space_id}")
     return made
+
+
+@pytest.fixture(autouse=True)
+def no_matrix(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No matrix is there, and no search was made in this process."""
+    monkeypatch.setattr(matrix_few, "_forgone", {})
+    monkeypatch.setattr(matrix_few, "_kept", [])
 
 
 @pytest.fixture
@@ -178,8 +187,9 @@ def test_no_plan_that_the_server_keeps_serves_another_way(
 ) -> None:
     """PostgreSQL may settle on one plan for a prepared statement after five runs, whatever is set later."""
     prefer_indexes(connection, monkeypatch)
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=-1.0, making=1.0))
     space = filled["hnsw"]
-    ways: list[tuple[dict[str, Any], Way]] = [
+    by_turns: list[tuple[dict[str, Any], Way]] = [
         ({"exact": True}, Way.EXACT),
         ({}, Way.INDEX),
         ({"concept_filter": RXNORM}, Way.INDEX),
@@ -188,7 +198,7 @@ def test_no_plan_that_the_server_keeps_serves_another_way(
         ({"concept_filter": DRUGS, "index_type": IndexType.FLAT}, Way.EXACT),
     ]
     # Eight queries each: more than the server needs to settle on a plan, in turns that hand it on.
-    for options, way in ways * 3:
+    for options, way in by_turns * 3:
         matches, plan = found(connection, space, VECTORS[:8], **options)
         assert plan.way is way
         assert plan.scan is not None
@@ -240,7 +250,11 @@ def test_settings_end_with_the_search_on_a_connection_that_commits_each_statemen
     ).fetchone() == ("40", "off", "auto")
 
 
-@pytest.mark.parametrize("options", [{}, {"exact": True}], ids=["index", "exact"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"exact": True}, {"exact": True, "queries_in_all": 10**6}],
+    ids=["index", "exact", "matrix"],
+)
 def test_a_search_leaves_neither_settings_nor_locks_in_the_callers_transaction(
     connection: psycopg.Connection, filled: dict[str, Space], options: dict[str, Any]
 ) -> None:
@@ -253,24 +267,99 @@ def test_a_search_leaves_neither_settings_nor_locks_in_the_callers_transaction(
     held = connection.execute(
         "select relation::regclass::text from pg_locks where pid = pg_backend_pid() and relation is not null"
     ).fetchall()
-    assert [name for (name,) in held if "space_" in name] == []
+    assert [name for (name,) in held if re.search(r"space_\d", name)] == []
 
 
-@pytest.mark.usefixtures("own_cache")
-@pytest.mark.parametrize(
-    ("count", "way"), [(planner.BULK_QUERIES - 1, Way.EXACT), (planner.BULK_QUERIES, Way.MATRIX)]
-)
-def test_the_matrix_is_thought_of_from_a_number_of_queries_on(
-    connection: psycopg.Connection,
-    filled: dict[str, Space],
-    count: int,
-    way: Way,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def repaid_at_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A matrix saves each search two fifths of what it takes to make it."""
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=10.0, making=25.0))
+
+
+def ways(connection: psycopg.Connection, space: Space, count: int, **changes: Any) -> list[Way]:
+    """How so many single searches went, all of which found what brute force finds."""
+    taken = []
+    for query in VECTORS[:count]:
+        [matches], plan = found(connection, space, query[None], **changes)
+        assert ids(matches) == nearest(query, changes.get("concept_filter"))
+        taken.append(plan.way)
+    return taken
+
+
+@pytest.mark.usefixtures("repaid_at_the_third")
+def test_exact_searches_one_at_a_time_make_the_matrix_once_it_would_have_paid(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planner, "by_matrix", lambda *_, **__: True)
-    matches, plan = found(connection, filled["flat"], VECTORS[:count], concept_filter=DRUGS)
-    assert (plan.way, plan.queries) == (way, count)
-    assert [ids(of_query) for of_query in matches] == [nearest(query, DRUGS) for query in VECTORS[:count]]
+    first = [Way.EXACT, Way.EXACT, Way.MATRIX, Way.MATRIX]
+    assert ways(connection, filled["flat"], 4) == first
+    assert ways(connection, filled["flat"], 2, concept_filter=DRUGS) == [Way.MATRIX] * 2
+    # Another process finds it there.
+    monkeypatch.setattr(matrix_few, "_forgone", {})
+    monkeypatch.setattr(matrix_few, "_kept", [])
+    assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
+    assert ways(connection, filled["hnsw"], 4, exact=True) == first
+    assert found(connection, filled["flat"], metric_type=MetricType.L1)[1].way is Way.EXACT
+
+
+@pytest.mark.usefixtures("repaid_at_the_third")
+def test_a_matrix_serves_single_searches_in_its_own_state_alone(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    space = filled["flat"]
+    assert ways(connection, space, 3)[-1] is Way.MATRIX
+    store.mark_written(connection, space)
+    assert ways(connection, space, 4) == [Way.EXACT] * 4  # not committed
+    connection.commit()
+    assert ways(connection, space, 3) == [Way.EXACT, Way.EXACT, Way.MATRIX]
+    matrix_cache.clear()
+    assert ways(connection, space, 1) == [Way.EXACT]
+
+
+@pytest.mark.usefixtures("repaid_at_the_third")
+def test_an_index_is_not_left_for_a_matrix_that_happens_to_be_there(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    assert ways(connection, filled["hnsw"], 3, exact=True)[-1] is Way.MATRIX
+    for count in (1, planner.BULK_QUERIES):
+        assert found(connection, filled["hnsw"], VECTORS[:count])[1].way is Way.INDEX
+
+
+def test_who_asks_one_thing_does_not_wait_for_a_matrix_that_takes_long(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=6e6, making=6e6))
+    assert ways(connection, filled["flat"], 3) == [Way.EXACT] * 3
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=10.0, making=10.0))
+    with matrix_cache.making("another", 1):
+        _, plan = found(connection, filled["flat"])
+        assert plan.way is Way.EXACT
+        assert "no matrix: another process is making one" in plan.reason
+    assert ways(connection, filled["flat"], 2) == [Way.EXACT] * 2  # nor does it try again
+    matrix.of_space(connection, filled["flat"])
+    assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
+
+
+def test_a_statement_timeout_that_ends_the_making_of_a_matrix_ends_no_search(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=7e6, making=6e6))
+    monkeypatch.setattr(matrix, "_copy_out", lambda connection, *_: connection.execute("select pg_sleep(9)"))
+    connection.execute("set statement_timeout = '200ms'")
+    _, plan = found(connection, filled["flat"])
+    assert plan.way is Way.EXACT
+    assert "no matrix: reading all rows takes longer than statement_timeout" in plan.reason
+    assert ids(found(connection, filled["flat"])[0][0]) == nearest(QUERY[0], None)
+
+
+def test_queries_wait_for_a_matrix_that_they_repay_at_once_but_leave_an_index_only_if_they_are_many(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefer_indexes(connection, monkeypatch)
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=7e6, making=6e6))
+    assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
+    for count, way in ((planner.BULK_QUERIES - 1, Way.INDEX), (planner.BULK_QUERIES, Way.MATRIX)):
+        _, plan = found(connection, filled["hnsw"], VECTORS[:count], concept_filter=RXNORM)
+        assert plan.way is way
 
 
 @pytest.mark.usefixtures("own_cache")
