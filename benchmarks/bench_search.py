@@ -39,6 +39,7 @@ from omop_emb.database import driver_connection
 from omop_emb.spaces import Space
 
 FLAT_BOUNDS = {768: 3.3, 384: 4.5}
+TIMED = 200  # queries; recall is told by all of them
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def main() -> None:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="of the synthetic data")
     parser.add_argument("--dimensions", type=int, nargs="*", default=[768, 384], help="of the synthetic data")
-    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--names", type=Path, help="vectors of a model, .npy, to be searched instead")
     parser.add_argument("--terms", type=Path, help="vectors of what is searched for in them, .npy")
 
@@ -70,7 +71,7 @@ def _data(chosen: argparse.Namespace) -> Iterator[Data]:
 
 
 def _flat(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
-    some = data.queries[: max(10, chosen.queries // 10)]
+    some = data.queries[:: len(data.queries) // 20]
 
     def by_numpy(number: int) -> object:
         scores = data.rows @ some[number]
@@ -112,6 +113,7 @@ def _flat(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Rat
 
 def _hnsw(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
     truth = nearest(data, data.queries)
+    some = data.queries[:: max(1, len(data.queries) // TIMED)]  # of each kind as many as of all
     with searched(conninfo, data, IndexType.HNSW) as hnsw:
         found = [hnsw(query[None])[0] for query in data.queries]
         ours = recall(found, truth)
@@ -126,21 +128,21 @@ def _hnsw(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Rat
         libraries = dict(_libraries(data, hnsw.space, truth, ours))
         hnsw.without_workers()
         with (
-            _bare(hnsw, data.queries[:1]) as (bare, bare_session),
+            _bare(hnsw, some[:1]) as (bare, bare_session),
             _scan(hnsw, ef_search or 0) as (scan, scan_session),
         ):
             sides = {
-                "api": _Side(lambda n: hnsw(data.queries[n : n + 1]), hnsw.session),
-                "bare": _Side(lambda n: bare(data.queries[n]), bare_session),
-                "scan": _Side(lambda n: scan(data.queries[n]), scan_session),
-                **{name: _Side(partial(_one, search, data), None) for name, (search, _) in libraries.items()},
+                "api": _Side(lambda n: hnsw(some[n : n + 1]), hnsw.session),
+                "bare": _Side(lambda n: bare(some[n]), bare_session),
+                "scan": _Side(lambda n: scan(some[n]), scan_session),
+                **{name: _Side(partial(_one, search, some), None) for name, (search, _) in libraries.items()},
             }
-            times, waited = _compared(chosen.rounds, len(data.queries), sides)
+            times, waited = _compared(chosen.rounds, len(some), sides)
         with by_sql():
             flat, flat_waited = _compared(
                 chosen.rounds,
                 20,
-                {"flat": _Side(lambda n: hnsw(data.queries[n : n + 1], exact=True), hnsw.session)},
+                {"flat": _Side(lambda n: hnsw(some[n : n + 1], exact=True), hnsw.session)},
             )
     detail = f"{_milliseconds(times)}; by the clock {_milliseconds(waited)}"
     yield Ratio(f"{data.name}: HNSW / bare psycopg", times["api"] / times["bare"], at_most=1.2, detail=detail)
@@ -188,8 +190,10 @@ def _compared(rounds: int, count: int, sides: dict[str, _Side]) -> tuple[dict[st
     }
 
 
-def _one(search: Callable[[NDArray[np.float32]], object], data: Data, number: int) -> object:
-    return search(data.queries[number : number + 1])
+def _one(
+    search: Callable[[NDArray[np.float32]], object], queries: NDArray[np.float32], number: int
+) -> object:
+    return search(queries[number : number + 1])
 
 
 @contextmanager
