@@ -29,7 +29,7 @@ _kept: list[Matrix] = []
 def of_space(connection: psycopg.Connection[Any], space: Space, price: MatrixPrice) -> Matrix | None:
     """The matrix of the rows that this transaction sees, if it is there or has become worth making.
 
-    Where rows were written and not committed, and while another process makes a matrix, there is none.
+    Where rows were written and not committed there is none.
 
     Raises:
         MatrixUnavailableError: it cannot be made; see matrix.of_space. It is not tried again in this state.

@@ -21,6 +21,7 @@ DEFAULT_RECALL = 0.99
 BULK_QUERIES = 64  # fewer do not leave an index for a matrix
 # A filtered index search finds fewer of the nearest than an unfiltered one: certainty is worth this factor.
 _CERTAINTY = 2.0
+_FEW_CANDIDATES = 250  # looked at in less time than any rows that are worth an index
 # Microseconds that a search may take to be exact where the index does not reach DEFAULT_RECALL.
 _BEARABLE = 200_000.0
 # The same for one of many, which makes the matrix for those that follow.
@@ -143,20 +144,21 @@ def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
         candidates=found if space.first_pass else 0,
         index=space.tables.index_name(domain),
     )
-    if not request.filtered or count is None:
+    if count is None:
         return plan
     # Candidates that do not pass are looked at in vain: more of them are asked for.
     share = count.share if domain is None else count.share_of_domain
-    visited = math.ceil(found / max(share, 1e-9))
+    visited = math.ceil(found / max(share, 1e-9)) if request.filtered else found
     said = f"{count.passing:,} of {count.total:,} rows pass"
     dimensions = space.fingerprint.dimensions
-    if exact_price(count, dimensions) <= index_price(visited, dimensions) * _CERTAINTY:
-        return SearchPlan(
-            way=Way.EXACT,
-            reason=f"{said}: so few are compared one by one",
-            queries=request.queries,
-            rows=count.passing,
-        )
+    worth = index_price(visited, dimensions) * (_CERTAINTY if request.filtered else 1)
+    if exact_price(count, dimensions) <= worth:
+        reason = f"{said}: so few are compared one by one"
+        if not request.filtered:
+            reason = f"all {count.total:,} rows are compared sooner than {found:,} candidates of the index"
+        return SearchPlan(way=Way.EXACT, reason=reason, queries=request.queries, rows=count.passing)
+    if not request.filtered:
+        return plan
     said += ": too many to compare" if domain is None else ", and their domain has an index of its own"
     return replace(
         plan,
@@ -174,7 +176,8 @@ def needs_count(space: Space, request: Request) -> bool:
         return False
     if request.filtered or request.queries >= BULK_QUERIES or _must_be_exact(space, request) is not None:
         return True
-    return ef_search_for(space, request.k, request.recall)[0] is None
+    found = ef_search_for(space, request.k, request.recall)[0]
+    return found is None or found > _FEW_CANDIDATES
 
 
 def matrix_price(plans: list[SearchPlan], counts: list[Count], dimensions: int) -> MatrixPrice:

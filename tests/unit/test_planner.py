@@ -82,6 +82,18 @@ def test_few_rows_are_compared_and_many_are_searched_through_the_index() -> None
     assert index_is_cheaper(border)
 
 
+def test_an_index_that_must_look_at_many_candidates_is_not_taken_where_all_rows_are_compared_sooner() -> None:
+    request = Request(queries=1, k=100, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
+    assert planner.needs_count(SPACE, request)  # 400 candidates
+    assert not planner.needs_count(SPACE, replace(request, k=10))
+    few, many = (planner.choose(SPACE, request, Count(rows, rows)) for rows in (5_000, 15_000))
+    assert (few.way, many.way) == (Way.EXACT, Way.INDEX)
+    assert "all 5,000 rows are compared sooner than 400 candidates" in few.reason
+    for rows, way in ((5_000, few.way), (15_000, many.way)):
+        is_cheaper = planner.exact_price(Count(rows, rows), 768) <= planner.index_price(400, 768)
+        assert is_cheaper == (way is Way.EXACT)
+
+
 def test_between_two_measured_steps_as_little_is_looked_at_as_the_line_between_them_allows() -> None:
     assert choose(recall=0.97).ef_search == 70  # half way from 0.95 at 40 to 0.99 at 100
     assert choose(recall=0.9501).ef_search == 41
