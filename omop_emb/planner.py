@@ -148,7 +148,7 @@ def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
         return plan
     # Candidates that do not pass are looked at in vain: more of them are asked for.
     share = count.share if domain is None else count.share_of_domain
-    visited = math.ceil(found / max(share, 1e-9)) if request.filtered else found
+    visited = math.ceil(found / max(share, 1e-9))
     said = f"{count.passing:,} of {count.total:,} rows pass"
     dimensions = space.fingerprint.dimensions
     worth = index_price(visited, dimensions) * (_CERTAINTY if request.filtered else 1)
