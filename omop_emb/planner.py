@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 
 from omop_emb.counts import Count
 from omop_emb.records import IndexType, MetricType
-from omop_emb.spaces import Space
+from omop_emb.spaces import Recall, Space
 
 MAX_EF_SEARCH = 1000  # pgvector's limit
 MAX_CANDIDATES = 10_000  # of a first pass
@@ -226,9 +227,14 @@ def ef_search_for(
         recall: what is asked for; None: DEFAULT_RECALL.
         domain: through the index of this domain; None: through that of all rows.
     """
-    target = DEFAULT_RECALL if recall is None else recall
     most = MAX_CANDIDATES if space.first_pass else MAX_EF_SEARCH
-    all_measured = sorted(space.recall if domain is None else space.partial_recall.get(domain, ()))
+    measured = space.recall if domain is None else space.partial_recall.get(domain, ())
+    return _by_measured(measured, k, recall, most)
+
+
+@lru_cache(maxsize=256)  # the same for each search of a space, and a tenth of what the client does for one
+def _by_measured(all_measured: Recall, k: int, recall: float | None, most: int) -> tuple[int | None, str]:
+    target = DEFAULT_RECALL if recall is None else recall
     measured_ks = sorted({measured for measured, _, _ in all_measured})
     if not measured_ks:
         if recall is not None:
@@ -239,7 +245,7 @@ def ef_search_for(
     # What was measured at the next larger k; beyond the largest, in proportion.
     nearest_k = next((measured for measured in measured_ks if measured >= k), measured_ks[-1])
     factor = max(1.0, k / nearest_k)
-    steps = [(ef_search, found) for measured, ef_search, found in all_measured if measured == nearest_k]
+    steps = sorted((ef_search, found) for measured, ef_search, found in all_measured if measured == nearest_k)
     fewer, less = 0, 0.0
     for ef_search, found in steps:
         if found >= target:

@@ -57,14 +57,25 @@ class Rows:
     vectors: NDArray[np.float64]
 
 
-def measure(
-    vectors: NDArray[np.float64], wanted: NDArray[np.float64], metric_type: MetricType
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distance and cosine similarity of each row of `vectors` to the same row of `wanted`."""
+def squares_of(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) the square of each row's length."""
     # Not BLAS: its last bit depends on where in the block a row stands, which would break ties by chance.
+    squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors)
+    return squares
+
+
+def measure(
+    vectors: NDArray[np.float64],
+    wanted: NDArray[np.float64],
+    wanted_squares: NDArray[np.float64],
+    metric_type: MetricType,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distance and cosine similarity of each row of `vectors` to the same row of `wanted`.
+
+    `wanted_squares` are the squares of these rows' lengths.
+    """
     products = np.einsum("ij,ij->i", vectors, wanted)
-    squares = np.einsum("ij,ij->i", vectors, vectors)
-    wanted_squares = np.einsum("ij,ij->i", wanted, wanted)
+    squares = squares_of(vectors)
     similarities = np.minimum(np.maximum(products / np.sqrt(squares * wanted_squares), -1.0), 1.0)
     match metric_type:
         case MetricType.COSINE:
@@ -84,7 +95,9 @@ def rank(rows: Rows, queries: NDArray[np.float32], metric_type: MetricType) -> l
     A concept's texts at the same distance: its name first, then synonyms, codes and aliases.
     """
     wanted = queries.astype(np.float64)
-    distances, similarities = measure(rows.vectors, wanted[rows.queries], metric_type)
+    distances, similarities = measure(
+        rows.vectors, wanted[rows.queries], squares_of(wanted)[rows.queries], metric_type
+    )
     kinds = _KIND_ORDER[np.ascontiguousarray(rows.text_kinds).view(np.uint8)]
     order = np.lexsort((rows.text_hashes, kinds, rows.concept_ids, distances, rows.queries))
     # The first row of each (query, concept) in that order.
@@ -113,8 +126,9 @@ def rank_one(
 
     They are few: plain values are sorted sooner than arrays. `keys` are concept_id, text_kind and text_hash.
     """
-    wanted = np.broadcast_to(query.astype(np.float64), vectors.shape)
-    distances, similarities = measure(vectors, wanted, metric_type)
+    wanted = query.astype(np.float64)[None]
+    every = np.broadcast_to(wanted, vectors.shape)
+    distances, similarities = measure(vectors, every, squares_of(wanted), metric_type)
     firsts: dict[int, int] = {}
     ordered = sorted(
         (distance, concept_id, _KIND_ORDER.item(ord(kind)), text_hash, place)

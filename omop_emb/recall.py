@@ -20,7 +20,7 @@ _KS = (10, 100)
 _QUERIES = 600
 _FEWER = 100  # of these: enough to see that recall is far from what is asked for, or for many neighbours each
 _FAR = 0.95
-_SURE = 1.64  # standard errors: the truth lies farther below a sample's mean once in twenty samples
+_SURE = 2.33  # standard errors: the truth lies farther below a sample's mean once in a hundred samples
 _FEWEST_ROWS = 1000  # below, every way is fast and the exact one is taken
 _ENOUGH = 0.998  # larger ef_search need not be tried
 _WORTH = 20  # rows for each candidate: nearer to all rows, the exact way is cheaper
@@ -141,7 +141,7 @@ def _measured(
 
 
 def surely(*kinds: NDArray[np.float64]) -> float:
-    """The mean that all queries have at least, with a probability of 0.95, as samples of each kind tell.
+    """The mean that all queries have at least, with a probability of 0.99, as samples of each kind tell.
 
     Kinds count alike, however different they are: the error is that of a stratified sample.
     """

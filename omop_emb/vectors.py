@@ -66,18 +66,14 @@ def lengths(matrix: Matrix) -> tuple[Matrix, list[int]]:
     Returns:
         (n,) float32, 1 where a row is useless; and the positions of those rows, as of unit_rows().
     """
-    with np.errstate(over="ignore"):
-        found = _lengths(matrix).astype(np.float32)
-    useful = np.isfinite(found) & (found > _SHORTEST)
-    return np.where(useful, found, np.float32(1)), np.flatnonzero(~useful).tolist()
-
-
-def _lengths(matrix: Matrix) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         squares: NDArray[np.float64] = np.einsum("ij,ij->i", matrix, matrix).astype(np.float64)
+        usual = (squares > 1e-12) & (squares < 1e12)
+        if usual.all():
+            return np.sqrt(squares).astype(np.float32), []
         # Where float32 has overflowed or lost its digits, again and slower; NaN comes along.
-        odd = ~((squares > 1e-12) & (squares < 1e12))
-        if odd.any():
-            squares[odd] = np.einsum("ij,ij->i", matrix[odd], matrix[odd], dtype=np.float64)
-    lengths: NDArray[np.float64] = np.sqrt(squares)
-    return lengths
+        odd = matrix[~usual]
+        squares[~usual] = np.einsum("ij,ij->i", odd, odd, dtype=np.float64)
+        found = np.sqrt(squares).astype(np.float32)
+    useful = np.isfinite(found) & (found > _SHORTEST)
+    return np.where(useful, found, np.float32(1)), np.flatnonzero(~useful).tolist()
