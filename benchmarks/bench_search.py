@@ -89,7 +89,7 @@ def _flat(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Rat
             flat.without_workers()
             alone, _ = _compared(chosen.rounds, len(some), sides)
         longest, number = 0.0, 0
-        while not matrix_cache.size():
+        while not any(matrix_cache.folder().glob("*/about.json")):
             longest, number = max(seconds_each(lambda n: flat(some[:1]), 1)), number + 1
         assert recall([flat(query[None])[0] for query in some], nearest(data, some)) > 0.999
         _, waited = _compared(chosen.rounds, len(some), sides)

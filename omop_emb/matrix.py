@@ -82,12 +82,6 @@ def state(connection: psycopg.Connection[Any], space: Space) -> str | None:
     return hashlib.sha256(f"{_FORMAT} {space.fingerprint.dimensions} {digest}".encode()).hexdigest()[:40]
 
 
-def is_at_hand(connection: psycopg.Connection[Any], space: Space) -> bool:
-    """Whether the matrix of the space's present state has been made already."""
-    name = state(connection, space)
-    return name is not None and matrix_cache.holds(name)
-
-
 def of_space(connection: psycopg.Connection[Any], space: Space, *, wait: bool = True) -> Matrix:
     """The matrix of the rows that this transaction sees; made if it is not in the cache folder yet.
 

@@ -68,11 +68,6 @@ def making(name: str, needed: int, *, wait: bool = True) -> Iterator[Path | None
             shutil.rmtree(part, ignore_errors=True)
 
 
-def size() -> int:
-    """Bytes that all matrices take."""
-    return sum(_bytes(path) for path in _finished(folder()))
-
-
 def clear() -> int:
     """Remove every matrix; how many bytes that freed. Who reads one at this moment can finish."""
     top = folder()

@@ -22,8 +22,8 @@ _MOST = 64  # states of spaces that are remembered
 _forgone: dict[str, float] = {}
 """Microseconds that searches of this process would have saved so far, by the state of the space."""
 
-_kept: list[Matrix] = []
-"""The one that was used last, as opening it takes longer than a search of few rows."""
+_kept: dict[str, Matrix] = {}
+"""The one that was used last, by its state, as opening it takes longer than a search of few rows."""
 
 
 def of_space(connection: psycopg.Connection[Any], space: Space, price: MatrixPrice) -> Matrix | None:
@@ -37,16 +37,23 @@ def of_space(connection: psycopg.Connection[Any], space: Space, price: MatrixPri
     name = matrix.state(connection, space)
     if name is None:
         return None
-    if not matrix_cache.holds(name):
-        _forgone[name] = forgone = _forgone.pop(name, 0.0) + price.saved
-        if len(_forgone) > _MOST:
-            del _forgone[next(iter(_forgone))]
-        if forgone < price.making or not price.is_bearable:
-            return None
-        _forgone[name] = -math.inf  # if it fails, it is not tried again
-    if _kept and _kept[0].state == name:
-        matrix_cache.find(name)  # marks it as used
-        return _kept[0]
+    if matrix_cache.find(name) is not None:
+        kept = _kept.get(name)
+        return kept if kept is not None else _opened(connection, space)
+    _kept.pop(name, None)  # the cache was cleared: its room on the disk is given back
+    _forgone[name] = forgone = _forgone.pop(name, 0.0) + price.saved
+    if len(_forgone) > _MOST:
+        _forgone.pop(next(iter(_forgone)), None)
+    if forgone < price.making or not price.is_bearable:
+        return None
+    _forgone[name] = -math.inf  # if it fails, it is not tried again
+    made = _opened(connection, space)
+    _forgone.pop(name, None)
+    return made
+
+
+def _opened(connection: psycopg.Connection[Any], space: Space) -> Matrix:
     made = matrix.of_space(connection, space, wait=False)
-    _kept[:] = [made]
+    _kept.clear()
+    _kept[made.state] = made
     return made

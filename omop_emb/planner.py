@@ -232,7 +232,7 @@ def ef_search_for(
     return _by_measured(measured, k, recall, most)
 
 
-@lru_cache(maxsize=256)  # the same for each search of a space, and a tenth of what the client does for one
+@lru_cache(maxsize=256)  # the same for each search of a space
 def _by_measured(all_measured: Recall, k: int, recall: float | None, most: int) -> tuple[int | None, str]:
     target = DEFAULT_RECALL if recall is None else recall
     measured_ks = sorted({measured for measured, _, _ in all_measured})

@@ -53,7 +53,7 @@ def measure(connection: psycopg.Connection[Any], space: Space, domain: int | Non
 
     Queries are made of stored vectors: half of them lie between two rows that are near each other, half
     between two of any rows. Real terms are found less often than the former and more often than the latter
-    (docs/concepts/searching.md); the recall of both together is taken as low as it may be for all such
+    (docs/concepts/search-speed.md); the recall of both together is taken as low as it may be for all such
     queries (see surely). A larger ef_search finds no less: where less was found by chance, no smaller one is
     said to find more. It is tried as long as it can be cheaper than comparing all rows.
 

@@ -82,7 +82,7 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
 def no_matrix(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No matrix is there, and no search was made in this process."""
     monkeypatch.setattr(matrix_few, "_forgone", {})
-    monkeypatch.setattr(matrix_few, "_kept", [])
+    monkeypatch.setattr(matrix_few, "_kept", {})
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def test_exact_searches_one_at_a_time_make_the_matrix_once_it_would_have_paid(
     assert ways(connection, filled["flat"], 2, concept_filter=DRUGS) == [Way.MATRIX] * 2
     # Another process finds it there.
     monkeypatch.setattr(matrix_few, "_forgone", {})
-    monkeypatch.setattr(matrix_few, "_kept", [])
+    monkeypatch.setattr(matrix_few, "_kept", {})
     assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
     assert ways(connection, filled["hnsw"], 4, exact=True) == first
     assert found(connection, filled["flat"], metric_type=MetricType.L1)[1].way is Way.EXACT
@@ -312,7 +312,28 @@ def test_a_matrix_serves_single_searches_in_its_own_state_alone(
     connection.commit()
     assert ways(connection, space, 3) == [Way.EXACT, Way.EXACT, Way.MATRIX]
     matrix_cache.clear()
-    assert ways(connection, space, 1) == [Way.EXACT]
+    assert ways(connection, space, 4) == [Way.EXACT, Way.EXACT, Way.MATRIX, Way.MATRIX]
+
+
+def test_two_threads_that_search_two_spaces_never_get_the_matrix_of_the_other(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price = planner.MatrixPrice(saved=1.0, making=1.0)
+    mine, others = filled["flat"], filled["hnsw"]
+    for space in (others, mine):
+        assert matrix_few.of_space(connection, space, price) is not None
+    find = matrix_cache.find
+
+    def interrupted(name: str) -> Path | None:
+        found = find(name)
+        monkeypatch.setattr(matrix_cache, "find", find)
+        matrix_few.of_space(connection, others, price)  # what another thread does at this moment
+        return found
+
+    monkeypatch.setattr(matrix_cache, "find", interrupted)
+    rows = matrix_few.of_space(connection, mine, price)
+    assert rows is not None
+    assert rows.state == matrix.state(connection, mine)
 
 
 @pytest.mark.usefixtures("repaid_at_the_third")
