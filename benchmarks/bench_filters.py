@@ -12,9 +12,10 @@ from ratios import Ratio
 from search_data import Data, K, Searched, by_sql, nearest, recall, searched, seconds_each
 from search_run import run
 
-from omop_emb import ConceptFilter, IndexType, MetricType, search
-from omop_emb.build_indexes import IndexSettings
-from omop_emb.database import driver_connection
+from omop_emb import ConceptFilter, IndexType, MetricType
+from omop_emb.database.engine import driver_connection
+from omop_emb.indexing.vector_indexes import IndexSettings
+from omop_emb.search import search
 
 SHARES = {"50 %": 0.5, "10 %": 0.1, "1 %": 0.01, "0.1 %": 0.001}
 SLOWEST = 8

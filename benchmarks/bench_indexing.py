@@ -20,19 +20,13 @@ from ratios import Ratio
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from omop_emb import (
-    EmbeddingClient,
-    EmbeddingInterface,
-    EmbeddingRole,
-    IndexType,
-    config,
-    demo,
-    spaces,
-    vocabulary_load,
-)
-from omop_emb.build_hnsw import make_index
-from omop_emb.database import driver_connection
-from omop_emb.indexing import build_index
+from omop_emb import EmbeddingClient, EmbeddingInterface, EmbeddingRole, IndexType, config
+from omop_emb.database.engine import driver_connection
+from omop_emb.indexing.build import build_index
+from omop_emb.indexing.build_hnsw import make_index
+from omop_emb.service import demo
+from omop_emb.spaces import registry
+from omop_emb.vocabulary import loader
 
 _MEGABYTE = 1_000_000
 
@@ -75,7 +69,7 @@ def write_vocabulary(folder: Path, concepts: int) -> None:
 
 def load_vocabulary(engine: Engine, folder: Path) -> None:
     with driver(engine) as connection:
-        vocabulary_load.load(connection, folder)
+        loader.load_vocabulary(connection, folder)
 
 
 def measure_model(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
@@ -122,7 +116,7 @@ def measure_hnsw(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
             )
             session.commit()
         with driver(engine) as connection:
-            space = spaces.active(connection)
+            space = registry.active(connection)
             connection.execute(sql.SQL("analyze {}").format(space.tables.rows))
 
         def undone(make: Callable[[psycopg.Connection[Any]], object]) -> float:

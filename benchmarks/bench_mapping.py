@@ -19,11 +19,16 @@ from tempfile import TemporaryDirectory
 
 from ratios import Ratio, options, report
 
-from omop_emb import config, database_engine, demo, migrations, server, spaces, vocabulary, vocabulary_load
-from omop_emb.database import driver_connection, session_scope
-from omop_emb.embeddings import EmbeddingClient
-from omop_emb.indexing import build_index
+from omop_emb import config, database_engine
+from omop_emb.database import migrations
+from omop_emb.database.engine import driver_connection, session_scope
+from omop_emb.embeddings.client import EmbeddingClient
+from omop_emb.indexing.build import build_index
 from omop_emb.records import IndexType
+from omop_emb.server import supervisor
+from omop_emb.service import demo
+from omop_emb.spaces import registry
+from omop_emb.vocabulary import loader, reader
 
 _MAP = "from omop_emb.cli.main import main; main()"
 _EMBED = """
@@ -84,16 +89,16 @@ def embedded(vocabulary_folder: Path, data: Path) -> Iterator[None]:
         with session_scope(engine) as session:
             connection = driver_connection(session)
             migrations.migrate(connection)
-            if vocabulary.tables(connection) is None:
-                vocabulary_load.load(connection, vocabulary_folder)
-            is_embedded = bool(spaces.listed(connection))
+            if reader.tables(connection) is None:
+                loader.load_vocabulary(connection, vocabulary_folder)
+            is_embedded = bool(registry.listed(connection))
         if not is_embedded:
             client = EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="")
             build_index(engine, client, index_type=IndexType.FLAT)
         engine.dispose()
         yield
     finally:
-        server.stop(data)
+        supervisor.stop(data)
 
 
 def measure(terms: Path, rounds: int, where: dict[str, str]) -> tuple[Cost, Cost, Cost]:

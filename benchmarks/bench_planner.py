@@ -12,10 +12,13 @@ from ratios import Ratio
 from search_data import Data, Searched, processor_seconds, searched
 from search_run import run
 
-from omop_emb import ConceptFilter, IndexType, MetricType, binary, filters, planner, search_rows
-from omop_emb.counts import Count
-from omop_emb.database import driver_connection
-from omop_emb.planner import Request, SearchPlan, Way
+from omop_emb import ConceptFilter, IndexType, MetricType
+from omop_emb.database import binary_format
+from omop_emb.database.engine import driver_connection
+from omop_emb.search import planner, row_search
+from omop_emb.search.planner import Request, SearchPlan, Way
+from omop_emb.spaces import filters
+from omop_emb.spaces.row_counts import Count
 
 SHARES = (0.001, 0.01, 0.1, 0.5)
 WITHIN = 2.5
@@ -70,12 +73,12 @@ def _one(
     request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
     condition = filters.condition(connection, wanted)
     query = data.queries[number]
-    with search_rows.scope(connection), binary.binary_cursor(connection) as cursor:
+    with row_search.scope(connection), binary_format.binary_cursor(connection) as cursor:
         if ef_search is None:
-            return search_rows.exact(cursor, hnsw.space, query, request, condition)
+            return row_search.exact(cursor, hnsw.space, query, request, condition)
         plan = SearchPlan(way=Way.INDEX, reason="", queries=1, ef_search=ef_search)
-        search_rows.walk(connection, ef_search)
-        return search_rows.through_index(cursor, hnsw.space, query, request, condition, plan)
+        row_search.walk(connection, ef_search)
+        return row_search.through_index(cursor, hnsw.space, query, request, condition, plan)
 
 
 def _cost(hnsw: Searched, count: int, rounds: int, one: Callable[[int], object]) -> float:

@@ -11,8 +11,10 @@ from ratios import Ratio
 from search_data import Data, K, nearest, recall, searched, seconds_each
 from search_run import run
 
-from omop_emb import IndexType, build_hnsw, planner
-from omop_emb.database import driver_connection
+from omop_emb import IndexType
+from omop_emb.database.engine import driver_connection
+from omop_emb.indexing import build_hnsw
+from omop_emb.search import planner
 
 FLAT_QUERIES = 5
 _SIZES = (

@@ -34,9 +34,11 @@ from search_data import (
 from sqlalchemy.orm import Session
 from threadpoolctl import threadpool_limits
 
-from omop_emb import IndexType, binary, matrix_cache, planner
-from omop_emb.database import driver_connection
-from omop_emb.spaces import Space
+from omop_emb import IndexType, disk_cache
+from omop_emb.database import binary_format
+from omop_emb.database.engine import driver_connection
+from omop_emb.search import planner
+from omop_emb.spaces.registry import Space
 
 FLAT_BOUNDS = {768: 3.3, 384: 4.5}
 TIMED = 200  # queries; recall is told by all of them
@@ -89,7 +91,7 @@ def _flat(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Rat
             flat.without_workers()
             alone, _ = _compared(chosen.rounds, len(some), sides)
         longest, number = 0.0, 0
-        while not any(matrix_cache.folder().glob("*/about.json")):
+        while not any(disk_cache.folder().glob("*/about.json")):
             longest, number = max(seconds_each(lambda n: flat(some[:1]), 1)), number + 1
         assert recall([flat(query[None])[0] for query in some], nearest(data, some)) > 0.999
         _, waited = _compared(chosen.rounds, len(some), sides)
@@ -215,13 +217,13 @@ def _bare(
     with Session(hnsw.session.get_bind()) as session:
         connection = driver_connection(session)
         in_text = connection.cursor()
-        with binary.binary_cursor(connection) as in_binary:
+        with binary_format.binary_cursor(connection) as in_binary:
 
             def search(vector: NDArray[np.float32]) -> object:
                 rows: object = None
                 for statement, parameters, is_binary in recorded:
                     if isinstance(parameters, dict) and "query" in parameters:
-                        parameters = {**parameters, "query": binary.half_vector(vector)}
+                        parameters = {**parameters, "query": binary_format.half_vector(vector)}
                     cursor = in_binary if is_binary else in_text
                     cursor.execute(statement, parameters, prepare=False)
                     if cursor.description is not None:
@@ -243,10 +245,10 @@ def _scan(
         statement = sql.SQL(
             "select concept_id from {} order by embedding <=> cast(%(query)s as halfvec) limit {}"
         ).format(hnsw.space.tables.rows, sql.Literal(K))
-        with binary.binary_cursor(connection) as cursor:
+        with binary_format.binary_cursor(connection) as cursor:
 
             def search(vector: NDArray[np.float32]) -> object:
-                return cursor.execute(statement, {"query": binary.half_vector(vector)}).fetchall()
+                return cursor.execute(statement, {"query": binary_format.half_vector(vector)}).fetchall()
 
             yield search, session
 

@@ -23,9 +23,10 @@ from search_data import (
 )
 from threadpoolctl import threadpool_limits
 
-from omop_emb import IndexType, build_indexes
-from omop_emb.build_indexes import IndexSettings
-from omop_emb.database import driver_connection
+from omop_emb import IndexType
+from omop_emb.database.engine import driver_connection
+from omop_emb.indexing import vector_indexes
+from omop_emb.indexing.vector_indexes import IndexSettings
 
 
 def main() -> None:
@@ -131,13 +132,13 @@ def _ratio(data: Data, name: str, this: tuple[float, ...], whole: tuple[float, .
 
 def _measured(hnsw: Searched, data: Data) -> tuple[float, ...]:
     """Processor seconds and seconds by the clock of a search; the index's bytes and seconds; candidates."""
-    from omop_emb import planner
+    from omop_emb.search import planner
 
     hnsw.without_workers()
     before = processor_seconds(hnsw.session)
     waited = float(np.median(seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))))
     cost = (processor_seconds(hnsw.session) - before) / len(data.queries)
-    (index,) = build_indexes.there(driver_connection(hnsw.session), hnsw.space)
+    (index,) = vector_indexes.there(driver_connection(hnsw.session), hnsw.space)
     return cost, waited, index.bytes, hnsw.seconds, planner.ef_search_for(hnsw.space, 10, None)[0] or 0
 
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Engine
 
-from omop_emb import database_engine, migrations, spaces, spaces_lifecycle
-from omop_emb.database import driver_connection
+from omop_emb import database_engine
+from omop_emb.database import migrations
+from omop_emb.database.engine import driver_connection
+from omop_emb.spaces import lifecycle, registry
 
 
 def clustered(rows: int, dimensions: int, seed: int = 1) -> NDArray[np.float32]:
@@ -81,5 +83,5 @@ def forget(engine: Engine) -> None:
     """Drop every space, the active one too."""
     with driver(engine) as connection:
         connection.execute("update omop_emb.space set is_active = false")
-        for space in spaces.listed(connection):
-            spaces_lifecycle.drop(connection, space)
+        for space in registry.listed(connection):
+            lifecycle.drop_space(connection, space)

@@ -16,8 +16,9 @@ from psycopg import sql
 from ratios import Ratio
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from omop_emb import EmbeddingInterface, IndexType, spaces
-from omop_emb.tables import ROW_COLUMNS, TEXT_COLUMNS
+from omop_emb import EmbeddingInterface, IndexType
+from omop_emb.spaces import registry
+from omop_emb.spaces.tables import ROW_COLUMNS, TEXT_COLUMNS
 
 _PIECE_BYTES = 1_000_000
 _DETAILS = {
@@ -69,7 +70,7 @@ def measure_loads(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
         first, second = slice(0, rows), slice(rows, 2 * rows)
         load(slice(0, 2 * rows))
         with driver(engine) as connection:
-            space = spaces.active(connection)
+            space = registry.active(connection)
             tables = {"rows": (space.tables.rows, ROW_COLUMNS), "texts": (space.tables.texts, TEXT_COLUMNS)}
             halves = {
                 (name, half): _bytes_of(connection, table, columns, low, low + rows)

@@ -125,13 +125,13 @@ def embedded_server() -> Iterator[str]:
     import shutil
     from unittest import mock
 
-    from omop_emb import server
+    from omop_emb.server import supervisor
 
     folder = Path(mkdtemp(prefix="omop-emb-bench-"))
     folder.chmod(0o755)  # the server's own user must enter it
     try:
         with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")):
-            yield server.ensure_running(folder / "data")
+            yield supervisor.ensure_running(folder / "data")
     finally:
-        server.stop(folder / "data")
+        supervisor.stop(folder / "data")
         shutil.rmtree(folder, ignore_errors=True)

@@ -18,24 +18,15 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from omop_emb import (
-    ConceptFilter,
-    ConceptMatch,
-    EmbeddingClient,
-    EmbeddingInterface,
-    IndexType,
-    build_indexes,
-    counts,
-    migrations,
-    planner,
-    spaces,
-    spaces_lifecycle,
-    store,
-)
-from omop_emb.build_indexes import IndexSettings
-from omop_emb.database import database_engine, driver_connection
+from omop_emb import ConceptFilter, ConceptMatch, EmbeddingClient, EmbeddingInterface, IndexType
+from omop_emb.database import migrations
+from omop_emb.database.engine import database_engine, driver_connection
+from omop_emb.indexing import vector_indexes
+from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.providers.base import Identity, Limits
-from omop_emb.spaces import Space
+from omop_emb.search import planner
+from omop_emb.spaces import lifecycle, registry, row_counts, upsert
+from omop_emb.spaces.registry import Space
 
 K = 10
 SHARES = {"half": 0.5, "tenth": 0.1, "hundredth": 0.01, "thousandth": 0.001}
@@ -167,7 +158,7 @@ def searched(
                 provider=Given(data.name, data.dimensions), document_prefix="", query_prefix=""
             )
             settings = settings or IndexSettings(partial="none")
-            space, made = spaces_lifecycle.ensure(
+            space, made = lifecycle.ensure(
                 connection,
                 client.fingerprint,
                 index_type,
@@ -178,13 +169,13 @@ def searched(
             if made:
                 _write(connection, space, data, domains, vocabularies)
                 connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
-                counts.refresh(connection, space)
+                row_counts.refresh(connection, space)
             began = time.perf_counter()
             if made:
-                build_indexes.bring_about(connection, space, settings)
+                vector_indexes.bring_about(connection, space, settings)
             seconds = time.perf_counter() - began
             session.commit()
-            space = spaces.by_name(driver_connection(session), space.name)
+            space = registry.space_by_name(driver_connection(session), space.name)
             yield Searched(space, EmbeddingInterface(client), session, seconds)
     finally:
         engine.dispose()
@@ -202,10 +193,10 @@ def rebuilt(there: Searched, settings: IndexSettings) -> Searched:
     """The same space with other indexes."""
     connection = driver_connection(there.session)
     began = time.perf_counter()
-    build_indexes.bring_about(connection, there.space, settings)
+    vector_indexes.bring_about(connection, there.space, settings)
     seconds = time.perf_counter() - began
     there.session.commit()
-    space = spaces.by_name(driver_connection(there.session), there.space.name)
+    space = registry.space_by_name(driver_connection(there.session), there.space.name)
     return Searched(space, there.interface, there.session, seconds)
 
 
@@ -223,7 +214,7 @@ def _write(
     vocabularies: NDArray[np.str_] | None,
 ) -> None:
     count = len(data.rows)
-    keys = np.zeros(count, store.KEYS)
+    keys = np.zeros(count, upsert.KEYS)
     keys["concept_id"] = keys["text_hash"] = np.arange(count)
     keys["text_kind"], keys["standard"], keys["valid"] = b"n", b"S", True
     for kind, labels in (("domain", domains), ("vocabulary", vocabularies)):
@@ -239,14 +230,14 @@ def _write(
             keys[kind] = [codes[label] for label in labels]
     for start in range(0, count, 20_000):
         part = slice(start, start + 20_000)
-        store.copy_block(connection, space, keys[part], data.rows[part], space.tables.rows)
+        upsert.copy_block(connection, space, keys[part], data.rows[part], space.tables.rows)
     connection.execute(
         sql.SQL(
             "insert into {} (concept_id, text_kind, text_hash, text, concept_name) "
             "select concept_id, text_kind, text_hash, 'concept', 'concept ' || concept_id from {}"
         ).format(space.tables.texts, space.tables.rows)
     )
-    store.mark_written(connection, space)
+    upsert.mark_written(connection, space)
 
 
 def nearest(

@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 
 from omop_emb import EmbeddingClient, EmbeddingRole, IndexType, database_engine
-from omop_emb.indexing import build_index
+from omop_emb.indexing.build import build_index
 from omop_emb.providers.base import Answer, Identity, Limits
 
 

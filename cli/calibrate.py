@@ -40,10 +40,10 @@ def command(
     omop-emb map terms.csv -o mapped.csv --site north --accept-precision 0.95
     """
     from omop_emb.database import session_scope
-    from omop_emb.mapping import heap
-    from omop_emb.mapping.calibrating import Training, train
+    from omop_emb.mapping.retrieval import keep_freed_memory
+    from omop_emb.mapping.training import Training, train
 
-    heap.spare()
+    keep_freed_memory()
     asked = Training(
         site=site,
         remember=not no_remember,

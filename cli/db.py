@@ -60,7 +60,8 @@ def stop() -> None:
 @format_option
 def status(format_: str) -> None:
     """Show which database is in use and how it stands; starts nothing."""
-    from omop_emb import database, server
+    from omop_emb import server
+    from omop_emb.database import describe_database
 
     row: dict[str, object] = {"server": "external", "state": "ready"}
     embedded = config.text_or_none(_URL) is None
@@ -71,7 +72,7 @@ def status(format_: str) -> None:
         row["socket_dir"] = None if found.socket_dir is None else str(found.socket_dir)
         row["started"] = None if found.started is None else found.started.isoformat()
     if row["state"] == "ready":
-        row |= database.describe()
+        row |= describe_database()
     if format_ == "table":
         shown = [
             {"property": name.replace("_", " "), "value": row[name]}
@@ -94,13 +95,13 @@ def migrate(print_: bool) -> None:
     omop-emb db migrate
     omop-emb db migrate --print > omop_emb.sql && psql -f omop_emb.sql …
     """
-    from omop_emb import database, migrations
+    from omop_emb.database import driver_connection, migrate, migration_script, session_scope
 
     if print_:
-        click.echo(migrations.script())
+        click.echo(migration_script())
         return
-    with database.session_scope() as session:
-        applied = migrations.migrate(database.driver_connection(session))
+    with session_scope() as session:
+        applied = migrate(driver_connection(session))
     say(f"applied {', '.join(applied)}" if applied else "the schema omop_emb is up to date")
 
 

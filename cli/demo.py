@@ -13,7 +13,7 @@ import click
 from .render import format_option, render, say
 
 if TYPE_CHECKING:
-    from omop_emb.demo import DemoHit, DemoResult
+    from omop_emb.service import DemoHit, DemoResult
 
 _COLUMNS = (
     "term",
@@ -39,10 +39,10 @@ def command(format_: str) -> None:
 
     The last column says whether the first candidate is the one that the term's author meant.
     """
-    from omop_emb import demo
+    from omop_emb.service import run_demo
 
     begun = time.monotonic()
-    result = demo.run(say)
+    result = run_demo(say)
     seconds = time.monotonic() - begun
     rows: list[dict[str, Any]] = [_row(hit) for hit in result.hits]
     if format_ == "table":

@@ -18,7 +18,7 @@ def command(context: click.Context, format_: str) -> None:
     Versions, extras, settings, server, extension, schema, vocabulary, spaces, model and prefixes: a line
     each, with what to do. Nothing is made or changed; the model embeds one word.
     """
-    from omop_emb.diagnosis import State, diagnose
+    from omop_emb.service import State, diagnose
 
     findings = list(diagnose())
     render(

@@ -15,8 +15,7 @@ from .render import format_option, render, say
 
 if TYPE_CHECKING:
     from omop_emb import EmbeddingClient
-    from omop_emb.estimate import Estimate
-    from omop_emb.indexing_preview import Preview
+    from omop_emb.indexing import Estimate, Preview
 
 _COMPARED = ("model", "price", "batch_price", "price_date", "price_source", "cost_usd", "batch_cost_usd")
 
@@ -62,10 +61,9 @@ def command(
     """
     from omop_emb import IndexType
     from omop_emb.database import engine_scope
-    from omop_emb.estimate import estimate, estimating_client
-    from omop_emb.indexing_preview import preview_build
-    from omop_emb.models_prices import prices
-    from omop_emb.providers.limiter import Rate
+    from omop_emb.embeddings import price_list
+    from omop_emb.indexing import estimate_build, estimating_client, preview_build
+    from omop_emb.providers import Rate
 
     client = estimating_client()
     rate = Rate(
@@ -82,7 +80,7 @@ def command(
     with engine_scope() as engine:
         preview = preview_build(engine, client.fingerprint, IndexType(index_type), parts, limit=limit)
     # Other models count other tokens than this one: all are compared by the same guess.
-    found = estimate(
+    found = estimate_build(
         client, preview, measure=False if compare else measure, rate=None if rate == Rate() else rate
     )
     if compare:
@@ -96,7 +94,7 @@ def command(
                 "cost_usd": found.tokens * price.standard / 1e6,
                 "batch_cost_usd": None if price.batch is None else found.tokens * price.batch / 1e6,
             }
-            for price in prices()
+            for price in price_list()
         ]
         render(rows, _COMPARED, format_)
     elif format_ == "table":
@@ -117,11 +115,11 @@ def approve_cost(
         ConfigurationError: there is nobody to ask.
         click.Abort: the answer is no.
     """
-    from omop_emb.estimate import estimate
+    from omop_emb.indexing import estimate_build
 
     if not preview.plan.to_embed:
         return
-    found = estimate(client, preview, measure=False)
+    found = estimate_build(client, preview, measure=False)
     cost_usd = found.batch_cost_usd if batch_api else found.cost_usd
     cost = "" if cost_usd is None else f", about {money(cost_usd)}"
     disk = _bytes(found.table_bytes + found.index_bytes)

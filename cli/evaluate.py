@@ -76,13 +76,12 @@ def command(
     omop-emb evaluate approved.usagi.csv --space other --against measured
     """
     from omop_emb.database import session_scope
-    from omop_emb.mapping import heap
-    from omop_emb.mapping.measure import Measured, measure
-    from omop_emb.mapping.normalise import RULES
-    from omop_emb.mapping.report import write_report
-    from omop_emb.mapping.settings import Settings
+    from omop_emb.mapping import Settings
+    from omop_emb.mapping.evaluation import Measured, measure, write_report
+    from omop_emb.mapping.retrieval import keep_freed_memory
+    from omop_emb.mapping.terms import RULES
 
-    heap.spare()
+    keep_freed_memory()
     if unknown := sorted(set(rules) - set(RULES)):
         raise click.UsageError(f"there is no rule {unknown[0]!r}; the rules are {', '.join(RULES)}")
     asked = Measured(

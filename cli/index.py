@@ -38,10 +38,10 @@ def list_(format_: str) -> None:
     omop-emb index list --format json
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.spaces_status import statuses
+    from omop_emb.indexing import space_statuses
 
     with session_scope() as session:
-        rows = [_row(status) for status in statuses(driver_connection(session))]
+        rows = [_row(status) for status in space_statuses(driver_connection(session))]
     if not rows:
         say("nothing is embedded here yet: run omop-emb index build")
     render(rows, _LISTED, format_)
@@ -57,12 +57,12 @@ def show(name: str, format_: str) -> None:
     omop-emb index show all-MiniLM-L6-v2-hnsw
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.spaces import by_name
-    from omop_emb.spaces_status import status
+    from omop_emb.indexing import space_status
+    from omop_emb.spaces import space_by_name
 
     with session_scope() as session:
         connection = driver_connection(session)
-        details = _details(status(connection, by_name(connection, name)))
+        details = _details(space_status(connection, space_by_name(connection, name)))
     if format_ == "json":
         render([details], tuple(details), format_)
     else:
@@ -81,14 +81,14 @@ def activate(name: str) -> None:
     \b
     omop-emb index activate all-MiniLM-L6-v2-hnsw
     """
-    from omop_emb import spaces, spaces_lifecycle
     from omop_emb.database import driver_connection, session_scope
+    from omop_emb.spaces import activate_space, check_complete, space_by_name
 
     with session_scope() as session:
         connection = driver_connection(session)
-        space = spaces.by_name(connection, name)
-        spaces.check_whole(space)
-        spaces_lifecycle.activate(connection, space)
+        space = space_by_name(connection, name)
+        check_complete(space)
+        activate_space(connection, space)
     say(f"space {name!r} is active: searches use its model and prefixes from now on")
 
 
@@ -101,15 +101,15 @@ def drop(name: str, yes: bool) -> None:
     \b
     omop-emb index drop old-model-hnsw --yes
     """
-    from omop_emb import spaces, spaces_lifecycle
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.spaces_status import status
+    from omop_emb.indexing import space_status
+    from omop_emb.spaces import check_droppable, drop_space, space_by_name
 
     with session_scope() as session:
         connection = driver_connection(session)
-        space = spaces.by_name(connection, name)
-        spaces_lifecycle.check_droppable(space)
-        found = status(connection, space)
+        space = space_by_name(connection, name)
+        check_droppable(space)
+        found = space_status(connection, space)
     if not yes:
         jobs = f" and cancel its {found.batch_jobs:,} batch jobs" if found.batch_jobs else ""
         click.confirm(f"drop space {name!r} with {found.rows:,} embedded texts{jobs}?", abort=True, err=True)
@@ -117,7 +117,7 @@ def drop(name: str, yes: bool) -> None:
         _cancel_jobs(space)
     with session_scope() as session:
         connection = driver_connection(session)
-        spaces_lifecycle.drop(connection, spaces.by_name(connection, name))
+        drop_space(connection, space_by_name(connection, name))
     say(f"space {name!r} is gone, and its {found.rows:,} embedded texts")
 
 
@@ -126,7 +126,7 @@ def _cancel_jobs(space: Space) -> None:
     from omop_emb import EmbeddingClient
     from omop_emb.database import engine_scope
     from omop_emb.errors import OmopEmbError
-    from omop_emb.indexing_jobs import cancel_jobs
+    from omop_emb.indexing import cancel_jobs
 
     try:
         client = EmbeddingClient.for_fingerprint(space.fingerprint)
@@ -152,9 +152,9 @@ def clear() -> None:
     \b
     omop-emb index cache clear
     """
-    from omop_emb import matrix_cache
+    from omop_emb import disk_cache
 
-    say(f"removed {matrix_cache.clear() / 1e6:,.1f} MB from {matrix_cache.folder()}")
+    say(f"removed {disk_cache.clear() / 1e6:,.1f} MB from {disk_cache.folder()}")
 
 
 def _row(status: Any) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def build(
 
 def _cancel(client: EmbeddingClient, index_type: Any) -> None:
     from omop_emb.database import engine_scope
-    from omop_emb.indexing_jobs import cancel_jobs
+    from omop_emb.indexing import cancel_jobs
 
     with engine_scope() as engine:
         cancelled, finished = cancel_jobs(engine, client, index_type=index_type)
@@ -179,7 +179,7 @@ def _cancel(client: EmbeddingClient, index_type: Any) -> None:
 
 def _spent(client: EmbeddingClient) -> dict[str, Any]:
     """What was asked of the model, and what that has cost."""
-    from omop_emb.models_prices import cost_of
+    from omop_emb.embeddings import cost_of
 
     usage = client.usage
     cost_usd = cost_of(client.model, usage)

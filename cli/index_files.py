@@ -24,7 +24,7 @@ def export(file: Path, name: str | None) -> None:
     omop-emb index export gemini.parquet --name gemini-2026
     """
     from omop_emb.database import engine_scope
-    from omop_emb.indexing_export import export_index
+    from omop_emb.indexing import export_index
 
     with reporter() as progress, engine_scope() as engine:
         written = export_index(engine, file, name, progress=progress)
@@ -49,7 +49,7 @@ def import_(file: Path, name: str | None, index_type: str | None, any_release: b
     """
     from omop_emb import IndexType
     from omop_emb.database import engine_scope
-    from omop_emb.indexing_import import import_index
+    from omop_emb.indexing import import_index
 
     with reporter() as progress, engine_scope() as engine:
         space = import_index(

@@ -33,7 +33,7 @@ def verify(context: click.Context, /, name: str | None, sample: int, format_: st
     omop-emb index verify gemini-2026 --sample 50 --format json
     """
     from omop_emb.database import engine_scope
-    from omop_emb.indexing_verify import verify_index
+    from omop_emb.indexing import verify_index
 
     with engine_scope() as engine:
         checks = list(verify_index(engine, name, sample=sample))

@@ -61,10 +61,10 @@ def command(**options: Any) -> int:
 
     config.one_blas_thread()
     from omop_emb import database_engine
-    from omop_emb.mapping import heap
     from omop_emb.mapping.file_job import run
+    from omop_emb.mapping.retrieval import keep_freed_memory
 
-    heap.spare()
+    keep_freed_memory()
     yes = options.pop("yes")
     job = _job(**options)
     asks = sys.stdin.isatty() and not yes
@@ -100,11 +100,11 @@ def _job(
     judge_prices: tuple[float, float] | None,
     **files: Any,
 ) -> FileJob:
-    from omop_emb.mapping.decision import Policy
+    from omop_emb.mapping import Settings
     from omop_emb.mapping.file_job import FileJob
-    from omop_emb.mapping.judge_job import JudgeJob
-    from omop_emb.mapping.settings import Settings
-    from omop_emb.providers.chat import make_chat_model
+    from omop_emb.mapping.judge import JudgeJob
+    from omop_emb.mapping.ranking import Policy
+    from omop_emb.providers import make_chat_model
 
     from .map_options import outputs, reading
 

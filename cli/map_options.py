@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.file_outputs import Outputs
-    from omop_emb.mapping.files.terms import ReadOptions
+    from omop_emb.mapping.file_job import Outputs
+    from omop_emb.mapping.files import ReadOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -95,8 +95,7 @@ judge_options = _adding(_JUDGE)
 
 def reading(files: dict[str, Any]) -> ReadOptions:
     """How the input is read, of the values of input_options."""
-    from omop_emb.mapping.files.columns import Columns
-    from omop_emb.mapping.files.terms import ReadOptions
+    from omop_emb.mapping.files import Columns, ReadOptions
 
     columns = Columns(
         names=files["names"],
@@ -122,8 +121,8 @@ def outputs(output: str, files: dict[str, Any]) -> Outputs:
     Raises:
         click.UsageError: source_to_concept_map is asked for without a name for the codes, or the reverse.
     """
-    from omop_emb.mapping.file_outputs import Outputs
-    from omop_emb.mapping.files.source_to_concept_map import MapSettings
+    from omop_emb.mapping.file_job import Outputs
+    from omop_emb.mapping.files import MapSettings
 
     name, wanted = files["source_vocabulary_id"], files["map_file"] or files["map_schema"]
     if wanted and name is None:

@@ -52,10 +52,10 @@ def list_(site: str, format_: str) -> None:
     omop-emb memory list --format csv
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.mapping.approvals import listed
+    from omop_emb.mapping.approvals import list_approvals
 
     with session_scope() as session:
-        rows = listed(driver_connection(session), site)
+        rows = list_approvals(driver_connection(session), site)
     if not rows:
         say(f"{site!r} has approved nothing yet: run omop-emb memory remember FILE")
     render(rows, _COLUMNS, format_)
@@ -74,12 +74,12 @@ def forget(site: str, name: str | None, file_: Path | None, everything: bool) ->
     omop-emb memory forget --file approved.usagi.csv
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.mapping.approvals import forget
+    from omop_emb.mapping.approvals import forget_approvals
 
     if (name is None and file_ is None) != everything:
         raise click.UsageError("say which ones: --name, --file, or else --all")
     with session_scope() as session:
-        count = forget(
+        count = forget_approvals(
             driver_connection(session),
             site,
             source_name=name,

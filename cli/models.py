@@ -16,7 +16,7 @@ def command() -> None:
 @format_option
 def list_(format_: str) -> None:
     """List the known models; others work too, with what you state."""
-    from omop_emb.models import known_models
+    from omop_emb.embeddings import known_models
 
     rows = [{**vars(known), "matryoshka": " ".join(map(str, known.matryoshka))} for known in known_models()]
     render(rows, ("name", "dimensions", "matryoshka", "max_tokens", "role", "price"), format_)
@@ -27,10 +27,10 @@ def list_(format_: str) -> None:
 @format_option
 def show(model: str, format_: str) -> None:
     """Show one model, such as ollama:nomic-embed-text, with its exact prefixes or task types."""
+    from omop_emb.embeddings import find_model, known_models
     from omop_emb.errors import UnknownValueError
-    from omop_emb.models import find, known_models
 
-    known = find(model)
+    known = find_model(model)
     if known is None:
         near = [entry.name for entry in known_models() if model.partition(":")[2] in entry.name]
         raise UnknownValueError("known model", model, near[:3])

@@ -81,7 +81,7 @@ def gold_columns(
     source_column: str | None,
 ) -> dict[str, Any]:
     """What gold_column_options() were given, as Training and Measured take it."""
-    from omop_emb.mapping.files.columns import Columns
+    from omop_emb.mapping.files import Columns
 
     return {
         "columns": Columns(names=names, code=code_column, domain=domain_column),

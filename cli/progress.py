@@ -23,8 +23,7 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
         yield _Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import BarColumn, Progress as Bar, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"))
     bar = Bar(*columns, console=Console(stderr=True), transient=True)

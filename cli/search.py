@@ -69,7 +69,7 @@ def command(
     omop-emb search --file terms.txt --format csv > hits.csv
     """
     from omop_emb.database import session_scope
-    from omop_emb.lookup import look_up
+    from omop_emb.vocabulary import look_up
 
     wanted = [*terms, *_lines(file)]
     if not wanted:

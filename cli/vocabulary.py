@@ -14,7 +14,7 @@ from .render import format_option, render, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from omop_emb.vocabulary_load import LoadedVocabulary, LoadProgress
+    from omop_emb.vocabulary import LoadedVocabulary, LoadProgress
 
 _COLUMNS = (
     "schema",
@@ -50,15 +50,16 @@ def load(path: str) -> None:
     \b
     omop-emb vocabulary load vocabulary_download_v5.zip
     """
-    from omop_emb import database, migrations, vocabulary_load
+    from omop_emb.database import driver_connection, engine_scope, migrate, session_scope
+    from omop_emb.vocabulary import drop_retired, load_vocabulary
 
-    with database.engine_scope() as engine:
-        with database.session_scope(engine) as session:
-            migrations.migrate(database.driver_connection(session))
-        with _progress() as progress, database.session_scope(engine) as session:
-            loaded = vocabulary_load.load(database.driver_connection(session), path, progress=progress)
-        with database.session_scope(engine) as session:
-            vocabulary_load.drop_retired(database.driver_connection(session))
+    with engine_scope() as engine:
+        with session_scope(engine) as session:
+            migrate(driver_connection(session))
+        with _progress() as progress, session_scope(engine) as session:
+            loaded = load_vocabulary(driver_connection(session), path, progress=progress)
+        with session_scope(engine) as session:
+            drop_retired(driver_connection(session))
     _tell(loaded)
 
 
@@ -66,11 +67,12 @@ def load(path: str) -> None:
 @format_option
 def status(format_: str) -> None:
     """Show which release is loaded, how many rows each table has, and what is missing."""
-    from omop_emb import database, vocabulary
+    from omop_emb.database import driver_connection, session_scope
     from omop_emb.errors import VocabularyError
+    from omop_emb.vocabulary import vocabulary_status
 
-    with database.session_scope() as session:
-        found = vocabulary.status(database.driver_connection(session))
+    with session_scope() as session:
+        found = vocabulary_status(driver_connection(session))
     if found is None:
         raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")
     row: dict[str, object] = {

@@ -2,59 +2,40 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from omop_emb.lazy import lazy_names
+from omop_emb.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from omop_emb.database import database_engine
-    from omop_emb.embeddings import EmbeddingClient
-    from omop_emb.errors import OmopEmbError
-    from omop_emb.frames import nearest_concepts_frame
-    from omop_emb.interface import EmbeddingInterface
-    from omop_emb.planner import SearchPlan
-    from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
-    from omop_emb.search import SearchResult
+    from omop_emb.database.engine import database_engine as database_engine
+    from omop_emb.embeddings.client import EmbeddingClient as EmbeddingClient
+    from omop_emb.errors import OmopEmbError as OmopEmbError
+    from omop_emb.interface.frames import nearest_concepts_frame as nearest_concepts_frame
+    from omop_emb.interface.interface import EmbeddingInterface as EmbeddingInterface
+    from omop_emb.records import (
+        ConceptFilter as ConceptFilter,
+        ConceptMatch as ConceptMatch,
+        EmbeddingRole as EmbeddingRole,
+        IndexType as IndexType,
+        MetricType as MetricType,
+    )
+    from omop_emb.search.planner import SearchPlan as SearchPlan
+    from omop_emb.search.search import SearchResult as SearchResult
 
-__version__ = "0.1.0"
-
-_HOME = {
-    "ConceptFilter": "records",
-    "ConceptMatch": "records",
-    "EmbeddingClient": "embeddings",
-    "EmbeddingInterface": "interface",
-    "EmbeddingRole": "records",
-    "IndexType": "records",
-    "MetricType": "records",
-    "OmopEmbError": "errors",
-    "SearchPlan": "planner",
-    "SearchResult": "search",
-    "database_engine": "database",
-    "nearest_concepts_frame": "frames",
-}
-
-__all__ = [
-    "ConceptFilter",
-    "ConceptMatch",
-    "EmbeddingClient",
-    "EmbeddingInterface",
-    "EmbeddingRole",
-    "IndexType",
-    "MetricType",
-    "OmopEmbError",
-    "SearchPlan",
-    "SearchResult",
-    "database_engine",
-    "nearest_concepts_frame",
-]
-
-
-def __getattr__(name: str) -> object:
-    # Imported at first use: numpy and SQLAlchemy alone would make `omop-emb --help` slow.
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "database.engine": ("database_engine",),
+        "embeddings.client": ("EmbeddingClient",),
+        "errors": ("OmopEmbError",),
+        "interface.frames": ("nearest_concepts_frame",),
+        "interface.interface": ("EmbeddingInterface",),
+        "records": ("ConceptFilter", "ConceptMatch", "EmbeddingRole", "IndexType", "MetricType"),
+        "search.planner": ("SearchPlan",),
+        "search.search": ("SearchResult",),
+    },
+)
 
 
 def __dir__() -> list[str]:

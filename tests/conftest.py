@@ -20,12 +20,16 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 from sqlalchemy.orm import Session
 
-from omop_emb import config, demo, migrations, server, vocabulary_load
-from omop_emb.database import database_engine, driver_connection, session_scope
-from omop_emb.embeddings import EmbeddingClient
+from omop_emb import config
+from omop_emb.database import migrations
+from omop_emb.database.engine import database_engine, driver_connection, session_scope
+from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ServerError
-from omop_emb.indexing import build_index
+from omop_emb.indexing.build import build_index
 from omop_emb.records import IndexType
+from omop_emb.server import supervisor
+from omop_emb.service import demo
+from omop_emb.vocabulary import loader
 from tests.fake_providers import FakeProviders, fake_providers
 
 _DISK = Path("/tmp")  # noqa: S108 - short, as a socket's path must be; mkdtemp makes a folder of our own
@@ -74,7 +78,7 @@ def reachable_folder(base: Path) -> Iterator[Path]:
     finally:
         for lock in folder.rglob("server.lock"):
             with suppress(ServerError):
-                server.stop(lock.parent)
+                supervisor.stop(lock.parent)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -111,7 +115,7 @@ def server_conninfo(pytestconfig: pytest.Config) -> Iterator[str]:
         yield url.replace("+psycopg", "")
         return
     with reachable_folder(_fast_disk()) as folder:
-        conninfo = server.ensure_running(folder / "data")
+        conninfo = supervisor.ensure_running(folder / "data")
         with psycopg.connect(conninfo, autocommit=True) as connection:
             # Only here: what these tests write need not outlive the machine.
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -207,7 +211,7 @@ def sample_template(server_conninfo: str, migrated_template: str, new_database: 
     with new_database(migrated_template) as name:
         engine = database_engine(as_url(server_conninfo, dbname=name))
         with session_scope(engine) as session:
-            vocabulary_load.load(driver_connection(session), demo.SAMPLE)
+            loader.load_vocabulary(driver_connection(session), demo.SAMPLE)
         client = EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="")
         for index_type in (IndexType.FLAT, IndexType.HNSW):
             build_index(engine, client, index_type=index_type)

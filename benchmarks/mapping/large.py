@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from omop_emb import EmbeddingClient, EmbeddingRole
-from omop_emb.mapping.dense import DenseIndex
-from omop_emb.mapping.lexicon import Lexicon, build
+from omop_emb.mapping.retrieval.dense_index import DenseIndex
+from omop_emb.mapping.retrieval.lexicon import Lexicon, build
 
 
 def read_vocabulary(folder: Path) -> Lexicon:

@@ -19,12 +19,13 @@ from gold import GoldTerm, read
 from tables import load, make, term_folds, world
 from train_default import by_others, families, macro, remembering, scored, show, without_family
 
-from omop_emb.mapping import contrasts, trees
-from omop_emb.mapping.calibration import calibration_error
-from omop_emb.mapping.examples import Examples
-from omop_emb.mapping.feature_names import NAMES
-from omop_emb.mapping.protocols import accepted
-from omop_emb.mapping.training import calibrate, fit_linear, out_of_sample, ranks
+from omop_emb.mapping.features.names import NAMES
+from omop_emb.mapping.ranking import trees
+from omop_emb.mapping.ranking.calibration import calibration_error
+from omop_emb.mapping.ranking.examples import Examples
+from omop_emb.mapping.terms import contrasts
+from omop_emb.mapping.training.cross_validation import accepted
+from omop_emb.mapping.training.linear_training import calibrate, fit_linear, out_of_sample, ranks
 
 GROUPS = {
     "analytes": lambda name: name in ("analyte in the term", "term is the analyte"),

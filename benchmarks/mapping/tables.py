@@ -19,18 +19,18 @@ import numpy as np
 from gold import GoldTerm, read
 from large import Vectors, read_vocabulary
 
-from omop_emb.mapping.candidates import MEMORY, Query, find
-from omop_emb.mapping.dense import DenseIndex
-from omop_emb.mapping.examples import Examples
-from omop_emb.mapping.facts import Facts, gather
-from omop_emb.mapping.feature_names import NAMES
-from omop_emb.mapping.features import Features
-from omop_emb.mapping.lexical import LexicalIndex
-from omop_emb.mapping.memory import MemoryIndex
-from omop_emb.mapping.normalise import forms
-from omop_emb.mapping.own_source import OwnSource
+from omop_emb.mapping.evaluation.leakage import OwnSource
+from omop_emb.mapping.features.features import Features
+from omop_emb.mapping.features.names import NAMES
+from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.records import SourceTerm
-from omop_emb.mapping.training import folds
+from omop_emb.mapping.retrieval.approved_names import MemoryIndex
+from omop_emb.mapping.retrieval.candidates import MEMORY, Query, find
+from omop_emb.mapping.retrieval.concept_attributes import Facts, gather
+from omop_emb.mapping.retrieval.dense_index import DenseIndex
+from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
+from omop_emb.mapping.terms.normalise import forms
+from omop_emb.mapping.training.linear_training import folds
 
 FOLDS = 3
 

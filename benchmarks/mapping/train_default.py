@@ -16,11 +16,18 @@ import numpy as np
 from gold import CORE, FAMILIES, GoldTerm, read
 from tables import load, term_folds
 
-from omop_emb.mapping.calibration import calibration_error
-from omop_emb.mapping.examples import Examples
-from omop_emb.mapping.feature_names import NAMES
-from omop_emb.mapping.ranker import LinearRanker, approved_first
-from omop_emb.mapping.training import MEMORY, Linear, calibrate, fit_linear, fit_memory, ranks
+from omop_emb.mapping.features.names import NAMES
+from omop_emb.mapping.ranking.calibration import calibration_error
+from omop_emb.mapping.ranking.examples import Examples
+from omop_emb.mapping.ranking.linear import LinearRanker, approved_first
+from omop_emb.mapping.training.linear_training import (
+    MEMORY,
+    Linear,
+    calibrate,
+    fit_linear,
+    fit_memory,
+    ranks,
+)
 
 
 def scored(terms: list[GoldTerm]) -> np.ndarray:

@@ -1,1 +1,37 @@
-"""From candidates to a mapping: features, probability, decision, files."""
+"""Mapping: source terms become standard concepts with a probability and a decision.
+
+`map_terms()` maps texts in memory, `run()` a file, `measure()` evaluates against approved mappings, `train()`
+learns a site's ranker. Steps: terms, retrieval, features, ranking; then files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omop_emb.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from omop_emb.mapping.approvals.reuse import read_approved as read_approved
+    from omop_emb.mapping.evaluation.evaluate import measure as measure
+    from omop_emb.mapping.evaluation.report import write_report as write_report
+    from omop_emb.mapping.file_job.job import FileJob as FileJob, JobReport as JobReport, run as run
+    from omop_emb.mapping.files.terms import open_terms as open_terms
+    from omop_emb.mapping.judge.judge import Judge as Judge
+    from omop_emb.mapping.mapper import Mapper as Mapper, map_terms as map_terms
+    from omop_emb.mapping.settings import Settings as Settings
+    from omop_emb.mapping.training.site_training import train as train
+
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "approvals.reuse": ("read_approved",),
+        "evaluation.evaluate": ("measure",),
+        "evaluation.report": ("write_report",),
+        "file_job.job": ("FileJob", "JobReport", "run"),
+        "files.terms": ("open_terms",),
+        "judge.judge": ("Judge",),
+        "mapper": ("Mapper", "map_terms"),
+        "settings": ("Settings",),
+        "training.site_training": ("train",),
+    },
+)

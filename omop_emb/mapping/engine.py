@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from omop_emb.mapping import calibration
-from omop_emb.mapping.candidates import Embed, Found, Query, find
-from omop_emb.mapping.dense import DenseIndex
-from omop_emb.mapping.facts import Facts, gather
-from omop_emb.mapping.feature_names import NAMES
-from omop_emb.mapping.features import Features, Scored
-from omop_emb.mapping.lexical import LexicalIndex
-from omop_emb.mapping.lexicon import Lexicon
-from omop_emb.mapping.memory import MemoryIndex
-from omop_emb.mapping.normalise import forms
-from omop_emb.mapping.ranker import Ranker
+from omop_emb.mapping.features.features import Features, Scored
+from omop_emb.mapping.features.names import NAMES
+from omop_emb.mapping.ranking import calibration
+from omop_emb.mapping.ranking.linear import Ranker
 from omop_emb.mapping.records import Form, MappedTerm, Provenance, SourceTerm
 from omop_emb.mapping.results import Ranked, Results
+from omop_emb.mapping.retrieval.approved_names import MemoryIndex
+from omop_emb.mapping.retrieval.candidates import Embed, Found, Query, find
+from omop_emb.mapping.retrieval.concept_attributes import Facts, gather
+from omop_emb.mapping.retrieval.dense_index import DenseIndex
+from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
+from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.mapping.settings import Settings
+from omop_emb.mapping.terms.normalise import forms
 
 _ALIKE = [place for place, name in enumerate(NAMES) if name.startswith("reads alike")]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from omop_emb.mapping import contrasts, drugs
-from omop_emb.mapping.lexicon import Lexicon
-from omop_emb.mapping.normalise import specimen
-from omop_emb.mapping.words import normal
+from omop_emb.mapping.retrieval.lexicon import Lexicon
+from omop_emb.mapping.terms import contrasts, drugs
+from omop_emb.mapping.terms.normalise import specimen
+from omop_emb.mapping.terms.words import normal
 
 
 def flags(term: str, concept_name: str, *, is_drug: bool) -> tuple[str, ...]:

@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omop_emb.mapping.candidates import DENSE, EXACT, LEXICAL, UNIT, Found, Query
 from omop_emb.mapping.explain import flags, is_drug
-from omop_emb.mapping.feature_names import ALIASES, NAMES
-from omop_emb.mapping.features import Scored
-from omop_emb.mapping.lexicon import KINDS, Lexicon
-from omop_emb.mapping.memory import MemoryIndex
-from omop_emb.mapping.ranker import Ranker
+from omop_emb.mapping.features.features import Scored
+from omop_emb.mapping.features.names import ALIASES, NAMES
+from omop_emb.mapping.ranking.linear import Ranker
 from omop_emb.mapping.records import (
     Candidate,
     Decision,
@@ -25,6 +22,9 @@ from omop_emb.mapping.records import (
     Retriever,
     SourceTerm,
 )
+from omop_emb.mapping.retrieval.approved_names import MemoryIndex
+from omop_emb.mapping.retrieval.candidates import DENSE, EXACT, LEXICAL, UNIT, Found, Query
+from omop_emb.mapping.retrieval.lexicon import KINDS, Lexicon
 from omop_emb.mapping.settings import Settings
 
 _MEMORY = [NAMES.index(name) for name in ALIASES]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from omop_emb.mapping.decision import Policy
-from omop_emb.mapping.normalise import RULES
+from omop_emb.mapping.ranking.policy import Policy
+from omop_emb.mapping.terms.normalise import RULES
 
 
 @dataclass(frozen=True, kw_only=True)

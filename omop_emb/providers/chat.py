@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from omop_emb import config
 from omop_emb.errors import ConfigurationError, ProviderError, TextRejectedError
-from omop_emb.providers.gemini import GeminiProvider
+from omop_emb.providers.gemini_client import GeminiClient
 from omop_emb.providers.http_faults import http_fault
 from omop_emb.providers.ollama import OllamaProvider
 from omop_emb.providers.openai import OPENAI_URL, OpenAIProvider
@@ -106,17 +106,17 @@ class GeminiChat:
     """A Gemini model, through generateContent with a schema for its answer."""
 
     def __init__(self, model: str) -> None:
-        self.source = f"gemini:{model.removeprefix('models/')}"
+        self._client = GeminiClient(model)
+        self.source = self._client.source
         self.in_flight, self.timeout_seconds = 4, 120.0
-        self._model, self._provider = model, GeminiProvider(model)
 
     def ask(self, system: str, question: str, schema: Schema, *, timeout_seconds: float) -> ChatAnswer:
         """Answer with POST …:generateContent."""
-        with self._provider.calling(timeout_seconds) as client:
+        with self._client.calling(timeout_seconds) as client:
             from google.genai import types
 
             response = client.models.generate_content(
-                model=self._model,
+                model=self._client.model,
                 contents=question,
                 config=types.GenerateContentConfig(
                     system_instruction=system,

@@ -8,15 +8,13 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omop_emb.errors import ProviderError
 from omop_emb.providers.base import JobAnswer, JobState
+from omop_emb.providers.gemini_client import GeminiClient
 from omop_emb.providers.http_faults import garbled
 from omop_emb.records import EmbeddingRole
-
-if TYPE_CHECKING:
-    from omop_emb.providers.gemini import GeminiProvider
 
 _GONE = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
 _DONE = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
@@ -29,38 +27,40 @@ class GeminiJobs:
     A job's answers are found by the keys that its texts were sent with, whatever their order.
     """
 
-    def __init__(self, provider: GeminiProvider, *, dimensions: int | None) -> None:
-        self._provider, self._dimensions = provider, dimensions
+    def __init__(
+        self, client: GeminiClient, *, tasks: Mapping[EmbeddingRole, str], dimensions: int | None
+    ) -> None:
+        self._client, self._tasks, self._dimensions = client, tasks, dimensions
 
     def upload(self, texts: Mapping[str, str], role: EmbeddingRole, *, timeout_seconds: float) -> str:
         """Send a file of texts by key, and return its name."""
         request: dict[str, Any] = {}
         if self._dimensions is not None:
             request["output_dimensionality"] = self._dimensions
-        if role in self._provider.tasks:
-            request["task_type"] = self._provider.tasks[role]
+        if role in self._tasks:
+            request["task_type"] = self._tasks[role]
         lines = (
             json.dumps({"key": key, "request": {"content": {"parts": [{"text": text}]}, **request}})
             for key, text in texts.items()
         )
         file = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
-        with self._provider.calling(timeout_seconds) as client:
+        with self._client.calling(timeout_seconds) as client:
             uploaded = client.files.upload(file=file, config={"mime_type": "application/jsonl"})
             return str(uploaded.name)
 
     def submit(self, file: str, *, label: str, timeout_seconds: float) -> str:
         """Make a job of an uploaded file, and return its name."""
-        with self._provider.calling(timeout_seconds) as client, warnings.catch_warnings():
+        with self._client.calling(timeout_seconds) as client, warnings.catch_warnings():
             # The SDK calls this part experimental with each call.
             warnings.simplefilter("ignore")
             job = client.batches.create_embeddings(
-                model=self._provider.model, src={"file_name": file}, config={"display_name": label}
+                model=self._client.model, src={"file_name": file}, config={"display_name": label}
             )
             return str(job.name)
 
     def find(self, label: str, *, timeout_seconds: float) -> str | None:
         """The name of the job that was submitted with this label."""
-        with self._provider.calling(timeout_seconds) as client:
+        with self._client.calling(timeout_seconds) as client:
             for job in client.batches.list(config={"page_size": _PAGE}):
                 if job.display_name == label:
                     return str(job.name)
@@ -89,7 +89,7 @@ class GeminiJobs:
             ) from None
 
     def _downloaded(self, file: str, path: Path, timeout_seconds: float) -> Iterator[JobAnswer]:
-        with self._provider.calling(timeout_seconds) as client:
+        with self._client.calling(timeout_seconds) as client:
             from google.genai import errors
 
             try:
@@ -104,17 +104,17 @@ class GeminiJobs:
                 is_of_answers = True
                 yield answer
         if not is_of_answers:
-            raise garbled(f"gemini:{self._provider.model}", "the Gemini API")
+            raise garbled(self._client.source, "the Gemini API")
 
     def cancel(self, name: str, *, timeout_seconds: float) -> None:
         """Ask for a job to be stopped; one that is gone already is left alone."""
         if self.state(name, timeout_seconds=timeout_seconds) is JobState.WAITING:
-            with self._provider.calling(timeout_seconds) as client:
+            with self._client.calling(timeout_seconds) as client:
                 client.batches.cancel(name=name)
 
     def _job(self, name: str, timeout_seconds: float) -> Any:
         """The SDK's description of a job; None where the service does not know it any more."""
-        with self._provider.calling(timeout_seconds) as client:
+        with self._client.calling(timeout_seconds) as client:
             from google.genai import errors
 
             try:

@@ -8,50 +8,49 @@ import re
 import tokenize
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import omop_emb
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("omop_emb/**/*.py"), *ROOT.glob("cli/**/*.py"), *ROOT.glob("sql/**/*.py")])
 
-# The map, from the top down. A module may import from its own layer and from those below it; the two
-# halves in the middle know nothing of each other. Names are modules, and stand for the modules that
-# continue them too: "vocabulary" covers vocabulary_load.
-LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
-    (("cli",),),
-    (("demo", "diagnosis"),),
-    (("mapping", "frames"),),
-    (("indexing", "estimate"),),
-    (("interface",),),
-    (
-        ("embeddings", "providers", "vectors", "models", "prefixes"),
-        (
-            "search",
-            "lookup",
-            "store",
-            "spaces",
-            "tables",
-            "vocabulary",
-            "migrations",
-            "database",
-            "server",
-            "recipe",
-            "sql",
-            "binary",
-            "filters",
-            "transactions",
-            "build",
-            "matrix",
-            "ranking",
-            "planner",
-            "statements",
-            "counts",
-            "recall",
-        ),
-    ),
-    (("config", "records", "errors", "atomic"),),
+# The packages and modules of omop_emb, from the top down. A module may import from the floors below its own;
+# what stands side by side on a floor, told apart by "|", never imports each other.
+FLOORS = (
+    "cli | web",
+    "service",
+    "mapping",
+    "interface | indexing",
+    "search",
+    "spaces",
+    "vocabulary",
+    "embeddings | database",
+    "providers | server | disk_cache",
+    "config | records | vectors | atomic_file",
+    "errors | version | lazy | sql",
 )
+# The same inside mapping.
+MAPPING_FLOORS = (
+    "training",
+    "file_job | evaluation",
+    "mapper",
+    "engine",
+    "results",
+    "settings",
+    "ranking",
+    "features | approvals | explain",
+    "retrieval",
+    "files | judge | terms | batches",
+    "records",
+)
+
+
+def _floors(lines: tuple[str, ...]) -> dict[str, int]:
+    return {name: floor for floor, line in enumerate(lines) for name in line.split(" | ")}
 
 
 def _module(path: Path) -> str:
@@ -67,19 +66,8 @@ def _module(path: Path) -> str:
 MODULES = {_module(path): path for path in SOURCES}
 
 
-def _place(module: str) -> tuple[int, int] | None:
-    """The layer and the half within it that a module belongs to."""
-    top = module.split(".")[0]
-    for layer, halves in enumerate(LAYERS):
-        for half, names in enumerate(halves):
-            if any(top == name or top.startswith(f"{name}_") for name in names):
-                return layer, half
-    return None
-
-
 def _imports(module: str, path: Path) -> Iterator[tuple[str, int]]:
     """The modules below omop_emb that a file imports, wherever in it, with the line."""
-    from omop_emb import _HOME
 
     def below(name: str, line: int) -> Iterator[tuple[str, int]]:
         if name == "omop_emb" or name.startswith("omop_emb."):
@@ -102,30 +90,87 @@ def _imports(module: str, path: Path) -> Iterator[tuple[str, int]]:
                 whole = f"{base}.{alias.name}".strip(".")
                 if whole in MODULES:
                     yield whole, node.lineno
-                elif base == "" and alias.name in _HOME:
-                    yield _HOME[alias.name], node.lineno
+                elif base == "" and alias.name in omop_emb.__all__:
+                    yield getattr(omop_emb, alias.name).__module__.removeprefix("omop_emb."), node.lineno
                 else:
                     yield base, node.lineno
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name])
-def test_a_module_has_its_place_on_the_map_and_imports_only_downwards(module: str) -> None:
-    place = _place(module)
-    assert place is not None, f"{module} is not on the map: add it to LAYERS where it belongs"
+def _misplaced(floors: dict[str, int], parent: str, module: str) -> list[str]:
+    """Imports of a module that do not point downwards, among what stands below `parent`."""
+    prefix = f"{parent}." if parent else ""
+    own = module.removeprefix(prefix).split(".")[0]
+    assert own in floors, f"{module} has no floor: add it where it belongs"
+    misplaced = []
     for imported, line in _imports(module, MODULES[module]):
-        if imported == "":
-            continue  # the package itself: its version
-        other = _place(imported)
-        assert other is not None, f"{module}:{line} imports {imported}, which is not on the map"
-        assert other[0] >= place[0], f"{module}:{line} imports {imported}, which stands above it"
-        assert other[0] > place[0] or other[1] == place[1], (
-            f"{module}:{line} imports {imported}, which is of the other half"
-        )
+        if not imported.startswith(prefix) or imported in ("", parent):
+            continue
+        other = imported.removeprefix(prefix).split(".")[0]
+        assert other in floors, f"{module}:{line} imports {imported}, which has no floor"
+        if other != own and floors[other] <= floors[own]:
+            misplaced.append(f"{module}:{line} imports {imported}")
+    return misplaced
 
 
-def test_the_map_names_no_module_twice() -> None:
-    names = [name for halves in LAYERS for half in halves for name in half]
-    assert len(names) == len(set(names))
+@pytest.mark.parametrize("module", [name for name in MODULES if name])
+def test_imports_point_downwards_only(module: str) -> None:
+    assert _misplaced(_floors(FLOORS), "", module) == []
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("mapping.")])
+def test_imports_inside_mapping_point_downwards_only(module: str) -> None:
+    assert _misplaced(_floors(MAPPING_FLOORS), "mapping", module) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    imports = {
+        name: {imported for imported, _ in _imports(name, path) if imported != name}
+        for name, path in MODULES.items()
+        if path.name != "__init__.py"  # a face names its modules, and imports them at first use
+    }
+    finished: set[str] = set()
+    trail: list[str] = []
+
+    def follow(module: str) -> None:
+        assert module not in trail, " -> ".join([*trail[trail.index(module) :], module])
+        if module in finished:
+            return
+        trail.append(module)
+        for imported in sorted(imports.get(module, ())):
+            follow(imported)
+        finished.add(trail.pop())
+
+    for module in imports:
+        follow(module)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("cli/**/*.py")), ids=lambda path: path.name)
+def test_the_command_line_imports_faces_of_packages_only(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and not node.level
+            and (node.module or "").startswith("omop_emb.")
+        ):
+            module = (node.module or "").removeprefix("omop_emb.")
+            assert "." not in module or MODULES[module].name == "__init__.py", f"{path.name}:{node.lineno}"
+            face = MODULES[module]
+            inside = {f"{module}.{alias.name}" for alias in node.names} & set(MODULES)
+            assert face.name != "__init__.py" or not inside, f"{path.name}:{node.lineno}: {inside}"
+
+
+def test_no_public_name_is_a_module_of_its_package_too() -> None:
+    for name, path in MODULES.items():
+        if path.name == "__init__.py":
+            package = import_module(f"omop_emb.{name}".rstrip("."))
+            assert not [public for public in getattr(package, "__all__", ()) if f"{name}.{public}" in MODULES]
+
+
+@pytest.mark.parametrize("name", [name for name, path in MODULES.items() if path.name == "__init__.py"])
+def test_each_name_of_a_face_can_be_imported(name: str) -> None:
+    package = import_module(f"omop_emb.{name}".rstrip("."))
+    for public in getattr(package, "__all__", ()):
+        assert getattr(package, public) is not None
 
 
 def test_the_import_reader_sees_every_way_of_importing(tmp_path: Path) -> None:

@@ -1,1 +1,25 @@
-"""Mapping files in and out: tables of terms, Usagi's CSV, source_to_concept_map, candidates, journals."""
+"""Files: source terms and mappings read and written.
+
+Tables (CSV, Excel, Parquet), Usagi's files, source_to_concept_map, the review queue and the journal of a
+run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omop_emb.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from omop_emb.mapping.files.columns import Columns as Columns
+    from omop_emb.mapping.files.source_to_concept_map import MapSettings as MapSettings
+    from omop_emb.mapping.files.terms import ReadOptions as ReadOptions, open_terms as open_terms
+
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "columns": ("Columns",),
+        "source_to_concept_map": ("MapSettings",),
+        "terms": ("ReadOptions", "open_terms"),
+    },
+)

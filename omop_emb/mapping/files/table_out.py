@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from omop_emb.atomic import replacing
+from omop_emb.atomic_file import replacing
 from omop_emb.errors import MissingExtraError
 
 Kind = Literal["text", "integer", "real", "boolean", "date"]

@@ -7,21 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO, Protocol
 
-from omop_emb.atomic import replacing
-from omop_emb.mapping.files.candidates import (
-    other_candidates,
-    provenance_text,
-    target_candidates,
-)
+from omop_emb.atomic_file import replacing
+from omop_emb.mapping.files.candidates import other_candidates, provenance_text, target_candidates
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.usagi import ADD_INFO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
 from omop_emb.mapping.files.usagi_dialect import UsagiDialect, join_line, join_rfc4180
 from omop_emb.mapping.records import Candidate, Decision, MappedTerm, SourceTerm
-
-if TYPE_CHECKING:
-    from omop_emb.mapping.previous import CheckedMappings
+from omop_emb.records import Concept
 
 AUTHOR = "omop-emb"
 # Usagi reads a frequency as a 32-bit integer, and writes -1 where there is none.
@@ -33,6 +27,16 @@ _AFTER = (
 )  # fmt: skip
 _DETAILS = ("decision", "reason", "probability", "matched text", "others", "flags", "judge", "made with")
 _NEW_MAPPING_TYPES = {new: old for old, new in OLD_MAPPING_TYPES.items()}
+
+
+class PreviousTargets(Protocol):
+    """What an earlier mapping says of its targets."""
+
+    def concept(self, concept_id: int) -> Concept | None:
+        """A target or its replacement as the vocabulary has it."""
+
+    def mapping_type(self, key: tuple[str, str], concept_id: int) -> str | None:
+        """How a source code and name were mapped to a target, such as MAPS_TO_VALUE."""
 
 
 class UsagiWriter:
@@ -52,7 +56,7 @@ class UsagiWriter:
         *,
         original: UsagiFile | None = None,
         extra_headers: Sequence[str] = (),
-        previous: CheckedMappings | None = None,
+        previous: PreviousTargets | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Open nothing yet.

@@ -1,0 +1,165 @@
+"""The way to the database: an engine, sessions, and the driver's connection within them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+import sqlalchemy
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from omop_emb import config
+from omop_emb.database import migrations
+from omop_emb.database.readable_errors import is_not_ready, readable_errors
+from omop_emb.database.requirements import database_facts
+from omop_emb.errors import ConfigurationError, DatabaseError
+from omop_emb.server import supervisor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "database_engine",
+    "driver_connection",
+    "engine_scope",
+    "readable_errors",
+    "session_scope",
+]
+
+_DRIVERS = ("postgresql", "postgres", "postgresql+psycopg")
+_URL_EXAMPLE = "postgresql://user:password@host:5432/database"
+
+
+def database_engine(
+    url: str | None = None, *, data_dir: Path | None = None, echo: bool = False
+) -> sqlalchemy.Engine:
+    """An engine for a PostgreSQL server, or the embedded one, which each new connection starts if need be.
+
+    Nothing is connected to before the engine is used. Statements are not prepared on the server: a cached
+    plan would ignore later settings of the search, and poolers need not support it.
+
+    Args:
+        url: a PostgreSQL URL; by default OMOP_EMB_DATABASE_URL, and the embedded server if that is not set.
+        data_dir: the embedded server's folder; by default config.data_dir(). Not together with url.
+        echo: log each statement, as SQLAlchemy does; the log then holds clinical text.
+
+    Raises:
+        ConfigurationError: the URL cannot be read, or names another database or driver.
+    """
+    if url is None and data_dir is None:
+        url = config.text_or_none("OMOP_EMB_DATABASE_URL")
+    if url is None:
+        return sqlalchemy.create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: _embedded_connection(data_dir),
+            pool_pre_ping=True,
+            echo=echo,
+            hide_parameters=not echo,
+        )
+    parsed = _parsed(url)
+    given = parsed.normalized_query
+    chosen = {"application_name": "omop-emb", "connect_timeout": "10"}
+    return sqlalchemy.create_engine(
+        parsed,
+        connect_args={
+            "prepare_threshold": None,
+            **{name: value for name, value in chosen.items() if name not in given},
+        },
+        pool_pre_ping=True,
+        echo=echo,
+        hide_parameters=not echo,
+    )
+
+
+def driver_connection(source: Session | sqlalchemy.Connection) -> psycopg.Connection:
+    """The psycopg connection inside a session's or connection's transaction; its user never commits.
+
+    Raises:
+        DatabaseError: the engine uses another database or driver.
+    """
+    connection = source.connection() if isinstance(source, Session) else source
+    if not connection.in_transaction():
+        connection.begin()
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        raise DatabaseError(
+            f"omop-emb needs PostgreSQL through psycopg 3, and this session uses {connection.dialect.name}+"
+            f"{connection.dialect.driver}: make its engine with omop_emb.database_engine()"
+        )
+    return driver
+
+
+@contextmanager
+def engine_scope() -> Iterator[sqlalchemy.Engine]:
+    """The engine that the environment names; its connections are closed at the end of the block."""
+    engine = database_engine()
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def session_scope(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
+    """A session that is committed at the end, or rolled back by an error, which is then readable.
+
+    Without an engine it is one of engine_scope().
+
+    Raises:
+        DatabaseError: in place of the driver's errors that a person can do something about.
+    """
+    if engine is None:
+        with engine_scope() as engine, session_scope(engine) as session:
+            yield session
+        return
+    with readable_errors(), Session(engine) as session, session.begin():
+        yield session
+
+
+def describe_database(engine: sqlalchemy.Engine | None = None) -> dict[str, str | int]:
+    """The database in use, for a person: version, pgvector, database, user, pending_migrations.
+
+    Unlike database_check.check_database() it does not judge: what is missing is "none".
+
+    Raises:
+        DatabaseError: it cannot be reached.
+    """
+    with session_scope(engine) as session:
+        connection = driver_connection(session)
+        found = database_facts(connection)
+        return {
+            "version": found.server_version,
+            "pgvector": found.installed or f"none (the server has {found.available or 'none'})",
+            "database": found.database,
+            "user": found.role,
+            "pending_migrations": len(migrations.pending(connection)),
+        }
+
+
+def _parsed(url: str) -> sqlalchemy.URL:
+    # No message repeats the URL, nor chains an error that does: it may hold a password.
+    try:
+        parsed = make_url(url.strip())
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ConfigurationError(f"the database URL cannot be read: write it as {_URL_EXAMPLE}") from None
+    if parsed.drivername not in _DRIVERS:
+        raise ConfigurationError(
+            f"omop-emb works with PostgreSQL through psycopg 3, not with {parsed.drivername!r}: "
+            f"write the database URL as {_URL_EXAMPLE}"
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def _embedded_connection(data_dir: Path | None) -> psycopg.Connection:
+    while True:
+        target = supervisor.ensure_running(data_dir)
+        try:
+            return psycopg.connect(target, application_name="omop-emb", prepare_threshold=None)
+        except psycopg.OperationalError as error:
+            # It was ready, and now recovers from a crash or is being stopped: the next round waits or starts.
+            if not is_not_ready(error):
+                raise
+            supervisor.pause()

@@ -1,0 +1,27 @@
+"""Embeddings: texts become checked vectors of unit length, for a role.
+
+`EmbeddingClient` adds prefixes, batches, caches and checks around any provider; `known_models()` and `prices`
+are what is known of models. Nothing here touches a database.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omop_emb.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from omop_emb.embeddings.client import EmbeddingClient as EmbeddingClient
+    from omop_emb.embeddings.models import find_model as find_model, known_models as known_models
+    from omop_emb.embeddings.prices import cost_of as cost_of, price_list as price_list
+    from omop_emb.records import EmbeddingRole as EmbeddingRole
+
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        ".records": ("EmbeddingRole",),
+        "client": ("EmbeddingClient",),
+        "models": ("find_model", "known_models"),
+        "prices": ("cost_of", "price_list"),
+    },
+)

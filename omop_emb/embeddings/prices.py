@@ -1,0 +1,109 @@
+"""What models cost: the listed prices of data/models.toml, or those of a file of the user's own."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omop_emb import config
+from omop_emb.embeddings.models import find_model, known_models
+from omop_emb.errors import ConfigurationError
+from omop_emb.providers.usage import Usage
+
+_FIELDS = ("price", "batch_price", "price_date", "price_source")
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a model costs, in US dollars per million tokens.
+
+    Attributes:
+        model: provider:model.
+        standard: of texts that are answered at once.
+        batch: of texts sent to its batch API; None where it has none.
+        date: the day on which it was listed so, as YYYY-MM-DD; "" where that is not known.
+        source: where; for a price of the user's own, that file unless it says otherwise.
+    """
+
+    model: str
+    standard: float
+    batch: float | None
+    date: str
+    source: str
+
+
+def price_of(model: str) -> Price | None:
+    """The price of provider:model; None for a model that is free to ask, or whose price is not known.
+
+    Raises:
+        ConfigurationError: the file that OMOP_EMB_PRICES names cannot be used.
+    """
+    known = find_model(model)
+    names = {model} if known is None else {model, known.name, *known.also}
+    return next((price for price in price_list() if price.model in names), None)
+
+
+def cost_of(model: str, usage: Usage) -> float | None:
+    """What was asked of a model has cost, in US dollars; None where its price is not known or it is free.
+
+    Raises:
+        ConfigurationError: as price_of().
+    """
+    price = price_of(model)
+    return None if price is None else usage.cost(price.standard, price.batch)
+
+
+def price_list() -> list[Price]:
+    """Every known price, those of the user's own file in place of the listed ones.
+
+    Raises:
+        ConfigurationError: the file that OMOP_EMB_PRICES names cannot be used.
+    """
+    path = config.text_or_none("OMOP_EMB_PRICES")
+    own = [] if path is None else _own(Path(path).expanduser())
+    named = {price.model for price in own}
+    listed = [
+        Price(known.name, known.price, known.batch_price, known.price_date, known.price_source)
+        for known in known_models()
+        if known.price is not None and not named & {known.name, *known.also}
+    ]
+    return [*own, *listed]
+
+
+def _own(path: Path) -> list[Price]:
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("model", [])
+    except OSError as error:
+        raise ConfigurationError(
+            f"OMOP_EMB_PRICES names {path}, which cannot be read: {error.strerror}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"OMOP_EMB_PRICES names {path}, which is no TOML file in UTF-8: {error}"
+        ) from None
+    return [_price(entry, path) for entry in entries]
+
+
+def _price(entry: Any, path: Path) -> Price:
+    wrong = f"{path} (OMOP_EMB_PRICES): each [[model]] needs name and price"
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or "price" not in entry:
+        raise ConfigurationError(wrong)
+    unknown = entry.keys() - {"name", *_FIELDS}
+    if unknown:
+        raise ConfigurationError(f"{wrong}, and may have {', '.join(_FIELDS)}; found {sorted(unknown)[0]!r}")
+    for name in ("price", "batch_price"):
+        value = entry.get(name, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise ConfigurationError(
+                f"{path} (OMOP_EMB_PRICES): {name} of {entry['name']} must be US dollars per million tokens; "
+                f"found {value!r}"
+            )
+    return Price(
+        entry["name"],
+        float(entry["price"]),
+        float(entry["batch_price"]) if "batch_price" in entry else None,
+        str(entry.get("price_date", "")),
+        str(entry.get("price_source", path)),
+    )

@@ -1,0 +1,45 @@
+"""Indexing: a vocabulary is embedded into a space, checked, exported and imported.
+
+`build_index()` embeds only what changed and resumes after any interruption; `verify_index()` compares a
+space with its vocabulary; `estimate()` says beforehand what a build costs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omop_emb.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from omop_emb.indexing.batch_jobs import cancel_jobs as cancel_jobs
+    from omop_emb.indexing.build import build_index as build_index
+    from omop_emb.indexing.estimate import (
+        Estimate as Estimate,
+        estimate_build as estimate_build,
+        estimating_client as estimating_client,
+    )
+    from omop_emb.indexing.export_space import export_index as export_index
+    from omop_emb.indexing.import_space import import_index as import_index
+    from omop_emb.indexing.preview import Preview as Preview, preview_build as preview_build
+    from omop_emb.indexing.report import BuildReport as BuildReport, Progress as Progress
+    from omop_emb.indexing.status import (
+        SpaceStatus as SpaceStatus,
+        space_status as space_status,
+        space_statuses as space_statuses,
+    )
+    from omop_emb.indexing.verify import verify_index as verify_index
+
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "batch_jobs": ("cancel_jobs",),
+        "build": ("build_index",),
+        "estimate": ("Estimate", "estimate_build", "estimating_client"),
+        "export_space": ("export_index",),
+        "import_space": ("import_index",),
+        "preview": ("Preview", "preview_build"),
+        "report": ("BuildReport", "Progress"),
+        "status": ("SpaceStatus", "space_status", "space_statuses"),
+        "verify": ("verify_index",),
+    },
+)

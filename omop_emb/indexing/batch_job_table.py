@@ -1,0 +1,109 @@
+"""Batch jobs of a space as the database knows them: recorded before they begin, struck off when collected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from omop_emb.indexing.builders import Builder
+from omop_emb.spaces.registry import Space
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch job.
+
+    Attributes:
+        job_id: ours.
+        label: ours, told to the provider.
+        name: the provider's; None until its answer was recorded.
+        cancelled: whether somebody had it cancelled.
+        has_work: whether the build under way has texts that it is at.
+    """
+
+    job_id: int
+    label: str
+    name: str | None
+    cancelled: bool
+    has_work: bool
+
+
+def of_space(connection: psycopg.Connection[Any], space: Space) -> list[Job]:
+    """A space's jobs, oldest first."""
+    rows = connection.execute(
+        "select job_id, label, name, cancelled, exists ("
+        "    select from omop_emb.build_chunk c where c.job_id = j.job_id"
+        ") from omop_emb.batch_job j where space_id = %s order by job_id",
+        (space.space_id,),
+    )
+    return [Job(*row) for row in rows]
+
+
+def record(
+    connection: psycopg.Connection[Any], space: Space, chunk: int, keys: Sequence[bytes], label: str
+) -> int:
+    """Note that a job is about to be submitted for a piece; its number. The piece stays claimed."""
+    row = connection.execute(
+        "insert into omop_emb.batch_job (space_id, label) values (%s, %s) returning job_id",
+        (space.space_id, label),
+    ).fetchone()
+    assert row is not None  # noqa: S101 - an insert of one row returns one
+    connection.execute(
+        "insert into omop_emb.batch_text (job_id, text_key) select %s, unnest(%s::bytea[])",
+        (row[0], list(keys)),
+    )
+    connection.execute(
+        "update omop_emb.build_chunk set job_id = %s where space_id = %s and chunk = %s",
+        (row[0], space.space_id, chunk),
+    )
+    return int(row[0])
+
+
+def note_name(connection: psycopg.Connection[Any], job_id: int, name: str) -> None:
+    """Keep the provider's name of a job."""
+    connection.execute("update omop_emb.batch_job set name = %s where job_id = %s", (name, job_id))
+
+
+def let_go(connection: psycopg.Connection[Any], space: Space, builder: Builder, chunk: int) -> None:
+    """Give a claimed piece back: whoever finds its job finished first may collect it."""
+    connection.execute(
+        "update omop_emb.build_chunk set builder = null, lease_until = null "
+        "where space_id = %s and chunk = %s and builder = %s",
+        (space.space_id, chunk, builder.builder_id),
+    )
+
+
+def strike_off(connection: psycopg.Connection[Any], job_id: int, keys: Sequence[bytes]) -> None:
+    """Note that texts of a job were collected; with the last of them the job is forgotten."""
+    connection.execute(
+        "delete from omop_emb.batch_text where job_id = %s and text_key = any(%s)", (job_id, list(keys))
+    )
+    connection.execute(
+        "delete from omop_emb.batch_job where job_id = %s "
+        "and not exists (select from omop_emb.batch_text t where t.job_id = batch_job.job_id)",
+        (job_id,),
+    )
+
+
+def forget(connection: psycopg.Connection[Any], job_id: int) -> None:
+    """Forget a job; its texts can be embedded otherwise."""
+    connection.execute("delete from omop_emb.batch_job where job_id = %s", (job_id,))
+
+
+def mark_cancelled(connection: psycopg.Connection[Any], job_id: int) -> None:
+    """Let every builder know that a job was cancelled, so that none submits its texts again."""
+    connection.execute("update omop_emb.batch_job set cancelled = true where job_id = %s", (job_id,))
+
+
+def forget_cancelled(connection: psycopg.Connection[Any], space: Space) -> None:
+    """Forget the jobs that were cancelled since a build was last under way."""
+    connection.execute("delete from omop_emb.batch_job where space_id = %s and cancelled", (space.space_id,))
+
+
+def key_expression(connection: psycopg.Connection[Any], space: Space) -> sql.SQL:
+    """What finds a text of the build among those of the jobs; null, which costs nothing, without jobs."""
+    return sql.SQL("sha256(convert_to(e.input, 'UTF8'))" if of_space(connection, space) else "null::bytea")

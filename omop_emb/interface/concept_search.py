@@ -1,0 +1,286 @@
+"""Concepts are found by texts, by vectors and by other concepts: the reading half of EmbeddingInterface."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psycopg
+from numpy.typing import ArrayLike, NDArray
+
+from omop_emb.database.engine import driver_connection, readable_errors
+from omop_emb.embeddings.client import EmbeddingClient
+from omop_emb.errors import ConfigurationError
+from omop_emb.interface.bulk import checked, nearest_of_texts
+from omop_emb.interface.inputs import unit_rows, whole_ids
+from omop_emb.interface.space_client import check_variables, client_of
+from omop_emb.providers.query_cache import VectorStore
+from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
+from omop_emb.search import search
+from omop_emb.search.search import SearchResult
+from omop_emb.spaces import registry, stored_vectors
+from omop_emb.spaces.registry import Space
+from omop_emb.spaces.registry_cache import KnownSpaces
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
+
+
+class ConceptSearch:
+    """Finds concepts in the space of a client, or in the active one; see EmbeddingInterface."""
+
+    def __init__(
+        self, client: EmbeddingClient | None = None, *, query_store: VectorStore | None = None
+    ) -> None:
+        if client is not None and query_store is not None:
+            raise ConfigurationError("give query_store to the EmbeddingClient, as it embeds the queries")
+        self._client, self._query_store = client, query_store
+        self._active_client: EmbeddingClient | None = None
+        self._known = KnownSpaces()
+
+    def get_nearest_concepts_from_query_texts(
+        self,
+        *,
+        session: Session | Connection,
+        index_type: IndexType | None = None,
+        query_texts: Sequence[str],
+        metric_type: MetricType = MetricType.COSINE,
+        k: int = 10,
+        concept_filter: ConceptFilter | None = None,
+        recall: float | None = None,
+        exact: bool = False,
+    ) -> list[list[ConceptMatch]]:
+        """The k nearest concepts of each text: one list per text, same order, nearest first.
+
+        The texts are always embedded as queries; each different one is embedded and searched once, many of
+        them in the way that is cheapest for all. Each list has k entries whenever k concepts pass the filter;
+        ties are broken by concept_id; a concept appears once, with the text that was hit.
+
+        Args:
+            session: whose transaction is used.
+            index_type: FLAT searches exactly, HNSW through the space's index; None takes the space as it
+                is indexed, with a client HNSW first.
+            query_texts: free text; none may be blank.
+            metric_type: the distance that ranks and is reported.
+            k: how many concepts, at least 1.
+            concept_filter: which concepts may be returned; None lets all through.
+            recall: the share of the true nearest that an index must find on average, above 0 to 1; the search
+                is exact where the index was not measured to. None is 0.99, or what the index reaches.
+            exact: find exactly the nearest, whatever the index and however long it takes.
+
+        Raises:
+            SpaceNotFoundError: nothing is embedded with this client's model and prefixes.
+            SpaceError: the first build of the space is not finished.
+            UnknownValueError: the filter names a domain, vocabulary or class that does not exist.
+            InputError: a text is blank or no text.
+        """
+        texts = list(checked(query_texts))
+        found = self._nearest_of_texts(
+            session,
+            texts,
+            len(set(texts)),
+            index_type=index_type,
+            metric_type=metric_type,
+            k=k,
+            concept_filter=concept_filter,
+            recall=recall,
+            exact=exact,
+        )
+        return list(found)
+
+    def iter_nearest_concepts_from_query_texts(
+        self,
+        *,
+        session: Session | Connection,
+        index_type: IndexType | None = None,
+        query_texts: Iterable[str],
+        metric_type: MetricType = MetricType.COSINE,
+        k: int = 10,
+        concept_filter: ConceptFilter | None = None,
+        recall: float | None = None,
+        exact: bool = False,
+    ) -> Iterator[list[ConceptMatch]]:
+        """The lists of get_nearest_concepts_from_query_texts one by one, in flat memory.
+
+        Texts are drawn 16,384 at a time; all are searched in the space that is found at the call. Between
+        two lists the caller may use the session, and may commit. Arguments are as there; query_texts may be
+        of any length, such as a generator.
+        """
+        return self._nearest_of_texts(
+            session,
+            checked(query_texts),
+            0,
+            index_type=index_type,
+            metric_type=metric_type,
+            k=k,
+            concept_filter=concept_filter,
+            recall=recall,
+            exact=exact,
+        )
+
+    def explain_search(
+        self,
+        *,
+        session: Session | Connection,
+        index_type: IndexType | None = None,
+        query_texts: Sequence[str],
+        metric_type: MetricType = MetricType.COSINE,
+        k: int = 10,
+        concept_filter: ConceptFilter | None = None,
+        recall: float | None = None,
+        exact: bool = False,
+    ) -> SearchResult:
+        """What get_nearest_concepts_from_query_texts finds, and how: which way and why, rows read, time.
+
+        Arguments are as there. It takes the time of one more query: the server is asked to explain the first.
+        """
+        texts = list(checked(query_texts))
+        with readable_errors():
+            connection = driver_connection(session)
+            space, client = self._reading_space(connection, index_type)
+            begun = time.perf_counter()
+            queries = client.embeddings(texts, embedding_role=EmbeddingRole.QUERY)
+            milliseconds = (time.perf_counter() - begun) * 1e3
+            found = search.search(
+                connection,
+                space,
+                queries,
+                index_type=index_type,
+                metric_type=metric_type,
+                k=k,
+                concept_filters=[concept_filter] * len(queries),
+                recall=recall,
+                exact=exact,
+                explain=True,
+            )
+            return replace(found, embedding_milliseconds=milliseconds)
+
+    def get_nearest_concepts(
+        self,
+        *,
+        session: Session | Connection,
+        index_type: IndexType | None = None,
+        query_embeddings: ArrayLike,
+        metric_type: MetricType = MetricType.COSINE,
+        k: int = 10,
+        concept_filter: ConceptFilter | None = None,
+        recall: float | None = None,
+        exact: bool = False,
+    ) -> list[list[ConceptMatch]]:
+        """As get_nearest_concepts_from_query_texts, for query vectors that the caller already has.
+
+        query_embeddings are (n, dimensions), made by the space's model for QUERY; rows are normalised. No
+        model is loaded. The other arguments are as there.
+
+        Raises:
+            InputError: the shape does not fit, or a row is zero or not finite.
+        """
+        with readable_errors():
+            connection = driver_connection(session)
+            space = self._space(connection, index_type)
+            return search.nearest_concepts(
+                connection,
+                space,
+                unit_rows(query_embeddings, space.fingerprint.dimensions),
+                index_type=index_type,
+                metric_type=metric_type,
+                k=k,
+                concept_filter=concept_filter,
+                recall=recall,
+                exact=exact,
+            )
+
+    def get_similar_concepts(
+        self,
+        *,
+        session: Session | Connection,
+        index_type: IndexType | None = None,
+        concept_ids: Sequence[int],
+        metric_type: MetricType = MetricType.COSINE,
+        k: int = 10,
+        concept_filter: ConceptFilter | None = None,
+        recall: float | None = None,
+        exact: bool = False,
+    ) -> list[list[ConceptMatch]]:
+        """The k concepts nearest to each concept, itself left out; nothing is embedded.
+
+        What is compared is the stored vector of the concept's name with all texts of the others. No model is
+        loaded. The given concepts need not pass the filter; the other arguments are as for a search of texts.
+
+        Raises:
+            InputError: a concept is not embedded in the space.
+        """
+        ids = whole_ids(concept_ids)
+        search.check_k(k)
+        with readable_errors():
+            connection = driver_connection(session)
+            space = self._space(connection, index_type)
+            found = search.nearest_concepts(
+                connection,
+                space,
+                stored_vectors.vectors_of(connection, space, ids),
+                index_type=index_type,
+                metric_type=metric_type,
+                k=k + 1,
+                concept_filter=concept_filter,
+                recall=recall,
+                exact=exact,
+            )
+        return [
+            [match for match in matches if match.concept_id != concept_id][:k]
+            for concept_id, matches in zip(ids, found, strict=True)
+        ]
+
+    def _nearest_of_texts(
+        self,
+        session: Session | Connection,
+        texts: Iterable[str],
+        different: int,
+        *,
+        index_type: IndexType | None,
+        concept_filter: ConceptFilter | None,
+        **options: Any,
+    ) -> Iterator[list[ConceptMatch]]:
+        with readable_errors():
+            space, client = self._reading_space(driver_connection(session), index_type)
+
+        def find(queries: NDArray[np.float32], in_all: int) -> list[list[ConceptMatch]]:
+            with readable_errors():
+                # Asked for each time: the caller may have committed since, which gives the connection back.
+                return search.search(
+                    driver_connection(session),
+                    space,
+                    queries,
+                    index_type=index_type,
+                    concept_filters=[concept_filter] * len(queries),
+                    queries_in_all=in_all,
+                    **options,
+                ).matches
+
+        return nearest_of_texts(texts, client, find, different=different)
+
+    def _space(self, connection: psycopg.Connection[Any], index_type: IndexType | None) -> Space:
+        there = self._known.listed(connection)
+        if self._client is not None:
+            space = registry.fitting(there, self._client.fingerprint, index_type)
+        else:
+            space = registry.active_of(there)
+            check_variables(space)
+        registry.check_complete(space)
+        return space
+
+    def _reading_space(
+        self, connection: psycopg.Connection[Any], index_type: IndexType | None
+    ) -> tuple[Space, EmbeddingClient]:
+        space = self._space(connection, index_type)
+        return space, self._client or self._client_of(space)
+
+    def _client_of(self, space: Space) -> EmbeddingClient:
+        client = self._active_client
+        if client is None or client.fingerprint != space.fingerprint:
+            self._active_client = client = client_of(space, query_store=self._query_store)
+        return client

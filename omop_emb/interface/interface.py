@@ -1,0 +1,154 @@
+"""EmbeddingInterface: concepts and queries go in as texts or vectors, nearest concepts come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psycopg
+from numpy.typing import ArrayLike, NDArray
+
+from omop_emb.database import migrations
+from omop_emb.database.engine import driver_connection, readable_errors
+from omop_emb.embeddings.client import EmbeddingClient
+from omop_emb.errors import ConfigurationError
+from omop_emb.interface.concept_search import ConceptSearch
+from omop_emb.interface.inputs import ids_and_texts, useful_rows
+from omop_emb.records import Concept, EmbeddingRole, Fingerprint, IndexType, TextKind
+from omop_emb.spaces import lifecycle, registry, upsert
+from omop_emb.spaces.upsert import Written
+from omop_emb.vocabulary import reader
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
+
+
+class EmbeddingInterface(ConceptSearch):
+    """Embeds concepts into PostgreSQL and finds the nearest ones of a text.
+
+    With a client, it works in the space that bears the client's fingerprint: writing makes that space if
+    need be, searching where there is none raises SpaceNotFoundError. Without one, the active space
+    supplies model and prefixes, and `omop-emb index activate` switches it at its next call.
+
+    Every method takes the caller's session (a SQLAlchemy Session or Connection on psycopg 3), works in
+    its transaction and never commits: rolled back, nothing is left.
+
+    Args:
+        client: embeds texts; None is the active space's model.
+        query_store: where query vectors are kept besides the memory of the process, such as
+            omop_emb.spaces.QueryVectors(engine); with a client, give it to that.
+    """
+
+    def embed_texts(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> NDArray[np.float32]:
+        """The texts' vectors for a role: (n, dimensions) float32, rows of unit length, same order.
+
+        Raises:
+            ConfigurationError: this interface has no client; the active space's is known only where a
+                session is given.
+        """
+        if self._client is None:
+            raise ConfigurationError(
+                "embed_texts needs a client, as without a session the active space cannot be asked for its "
+                "model: use EmbeddingInterface(EmbeddingClient())"
+            )
+        return self._client.embeddings(texts, embedding_role=embedding_role)
+
+    def embed_and_upsert_concepts(
+        self,
+        *,
+        session: Session | Connection,
+        index_type: IndexType,
+        concept_ids: Sequence[int],
+        concept_texts: Sequence[str],
+    ) -> Written:
+        """Embed concept texts as documents and write them; works on a fresh database.
+
+        A concept id may stand in the call several times with several texts; these texts replace the
+        concept's earlier ones. Nothing is committed.
+
+        Args:
+            session: whose transaction is used.
+            index_type: which of the model's two spaces, FLAT or HNSW, is written; it is made if need be.
+            concept_ids: OMOP concept ids, one per text.
+            concept_texts: what is embedded, one per id; none may be blank.
+
+        Raises:
+            InputError: lengths differ, an id is not a 32-bit integer, or a text is blank or no text.
+        """
+        ids, texts = ids_and_texts(concept_ids, concept_texts)
+        with readable_errors():
+            connection = driver_connection(session)
+            client = self._writing_client(connection)
+            unique = list(dict.fromkeys(texts))
+            place = {text: index for index, text in enumerate(unique)}
+            embedded = client.embeddings(unique, embedding_role=EmbeddingRole.DOCUMENT)
+            rows = embedded[[place[text] for text in texts]] if texts else embedded
+            return self._write(connection, client.fingerprint, index_type, ids, texts, rows)
+
+    def upsert_concept_embeddings(
+        self,
+        *,
+        session: Session | Connection,
+        index_type: IndexType,
+        concept_ids: Sequence[int],
+        concept_texts: Sequence[str],
+        embeddings: ArrayLike,
+    ) -> Written:
+        """Write document vectors that the caller already has, as embed_and_upsert_concepts would.
+
+        Args:
+            session: whose transaction is used.
+            index_type: which of the model's two spaces is written; it is made if need be.
+            concept_ids: OMOP concept ids, one per text.
+            concept_texts: the texts that were embedded, one per id.
+            embeddings: (n, dimensions), made by this interface's model for DOCUMENT; rows are normalised.
+
+        Raises:
+            InputError: shapes do not fit, or a row is zero or not finite.
+        """
+        ids, texts = ids_and_texts(concept_ids, concept_texts)
+        with readable_errors():
+            connection = driver_connection(session)
+            fingerprint = self._writing_client(connection).fingerprint
+            rows, lengths = useful_rows(embeddings, fingerprint.dimensions, count=len(ids))
+            return self._write(connection, fingerprint, index_type, ids, texts, rows, lengths)
+
+    def _write(
+        self,
+        connection: psycopg.Connection[Any],
+        fingerprint: Fingerprint,
+        index_type: IndexType,
+        ids: list[int],
+        texts: list[str],
+        rows: NDArray[np.float32],
+        lengths: NDArray[np.float32] | None = None,
+    ) -> Written:
+        migrations.migrate(connection)
+        space, made = lifecycle.ensure(connection, fingerprint, index_type)
+        if made:
+            lifecycle.activate_space(connection, space, only_if_none_is=True)
+        known = reader.concepts(connection, ids)
+        # The first text of a concept that no vocabulary describes is its name.
+        names = dict(zip(reversed(ids), reversed(texts), strict=True))
+        concepts: dict[int, Concept | str] = {**names, **known}
+        names.update((concept_id, concept.concept_name) for concept_id, concept in known.items())
+        named = np.fromiter((names[i] == text for i, text in zip(ids, texts, strict=True)), bool, len(ids))
+        return upsert.upsert(
+            connection,
+            space,
+            upsert.TextRows(
+                concept_ids=np.array(ids, np.int32),
+                kinds=np.where(named, TextKind.NAME.value.encode(), TextKind.SYNONYM.value.encode()),
+                texts=texts,
+                text_hashes=upsert.text_hashes(texts),
+                vectors=rows,
+                concepts=concepts,
+                lengths=lengths,
+            ),
+            replace_concepts=True,
+        )
+
+    def _writing_client(self, connection: psycopg.Connection[Any]) -> EmbeddingClient:
+        return self._client or self._client_of(registry.active(connection))

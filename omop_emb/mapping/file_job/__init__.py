@@ -1,0 +1,22 @@
+"""File jobs: a file of terms is mapped into the outputs that were asked for.
+
+`run()` reads, maps in batches, writes every output or none, and records the run in the database.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omop_emb.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from omop_emb.mapping.file_job.job import FileJob as FileJob, JobReport as JobReport, run as run
+    from omop_emb.mapping.file_job.outputs import Outputs as Outputs
+
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "job": ("FileJob", "JobReport", "run"),
+        "outputs": ("Outputs",),
+    },
+)

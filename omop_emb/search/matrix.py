@@ -1,0 +1,186 @@
+"""A space's vectors as a memory-mapped file: copied out of the database once per state of the space.
+
+PostgreSQL stays the source of truth. The file is named after the set of the space's committed writes
+(omop_emb.space_write: a random id each), so that a file of another state, space or database is never
+taken for it, and a copy of a database shares the file of its original.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+from psycopg.errors import QueryCanceled
+
+from omop_emb import disk_cache
+from omop_emb.database import binary_format
+from omop_emb.errors import DatabaseError
+from omop_emb.spaces.registry import Space
+from omop_emb.sql import read
+
+_FORMAT = 1  # of the files below; another format is another name
+_ATTEMPTS = 3
+
+_KEYS = (
+    ("text_hash", ">i8"),
+    ("concept_id", ">i4"),
+    ("domain", ">i2"),
+    ("vocabulary", ">i2"),
+    ("concept_class", ">i2"),
+    ("text_kind", "S1"),
+    ("standard", "S1"),
+    ("valid", "?"),
+)
+_KEY_LAYOUT = np.dtype([(name, kind.replace(">", "<")) for name, kind in _KEYS])
+_COPY = sql.SQL("copy (select {columns} from {rows}) to stdout (format binary)")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The rows of a space in one committed state, in no particular order.
+
+    Attributes:
+        keys: (n,) structured: text_hash, concept_id, domain, vocabulary, concept_class, text_kind, standard,
+            valid, as the space's row table has them.
+        vectors: (n, dimensions) float16, memory-mapped: exactly what the database stores.
+        deviation: how far the length of a row is from 1 at most; half precision cannot do better than 5e-4.
+        state: a name for the rows: see state().
+    """
+
+    keys: NDArray[np.void]
+    vectors: NDArray[np.float16]
+    deviation: float
+    state: str
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def concept_ids(self) -> NDArray[np.int32]:
+        """(n,) the concept of each row."""
+        return np.ascontiguousarray(self.keys["concept_id"])
+
+
+class MatrixUnavailableError(DatabaseError):
+    """No matrix can be had here; the database itself can be searched all the same."""
+
+
+def state(connection: psycopg.Connection[Any], space: Space) -> str | None:
+    """A name for the committed rows of a space; None while this transaction has written some itself."""
+    row = connection.execute(read("space_state"), {"space_id": space.space_id}).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate gives a row
+    digest, written_here = row
+    if written_here:
+        return None
+    return hashlib.sha256(f"{_FORMAT} {space.fingerprint.dimensions} {digest}".encode()).hexdigest()[:40]
+
+
+def of_space(connection: psycopg.Connection[Any], space: Space, *, wait: bool = True) -> Matrix:
+    """The matrix of the rows that this transaction sees; made if it is not in the cache folder yet.
+
+    Processes that need the same one at the same time wait for the first to make it, but for those that will
+    not wait.
+
+    Raises:
+        MatrixUnavailableError: this transaction has itself written to the space, the space is written to all
+            the time, the cache folder has no room, statement_timeout ends the reading, or another process
+            makes a matrix and `wait` is false.
+    """
+    for _ in range(_ATTEMPTS):
+        name = state(connection, space)
+        if name is None:
+            raise MatrixUnavailableError(
+                f"this transaction has written to space {space.name!r} and has not committed: commit first"
+            )
+        try:
+            return _open(_found_or_made(connection, space, name, wait), space.fingerprint.dimensions, name)
+        except (_ChangedError, FileNotFoundError):  # the latter: removed before it was opened
+            continue
+        except BlockingIOError as error:
+            raise MatrixUnavailableError("another process is making one") from error
+        except OSError as error:
+            raise MatrixUnavailableError(
+                f"no room for the space's matrix in {disk_cache.folder()}: {error.strerror or error}"
+            ) from error
+    raise MatrixUnavailableError(f"space {space.name!r} is written to while it is read: try again later")
+
+
+class _ChangedError(Exception):
+    """The space was written to while its rows were copied out."""
+
+
+def _found_or_made(connection: psycopg.Connection[Any], space: Space, name: str, wait: bool) -> Path:
+    found = disk_cache.find(name)
+    if found is not None:
+        return found
+    with disk_cache.making(name, _bytes_needed(connection, space), wait=wait) as made:
+        if made is not None:
+            try:
+                # Rolled back, so that the lock on the rows is given back.
+                with connection.transaction(force_rollback=True):
+                    _copy_out(connection, space, made)
+            except QueryCanceled as error:
+                raise MatrixUnavailableError(
+                    "reading all rows takes longer than statement_timeout"
+                ) from error
+            # Each statement may see a later state: the rows are of this one only if it is still there.
+            if state(connection, space) != name:
+                raise _ChangedError
+    found = disk_cache.find(name)
+    if found is None:
+        raise _ChangedError  # removed by another process for want of room
+    return found
+
+
+def _bytes_needed(connection: psycopg.Connection[Any], space: Space) -> int:
+    row = connection.execute(
+        "select pg_relation_size(%s::regclass)", (f"omop_emb.space_{space.space_id}",)
+    ).fetchone()
+    assert row is not None  # noqa: S101 - one row
+    return int(row[0])
+
+
+def _copy_out(connection: psycopg.Connection[Any], space: Space, folder: Path) -> None:
+    dimensions = space.fingerprint.dimensions
+    columns: list[tuple[str, str | tuple[str, int]]] = [*_KEYS, ("embedding", (">f2", dimensions))]
+    layout = binary_format.fixed_width(columns)
+    statement = _COPY.format(
+        columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns), rows=space.tables.rows
+    )
+    deviation = 0.0
+    with (
+        (folder / "keys").open("wb") as keys_file,
+        (folder / "vectors").open("wb") as vectors_file,
+        connection.cursor() as cursor,
+        cursor.copy(statement) as copy,
+    ):
+        for block in binary_format.read_fixed_width(iter(copy), layout):
+            keys = np.empty(len(block), _KEY_LAYOUT)
+            for name, _ in _KEYS:
+                keys[name] = block[name]
+            keys_file.write(keys.tobytes())
+            vectors = block["embedding"].astype("<f2")
+            vectors_file.write(vectors.tobytes())
+            wide = binary_format.widened(vectors)
+            lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+            deviation = max(deviation, float(np.abs(lengths - 1).max()))
+    (folder / "about.json").write_text(json.dumps({"dimensions": dimensions, "deviation": deviation}))
+
+
+def _open(folder: Path, dimensions: int, name: str) -> Matrix:
+    about = json.loads((folder / "about.json").read_text())
+    keys = np.fromfile(folder / "keys", _KEY_LAYOUT)
+    shape = (len(keys), dimensions)
+    # numpy cannot map an empty file.
+    vectors = (
+        np.memmap(folder / "vectors", np.float16, "r", shape=shape) if len(keys) else np.empty(shape, "e")
+    )
+    return Matrix(keys, vectors, about["deviation"], name)

@@ -1,0 +1,180 @@
+"""Exact neighbours of many queries at once: blocked products with a matrix, then float64 on what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omop_emb.database import binary_format
+from omop_emb.records import MetricType
+from omop_emb.search import ranking
+from omop_emb.search.matrix import Matrix
+from omop_emb.search.ranking import Hits, Rows
+
+QUERIES = 1024  # per pass over the rows: enough to make widening float16 one twentieth of the product's time
+_ROWS = 2048  # per block: widened, they stay near the processor; for one query 8,192 take half as long again
+_SLACK = 24  # rows kept beyond k, so that a second pass is rare
+_FLOAT32_ERROR = 1e-5  # more than a float32 product of unit rows can be off, at 16,000 dimensions
+_RANKED = 1 << 24  # values that are compared in float64 at a time: 128 MB
+
+Passing = NDArray[np.intp] | None
+"""Positions of the rows that pass a filter, ascending; None: all do."""
+
+
+def nearest(
+    matrix: Matrix, queries: NDArray[np.float32], *, metric_type: MetricType, k: int, passing: Passing = None
+) -> list[Hits]:
+    """The k nearest concepts of each query, exactly; fewer only where fewer pass.
+
+    Args:
+        matrix: the rows.
+        queries: (n, dimensions) float32, rows of unit length.
+        metric_type: COSINE, L2 or INNER_PRODUCT: on unit rows each of them ranks by the product.
+        k: how many concepts.
+        passing: which rows may be returned.
+    """
+    found: list[Hits] = []
+    for start in range(0, len(queries), QUERIES):
+        found += _nearest(matrix, queries[start : start + QUERIES], metric_type, k, passing, k + _SLACK)
+    return found
+
+
+def _nearest(
+    matrix: Matrix,
+    queries: NDArray[np.float32],
+    metric_type: MetricType,
+    k: int,
+    passing: Passing,
+    keep: int,
+) -> list[Hits]:
+    total = len(matrix) if passing is None else len(passing)
+    keep = min(keep, total)
+    if not keep:
+        return [ranking.NOTHING] * len(queries)
+    scores, places = _largest_products(matrix, queries, passing, keep)
+    # Products of rows that are not quite of unit length rank like the metric up to their deviation.
+    margin = 3 * matrix.deviation + 2 * _FLOAT32_ERROR
+    kth, enough = _kth_concept(matrix.concept_ids[places], k)
+    needed = np.where(enough, scores[np.arange(len(queries)), kth] - margin, -np.inf)
+    complete = (scores[:, -1] < needed) | (keep == total)
+    hits: list[Hits] = [ranking.NOTHING] * len(queries)
+    done = np.flatnonzero(complete)
+    for query, found in zip(
+        done,
+        _ranked(matrix, queries[done], scores[done], places[done], needed[done], metric_type),
+        strict=True,
+    ):
+        hits[query] = ranking.first(found, k)
+    left = np.flatnonzero(~complete)
+    if len(left):
+        again = _nearest(matrix, queries[left], metric_type, k, passing, keep * 4)
+        for query, found in zip(left, again, strict=True):
+            hits[query] = found
+    return hits
+
+
+def _kth_concept(concept_ids: NDArray[np.int32], k: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """In each row of ids: the position by which k different ones have been seen, and whether so many are."""
+    order = np.argsort(concept_ids, axis=1, kind="stable")
+    ordered = np.take_along_axis(concept_ids, order, axis=1)
+    new = np.ones(ordered.shape, np.bool_)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    is_first = np.empty_like(new)
+    np.put_along_axis(is_first, order, new, axis=1)
+    seen = np.cumsum(is_first, axis=1)
+    return np.argmax(seen >= k, axis=1), seen[:, -1] >= k
+
+
+def _ranked(
+    matrix: Matrix,
+    queries: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    places: NDArray[np.intp],
+    needed: NDArray[np.float64],
+    metric_type: MetricType,
+) -> Iterator[Hits]:
+    step = max(1, _RANKED // (scores.shape[1] * queries.shape[1]))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        query, column = np.nonzero(scores[part] >= needed[part, None])
+        chosen = places[part][query, column]
+        keys = matrix.keys[chosen]
+        rows = Rows(
+            queries=query,
+            concept_ids=keys["concept_id"],
+            text_kinds=keys["text_kind"],
+            text_hashes=keys["text_hash"],
+            vectors=binary_format.widened(matrix.vectors[chosen]).astype(np.float64),
+        )
+        yield from ranking.rank(rows, queries[part], metric_type)
+
+
+def _largest_products(
+    matrix: Matrix, queries: NDArray[np.float32], passing: Passing, keep: int
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """The `keep` largest products of each query, largest first, and the rows that they are with."""
+    total = len(matrix) if passing is None else len(passing)
+    best = _Best(len(queries), keep)
+    buffer = np.empty((len(queries), min(_ROWS, total)), np.float32)
+    for start in range(0, total, _ROWS):
+        stop = min(start + _ROWS, total)
+        chosen = matrix.vectors[start:stop] if passing is None else matrix.vectors[passing[start:stop]]
+        products = (
+            buffer if stop - start == buffer.shape[1] else np.empty((len(queries), stop - start), np.float32)
+        )
+        np.matmul(queries, binary_format.widened(chosen).T, out=products)
+        best.add(products, start)
+    scores, places = best.result()
+    return scores, places if passing is None else passing[places]
+
+
+class _Best:
+    """The largest scores of each query so far; only what beats the smallest of them is looked at."""
+
+    def __init__(self, count: int, keep: int) -> None:
+        self._count, self._keep = count, keep
+        self._limits = np.full((count, 1), -np.inf, np.float32)
+        self._queries: list[NDArray[np.intp]] = []
+        self._scores: list[NDArray[np.float32]] = []
+        self._places: list[NDArray[np.intp]] = []
+        self._blocks, self._next_merge = 0, 1
+
+    def add(self, scores: NDArray[np.float32], first_place: int) -> None:
+        width = scores.shape[1]
+        if not self._blocks and width > self._keep:
+            columns = np.argpartition(scores, width - self._keep, axis=1)[:, -self._keep :]
+            flat = (columns + width * np.arange(self._count)[:, None]).ravel()
+        else:
+            flat = np.flatnonzero(scores > self._limits)
+        self._queries.append(flat // width)
+        self._places.append(flat % width + first_place)
+        self._scores.append(scores.ravel()[flat])
+        self._blocks += 1
+        # New limits cost a sort: after blocks 1, 2, 4, 8 … as many new scores have come as are kept.
+        if self._blocks == self._next_merge:
+            self._next_merge *= 2
+            self._merge()
+
+    def _merge(self) -> None:
+        queries = np.concatenate(self._queries)
+        scores = np.concatenate(self._scores)
+        places = np.concatenate(self._places)
+        # Query and score in one integer that sorts as they do, larger scores first.
+        bits = scores.view(np.int32).astype(np.int64)
+        falling = 0x7FFFFFFF - np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+        order = np.argsort(queries.astype(np.int64) << 32 | falling)
+        queries = queries[order]
+        rank = np.arange(len(queries)) - np.searchsorted(queries, queries)
+        kept = rank < self._keep
+        order, queries, rank = order[kept], queries[kept], rank[kept]
+        self._queries, self._scores, self._places = [queries], [scores[order]], [places[order]]
+        last = rank == self._keep - 1
+        self._limits[queries[last], 0] = self._scores[0][last]
+
+    def result(self) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """(queries, keep) scores, largest first, and places; at least `keep` scores must have been added."""
+        self._merge()
+        shape = (self._count, self._keep)
+        return self._scores[0].reshape(shape), self._places[0].reshape(shape)

@@ -1,0 +1,195 @@
+"""The life of a space: proposed, made, activated, dropped; nothing is committed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from typing import TypedDict, Unpack
+
+import psycopg
+from psycopg import sql
+
+from omop_emb.errors import SpaceError, SpaceNotFoundError
+from omop_emb.records import Fingerprint, IndexType
+from omop_emb.spaces.recipe import DEFAULT_TEXTS, ENGLISH
+from omop_emb.spaces.registry import Space, find, listed, space_by_name
+from omop_emb.spaces.tables import check_hnsw_dimensions
+
+
+class Settings(TypedDict, total=False):
+    """What a space is made with; see Space."""
+
+    name: str | None
+    hnsw_m: int
+    hnsw_ef_construction: int
+    texts: str
+    template: str
+    synonym_languages: tuple[int, ...]
+    first_pass: str
+
+
+def proposed(
+    connection: psycopg.Connection,
+    fingerprint: Fingerprint,
+    index_type: IndexType,
+    *,
+    name: str | None = None,
+    hnsw_m: int = 16,
+    hnsw_ef_construction: int = 64,
+    texts: str = DEFAULT_TEXTS,
+    template: str = "",
+    synonym_languages: tuple[int, ...] = (ENGLISH,),
+    first_pass: str = "",
+) -> Space:
+    """The space of that fingerprint and index type, or the one that ensure() would make, which is not there.
+
+    Raises:
+        SpaceError: as ensure().
+    """
+    space = find(connection, fingerprint, index_type)
+    if space is not None:
+        if name is not None and space.name != name:
+            raise SpaceError(
+                f"this model, prefixes and index type are already in space {space.name!r}, not {name!r}: "
+                f"leave --name out, or drop it first with omop-emb index drop {space.name}"
+            )
+        return space
+    if index_type is IndexType.HNSW:
+        check_hnsw_dimensions(fingerprint.dimensions, first_pass)
+    taken = {other.name for other in listed(connection)}
+    if name in taken:
+        raise SpaceError(
+            f"space {name!r} was built with another model, prefixes or index type: choose another --name"
+        )
+    return Space(
+        space_id=0,
+        name=name or _free_name(fingerprint, index_type, taken),
+        fingerprint=fingerprint,
+        index_type=index_type,
+        hnsw_m=hnsw_m,
+        hnsw_ef_construction=hnsw_ef_construction,
+        texts=texts,
+        template=template,
+        synonym_languages=synonym_languages,
+        vocabulary_release=None,
+        is_active=False,
+        first_pass=first_pass,
+    )
+
+
+def ensure(
+    connection: psycopg.Connection,
+    fingerprint: Fingerprint,
+    index_type: IndexType,
+    *,
+    with_index: bool = True,
+    **settings: Unpack[Settings],
+) -> tuple[Space, bool]:
+    """The space of that fingerprint and index type, made if need be, and whether it was made.
+
+    The schema must have been migrated. Nothing is committed. `with_index=False` leaves the vector index
+    to be made after a bulk load; `settings` are those of proposed().
+
+    Raises:
+        SpaceError: another space bears the name, or this one bears another, or HNSW cannot index that
+            many dimensions.
+    """
+    space = proposed(connection, fingerprint, index_type, **settings)
+    if not space.is_there:
+        # Two makers of one space: the second waits here until the first has committed, and then finds it.
+        connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
+        space = proposed(connection, fingerprint, index_type, **settings)
+    if space.is_there:
+        return space, False
+    columns = {
+        "name": space.name,
+        "fingerprint": fingerprint.digest,
+        **{entry.name: getattr(fingerprint, entry.name) for entry in fields(Fingerprint)},
+        "index_type": index_type.value,
+        "hnsw_m": space.hnsw_m,
+        "hnsw_ef_construction": space.hnsw_ef_construction,
+        "texts": space.texts,
+        "template": space.template,
+        "synonym_languages": list(space.synonym_languages),
+        "first_pass": space.first_pass,
+    }
+    connection.execute(
+        sql.SQL("insert into omop_emb.space ({}) values ({})").format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
+            sql.SQL(", ").join(map(sql.Placeholder, columns)),
+        ),
+        columns,
+    )
+    space = space_by_name(connection, space.name)
+    space.tables.create(connection)
+    if index_type is IndexType.HNSW and with_index:
+        space.tables.create_hnsw(
+            connection,
+            m=space.hnsw_m,
+            ef_construction=space.hnsw_ef_construction,
+            first_pass=space.first_pass,
+        )
+        space = replace(space, has_index=True)
+    return space, True
+
+
+def lock_build(connection: psycopg.Connection, space: Space) -> None:
+    """Wait until nobody plans or finishes a build of this space; held until the transaction ends."""
+    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.build'), %s)", (space.space_id,))
+
+
+def activate_space(connection: psycopg.Connection, space: Space, *, only_if_none_is: bool = False) -> None:
+    """Make a space the one that readers use; nothing is committed.
+
+    Raises:
+        SpaceNotFoundError: it was dropped meanwhile; the caller must roll back.
+    """
+    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
+    if only_if_none_is and any(other.is_active for other in listed(connection)):
+        return
+    connection.execute(
+        "update omop_emb.space set is_active = false where is_active and space_id <> %s", (space.space_id,)
+    )
+    activated = connection.execute(
+        "update omop_emb.space set is_active = true where space_id = %s", (space.space_id,)
+    ).rowcount
+    if not activated:
+        space_by_name(connection, space.name)
+        raise SpaceNotFoundError(f"space {space.name!r} was dropped and made anew: run this again")
+
+
+def check_droppable(space: Space) -> None:
+    """Let a space pass that may be dropped.
+
+    Raises:
+        SpaceError: it is the active one.
+    """
+    if space.is_active:
+        raise SpaceError(
+            f"space {space.name!r} is the active one: run omop-emb index activate NAME with another first"
+        )
+
+
+def drop_space(connection: psycopg.Connection, space: Space) -> None:
+    """Drop a space with its rows, and give up its build if there is one; nothing is committed.
+
+    Raises:
+        SpaceError: it is the active one.
+    """
+    # Locks are taken in the order of builders, who write their piece, then rows, then that they wrote.
+    lock_build(connection, space)
+    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
+    current = space_by_name(connection, space.name)
+    check_droppable(current)
+    connection.execute("delete from omop_emb.build where space_id = %s", (current.space_id,))
+    current.tables.drop(connection)
+    connection.execute("delete from omop_emb.space where space_id = %s", (current.space_id,))
+
+
+def _free_name(fingerprint: Fingerprint, index_type: IndexType, taken: set[str]) -> str:
+    model = re.sub(r"[^A-Za-z0-9.]+", "-", fingerprint.model.rsplit("/", 1)[-1]).strip("-") or "space"
+    base = f"{model}-{index_type.value}"
+    number = 1
+    while (name := base if number == 1 else f"{base}-{number}") in taken:
+        number += 1
+    return name

@@ -1,0 +1,30 @@
+"""Vocabulary: OMOP's concepts, loaded from Athena's files or read from a CDM schema.
+
+`load()` makes a release from a download, `tables()` names what readers use, `look_up()` resolves ids and
+codes. Embeddings of concepts are in `spaces`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omop_emb.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from omop_emb.vocabulary.loader import (
+        LoadedVocabulary as LoadedVocabulary,
+        LoadProgress as LoadProgress,
+        drop_retired as drop_retired,
+        load_vocabulary as load_vocabulary,
+    )
+    from omop_emb.vocabulary.lookup import look_up as look_up
+    from omop_emb.vocabulary.reader import vocabulary_status as vocabulary_status
+
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "loader": ("LoadProgress", "LoadedVocabulary", "drop_retired", "load_vocabulary"),
+        "lookup": ("look_up",),
+        "reader": ("vocabulary_status",),
+    },
+)

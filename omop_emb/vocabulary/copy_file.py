@@ -1,0 +1,224 @@
+"""One vocabulary file into one table by COPY, with its faults told by file and line.
+
+PostgreSQL checks the number of fields, the numbers, the dates and the encoding of every line as it reads
+them; Python only cuts the file into whole lines and escapes what COPY would take for its own, which costs
+little and holds a few mebibytes however long the file is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors as postgres
+from psycopg.sql import SQL, Composable, Identifier
+
+from omop_emb.errors import VocabularyError
+from omop_emb.vocabulary.download import VocabularyFile
+
+_LONGEST_LINE = 16 << 20
+_BOM = b"\xef\xbb\xbf"
+_PLACE = re.compile(r"^COPY [^\n]*?, line (\d+)(?:, column (\w+): (null|\"(.*)\"))?", re.DOTALL)
+# 20993112: the thirty-first of December in an order that cannot be taken for YYYYMMDD. Published
+# vocabularies hold hundreds of these.
+_EXCHANGED_DATE = re.compile(rb"\t([0-9]{4})(1[3-9]|2[0-9]|3[01])(0[1-9]|1[0-2])(?=[\t\r\n])")
+_COPY = SQL("copy {} ({}) from stdin (format text, delimiter e'\\t', null '', encoding 'UTF8')")
+
+
+@dataclass(frozen=True)
+class CopiedFile:
+    """What was read from a file.
+
+    Attributes:
+        rows: their number.
+        sha256: of the file's bytes.
+        exchanged_dates: how many dates were YYYYDDMM, and were read as such because YYYYMMDD was impossible.
+    """
+
+    rows: int
+    sha256: str
+    exchanged_dates: int
+
+
+def copy_file(
+    connection: psycopg.Connection[Any],
+    file: VocabularyFile,
+    table: Composable,
+    progress: Callable[[int], None],
+) -> CopiedFile:
+    """Append a file's rows to a table; progress is told the number of bytes of each piece.
+
+    Raises:
+        VocabularyError: the file is damaged, lacks a column, or has a line that does not fit.
+    """
+    digest = hashlib.sha256()
+
+    def pieces() -> Iterator[bytes]:
+        for piece in file.pieces():
+            digest.update(piece)
+            progress(len(piece))
+            yield piece
+
+    blocks = _whole_lines(file, pieces())
+    columns = _columns(file, next(blocks, b""))
+    kept = [column for column in columns if column is not None]
+    dates = {place for place, column in enumerate(columns) if column and column.endswith("_date")}
+    statement = _COPY.format(table, SQL(", ").join(map(Identifier, kept)))
+    first_line, exchanged_dates = 2, 0
+    with connection.cursor() as cursor:
+        try:
+            with cursor.copy(statement) as copy:
+                for block in blocks:
+                    lines, exchanged = _with_dates_in_order(block, dates)
+                    exchanged_dates += exchanged
+                    if len(kept) < len(columns):
+                        lines = _without_extra_columns(file, lines, first_line, columns)
+                        first_line += block.count(b"\n")
+                    copy.write(_as_copy_text(lines))
+        except (postgres.DataError, postgres.IntegrityError) as error:
+            raise _fault(file, error, columns) from error
+        return CopiedFile(cursor.rowcount, digest.hexdigest(), exchanged_dates)
+
+
+def lines_with_key(file: VocabularyFile, key: str) -> list[int]:
+    """The first two lines whose key columns, joined with ", ", are the given text."""
+    lines: list[int] = []
+    number = 1
+    blocks = _whole_lines(file, file.pieces())
+    columns = _columns(file, next(blocks, b""))
+    places = [columns.index(column) for column in file.layout.key]
+    for block in blocks:
+        for line in block.split(b"\n")[:-1]:
+            number += 1
+            fields = line.rstrip(b"\r").decode().split("\t")
+            if ", ".join(_normal(fields[place]) for place in places) == key:
+                lines.append(number)
+                if len(lines) == 2:
+                    return lines
+    return lines
+
+
+def _whole_lines(file: VocabularyFile, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The header line, then blocks of whole lines that end in a line feed, without blank lines at the end."""
+    rest = b""
+    is_header = True
+    for piece in pieces:
+        rest += piece
+        # What may turn out to be the end of the file stays back, with the line before it.
+        cut = rest.rfind(b"\n", 0, len(rest.rstrip(b"\r\n"))) + 1
+        if is_header and cut:
+            header_end = rest.find(b"\n") + 1
+            yield rest[:header_end]
+            is_header = False
+            if cut > header_end:
+                yield rest[header_end:cut]
+            rest = rest[cut:]
+        elif cut:
+            yield rest[:cut]
+            rest = rest[cut:]
+        if len(rest) > _LONGEST_LINE:
+            raise VocabularyError("has a line of more than 16 MiB: is it a text file?", file=file.name)
+    rest = rest.rstrip(b"\r\n")
+    if rest:
+        yield rest + b"\n"
+
+
+def _columns(file: VocabularyFile, header: bytes) -> list[str | None]:
+    """The table's column for each field of the file, None for a field that the table does not have."""
+    if header.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise VocabularyError("is UTF-16: save it as UTF-8", file=file.name)
+    try:
+        text = header.removeprefix(_BOM).decode().strip("\r\n")
+    except UnicodeDecodeError as error:
+        raise VocabularyError("is not UTF-8 text", file=file.name, line=1) from error
+    if not text.strip():
+        raise VocabularyError("is empty: its first line must name the columns", file=file.name)
+    found = [name.strip().strip('"').lower() for name in text.split("\t")]
+    missing = [name for name in file.layout.required if name not in found]
+    if missing:
+        hint = ""
+        if len(found) == 1 and ("," in text or ";" in text):
+            hint = " (fields must be separated by tabs)"
+        shown = ", ".join(found)
+        shown = shown if len(shown) <= 200 else shown[:200] + "…"
+        raise VocabularyError(
+            f"column {' and '.join(missing)} is missing; found: {shown}{hint}", file=file.name, line=1
+        )
+    repeated = sorted({name for name in found if found.count(name) > 1 and name in file.layout.columns})
+    if repeated:
+        raise VocabularyError(f"column {' and '.join(repeated)} is there twice", file=file.name, line=1)
+    return [name if name in file.layout.columns else None for name in found]
+
+
+def _with_dates_in_order(lines: bytes, date_places: set[int]) -> tuple[bytes, int]:
+    """The lines with YYYYDDMM in a date column made YYYYMMDD, and how many of them there were."""
+    parts, end = [], 0
+    for match in _EXCHANGED_DATE.finditer(lines) if date_places else ():
+        line_start = lines.rfind(b"\n", 0, match.start()) + 1
+        if lines.count(b"\t", line_start, match.start() + 1) in date_places:
+            parts += [lines[end : match.start(2)], match[3], match[2]]
+            end = match.end()
+    return (b"".join([*parts, lines[end:]]) if parts else lines), len(parts) // 3
+
+
+def _as_copy_text(lines: bytes) -> bytes:
+    # A backslash is COPY's escape character, and a carriage return inside a line would end it.
+    return lines.replace(b"\\", b"\\\\").replace(b"\r\n", b"\n").replace(b"\r", b"\\r")
+
+
+def _without_extra_columns(
+    file: VocabularyFile, lines: bytes, first_line: int, columns: list[str | None]
+) -> bytes:
+    kept = [place for place, column in enumerate(columns) if column is not None]
+    out = []
+    for number, line in enumerate(lines.split(b"\n")[:-1], start=first_line):
+        fields = line.removesuffix(b"\r").split(b"\t")
+        if len(fields) != len(columns):
+            raise VocabularyError(_field_count(len(columns), len(fields)), file=file.name, line=number)
+        out.append(b"\t".join([fields[place] for place in kept]) + b"\n")
+    return b"".join(out)
+
+
+def _fault(
+    file: VocabularyFile, error: postgres.DataError | postgres.IntegrityError, columns: list[str | None]
+) -> VocabularyError:
+    """The server's objection to a line, in words; the server counts from the line after the header."""
+    place = _PLACE.match(error.diag.context or "")
+    line = int(place[1]) + 1 if place else None
+    column, value = (place[2], place[4]) if place else (None, None)
+    shown = repr(value if value is None or len(value) <= 40 else value[:40] + "…")
+    if isinstance(error, postgres.BadCopyFileFormat) and line is not None:
+        message = _field_count(len(columns), _fields_in_line(file, line))
+    elif isinstance(error, postgres.NotNullViolation):
+        message = f"{error.diag.column_name} is empty"
+    elif isinstance(error, postgres.CharacterNotInRepertoire):
+        message = "holds bytes that are not UTF-8 text (or a NUL): save the file as UTF-8"
+    elif isinstance(error, postgres.InvalidDatetimeFormat | postgres.DatetimeFieldOverflow):
+        message = f"{column} must be a date as YYYYMMDD; found {shown}"
+    elif isinstance(error, postgres.InvalidTextRepresentation | postgres.NumericValueOutOfRange):
+        message = f"{column} must be a whole number up to 2147483647; found {shown}"
+    else:
+        message = error.diag.message_primary or "cannot be read"
+    return VocabularyError(message, file=file.name, line=line)
+
+
+def _field_count(expected: int, found: int) -> str:
+    return f"expected {expected} fields separated by tabs; found {found}"
+
+
+def _fields_in_line(file: VocabularyFile, wanted: int) -> int:
+    number = 0
+    for block in _whole_lines(file, file.pieces()):
+        count = block.count(b"\n")
+        if number + count >= wanted:
+            return block.split(b"\n")[wanted - number - 1].count(b"\t") + 1
+        number += count
+    return 0
+
+
+def _normal(field: str) -> str:
+    return str(int(field)) if field.isascii() and field.isdigit() else field

@@ -1,0 +1,140 @@
+"""The files of a vocabulary download, found in a folder or a zip and read in pieces."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from omop_emb.errors import VocabularyError
+from omop_emb.vocabulary.layout import LAYOUTS, TableLayout
+
+_LAYOUT_OF = {layout.name: layout for layout in LAYOUTS}
+_SUFFIXES = (".csv", ".txt", ".tsv")
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class VocabularyFile:
+    """A file that holds a vocabulary table.
+
+    Attributes:
+        layout: the table.
+        name: what a person knows the file by: its path inside the folder or zip.
+        size: its bytes, unpacked.
+    """
+
+    layout: TableLayout
+    name: str
+    size: int
+    _open: Callable[[], IO[bytes]]
+
+    def pieces(self) -> Iterator[bytes]:
+        """The file's bytes, a mebibyte at a time.
+
+        Raises:
+            VocabularyError: the file cannot be read, or the zip around it is damaged.
+        """
+        try:
+            with self._open() as stream:
+                while piece := stream.read(_PIECE):
+                    yield piece
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise VocabularyError(
+                f"the zip is damaged ({error}); download it again", file=self.name
+            ) from error
+        except RuntimeError as error:  # encrypted, or packed by a method that Python lacks
+            raise VocabularyError(f"cannot be unpacked ({error}); unzip it first", file=self.name) from error
+        except OSError as error:
+            raise VocabularyError(f"cannot be read ({error.strerror})", file=self.name) from error
+
+
+@contextmanager
+def vocabulary_files(path: str | Path) -> Iterator[list[VocabularyFile]]:
+    """The vocabulary files in a folder or zip, CONCEPT first; readable inside the with block.
+
+    Raises:
+        VocabularyError: there is no such folder or zip, it is damaged, it holds no CONCEPT or a table
+            twice, or one of its paths leaves it.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        yield _chosen(path, _in_folder(path))
+    elif not path.exists():
+        raise VocabularyError(f"there is no folder or zip {str(path)!r}")
+    elif path.suffix.lower() in _SUFFIXES:
+        raise VocabularyError(
+            f"{path.name} is one file: give the folder that it stands in, {str(path.parent)!r}"
+        )
+    else:
+        try:
+            archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise VocabularyError(
+                f"{path.name} is not a zip, or was cut off ({error}); download it again"
+            ) from error
+        except OSError as error:
+            raise VocabularyError(f"{path.name} cannot be read ({error.strerror})") from error
+        with archive:
+            yield _chosen(path, _in_zip(archive))
+
+
+# Path inside the folder or zip, bytes unpacked, what opens it.
+_Entry = tuple[str, int, Callable[[], IO[bytes]]]
+
+
+def _in_folder(folder: Path) -> list[_Entry]:
+    found = [entry for entry in folder.iterdir() if entry.is_file()]
+    if not any(_table_name(entry.name) == "concept" for entry in found):
+        found += [
+            entry for sub in folder.iterdir() if sub.is_dir() for entry in sub.iterdir() if entry.is_file()
+        ]
+    return [
+        (str(entry.relative_to(folder)), entry.stat().st_size, partial(_open_path, entry)) for entry in found
+    ]
+
+
+def _open_path(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _in_zip(archive: zipfile.ZipFile) -> list[_Entry]:
+    found: list[_Entry] = []
+    for info in archive.infolist():
+        parts = re.split(r"[/\\]", info.filename)
+        # Nothing is ever unpacked to disk; such a zip is refused because nobody makes one by accident.
+        if parts[0] == "" or parts[0].endswith(":") or ".." in parts:
+            raise VocabularyError(
+                f"the zip holds a path that leaves it, {info.filename!r}: do not trust this file"
+            )
+        if not info.is_dir() and parts[0] != "__MACOSX":
+            found.append((info.filename, info.file_size, partial(archive.open, info)))
+    return found
+
+
+def _table_name(path: str) -> str:
+    name = PurePosixPath(path.replace("\\", "/"))
+    return name.stem.lower() if name.suffix.lower() in _SUFFIXES else ""
+
+
+def _chosen(path: Path, found: Sequence[_Entry]) -> list[VocabularyFile]:
+    files: dict[str, VocabularyFile] = {}
+    for name, size, open_ in sorted(found, key=lambda entry: entry[0]):
+        layout = _LAYOUT_OF.get(_table_name(name))
+        if layout is None:
+            continue
+        if layout.name in files:
+            raise VocabularyError(
+                f"{path.name} holds {layout.name.upper()} twice: {files[layout.name].name} and {name}"
+            )
+        files[layout.name] = VocabularyFile(layout, name, size, open_)
+    if "concept" not in files:
+        listed = ", ".join(sorted(name for name, _, _ in found)[:8]) or "nothing"
+        raise VocabularyError(f"{path.name} holds no CONCEPT.csv; found: {listed}")
+    return [files[layout.name] for layout in LAYOUTS if layout.name in files]

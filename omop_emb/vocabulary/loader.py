@@ -1,0 +1,231 @@
+"""Loading a vocabulary release: wholly or not at all, beside the one that is being read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import errors as postgres
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Composed, Identifier
+
+from omop_emb import config
+from omop_emb.database.migrations import migrate
+from omop_emb.database.transactions import atomic
+from omop_emb.errors import VocabularyError
+from omop_emb.sql import read
+from omop_emb.vocabulary.copy_file import CopiedFile, copy_file, lines_with_key
+from omop_emb.vocabulary.download import VocabularyFile, vocabulary_files
+from omop_emb.vocabulary.layout import release_tables
+
+_KEY_IN_DETAIL = re.compile(r"^Key \(.*?\)=\((.*)\) is duplicated\.$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """How far a load is.
+
+    Attributes:
+        step: "reading" a table's file, or "indexing" what was read.
+        table: the table that is being worked on; "names" at the end, for their search.
+        done_bytes, total_bytes: of all files together, unpacked.
+    """
+
+    step: str
+    table: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class LoadedVocabulary:
+    """What a load put into the database.
+
+    Attributes:
+        release_id: the number that its tables bear.
+        version: such as "v5.0 30-AUG-24"; None where the download does not say.
+        rows: table to number of rows, of the files that were there.
+        blank_names: vocabulary to number of concepts without a name, which are not embedded.
+        exchanged_dates: file to number of its dates that were YYYYDDMM, and were read as such.
+        has_trigrams: whether names can be searched by spelling (extension pg_trgm).
+    """
+
+    release_id: int
+    version: str | None
+    rows: Mapping[str, int]
+    blank_names: Mapping[str, int]
+    exchanged_dates: Mapping[str, int]
+    has_trigrams: bool
+
+
+def load_vocabulary(
+    connection: psycopg.Connection[Any],
+    path: str | Path,
+    *,
+    progress: Callable[[LoadProgress], None] | None = None,
+) -> LoadedVocabulary:
+    """Load a folder or zip as Athena delivers it and make it the active release; the caller commits.
+
+    Tables of their own are filled and indexed, then one row is changed to point to them: until the caller
+    commits, and in transactions that began reading before, everybody sees the earlier release, whole.
+    Nobody waits. The earlier release's tables go with the next load or with `drop_retired`.
+
+    Raises:
+        VocabularyError: with file and line where there is one; nothing was changed.
+        MigrationError: the schema omop_emb cannot be made.
+    """
+    schema = config.text_or_none("OMOP_EMB_VOCABULARY_SCHEMA")
+    if schema is not None:
+        raise VocabularyError(
+            f"the vocabulary is read from schema {schema!r} (OMOP_EMB_VOCABULARY_SCHEMA), where nothing is "
+            "ever written: unset the variable to load one into omop-emb's own schema"
+        )
+    with vocabulary_files(path) as files, atomic(connection):
+        migrate(connection)
+        _be_the_only_load(connection)
+        cursor = connection.cursor(row_factory=tuple_row)
+        release_id = _one(
+            cursor.execute(
+                "insert into omop_emb.vocabulary_release (source) values (%s) returning release_id",
+                (Path(path).expanduser().resolve().name,),
+            )
+        )
+        tables = release_tables(release_id)
+        cursor.execute(SQL(read("vocabulary_create")).format(**tables))
+        copied = _copy_all(connection, files, tables, progress)
+        for file in files:
+            connection.execute(
+                "insert into omop_emb.vocabulary_file (release_id, table_name, file_name, sha256, row_count)"
+                " values (%s, %s, %s, %s, %s)",
+                (release_id, file.layout.name, file.name, copied[file].sha256, copied[file].rows),
+            )
+        if copied[files[0]].rows == 0:
+            raise VocabularyError("holds no concepts", file=files[0].name)
+        total = sum(file.size for file in files)
+        for file in files:
+            if progress is not None:
+                progress(LoadProgress("indexing", file.layout.name, total, total))
+            _add_key(connection, file, tables[file.layout.name])
+        if progress is not None:
+            progress(LoadProgress("indexing", "names", total, total))
+        cursor.execute(SQL(read("vocabulary_index")).format(**tables))
+        has_trigrams = _add_trigrams(connection, tables["concept"])
+        blank: dict[str, int] = dict(
+            cursor.execute(SQL(read("vocabulary_blank_names")).format(**tables)).fetchall()
+        )
+        cursor.execute(SQL(read("vocabulary_values")).format(**tables), {"release_id": release_id})
+        version = _one(cursor.execute(SQL(read("vocabulary_version")).format(**tables)))
+        drop_retired(connection)
+        cursor.execute("update omop_emb.vocabulary_release set state = 'retired' where state = 'active'")
+        cursor.execute(
+            "update omop_emb.vocabulary_release set state = 'active', version = %s, blank_names = %s"
+            " where release_id = %s",
+            (version, sum(blank.values()), release_id),
+        )
+    return LoadedVocabulary(
+        release_id,
+        version,
+        rows={file.layout.name: copied[file].rows for file in files},
+        blank_names=blank,
+        exchanged_dates={
+            file.name: found.exchanged_dates for file, found in copied.items() if found.exchanged_dates
+        },
+        has_trigrams=has_trigrams,
+    )
+
+
+def drop_retired(connection: psycopg.Connection[Any]) -> list[int]:
+    """Remove the tables of replaced releases that nobody is reading; the caller commits.
+
+    Those that are being read stay until the next call. Returns the numbers of those that went.
+    """
+    cursor = connection.cursor(row_factory=tuple_row)
+    retired = cursor.execute(read("vocabulary_retired")).fetchall()
+    dropped = []
+    for (release_id,) in retired:
+        names = SQL(", ").join(release_tables(release_id).values())
+        try:
+            with atomic(connection):
+                # Waiting for a reader would make every later reader wait behind us.
+                connection.execute(SQL("lock table {} in access exclusive mode nowait").format(names))
+                connection.execute(SQL("drop table {}").format(names))
+                connection.execute(
+                    "update omop_emb.vocabulary_release set state = 'dropped' where release_id = %s",
+                    (release_id,),
+                )
+        except postgres.LockNotAvailable:
+            continue
+        dropped.append(release_id)
+    return dropped
+
+
+def _be_the_only_load(connection: psycopg.Connection[Any]) -> None:
+    if not _one(connection.cursor(row_factory=tuple_row).execute(read("vocabulary_lock"))):
+        raise VocabularyError(
+            "another load into this database is running: wait for it to end, then try again"
+        )
+
+
+def _copy_all(
+    connection: psycopg.Connection[Any],
+    files: list[VocabularyFile],
+    tables: Mapping[str, Identifier],
+    progress: Callable[[LoadProgress], None] | None,
+) -> dict[VocabularyFile, CopiedFile]:
+    done, total = 0, sum(file.size for file in files)
+
+    def advance(table: str, size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(LoadProgress("reading", table, done, total))
+
+    return {
+        file: copy_file(connection, file, tables[file.layout.name], partial(advance, file.layout.name))
+        for file in files
+    }
+
+
+def _add_key(connection: psycopg.Connection[Any], file: VocabularyFile, table: Identifier) -> None:
+    if not file.layout.key:
+        return
+    columns = SQL(", ").join(map(Identifier, file.layout.key))
+    try:
+        connection.execute(SQL("alter table {} add primary key ({})").format(table, columns))
+    except postgres.UniqueViolation as error:
+        match = _KEY_IN_DETAIL.match(error.diag.message_detail or "")
+        key = match[1] if match else ""
+        lines = lines_with_key(file, key)
+        also = f", first in line {lines[0]}" if len(lines) == 2 else ""
+        raise VocabularyError(
+            f"duplicate {', '.join(file.layout.key)} {key}{also}",
+            file=file.name,
+            line=lines[1] if len(lines) == 2 else None,
+        ) from error
+
+
+def _add_trigrams(connection: psycopg.Connection[Any], concept: Identifier) -> bool:
+    """An index for searching names by spelling, where the server has pg_trgm and lets us use it."""
+    try:
+        with atomic(connection):
+            connection.execute("create extension if not exists pg_trgm")
+            schema = _one(connection.cursor(row_factory=tuple_row).execute(read("trigram_schema")))
+            opclass = Identifier(schema, "gin_trgm_ops")
+            statement: Composed = SQL(
+                "create index on {} using gin (lower(concept_name) {})"
+                " where standard_concept = 'S' and invalid_reason is null"
+            ).format(concept, opclass)
+            connection.execute(statement)
+    except (postgres.InsufficientPrivilege, postgres.FeatureNotSupported, postgres.UndefinedFile):
+        return False
+    return True
+
+
+def _one(cursor: psycopg.Cursor[Any]) -> Any:
+    row = cursor.fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,185 @@
+"""omop-emb calibrate on the sample vocabulary: a site's ranker, thresholds on unseen terms, memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy.orm import Session
+
+from omop_emb.database.engine import driver_connection
+from omop_emb.errors import ConfigurationError, InputError
+from omop_emb.mapping.evaluation.evaluate import Measured, measure
+from omop_emb.mapping.mapper import Mapper
+from omop_emb.mapping.ranking import ranker_store
+from omop_emb.mapping.ranking.policy import Policy
+from omop_emb.mapping.ranking.trees import TreeRanker
+from omop_emb.mapping.records import Decision, SourceTerm
+from omop_emb.mapping.settings import Settings
+from omop_emb.mapping.training.site_training import Training, train
+from omop_emb.service import demo
+
+
+def sample_concepts() -> list[tuple[int, str]]:
+    """Standard conditions and drugs of the sample vocabulary."""
+    with (demo.SAMPLE / "CONCEPT.csv").open(encoding="utf-8", newline="") as lines:
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [
+            (int(row["concept_id"]), row["concept_name"])
+            for row in rows
+            if row["standard_concept"] == "S" and row["domain_id"] in ("Condition", "Drug", "Procedure")
+        ]
+
+
+def written(name: str, random_: random.Random) -> str:
+    """A name as a hospital might write it: capitals, a lost word, a cut, a letter too few."""
+    words = name.split()
+    if len(words) > 2 and random_.random() < 0.5:
+        words.pop(random_.randrange(len(words)))
+    text = " ".join(words)
+    if random_.random() < 0.5:
+        text = text.upper()
+    if random_.random() < 0.5 and len(text) > 8:
+        place = random_.randrange(1, len(text) - 1)
+        text = text[:place] + text[place + 1 :]
+    return text[: random_.choice((12, 25, 40, 80))]
+
+
+def approvals(folder: Path, seed: int, matched: int, no_match: int) -> list[Path]:
+    """Two files of approvals, terms without a match among them."""
+    random_ = random.Random(seed)  # noqa: S311 - test data, not a secret
+    chosen = random_.sample(sample_concepts(), matched)
+    rows = [(f"S{n}", written(name, random_), str(key)) for n, (key, name) in enumerate(chosen)]
+    words = ["parking", "ticket", "invoice", "brother", "kitchen", "window", "meeting", "garden", "printer"]
+    rows += [(f"N{n}", f"{' '.join(random_.sample(words, 2))} {n}", "0") for n in range(no_match)]
+    random_.shuffle(rows)
+    paths = []
+    for number in range(2):
+        path = folder / f"site-{seed}-{number}.csv"
+        with path.open("w", newline="", encoding="utf-8") as out:
+            writer = csv.writer(out)
+            writer.writerow(["code", "name", "concept_id"])
+            writer.writerows(rows[number::2])
+        paths.append(path)
+    return paths
+
+
+def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_among_them(
+    sample: Session, tmp_path: Path
+) -> None:
+    trained = train(sample, approvals(tmp_path, 1, 300, 40), Training(rounds=25))
+    assert (trained.terms, trained.no_match) == (300, 40)
+    names = [protocol.name for protocol in trained.protocols]
+    assert names[0] == "shipped ranker"
+    assert any("never saw" in name for name in names)
+    for protocol in trained.protocols:
+        assert 0 < protocol.figures["recall@1"] <= protocol.figures["recall@10"] <= 1
+    ranker = ranker_store.active(
+        driver_connection(sample), "default", Mapper(sample).space.fingerprint.digest
+    )
+    assert ranker is not None
+    assert ranker.own
+    learned = ranker_store.trained_on(driver_connection(sample), "default", ranker.fingerprint)
+    assert set(learned["files"]) == {"site-1-0.csv", "site-1-1.csv"}
+    assert learned["date"]
+
+    # other terms of the same kind: none of them was learned from
+    seen = {name for path in approvals(tmp_path, 1, 300, 40) for name in path.read_text().split("\n")}
+    unseen = approvals(tmp_path, 2, 400, 60)
+    fresh = tmp_path / "fresh.csv"
+    lines = [
+        line for path in unseen for line in path.read_text().split("\n")[1:] if line and line not in seen
+    ]
+    fresh.write_text("code,name,concept_id\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    evaluation, _ = measure(sample, [fresh], Measured(use_memory=False))
+    policy = Policy(accept_precision=0.95)
+    taken = [
+        outcome
+        for outcome in evaluation.outcomes
+        if outcome.first is not None
+        and policy.decide(outcome.probability, outcome.first[2], ranker)[0] is Decision.ACCEPT
+    ]
+    assert len(taken) > 50
+    right = sum(outcome.right for outcome in taken)
+    assert right / len(taken) >= 0.95 - 2 * (0.95 * 0.05 / len(taken)) ** 0.5
+    error = next(f.value for f in evaluation.figures if f.metric == "calibration error" and f.group == "all")
+    assert error < 0.08
+    # a term that was learned from is told to flatter
+    flattered, _ = measure(sample, [tmp_path / "site-1-0.csv"])
+    assert any("flatter" in note for note in flattered.notes)
+
+
+def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path: Path) -> None:
+    path = tmp_path / "approved.csv"
+    random_ = random.Random(5)  # noqa: S311 - as above
+    rows = [f"{key},{written(name, random_)}" for key, name in sample_concepts()[:150]]
+    target = sample_concepts()[200][0]
+    rows += [f"{target},our own jargon", f"{target},GH/Sinus-X"]
+    path.write_text("concept_id,name\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    train(sample, [path], Training(site="north", rounds=10))
+    mapper = Mapper(sample, site="north")
+    same, other_case, elsewhere = mapper.map(
+        [SourceTerm(name="our own jargon"), SourceTerm(name="gh sinus x"), SourceTerm(name="Osteoarthritis")]
+    )
+    for mapped in (same, other_case):
+        assert mapped.best is not None
+        assert mapped.best.concept_id == target
+        assert mapped.probability is not None
+        assert mapped.probability > 0.5
+    assert elsewhere.best is not None
+    assert elsewhere.best.concept_name == "Osteoarthritis"
+
+
+def test_the_ranker_is_the_sites_alone_and_explains_itself(sample: Session, tmp_path: Path) -> None:
+    train(sample, approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=10))
+    assert not Mapper(sample, site="south").engine.ranker.own
+    mapper = Mapper(sample, site="north", settings=Settings(explain=2))
+    (mapped,) = mapper.map([SourceTerm(name="acute bronchitis")])
+    assert mapped.provenance.ranker.startswith("north-")
+    assert mapped.candidates[0].contributions
+    assert isinstance(mapper.engine.ranker, TreeRanker) or mapper.engine.ranker.own
+    Mapper(sample, site="north", settings=Settings(policy=Policy(accept_precision=0.95)))
+
+
+def test_a_ranker_of_an_earlier_version_is_refused_until_another_is_trained(
+    sample: Session, tmp_path: Path
+) -> None:
+    paths, asked = approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=5)
+    train(sample, paths, asked)
+    driver_connection(sample).execute(
+        "update omop_emb.mapping_ranker "
+        """set kind = 'trees', trained_on = trained_on || '{"features": ["dense"], "domains": []}'"""
+    )
+    with pytest.raises(ConfigurationError, match="calibrate again"):
+        Mapper(sample, site="north")
+    measure(sample, paths, Measured(site="north", shipped=True))
+    train(sample, paths, asked)
+    assert Mapper(sample, site="north").engine.ranker.own
+
+
+def test_too_few_approvals_are_refused_and_leave_nothing(sample: Session, tmp_path: Path) -> None:
+    path = tmp_path / "few.csv"
+    path.write_text("name,concept_id\nOsteoarthritis,80180\n", encoding="utf-8")
+    with pytest.raises(InputError, match="100 is the least"):
+        train(sample, [path])
+
+
+def test_the_command_says_what_cross_validation_found(
+    sample_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", sample_database_url)
+    monkeypatch.setattr("omop_emb.mapping.ranking.trees.ROUNDS", 10)
+    command = import_module("omop_emb.cli.calibrate").command
+    paths = [str(path) for path in approvals(tmp_path, 4, 120, 20)]
+    result = CliRunner().invoke(
+        command, [*paths, "--format", "json"], standalone_mode=False, catch_exceptions=False
+    )
+    assert result.return_value == 0
+    rows = json.loads(result.stdout)
+    assert {"protocol", "recall@1", "precision at 0.95"} <= set(rows[0])
+    assert "ranker default-" in result.stderr

@@ -1,0 +1,451 @@
+"""omop-emb map on real files, end to end on the embedded sample vocabulary."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from psycopg.sql import SQL
+
+from omop_emb import OmopEmbError
+from omop_emb.mapping.files.journal import journal_path
+from omop_emb.mapping.files.usagi_dialect import join_line, split_line
+from omop_emb.vocabulary import reader
+from tests.unit.mapping.chat_server import Reply, answers, chat_server, first_candidates
+
+
+@dataclass
+class Done:
+    """What a command did: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+Map = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def database(server_conninfo: str, sample_template: str, new_database: Any) -> Iterator[str]:
+    """One embedded sample for the tests that leave nothing in it."""
+    from tests.conftest import as_url
+
+    with new_database(sample_template) as name:
+        yield as_url(server_conninfo, dbname=name)
+
+
+@pytest.fixture
+def run_map(database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Map:
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", database)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, stdin: bytes | None = None) -> Done:
+        command = import_module("omop_emb.cli.map").command
+        result = CliRunner().invoke(command, list(arguments), input=stdin, standalone_mode=False)
+        if result.exception is not None:
+            raise result.exception
+        return Done(result.return_value or 0, result.stdout, result.stderr)
+
+    return run
+
+
+def write(path: str, text: str) -> str:
+    Path(path).write_text(text, encoding="utf-8")
+    return path
+
+
+def table(path: str) -> list[dict[str, str]]:
+    with Path(path).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def usagi(path: str) -> list[dict[str, str]]:
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    header = split_line(lines[0])
+    return [dict(zip(header, split_line(line), strict=True)) for line in lines[1:]]
+
+
+TERMS = """\
+code,name,frequency,domain,ward
+A1,SINUSITIS,10,,"ear, nose"
+A2,Osteoarthritis,500,Condition,"ortho ""B"" 2"
+A3,Aspirin 81 MG Oral Tablet,3,drug,
+A4,,7,,
+A5,Cough,many,,
+A6,Rash,1,Nonsense,
+A7,zzzz qqqq,20,,Äänekoski
+"""
+
+
+def test_a_csv_becomes_a_usagi_file_with_what_is_needed_to_review_it(run_map: Map) -> None:
+    done = run_map(
+        write("terms.csv", TERMS), "-o", "out.usagi.csv",
+        "--review-queue", "queue.csv", "--candidates-output", "all.csv", "--explain", "2", "-k", "5",
+    )  # fmt: skip
+    rows = usagi("out.usagi.csv")
+    assert [row["sourceCode"] for row in rows] == ["A1", "A2", "A3", "A7"]
+    assert {row["mappingStatus"] for row in rows} == {"UNCHECKED"}
+    assert rows[1]["conceptName"] == "Osteoarthritis"
+    assert rows[1]["ADD_INFO:ward"] == 'ortho "B" 2'
+    assert rows[3]["ADD_INFO:ward"] == "Äänekoski"
+    assert {row["domainId"] for row in rows[2:3]} == {"Drug"}
+    assert done.code == 3
+    for line in ("line 5: no term", "line 6: the frequency", "line 7: its domain has no concepts"):
+        assert line in done.err
+    assert "3 rows were kept out" in done.err
+    queue = table("queue.csv")
+    assert [float(row["priority"]) for row in queue] == sorted(
+        (float(row["priority"]) for row in queue), reverse=True
+    )
+    candidates = table("all.csv")
+    assert [row["rank"] for row in candidates[:5]] == ["1", "2", "3", "4", "5"]
+    explained = [row for row in candidates if row["speaks_for"]]
+    assert {row["rank"] for row in explained} == {"1", "2"}
+    assert "(+" in explained[0]["speaks_for"]
+    assert not list(Path().glob(".*journal"))
+
+
+def test_terms_come_from_stdin_and_go_to_stdout(run_map: Map) -> None:
+    done = run_map("-", "-o", "-", stdin=b"name\nOsteoarthritis\n")
+    (row,) = csv.DictReader(io.StringIO(done.out))
+    assert row["concept_name"] == "Osteoarthritis"
+    assert "1 terms mapped" in done.err
+
+
+def test_excel_goes_in_and_parquet_comes_out(run_map: Map) -> None:
+    import openpyxl
+    import pyarrow.parquet
+
+    book = openpyxl.Workbook()
+    page = book.active
+    assert page is not None
+    for cells in (["code", "name", "count"], [7, "Osteoarthritis", 12.0]):
+        page.append(cells)
+    book.save("terms.xlsx")
+    book.close()
+    run_map("terms.xlsx", "-o", "out.parquet")
+    (row,) = pyarrow.parquet.read_table("out.parquet").to_pylist()
+    assert (row["source_code"], row["source_frequency"], row["concept_name"]) == ("7", 12, "Osteoarthritis")
+
+
+def test_every_name_column_is_a_query_and_other_languages_without_a_translation_are_warned_of(
+    run_map: Map,
+) -> None:
+    write("terms.csv", "id,fi,en\n1,nivelrikko,Osteoarthritis\n2,välilevytyrä,Sinusitis\n")
+    done = run_map("terms.csv", "-o", "out.csv", "--name-column", "fi", "--name-column", "en")
+    rows = table("out.csv")
+    assert [row["concept_name"] for row in rows] == ["Osteoarthritis", "Sinusitis"]
+    assert [(row["source_name"], row["en"]) for row in rows] == [
+        ("nivelrikko", "Osteoarthritis"),
+        ("välilevytyrä", "Sinusitis"),
+    ]
+    assert rows[0]["query_rule"] == "further name"
+    assert "knows only English" not in done.err
+    assert "knows only English" in run_map("terms.csv", "-o", "out.csv", "--name-column", "fi").err
+
+
+def _code(database: str) -> tuple[str, str, int, str]:
+    """A code that leads to a standard concept through Maps to: vocabulary, code, target, its name."""
+    with psycopg.connect(database.replace("+psycopg", "")) as connection:
+        tables = reader.tables(connection)
+        assert tables is not None
+        assert tables.concept_relationship is not None
+        query = SQL(
+            "select c.vocabulary_id, c.concept_code, t.concept_id, t.concept_name from {concept} c "
+            "join {relationship} r on r.concept_id_1 = c.concept_id "
+            "join {concept} t on t.concept_id = r.concept_id_2 where r.relationship_id = 'Maps to' "
+            "and c.standard_concept is distinct from 'S' and t.standard_concept = 'S' "
+            "order by c.concept_id limit 1"
+        )
+        names = {"concept": tables.concept, "relationship": tables.concept_relationship}
+        row = connection.execute(query.format(**names)).fetchone()
+    assert row is not None
+    return row
+
+
+def test_codes_decide_before_names_and_a_name_that_disagrees_is_shown(run_map: Map, database: str) -> None:
+    vocabulary, code, target, name = _code(database)
+    write("terms.csv", f'code,name\n{code},"{name}"\n{code},Sinusitis\n{code},\nnone,Sinusitis\n')
+    done = run_map("terms.csv", "-o", "out.csv", "--source-vocabulary", vocabulary, "--accept-codes")
+    agreeing, other, bare, unknown = table("out.csv")
+    assert (agreeing["decision"], agreeing["targets"], agreeing["disagrees"]) == (
+        "accept",
+        str(target),
+        "false",
+    )
+    assert "(Maps to)" in agreeing["path"]
+    assert (other["decision"], other["by_code"], other["disagrees"]) == ("review", str(target), "true")
+    assert "the name says" in other["reason"]
+    assert "Sinusitis" in other["others"]
+    assert (bare["decision"], bare["targets"]) == ("accept", str(target))
+    assert (unknown["concept_name"], unknown["decision"]) == ("Sinusitis", "review")
+    assert "its code leads nowhere" in unknown["reason"]
+    assert "1 codes lead elsewhere" in done.err
+    run_map("terms.csv", "-o", "out.csv", "--source-vocabulary", vocabulary)
+    assert {row["decision"] for row in table("out.csv")} == {"review"}
+    run_map("terms.csv", "-o", "out.csv")
+    assert {row["by_code"] for row in table("out.csv") if row["source_name"]} == {""}
+
+
+def test_an_unknown_vocabulary_of_codes_is_told_with_the_nearest(run_map: Map) -> None:
+    write("terms.csv", "code,name\nI10,Cough\n")
+    with pytest.raises(OmopEmbError, match="did you mean 'SNOMED'"):
+        run_map("terms.csv", "-o", "out.csv", "--source-vocabulary", "SNOMAD")
+    assert not Path("out.csv").exists()
+
+
+USAGI_HEADER = (
+    "sourceCode,sourceName,sourceFrequency,sourceAutoAssignedConceptIds,ADD_INFO:note,matchScore,"
+    "mappingStatus,equivalence,statusSetBy,statusSetOn,conceptId,conceptName,domainId,mappingType,comment,"
+    "createdBy,createdOn,assignedReviewer"
+)
+EQUIVALENCES = (
+    "EQUAL", "EQUIVALENT", "WIDER", "NARROWER", "INEXACT", "UNMATCHED", "UNREVIEWED"
+)  # fmt: skip
+
+
+def usagi_line(code: str, name: str, status: str, **changed: str) -> str:
+    values = {
+        "code": code, "name": name, "frequency": "12", "auto": "", "note": 'a "note", with\nbreaks \\ too',
+        "score": "0.91", "status": status, "equivalence": "EQUAL", "by": "MvZ", "on": "1700000000000",
+        "id": "80180", "concept": "Osteoarthritis", "domain": "Condition", "type": "MAPS_TO",
+        "comment": "ok, fine", "author": "<auto>", "created": "1700000000000", "reviewer": "Jörg",
+    }  # fmt: skip
+    return join_line({**values, **changed}.values()) + "\n"
+
+
+def test_a_usagi_file_of_everything_comes_out_unchanged_but_for_what_was_mapped(run_map: Map) -> None:
+    states = ("APPROVED", "AUTO_MAPPED", "AUTO_MAPPED_TO_1", "IGNORED", "FLAGGED")
+    decided = [usagi_line(f"s{n}", f'Kôd "{state}"', state) for n, state in enumerate(states)]
+    decided += [
+        usagi_line(f"e{n}", "äö,å", "APPROVED", equivalence=each) for n, each in enumerate(EQUIVALENCES)
+    ]
+    decided += [
+        usagi_line("two", "two targets", "APPROVED"),
+        usagi_line("two", "two targets", "APPROVED", id="4112343", type="MAPS_TO_VALUE"),
+        usagi_line("two", "two targets", "APPROVED", id="8587", type="MAPS_TO_UNIT"),
+    ]
+    open_ones = [
+        usagi_line("u1", "Sinusitis", "UNCHECKED", id="0", concept="Unmapped", comment=""),
+        usagi_line("u2", "Osteoarthritis", "INVALID_TARGET", id="99", comment="kept, said I"),
+    ]
+    lines = [*decided[:4], open_ones[0], *decided[4:9], open_ones[1], *decided[9:]]
+    Path("in.csv").write_bytes((USAGI_HEADER + "\n" + "".join(lines)).encode())
+    done = run_map("in.csv", "-o", "out.csv")
+    assert done.code == 0
+    written = Path("out.csv").read_bytes().decode().splitlines(keepends=True)
+    assert [line for line in written[1:] if line not in decided] == [written[5], written[11]]
+    assert [line for line in written[1:] if line in decided] == decided
+    rows = usagi("out.csv")
+    first, second = rows[4], rows[10]
+    assert (first["sourceCode"], first["mappingStatus"], first["conceptName"]) == (
+        "u1", "UNCHECKED", "Sinusitis",
+    )  # fmt: skip
+    assert (second["conceptName"], second["comment"]) == ("Osteoarthritis", "kept, said I")
+    assert first["ADD_INFO:note"] == 'a "note", with\nbreaks \\ too'
+    # and once more, onto itself
+    run_map("out.csv", "-o", "out.csv")
+    again = Path("out.csv").read_bytes().decode().splitlines(keepends=True)
+    assert [line for line in again[1:] if line in decided] == decided
+
+
+def test_a_source_to_concept_map_is_written_as_a_file_and_into_the_database(
+    sample_database_url: str, run_map: Map, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", sample_database_url)
+    write("terms.csv", "code,name\n1,Osteoarthritis\n2,Sinusitis\n")
+    arguments = (
+        "terms.csv", "-o", "out.csv", "--source-vocabulary-id", "LAB",
+        "--map-file", "map.csv", "--map-schema",
+    )  # fmt: skip
+    done = run_map(*arguments)
+    assert table("map.csv") == []
+    assert "2 terms wait for review" in done.err
+    done = run_map(*arguments, "omop_emb", "--unreviewed", "--keep-run", "-k", "3")
+    rows = table("map.csv")
+    assert [(row["source_code"], row["source_vocabulary_id"]) for row in rows] == [("1", "LAB"), ("2", "LAB")]
+    with psycopg.connect(sample_database_url.replace("+psycopg", "")) as connection:
+        stored = connection.execute(
+            "select source_code, target_concept_id from omop_emb.source_to_concept_map order by 1"
+        ).fetchall()
+        kept = connection.execute(
+            "select count(*), count(distinct place), min(result->>'source_name') from omop_emb.mapping_result"
+        ).fetchone()
+        (provenance,) = connection.execute("select provenance from omop_emb.mapping_run").fetchone() or ((),)
+    assert stored == [(row["source_code"], int(row["target_concept_id"])) for row in rows]
+    assert kept == (6, 2, "Osteoarthritis")
+    assert provenance["ranker"] == "default-2"
+
+
+def test_an_approved_usagi_file_becomes_a_source_to_concept_map(run_map: Map) -> None:
+    lines = usagi_line("a", "mine", "APPROVED") + usagi_line("b", "new", "IGNORED")
+    write("in.usagi.csv", USAGI_HEADER + "\n" + lines)
+    run_map("in.usagi.csv", "-o", "out.usagi.csv", "--source-vocabulary-id", "X", "--map-file", "map.csv")
+    assert [(row["source_code"], row["target_concept_id"]) for row in table("map.csv")] == [("a", "80180")]
+    assert Path("out.usagi.csv").read_text() == Path("in.usagi.csv").read_text()
+
+
+def test_approved_mappings_stay_and_lost_targets_are_listed(run_map: Map) -> None:
+    previous = usagi_line("1", "joints", "APPROVED") + usagi_line("2", "gone", "APPROVED", id="999999999")
+    write("old.usagi.csv", USAGI_HEADER + "\n" + previous)
+    write("terms.csv", "code,name\n1,joints\n2,gone\n1,Osteoarthritis\n")
+    done = run_map(
+        "terms.csv", "-o", "out.csv", "--previous", "old.usagi.csv", "--outdated", "lost.csv",
+        "--review-queue", "queue.csv",
+    )  # fmt: skip
+    kept, lost, renamed = table("out.csv")
+    assert (kept["decision"], kept["targets"], kept["concept_name"]) == (
+        "accept", "80180", "Osteoarthritis",
+    )  # fmt: skip
+    assert lost["decision"] == "review"
+    assert "no longer in the vocabulary" in lost["reason"]
+    assert "approved under another name" in renamed["reason"]
+    assert [row["concept_id"] for row in table("lost.csv")] == ["999999999"]
+    assert len(table("queue.csv")) == 2
+    assert "1 of them were approved before" in done.err
+
+
+# --- a second opinion
+
+
+@pytest.mark.parametrize("judge", ["ollama:llama3.1", "gemini:gemini-2.5-flash", "openai:gpt-4o-mini"])
+def test_a_judge_marks_its_choice_and_decides_nothing(
+    run_map: Map, monkeypatch: pytest.MonkeyPatch, judge: str
+) -> None:
+    def turn(terms: list[dict[str, Any]]) -> Reply:
+        if len(terms) > 1:
+            chosen = [t["candidates"][1]["concept_id"] for t in terms]
+            # the second term's id is invented; the third's answer is lost
+            return answers(chosen[0], "424242")
+        return "{broken" if terms[0]["text"] == "Cough" else first_candidates(terms)
+
+    write("terms.csv", "code,name,ward\n1,Osteoarthritis,ortho\n2,Sinusitis,\n3,Cough,\n")
+    with chat_server(turn) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.url)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "key")
+        monkeypatch.setenv("GEMINI_API_KEY", "key")
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
+        arguments = (
+            "terms.csv", "-o", "out.csv", "--candidates-output", "all.csv", "--judge", judge,
+            "--judge-prices", "1", "10", "--context-column", "ward",
+        )  # fmt: skip
+        done = run_map(*arguments)
+        asked = len(server.requests)
+        first = server.questions()[0]
+        again = run_map(*arguments)
+        more = len(server.requests) - asked
+    assert [term["text"] for term in first] == ["Osteoarthritis", "Sinusitis", "Cough"]
+    assert first[0]["context"] == {"ward": "ortho"}
+    rows, marked = table("out.csv"), [row for row in table("all.csv") if row["judged"] == "true"]
+    assert {row["decision"] for row in rows} == {"review"}
+    assert [(row["source_code"], row["rank"]) for row in marked] == [("1", "2"), ("2", "1")]
+    assert rows[0]["judge"].endswith(f"({judge})")
+    assert rows[2]["judge"].startswith("no answer")
+    assert "about 1 requests" in done.err
+    assert "at your prices" in done.err
+    assert asked == 3
+    assert "(2 answered before)" in again.err
+    assert more == 2  # Cough is asked about again, twice, and nothing else
+
+
+def test_only_the_most_valuable_terms_are_judged(run_map: Map, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("terms.csv", "code,name,frequency\n1,joint trouble,5\n2,bad sinus,900\n")
+    with chat_server(first_candidates) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.url)
+        run_map("terms.csv", "-o", "out.csv", "--judge", "ollama:m", "--judge-terms", "1")
+        assert [term["text"] for term in server.questions()[0]] == ["bad sinus"]
+    assert [bool(row["judge"]) for row in table("out.csv")] == [False, True]
+
+
+# --- interruptions
+
+
+def test_a_killed_run_leaves_the_old_output_and_goes_on(database: str, run_map: Map, tmp_path: Path) -> None:
+    names = [f"broken arm number {n}" for n in range(200)]
+    write("terms.csv", "code,name\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names)))
+    write("out.csv", "the old one\n")
+    command = [
+        sys.executable, "-c", "from omop_emb.cli.main import main; main()",
+        "map", "terms.csv", "-o", "out.csv", "--batch-size", "5",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMOP_EMB_DATABASE_URL": database}
+    journal = journal_path("out.csv")
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 300  # a busy machine
+        while time.monotonic() < deadline and process.poll() is None:
+            if journal.exists() and journal.stat().st_size > 20_000:
+                break
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert Path("out.csv").read_text() == "the old one\n"
+    mapped_before = journal.read_bytes().count(b"\n") - 1
+    assert 0 < mapped_before < 200
+    with pytest.raises(OmopEmbError, match="another settings"):
+        run_map("terms.csv", "-o", "out.csv", "-k", "3", "--resume")
+    done = run_map("terms.csv", "-o", "out.csv", "--batch-size", "50", "--resume")
+    assert f"{mapped_before:,} terms were mapped before" in done.err
+    assert [row["source_name"] for row in table("out.csv")] == names
+    columns = ("source_name", "concept_id", "decision", "others", "provenance")
+    resumed = [[row[column] for column in columns] for row in table("out.csv")]
+    run_map("terms.csv", "-o", "out.csv")
+    assert [[row[column] for column in columns] for row in table("out.csv")] == resumed
+    assert not journal.exists()
+
+
+def test_a_database_that_refuses_leaves_no_file(run_map: Map) -> None:
+    write("terms.csv", "code,name\n1,Cough\n")
+    with pytest.raises(OmopEmbError, match=r"no table nowhere\.source_to_concept_map"):
+        run_map(
+            "terms.csv", "-o", "out.csv", "--review-queue", "q.csv", "--source-vocabulary-id", "X",
+            "--map-schema", "nowhere",
+        )  # fmt: skip
+    assert not Path("out.csv").exists()
+    assert not Path("q.csv").exists()
+    assert not list(Path().glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--map-file", "m.csv"), "--source-vocabulary-id"),
+        (("--source-vocabulary-id", "X"), "--map-file or --map-schema"),
+        (("--accept-untrained",), "--accept-precision"),
+        (("--accept-precision", "0.98"), "omop-emb calibrate"),
+        (("--judge", "llama3"), "provider:model"),
+        (("--outdated", "x.csv"), "--previous"),
+        (("--review-queue", "out.csv"), "two outputs have the same name"),
+        (("--review-queue", "terms.csv"), "is the input"),
+        (("--encoding", "klingon"), "klingon"),
+        (("--name-column", "nmae"), "did you mean 'name'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_written(
+    run_map: Map, arguments: tuple[str, ...], message: str
+) -> None:
+    write("terms.csv", "code,name\n1,Cough\n")
+    with pytest.raises(Exception, match=message) as caught:
+        run_map("terms.csv", "-o", "out.csv", *arguments)
+    assert type(caught.value).__module__ in ("omop_emb.errors", "click.exceptions")
+    assert not Path("out.csv").exists()
+
+
+def test_forced_acceptance_is_written_into_the_output(run_map: Map) -> None:
+    write("terms.csv", "code,name\n1,Osteoarthritis\n")
+    run_map("terms.csv", "-o", "out.csv", "--accept-precision", "0.9", "--accept-untrained")
+    (row,) = table("out.csv")
+    assert "accepted without approvals of this site (--accept-untrained)" in row["provenance"]

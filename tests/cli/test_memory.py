@@ -1,0 +1,116 @@
+"""omop-emb memory: approvals are remembered, come first, stay, and can be withdrawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from omop_emb import EmbeddingClient, config, database_engine
+from omop_emb.database.engine import driver_connection, session_scope
+from omop_emb.indexing.build import build_index
+from omop_emb.mapping.mapper import Mapper, map_terms
+from omop_emb.mapping.records import MappedTerm, SourceTerm
+from omop_emb.records import IndexType
+
+Memory = Callable[..., Result]
+HEADER = "sourceCode,sourceName,sourceFrequency,matchScore,mappingStatus,conceptId,mappingType\n"
+OSTEOARTHRITIS, SINUSITIS = 80180, 4283893
+
+
+@pytest.fixture
+def memory(sample_database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Memory:
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", sample_database_url)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        command = import_module("omop_emb.cli.memory").command
+        result = CliRunner().invoke(command, list(arguments), standalone_mode=False)
+        if result.exception is not None:
+            raise result.exception
+        return result
+
+    return run
+
+
+def approve(*lines: str) -> str:
+    Path("approved.csv").write_text(HEADER + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return "approved.csv"
+
+
+def mapped(name: str, site: str = "default") -> MappedTerm:
+    engine = database_engine()
+    with session_scope(engine) as session:
+        (found,) = map_terms(session, [SourceTerm(name=name)], site=site)
+    engine.dispose()
+    return found
+
+
+def first(name: str, site: str = "default") -> int:
+    best = mapped(name, site).best
+    assert best is not None
+    return best.concept_id
+
+
+def test_what_was_approved_comes_first_for_its_site_until_it_is_forgotten(memory: Memory) -> None:
+    before = first("Sinusitis")
+    assert before != OSTEOARTHRITIS
+    approve(
+        f"1,SINUSITIS,3,1,APPROVED,{OSTEOARTHRITIS},MAPS_TO",
+        f"1,SINUSITIS,3,1,APPROVED,{SINUSITIS},MAPS_TO_VALUE",
+        "2,wild guess,3,1,UNCHECKED,1,MAPS_TO",
+        "3,nothing,3,1,APPROVED,0,MAPS_TO",
+        "4,lost,3,1,APPROVED,999999999,MAPS_TO",
+    )
+    told = memory("remember", "approved.csv").stderr
+    assert "2 approved mappings, 2 of them new" in told
+    assert "1 targets are no longer in the vocabulary" in told
+    assert "0 of them new" in memory("remember", "approved.csv").stderr
+    found = mapped("Sinusitis")
+    assert found.best is not None
+    assert (found.best.concept_id, found.best.matched_kind) == (OSTEOARTHRITIS, "alias")
+    assert first("Sinusitis", site="elsewhere") == before
+    listed = json.loads(memory("list", "--format", "json").stdout)
+    assert [(row["source_name"], row["concept_id"], row["approved_from"]) for row in listed] == [
+        ("SINUSITIS", OSTEOARTHRITIS, "approved.csv"),
+        ("lost", 999999999, "approved.csv"),
+    ]
+    assert "1 approvals" in memory("forget", "--name", "SINUSITIS").stderr
+    assert first("Sinusitis") == before
+    assert "1 approvals" in memory("forget", "--file", "elsewhere/approved.csv").stderr
+    assert "approved nothing yet" in memory("list").stderr
+
+
+def test_memory_stays_through_a_build_and_no_space_holds_it(memory: Memory, sample_database_url: str) -> None:
+    memory("remember", approve(f"1,zq local jargon,3,1,APPROVED,{OSTEOARTHRITIS},MAPS_TO"))
+    assert first("zq local jargon") == OSTEOARTHRITIS
+    engine = database_engine(sample_database_url)
+    client = EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="")
+    built = build_index(engine, client, index_type=IndexType.FLAT)
+    assert built.withdrawn == built.obsolete == 0
+    with session_scope(engine) as session:
+        connection = driver_connection(session)
+        spaces = [name for (name,) in connection.execute(
+            "select table_name from information_schema.tables "
+            "where table_schema = 'omop_emb' and table_name like 'space\\_%%\\_text'"
+        )]  # fmt: skip
+        assert spaces
+        for table in spaces:
+            found = connection.execute(
+                f"select count(*) from omop_emb.{table} where text like 'zq%'"  # noqa: S608 - a name of ours
+            ).fetchone()
+            assert found == (0,)
+        assert Mapper(session, use_memory=False).engine.memory is None
+    engine.dispose()
+    assert first("zq local jargon") == OSTEOARTHRITIS
+
+
+def test_forgetting_wants_to_know_what(memory: Memory) -> None:
+    with pytest.raises(Exception, match="--name, --file, or else --all"):
+        memory("forget")
+    with pytest.raises(Exception, match="--name, --file, or else --all"):
+        memory("forget", "--all", "--name", "x")

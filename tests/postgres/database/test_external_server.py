@@ -1,0 +1,349 @@
+"""A server of one's own, over TCP with a password, known by its URL alone; and all that it may lack."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+import sqlalchemy
+from psycopg.sql import SQL, Identifier, Literal
+from sqlalchemy.orm import Session
+
+from omop_emb import EmbeddingClient, EmbeddingInterface, IndexType
+from omop_emb.database import migrations, requirements
+from omop_emb.database.engine import database_engine, driver_connection, readable_errors, session_scope
+from omop_emb.database.requirements import check_database
+from omop_emb.errors import DatabaseError
+from omop_emb.server import supervisor
+from omop_emb.server.account import account_for, binaries
+from tests.conftest import reachable_folder
+
+OMOP_EMB = Path(sysconfig.get_path("scripts")) / "omop-emb"
+PASSWORD = "corr3ct-h0rse"  # noqa: S105 - of a server that lives as long as these tests
+
+
+@dataclass(frozen=True)
+class External:
+    """A PostgreSQL that asks for passwords (scram-sha-256) and has no Unix socket."""
+
+    port: int
+
+    def url(
+        self, *, user: str = "owner", password: str = PASSWORD, database: str = "postgres", host: str = ""
+    ) -> str:
+        return f"postgresql://{user}:{password}@{host or '127.0.0.1'}:{self.port}/{database}"
+
+
+@pytest.fixture(scope="module")
+def external() -> Iterator[External]:
+    with reachable_folder(Path("/tmp")) as folder:  # noqa: S108 - mkdtemp makes a folder of our own in it
+        account = account_for(folder / "none")
+        programs = binaries(account, folder)
+        home = folder / "server"
+        home.mkdir()
+        os.chown(home, account.uid, account.gid)
+        assert account.run(["/bin/sh", "-c", 'cat > "$1"', "sh", home / "password"], text=PASSWORD)[0] == 0
+        code, said = account.run(
+            [
+                *(str(programs / "initdb"), "-D", str(home / "data"), "-U", "owner", "--encoding=UTF8"),
+                *("--locale=C", "--auth=scram-sha-256", f"--pwfile={home / 'password'}", "--no-sync"),
+            ]
+        )
+        assert code == 0, said
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        settings = [f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"]
+        control = [str(programs / "pg_ctl"), "-D", str(home / "data"), "-l", str(home / "log"), "-w"]
+        code, said = account.run([*control, "start", "-o", *settings])
+        assert code == 0, said
+        try:
+            yield External(port)
+        finally:
+            account.run([*control, "stop", "-m", "immediate"])
+
+
+@pytest.fixture
+def owner(external: External) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(external.url(), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def database(owner: psycopg.Connection) -> Iterator[str]:
+    """The name of a new, empty database of the external server."""
+    name = f"db_{uuid4().hex}"
+    owner.execute(SQL("create database {} template template0").format(Identifier(name)))
+    yield name
+    owner.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+
+
+@pytest.fixture
+def role(owner: psycopg.Connection) -> Iterator[str]:
+    """The name of a role that may log in, and no more."""
+    name = f"role_{uuid4().hex}"
+    owner.execute(SQL("create role {} login password {}").format(Identifier(name), Literal(PASSWORD)))
+    yield name
+    owner.execute(SQL("drop role {}").format(Identifier(name)))
+
+
+Engines = Callable[[str], sqlalchemy.Engine]
+
+
+@pytest.fixture
+def engine_of() -> Iterator[Engines]:
+    made: list[sqlalchemy.Engine] = []
+
+    def engine(url: str) -> sqlalchemy.Engine:
+        made.append(database_engine(url))
+        return made[-1]
+
+    yield engine
+    for one in made:
+        one.dispose()
+
+
+def refusal(engine: sqlalchemy.Engine) -> str:
+    """What is said where migrating is refused: one line."""
+    with pytest.raises(DatabaseError) as caught, session_scope(engine) as session:
+        migrations.migrate(driver_connection(session))
+    assert "\n" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    return str(caught.value)
+
+
+def test_by_its_url_alone_it_does_everything_and_no_embedded_server_is_made(
+    external: External, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", external.url(database=database))
+    monkeypatch.setenv("OMOP_EMB_DATA_DIR", str(tmp_path / "embedded"))
+    engine = database_engine()
+    with session_scope(engine) as session:
+        interface = EmbeddingInterface(EmbeddingClient("local:all-MiniLM-L6-v2"))
+        names = {4329847: "Myocardial infarction", 316866: "Hypertensive disorder"}
+        interface.embed_and_upsert_concepts(
+            session=session,
+            index_type=IndexType.HNSW,
+            concept_ids=list(names),
+            concept_texts=list(names.values()),
+        )
+        (matches,) = interface.get_nearest_concepts_from_query_texts(
+            session=session, index_type=IndexType.HNSW, query_texts=["heart attack"], k=1
+        )
+        assert [match.concept_id for match in matches] == [4329847]
+    engine.dispose()
+    assert supervisor.status().state == "not made"
+    assert not (tmp_path / "embedded").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"password": "not-it"},
+            r"password authentication failed for user .*check user and password in OMOP",
+        ),
+        ({"user": "nobody_here"}, r"authentication failed"),
+        ({"database": "none_such"}, r'database "none_such" does not exist; create the database'),
+        ({"host": "no-such-host.invalid"}, r"no-such-host\.invalid.*; check the host in"),
+        ({"host": "127.0.0.2"}, r"127\.0\.0\.2.*Connection refused.*is PostgreSQL running there\?"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_one_line_without_the_password(
+    external: External, wrong: dict[str, str], said: str
+) -> None:
+    run = subprocess.run(
+        [OMOP_EMB, "vocabulary", "status"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMOP_EMB_DATABASE_URL": external.url(**wrong)},
+        timeout=60,
+    )
+    assert run.returncode == 1
+    assert run.stdout == ""
+    (line,) = run.stderr.splitlines()
+    assert PASSWORD not in line
+    assert "not-it" not in line
+    assert re.search(said, line), line
+
+
+def test_without_pgvector_on_the_server_the_package_to_install_is_named(
+    external: External, owner: psycopg.Connection, database: str, engine_of: Engines
+) -> None:
+    owner.execute(
+        SQL("alter database {} set extension_control_path = '/nonexistent'").format(Identifier(database))
+    )
+    said = refusal(engine_of(external.url(database=database)))
+    assert "has no pgvector: install it there (the package postgresql-NN-pgvector, 0.8 or newer)" in said
+
+
+def test_a_role_that_may_not_make_the_extension_is_told_who_must(
+    external: External, owner: psycopg.Connection, database: str, role: str, engine_of: Engines
+) -> None:
+    grant = SQL("grant create on database {} to {}").format(Identifier(database), Identifier(role))
+    owner.execute(grant)
+    said = refusal(engine_of(external.url(user=role, database=database)))
+    assert said.endswith("let a superuser run CREATE EXTENSION vector; in that database")
+    with psycopg.connect(external.url(database=database), autocommit=True) as connection:
+        connection.execute("create extension vector")
+    with session_scope(engine_of(external.url(user=role, database=database))) as session:
+        assert migrations.migrate(driver_connection(session))
+    with psycopg.connect(external.url(database=database), autocommit=True) as connection:
+        connection.execute(SQL("drop owned by {}").format(Identifier(role)))
+
+
+def test_a_role_that_may_not_make_our_schema_is_told_the_grant(
+    external: External, database: str, role: str, engine_of: Engines
+) -> None:
+    said = refusal(engine_of(external.url(user=role, database=database)))
+    assert said.endswith(f'GRANT CREATE ON DATABASE "{database}" TO "{role}";')
+
+
+def test_a_role_that_may_only_look_at_our_schema_is_told_the_grant(
+    external: External, database: str, role: str, engine_of: Engines
+) -> None:
+    with psycopg.connect(external.url(database=database), autocommit=True) as connection:
+        connection.execute("create extension vector; create schema omop_emb")
+    said = refusal(engine_of(external.url(user=role, database=database)))
+    assert said.endswith(f'GRANT USAGE, CREATE ON SCHEMA omop_emb TO "{role}";')
+
+
+def test_a_server_that_only_reads_is_refused(external: External, database: str, engine_of: Engines) -> None:
+    url = external.url(database=database) + "?options=-c%20default_transaction_read_only%3Don"
+    assert "read-only (a standby?)" in refusal(engine_of(url))
+
+
+def test_a_server_that_is_too_old_is_refused(
+    external: External, database: str, engine_of: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "_OLDEST_SERVER", 99)
+    said = refusal(engine_of(external.url(database=database)))
+    assert said.startswith("omop-emb needs PostgreSQL 99 or newer, and this server is ")
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_pgvector_that_is_too_old_is_refused(
+    external: External, database: str, engine_of: Engines, installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(external.url(database=database), autocommit=True) as connection:
+        if installed:
+            connection.execute("create extension vector")
+    monkeypatch.setattr(requirements, "_OLDEST_PGVECTOR", (99, 0))
+    said = refusal(engine_of(external.url(database=database)))
+    assert "needs pgvector 99.0 or newer" in said
+    assert said.endswith("run ALTER EXTENSION vector UPDATE;" if installed else "on the server")
+
+
+def test_another_encoding_is_refused_with_the_database_to_make(
+    external: External, owner: psycopg.Connection, engine_of: Engines
+) -> None:
+    name = f"latin_{uuid4().hex}"
+    owner.execute(
+        SQL("create database {} template template0 encoding 'LATIN1' locale 'C'").format(Identifier(name))
+    )
+    said = refusal(engine_of(external.url(database=name)))
+    assert "encoded in LATIN1, and omop-emb needs UTF8: run CREATE DATABASE" in said
+    owner.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+
+
+def test_checking_a_database_changes_nothing(external: External, database: str) -> None:
+    with psycopg.connect(external.url(database=database)) as connection:
+        facts = check_database(connection)
+        assert not facts.pgvector_installed
+        count = "select count(*) from pg_extension where extname = 'vector'"
+        assert connection.execute(count).fetchone() == (0,)
+
+
+def test_a_role_out_of_connections_is_told_so(
+    external: External, owner: psycopg.Connection, database: str, role: str, engine_of: Engines
+) -> None:
+    owner.execute(SQL("alter role {} connection limit 1").format(Identifier(role)))
+    url = external.url(user=role, database=database)
+    with psycopg.connect(url):
+        assert "end some connections" in refusal(engine_of(url))
+
+
+def run_in(engine: sqlalchemy.Engine, *statements: str) -> str:
+    """What is said of statements that fail in one session."""
+    with pytest.raises(DatabaseError) as caught, session_scope(engine) as session:
+        session.execute(sqlalchemy.text(";".join(statements)))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_a_server_refuses_while_it_works_is_one_line(
+    external: External, owner: psycopg.Connection, database: str, role: str, engine_of: Engines
+) -> None:
+    engine = engine_of(external.url(database=database))
+    said = run_in(engine, "set local statement_timeout = '50ms'", "select pg_sleep(5)")
+    assert said == (
+        "the database cancelled a statement (statement_timeout): raise statement_timeout, or ask for less"
+    )
+    assert "ended this connection: run this again" in run_in(
+        engine, "select pg_terminate_backend(pg_backend_pid())"
+    )
+    assert "run omop-emb db migrate" in run_in(engine, "select * from omop_emb.space")
+    assert "of an older version, run omop-emb db migrate" in run_in(engine, "select none_such from pg_class")
+    assert "use a role that has it" in run_in(
+        engine_of(external.url(user=role, database=database)), "select * from pg_authid"
+    )
+    with psycopg.connect(external.url(database=database), autocommit=True) as connection:
+        connection.execute("create table held (id int primary key)")
+    with Session(engine) as holder:
+        holder.execute(sqlalchemy.text("lock table held"))
+        said = run_in(engine, "set local lock_timeout = '50ms'", "select * from held")
+        assert said.startswith("another process holds what this needs")
+
+
+def test_two_writers_in_opposite_order_are_told_to_run_again(
+    external: External, database: str, engine_of: Engines
+) -> None:
+    engine = engine_of(external.url(database=database))
+    with session_scope(engine) as session:
+        session.execute(sqlalchemy.text("create table pair as select 1 as id union select 2"))
+    first_is_locked = threading.Barrier(2, timeout=20)
+    said: list[str] = []
+
+    def write(one: int, other: int) -> None:
+        try:
+            with session_scope(engine) as session:
+                for number in (one, other):
+                    session.execute(sqlalchemy.text("update pair set id = id where id = :id"), {"id": number})
+                    if number == one:
+                        first_is_locked.wait()
+        except DatabaseError as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=write, args=pair) for pair in ((1, 2), (2, 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert said == ["another process wrote the same rows in another order: run this again"]
+
+
+def test_a_bug_of_ours_is_not_dressed_up_as_an_error_of_the_database(
+    external: External, database: str
+) -> None:
+    with psycopg.connect(external.url(database=database)) as connection:
+        with pytest.raises(psycopg.errors.SyntaxError), readable_errors():
+            connection.execute("selekt 1")
+
+
+def test_neither_statements_nor_their_values_are_in_an_error(
+    external: External, database: str, engine_of: Engines
+) -> None:
+    engine = engine_of(external.url(database=database))
+    with pytest.raises(sqlalchemy.exc.DBAPIError) as caught, session_scope(engine) as session:
+        session.execute(sqlalchemy.text("select 1 / :zero, :term"), {"zero": 0, "term": "GALLSTONES"})
+    assert "GALLSTONES" not in str(caught.value)

@@ -1,0 +1,177 @@
+"""What a build will take, told before anything is spent, and near what it then takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from omop_emb import ConceptFilter, EmbeddingClient, EmbeddingRole, IndexType, database_engine
+from omop_emb.database.engine import driver_connection
+from omop_emb.indexing import vector_indexes
+from omop_emb.indexing.build import build_index
+from omop_emb.indexing.estimate import Estimate, estimate_build, estimating_client
+from omop_emb.indexing.preview import Preview, preview_build
+from omop_emb.indexing.status import space_status
+from omop_emb.providers.base import Answer
+from omop_emb.providers.limiter import Rate
+from omop_emb.spaces import registry
+from tests.small_vocabulary import CountingProvider, SmallVocabulary, counting_client, five_concepts
+
+
+@pytest.fixture
+def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
+    return five_concepts(engine, tmp_path)
+
+
+@pytest.fixture
+def paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counting model costs two dollars a token, half in batches."""
+    path = tmp_path / "prices.toml"
+    path.write_text('[[model]]\nname = "counting:m"\nprice = 2e5\nbatch_price = 1e5\n')
+    monkeypatch.setenv("OMOP_EMB_PRICES", str(path))
+
+
+class WordCounter(CountingProvider):
+    """Says that each word is a token."""
+
+    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> Answer:
+        answer = super().embed_batch(texts, role, timeout_seconds=timeout_seconds)
+        return Answer(answer.vectors, tokens=sum(len(text.split()) for text in texts))
+
+
+def estimated(
+    engine: Engine, client: EmbeddingClient, *, concept_filter: ConceptFilter | None = None, **options: object
+) -> Estimate:
+    preview = preview_build(engine, client.fingerprint, IndexType.HNSW, {"concept_filter": concept_filter})
+    return estimate_build(client, preview, **options)  # type: ignore[arg-type]  # the options of estimate()
+
+
+def test_texts_are_counted_after_filters_and_each_text_is_sent_once(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    found = estimated(engine, counting_client())
+    assert (found.texts, found.different_texts, found.rows) == (7, 6, 7)
+    drugs = ConceptFilter(domains=("Drug",))
+    assert estimated(engine, counting_client(), concept_filter=drugs).texts == 1
+
+
+def test_what_the_space_has_costs_nothing_again(engine: Engine, vocabulary: SmallVocabulary) -> None:
+    build_index(engine, counting_client(), index_type=IndexType.FLAT)
+    found = estimated(engine, counting_client())
+    assert (found.texts, found.tokens, found.rows) == (0, 0, 7)
+
+
+def test_a_free_model_counts_the_tokens_of_a_sample_itself_prefixes_and_all(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    found = estimated(engine, counting_client(WordCounter(), "passage: "))
+    texts = {"Hypertension", "HTN", "High blood pressure", "Diabetes mellitus", "Diabetes", "Metformin"}
+    assert found.tokens == sum(len(f"passage: {text}".split()) for text in texts)
+    assert (found.tokens_measured, found.sample_texts) == (True, 6)
+    assert found.hours is not None
+    assert found.price is None
+
+
+def test_a_text_that_the_model_refuses_does_not_end_the_estimate(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    found = estimated(engine, counting_client(WordCounter(refuses=["HTN"], batch_texts=1)))
+    assert found.sample_texts == 5
+    assert found.tokens > 0
+
+
+@pytest.mark.usefixtures("paid")
+def test_a_paid_model_is_asked_for_nothing_unless_told_to(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    provider = WordCounter()
+    found = estimated(engine, counting_client(provider, "passage: "))
+    assert provider.sent == []
+    assert not found.tokens_measured
+    assert found.cost_usd == pytest.approx(found.tokens * 0.2)
+    assert found.batch_cost_usd == pytest.approx(found.tokens * 0.1)
+    without = estimated(engine, counting_client())
+    assert found.tokens - without.tokens == pytest.approx(6 * len("passage: ") / 4, abs=6)
+    assert estimated(engine, counting_client(provider), measure=True).tokens_measured
+
+
+@pytest.mark.usefixtures("paid")
+@pytest.mark.parametrize(
+    ("rate", "minutes"),
+    [
+        (Rate(requests_per_minute=1), 2),
+        (Rate(texts_per_minute=3), 2),
+        (Rate(requests_per_minute=1, texts_per_minute=1), 6),
+    ],
+)
+def test_hours_follow_from_the_tightest_rate(
+    engine: Engine, vocabulary: SmallVocabulary, rate: Rate, minutes: int
+) -> None:
+    found = estimated(engine, counting_client(CountingProvider(batch_texts=4)), rate=rate)
+    assert found.hours == pytest.approx(minutes / 60)
+    assert estimated(engine, counting_client()).hours is None
+
+
+def test_an_estimate_of_a_known_paid_model_needs_no_key_and_no_network(
+    engine: Engine, vocabulary: SmallVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("OMOP_EMB_MODEL", "openai:text-embedding-3-small")
+    found = estimated(engine, estimating_client())
+    assert found.cost_usd is not None
+    assert found.index_memory_bytes > 0
+
+
+def test_disk_is_estimated_within_a_tenth(sample_database_url: str) -> None:
+    engine = database_engine(sample_database_url)
+    client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="x", advise=False)
+    found = estimated(engine, client, measure=False)
+    with engine.connect() as connection:
+        driver = driver_connection(connection)
+        hnsw = space_status(driver, registry.space_by_name(driver, "all-MiniLM-L6-v2-hnsw"))
+        row = driver.execute(
+            "select pg_indexes_size(to_regclass('omop_emb.space_' || %(n)s))"
+            " + pg_indexes_size(to_regclass('omop_emb.space_' || %(n)s || '_text'))",
+            {"n": str(hnsw.space.space_id)},
+        ).fetchone()
+    engine.dispose()
+    assert row is not None
+    assert found.rows == hnsw.rows
+    assert found.index_bytes == pytest.approx(hnsw.index_bytes, rel=0.1)
+    assert found.table_bytes == pytest.approx(hnsw.table_bytes + row[0] - hnsw.index_bytes, rel=0.1)
+
+
+def test_the_indexes_of_domains_are_counted(sample_database_url: str) -> None:
+    engine = database_engine(sample_database_url)
+    client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="x", advise=False)
+    preview = preview_build(engine, client.fingerprint, IndexType.HNSW, {}, partial="Drug,Measurement")
+    found = estimate_build(client, preview, measure=False).index_bytes
+    alone = estimated(engine, client, measure=False).index_bytes
+    with engine.connect() as connection:
+        driver = driver_connection(connection)
+        space = registry.space_by_name(driver, "all-MiniLM-L6-v2-hnsw")
+        vector_indexes.bring_about(driver, space, vector_indexes.IndexSettings(partial="Drug,Measurement"))
+        built = [index.bytes for index in vector_indexes.there(driver, space)]
+    engine.dispose()
+    assert len(built) == 3
+    assert found > 1.3 * alone
+    assert found == pytest.approx(sum(built), rel=0.1)
+
+
+def test_a_build_that_is_not_approved_leaves_nothing(engine: Engine, vocabulary: SmallVocabulary) -> None:
+    seen: list[Preview] = []
+
+    def refuse(preview: Preview) -> None:
+        seen.append(preview)
+        raise KeyboardInterrupt
+
+    provider = CountingProvider()
+    with pytest.raises(KeyboardInterrupt):
+        build_index(engine, counting_client(provider), index_type=IndexType.FLAT, approve=refuse)
+    assert seen[0].plan.to_embed == 7
+    assert provider.sent == []
+    with engine.connect() as connection:
+        assert registry.listed(driver_connection(connection)) == []

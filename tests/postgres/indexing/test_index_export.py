@@ -1,0 +1,318 @@
+"""index export and import: what one site embedded, another loads; what does not fit is refused whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as arrow
+import pytest
+from pyarrow import parquet
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from omop_emb import EmbeddingInterface, IndexType, database_engine
+from omop_emb.database.engine import driver_connection
+from omop_emb.errors import InputError, SpaceError, SpaceMismatchError, VocabularyError
+from omop_emb.indexing.build import build_index
+from omop_emb.indexing.export_space import export_index
+from omop_emb.indexing.import_space import import_index
+from omop_emb.indexing.report import Progress
+from omop_emb.indexing.space_file import KEY, Description, opened
+from omop_emb.indexing.verify import verify_index
+from omop_emb.spaces import lifecycle, registry
+from omop_emb.spaces.registry import Space
+from tests.small_vocabulary import (
+    CountingProvider,
+    Row,
+    SmallVocabulary,
+    counting_client,
+    direction,
+    five_concepts,
+    stored,
+)
+
+
+@pytest.fixture
+def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
+    return five_concepts(engine, tmp_path)
+
+
+@pytest.fixture
+def elsewhere(empty_database_url: str) -> Iterator[Engine]:
+    """Another site's database, with nothing in it."""
+    made = database_engine(empty_database_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def file(engine: Engine, vocabulary: SmallVocabulary, tmp_path: Path) -> Path:
+    """The exported HNSW space of five concepts."""
+    build_index(engine, counting_client(), index_type=IndexType.HNSW, template="{text} ({domain_id})")
+    export_index(engine, tmp_path / "space.parquet")
+    return tmp_path / "space.parquet"
+
+
+def load_vocabulary(engine: Engine, folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    five_concepts(engine, folder / "elsewhere")
+
+
+def import_there(engine: Engine, file: Path, **options: Any) -> Space:
+    options.setdefault("ask_model", False)
+    return import_index(engine, file, **options)
+
+
+def rows_of(engine: Engine, name: str | None = None) -> dict[tuple[int, str, str], bytes]:
+    with engine.connect() as connection:
+        driver = driver_connection(connection)
+        space = registry.space_by_name(driver, name) if name else registry.active(driver)
+        return stored(driver, space.space_id)
+
+
+def listed(engine: Engine) -> list[Space]:
+    with engine.connect() as connection:
+        return registry.listed(driver_connection(connection))
+
+
+def rewritten(file: Path, table: Any, **said: Any) -> Path:
+    """The file with other contents, or other things said of them."""
+    description = json.loads(parquet.read_schema(file).metadata[KEY])
+    metadata = {KEY: json.dumps({**description, **said}).encode()}
+    parquet.write_table(table.replace_schema_metadata(metadata), file)
+    return file
+
+
+@pytest.mark.parametrize("index_type", [None, *IndexType])
+def test_another_site_gets_the_same_rows_and_embeds_nothing(
+    engine: Engine, elsewhere: Engine, file: Path, tmp_path: Path, index_type: IndexType | None
+) -> None:
+    load_vocabulary(elsewhere, tmp_path)
+    space = import_there(elsewhere, file, index_type=index_type)
+    assert rows_of(elsewhere) == rows_of(engine)
+    (original,) = listed(engine)
+    assert space.index_type is (index_type or IndexType.HNSW)
+    assert space.has_index is (space.index_type is IndexType.HNSW)
+    for name in ("fingerprint", "texts", "template", "synonym_languages", "vocabulary_release", "is_active"):
+        assert getattr(space, name) == getattr(original, name)
+    provider = CountingProvider()
+    report = build_index(elsewhere, counting_client(provider), index_type=space.index_type)
+    assert (provider.sent, report.unchanged, report.updated) == ([], 7, 0)
+    assert [check for check in verify_index(elsewhere, client=counting_client()) if not check.ok] == []
+    with Session(elsewhere) as session:
+        (hit,) = EmbeddingInterface(counting_client()).get_nearest_concepts(
+            session=session, query_embeddings=direction("HTN (Condition)", 8)[None], k=1
+        )[0]
+    assert (hit.concept_id, hit.matched_text, hit.domain_id, hit.concept_code) == (
+        1,
+        "HTN",
+        "Condition",
+        "C1",
+    )
+
+
+def test_names_that_a_site_approved_stay_at_home(
+    engine: Engine, vocabulary: SmallVocabulary, tmp_path: Path, elsewhere: Engine
+) -> None:
+    build_index(engine, counting_client(), index_type=IndexType.FLAT)
+    with engine.connect() as connection:
+        driver = driver_connection(connection)
+        for table in ("space_1", "space_1_text"):
+            driver.execute(
+                f"create temporary table copied as select * from omop_emb.{table} where concept_id = 3;"  # noqa: S608 - constants
+                "update copied set text_kind = 'a', text_hash = 1;"
+                f"insert into omop_emb.{table} select * from copied; drop table copied"
+            )
+        driver.execute("update omop_emb.space_1_text set text = 'ward 7 pill' where text_kind = 'a'")
+        driver.commit()
+    written = export_index(engine, tmp_path / "x.parquet")
+    assert written.rows == 7
+    assert "ward 7 pill" not in parquet.read_table(tmp_path / "x.parquet")["text"].to_pylist()
+    import_there(elsewhere, tmp_path / "x.parquet", any_release=True)
+    assert len(rows_of(elsewhere)) == 7
+
+
+def test_another_release_or_none_is_refused_unless_asked_for_and_then_only_the_difference_is_embedded(
+    elsewhere: Engine, file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(VocabularyError, match="release 1, and none is loaded here: load that one"):
+        import_there(elsewhere, file)
+    (tmp_path / "elsewhere").mkdir()
+    there = five_concepts(elsewhere, tmp_path / "elsewhere")
+    there.load(Row(6, "Asthma"))
+    with pytest.raises(VocabularyError, match="release 1, and release 2 is loaded here"):
+        import_there(elsewhere, file)
+    assert listed(elsewhere) == []
+    import_there(elsewhere, file, any_release=True)
+    provider = CountingProvider()
+    build_index(elsewhere, counting_client(provider), index_type=IndexType.HNSW)
+    assert provider.sent == ["Asthma (Condition)"]
+
+
+def test_a_space_that_is_there_is_never_overwritten(engine: Engine, file: Path) -> None:
+    before = rows_of(engine)
+    with pytest.raises(SpaceError, match="omop-emb index drop"):
+        import_there(engine, file)
+    assert rows_of(engine) == before
+    import_there(engine, file, index_type=IndexType.FLAT, name="beside")
+    assert rows_of(engine, "beside") == before
+
+
+def test_a_model_that_is_another_here_is_refused(sample_database_url: str, tmp_path: Path) -> None:
+    engine = database_engine(sample_database_url)
+    try:
+        file = tmp_path / "sample.parquet"
+        export_index(engine, file, "all-MiniLM-L6-v2-hnsw")
+        with engine.connect() as connection:
+            driver = driver_connection(connection)
+            lifecycle.drop_space(driver, registry.space_by_name(driver, "all-MiniLM-L6-v2-hnsw"))
+            driver.commit()
+        with opened(file) as (_, description):
+            other = replace(description.fingerprint, revision="another")
+        changed = json.loads(replace(description, fingerprint=other).to_json())["fingerprint"]
+        with pytest.raises(SpaceMismatchError, match="revision"):
+            import_index(engine, rewritten(file, parquet.read_table(file), fingerprint=changed))
+        assert len(listed(engine)) == 1
+        same = json.loads(description.to_json())["fingerprint"]
+        space = import_index(engine, rewritten(file, parquet.read_table(file), fingerprint=same))
+        assert rows_of(engine, space.name) == rows_of(engine)
+        assert space.recall
+    finally:
+        engine.dispose()
+
+
+def cut_short(file: Path) -> Path:
+    file.write_bytes(file.read_bytes()[:-200])
+    return file
+
+
+def bent(file: Path) -> Path:
+    table = parquet.read_table(file)
+    zeros = arrow.array([bytes(16)] * len(table), arrow.binary(16))
+    return rewritten(
+        file, table.set_column(len(table.column_names) - 1, table.schema.field("embedding"), zeros)
+    )
+
+
+def doubled(file: Path) -> Path:
+    table = parquet.read_table(file)
+    return rewritten(file, arrow.concat_tables([table, table]), rows=2 * len(table))
+
+
+DAMAGE = {
+    "cut short": (cut_short, "no Parquet file, or damaged"),
+    "text": (lambda file: file.write_text("concept_id") and file, "no Parquet file, or damaged"),
+    "missing": (lambda file: file.unlink() or file, "there is no file"),
+    "somebody else's": (
+        lambda file: parquet.write_table(arrow.table({"a": [1]}), file) or file,
+        "was not written by omop-emb index export",
+    ),
+    "newer": (lambda file: rewritten(file, parquet.read_table(file), version=9), "newer omop-emb"),
+    "another prefix": (
+        lambda file: rewritten(
+            file,
+            parquet.read_table(file),
+            fingerprint={
+                **json.loads(parquet.read_schema(file).metadata[KEY])["fingerprint"],
+                "document_prefix": "x",
+            },
+        ),
+        "its fingerprint is not that of its model and prefixes",
+    ),
+    "rows missing": (
+        lambda file: rewritten(file, parquet.read_table(file).slice(1)),
+        "its columns or rows are not those",
+    ),
+    "vectors of zeros": (bent, "not of unit length"),
+    "rows twice": (doubled, "holds a text twice"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_refused_in_one_line_and_leaves_nothing(
+    elsewhere: Engine, file: Path, damage: str
+) -> None:
+    break_it, told = DAMAGE[damage]
+    with pytest.raises(InputError, match=told) as caught:
+        import_there(elsewhere, break_it(file), any_release=True)
+    assert "\n" not in str(caught.value)
+    assert listed(elsewhere) == []
+
+
+def test_an_import_that_is_stopped_leaves_nothing_and_can_be_repeated(elsewhere: Engine, file: Path) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.fraction is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_there(elsewhere, file, any_release=True, progress=stop)
+    assert listed(elsewhere) == []
+    import_there(elsewhere, file, any_release=True)
+    assert len(rows_of(elsewhere)) == 7
+
+
+def test_an_export_that_is_stopped_leaves_the_file_that_was_there(engine: Engine, file: Path) -> None:
+    before = file.read_bytes()
+
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_index(engine, file, progress=stop)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.glob("*.part")] == []
+
+
+def test_a_space_that_is_not_built_to_the_end_is_not_exported(engine: Engine, file: Path) -> None:
+    with engine.connect() as connection:
+        driver_connection(connection).execute(
+            "insert into omop_emb.build (space_id, settings, lease_until) values (1, '', now())"
+        )
+        driver_connection(connection).commit()
+    with pytest.raises(SpaceError, match="run omop-emb index build"):
+        export_index(engine, file)
+
+
+def test_the_file_tells_what_is_in_it_to_any_reader_of_parquet(engine: Engine, file: Path) -> None:
+    table = parquet.read_table(file)
+    with opened(file) as (_, description):
+        assert Description.from_json(table.schema.metadata[KEY], file) == description
+    assert (description.rows, description.vocabulary_release) == (7, "release 1")
+    rows = {
+        (row["concept_id"], row["text_kind"], row["text"]): np.frombuffer(row["embedding"], "<f2")
+        for row in table.to_pylist()
+    }
+    for key, value in rows_of(engine).items():
+        assert (rows[key] == np.frombuffer(value[4:], ">f2")).all()
+
+
+def test_a_space_that_is_being_imported_is_not_read_and_a_killed_import_can_be_repeated(
+    elsewhere: Engine, file: Path
+) -> None:
+    seen: list[str] = []
+
+    def look(progress: Progress) -> None:
+        with Session(elsewhere) as session, pytest.raises(SpaceError) as caught:
+            EmbeddingInterface(counting_client()).get_nearest_concepts(
+                session=session, query_embeddings=direction("x", 8)[None], k=1
+            )
+        seen.append(str(caught.value))
+
+    import_there(elsewhere, file, any_release=True, progress=look)
+    assert seen
+    assert all("is not whole yet" in line for line in seen)
+    with elsewhere.connect() as connection:  # as a kill leaves it: the space is made, its rows are not there
+        driver = driver_connection(connection)
+        driver.execute(
+            "truncate omop_emb.space_1, omop_emb.space_1_text;"
+            "update omop_emb.space set is_active = false, selection = null;"
+            "insert into omop_emb.build (space_id, settings, lease_until) values (1, 'import', now())"
+        )
+        driver.commit()
+    import_there(elsewhere, file, any_release=True)
+    assert len(rows_of(elsewhere)) == 7

@@ -1,0 +1,160 @@
+"""index verify: passes what a build made, and names each thing that is broken by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from omop_emb import EmbeddingInterface, IndexType, database_engine
+from omop_emb.database.engine import driver_connection
+from omop_emb.errors import ProviderError, SpaceNotFoundError
+from omop_emb.indexing.build import build_index
+from omop_emb.indexing.verify import Check, verify_index
+from omop_emb.spaces import registry
+from tests.small_vocabulary import CountingProvider, Row, SmallVocabulary, counting_client, five_concepts
+
+BREAKAGE = {
+    "rows": "delete from omop_emb.space_1_text where text = 'HTN'",
+    "rows of the other table": "delete from omop_emb.space_1 where concept_id = 3",
+    "hashes": "update omop_emb.space_1 set text_hash = 1 where concept_id = 3;"
+    "update omop_emb.space_1_text set text_hash = 1 where concept_id = 3",
+    "vectors": "update omop_emb.space_1 set embedding = '[2,0,0,0,0,0,0,0]' where concept_id = 3",
+    "index": "drop index omop_emb.space_1_hnsw",
+    "index that is invalid": "update pg_index set indisvalid = false "
+    "where indexrelid = 'omop_emb.space_1_hnsw'::regclass",
+    "vocabulary": "update omop_emb.space_1_text set domain_id = 'Device' where concept_id = 3",
+    "model": "update omop_emb.space_1 set embedding = '[1,0,0,0,0,0,0,0]' where concept_id = 3",
+}
+# What else is told of the same breakage.
+ALSO = {
+    "hashes": {"vocabulary"},
+    "vectors": {"model"},
+    "index": {"recall"},
+    "index that is invalid": {"recall"},
+}
+
+
+@pytest.fixture
+def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
+    return five_concepts(engine, tmp_path)
+
+
+def run(engine: Engine, sql: str) -> None:
+    with engine.connect() as connection:
+        driver_connection(connection).execute(sql.encode())
+        driver_connection(connection).commit()
+
+
+def failed(engine: Engine, **options: object) -> dict[str, Check]:
+    options.setdefault("client", counting_client())
+    checks = list(verify_index(engine, **options))  # type: ignore[arg-type]  # the options of verify_index()
+    assert all(check.found and bool(check.what_to_do) is not check.ok for check in checks)
+    return {check.check: check for check in checks if not check.ok}
+
+
+@pytest.mark.parametrize("index_type", IndexType)
+@pytest.mark.parametrize("template", ["", "{text} ({domain_id})"])
+def test_what_a_build_made_passes_and_every_text_is_compared(
+    engine: Engine, vocabulary: SmallVocabulary, index_type: IndexType, template: str
+) -> None:
+    build_index(engine, counting_client(), index_type=index_type, template=template)
+    provider = CountingProvider()
+    assert failed(engine, client=counting_client(provider)) == {}
+    assert len(provider.sent) == (7 if template else 6)
+
+
+@pytest.mark.parametrize("what", BREAKAGE)
+def test_each_breakage_is_told_by_its_check(engine: Engine, vocabulary: SmallVocabulary, what: str) -> None:
+    build_index(engine, counting_client(), index_type=IndexType.HNSW)
+    run(engine, BREAKAGE[what])
+    found = failed(engine)
+    assert set(found) >= {what.split(" ")[0]}
+    assert set(found) <= {what.split(" ")[0], "vocabulary"} | ALSO.get(what, set())
+
+
+def test_a_domains_missing_index_is_told_and_made_by_the_next_build(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    build_index(engine, counting_client(), index_type=IndexType.HNSW, partial="Condition")
+    assert failed(engine) == {}
+    with engine.connect() as connection:
+        (domain,) = registry.active(driver_connection(connection)).partial_domains
+    run(engine, f"drop index omop_emb.space_1_hnsw_{domain}")
+    found = failed(engine)
+    assert found["index"].found == "1 of those of a domain's rows missing"
+    assert found["index"].what_to_do == "run omop-emb index build"
+    build_index(engine, counting_client(), index_type=IndexType.HNSW)
+    assert failed(engine) == {}
+
+
+@pytest.mark.parametrize("what", ["hashes", "index", "index that is invalid", "vocabulary"])
+def test_what_the_next_build_mends_is_said_so_and_mended(
+    engine: Engine, vocabulary: SmallVocabulary, what: str
+) -> None:
+    build_index(engine, counting_client(), index_type=IndexType.HNSW)
+    run(engine, BREAKAGE[what])
+    assert all(check.what_to_do == "run omop-emb index build" for check in failed(engine).values())
+    report = build_index(engine, counting_client(), index_type=IndexType.HNSW)
+    assert failed(engine) == {}
+    assert report.index_made is what.startswith("index")
+
+
+def test_a_newer_release_and_a_broken_off_build_are_told(engine: Engine, vocabulary: SmallVocabulary) -> None:
+    build_index(engine, counting_client(), index_type=IndexType.FLAT)
+    vocabulary.load(Row(6, "Asthma"), Row(7, "Gout"), without=[4])
+    (check,) = failed(engine).values()
+    assert check.found == "texts differ from release 2: 2 missing, 1 no longer in it"
+    with pytest.raises(ProviderError):
+        build_index(
+            engine, counting_client(CountingProvider(fails_after=0)), index_type=IndexType.FLAT, chunk_texts=1
+        )
+    assert failed(engine)["build"].found == "unfinished: 2 texts to go, and nobody is at it"
+
+
+def test_texts_that_the_model_refused_are_no_fault_of_the_space(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    build_index(engine, counting_client(CountingProvider(refuses=["HTN"])), index_type=IndexType.FLAT)
+    assert failed(engine) == {}
+
+
+def test_another_model_or_one_that_is_down_is_told_and_the_other_checks_go_on(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    build_index(engine, counting_client(), index_type=IndexType.FLAT)
+    assert "prefix" in failed(engine, client=counting_client(prefix="x"))["model"].found
+    down = counting_client(CountingProvider(fails_after=0))
+    assert failed(engine, client=down)["model"].found == "it cannot be asked: the model is down"
+    assert failed(engine, client=down, sample=0) == {}
+
+
+def test_a_space_written_by_the_interface_alone_passes(engine: Engine) -> None:
+    with Session(engine) as session:
+        EmbeddingInterface(counting_client()).embed_and_upsert_concepts(
+            session=session, index_type=IndexType.FLAT, concept_ids=(1, 2), concept_texts=("Asthma", "Gout")
+        )
+        session.commit()
+    assert failed(engine) == {}
+    with pytest.raises(SpaceNotFoundError, match="no space 'other'"):
+        failed(engine, name="other")
+
+
+def test_recall_is_measured_and_too_low_a_one_is_told(sample_database_url: str) -> None:
+    engine = database_engine(sample_database_url)
+    try:
+        assert failed(engine, name="all-MiniLM-L6-v2-hnsw", client=None, sample=20) == {}
+        run(
+            engine,
+            "drop index omop_emb.space_2_hnsw;"
+            "create index space_2_hnsw on omop_emb.space_2 using hnsw (embedding halfvec_cosine_ops) "
+            "with (m = 2, ef_construction = 4);"
+            "update omop_emb.space set recall = '[[10, 40, 1.0]]'",
+        )
+        found = failed(engine, name="all-MiniLM-L6-v2-hnsw", client=None, sample=0)
+        assert set(found) == {"recall"}
+        assert "of the 10 nearest at ef_search" in found["recall"].found
+    finally:
+        engine.dispose()

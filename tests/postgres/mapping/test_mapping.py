@@ -1,0 +1,90 @@
+"""Mapping end to end on the embedded sample vocabulary."""
+
+from __future__ import annotations
+
+import csv
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sqlalchemy.orm import Session
+
+from omop_emb.database.engine import driver_connection
+from omop_emb.errors import ConfigurationError
+from omop_emb.mapping.approvals import approval_store
+from omop_emb.mapping.mapper import Mapper, map_terms, to_frame
+from omop_emb.mapping.ranking.policy import Policy
+from omop_emb.mapping.records import Decision, SourceTerm
+from omop_emb.mapping.settings import Settings
+
+
+def test_exact_name_comes_first_with_a_probability_and_is_left_to_review(sample: Session) -> None:
+    (mapped,) = map_terms(sample, ["OSTEOARTHRITIS"])
+    assert mapped.best is not None
+    assert mapped.best.concept_name == "Osteoarthritis"
+    assert mapped.probability is not None
+    assert 0 < mapped.probability <= 1
+    assert mapped.decision is Decision.REVIEW
+
+
+def test_a_domain_limits_the_candidates_of_its_term_alone(sample: Session) -> None:
+    drug, free = map_terms(sample, [SourceTerm(name="Aspirin", domain="Drug"), SourceTerm(name="Sinusitis")])
+    assert {candidate.domain_id for candidate in drug.candidates} == {"Drug"}
+    assert free.best is not None
+    assert free.best.domain_id == "Condition"
+
+
+def test_same_terms_map_alike_one_by_one_and_together(sample: Session) -> None:
+    mapper = Mapper(sample)
+    terms = [SourceTerm(name=name) for name in ("acute bronchitis", "Aspirin 81 MG", "broken arm")]
+    together = [[c.concept_id for c in mapped.candidates] for mapped in mapper.map(terms)]
+    apart = [[c.concept_id for c in mapped.candidates] for mapped in mapper.map(terms, batch_size=1)]
+    assert together == apart
+
+
+def test_a_frame_of_terms_becomes_a_frame_of_their_mappings(sample: Session) -> None:
+    terms = pd.DataFrame({"name": ["Sinusitis", " "], "code": ["a", "b"], "frequency": [5, None]})
+    frame = to_frame(map_terms(sample, terms))
+    assert frame["code"].tolist() == ["a", "b"]
+    assert frame["concept_name"].dropna().tolist() == ["Sinusitis"]
+    assert frame["concept_id"].isna().tolist() == [False, True]
+    assert frame["decision"].tolist() == ["review", "no match"]
+    assert to_frame([]).empty
+
+
+def test_acceptance_without_approvals_of_ones_own_is_refused_and_says_what_to_run(sample: Session) -> None:
+    with pytest.raises(ConfigurationError, match="omop-emb calibrate"):
+        Mapper(sample, settings=Settings(policy=Policy(accept_precision=0.95)))
+
+
+def test_an_approved_name_leads_back_to_its_concept_until_it_is_withdrawn(sample: Session) -> None:
+    connection = driver_connection(sample)
+    before = map_terms(sample, ["zq local jargon"])[0]
+    target = map_terms(sample, ["Osteoarthritis"])[0].candidates[0].concept_id
+    assert target not in [candidate.concept_id for candidate in before.candidates]
+    approval = approval_store.Approval(source_name="zq local jargon", concept_id=target)
+    assert approval_store.remember(connection, "default", [approval], "test") == 1
+    assert approval_store.remember(connection, "default", [approval], "test") == 0
+    mapper = Mapper(sample)
+    assert mapper.engine.memory is not None
+    assert len(mapper.engine.memory) == 1
+    assert approval_store.withdraw(connection, "default") == 1
+    assert Mapper(sample).engine.memory is None
+
+
+def test_the_command_maps_a_file_and_keeps_its_order(
+    sample_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", sample_database_url)
+    source = tmp_path / "terms.csv"
+    source.write_text("code,name,frequency\n1,SINUSITIS,10\n2,Osteoarthritis,5\n", encoding="utf-8")
+    output = tmp_path / "mapped.csv"
+    command = import_module("omop_emb.cli.map").command
+    result = CliRunner().invoke(command, [str(source), "-o", str(output)], standalone_mode=False)
+    assert result.exception is None, result.output
+    with output.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 2
+    assert "Osteoarthritis" in rows[1].values()

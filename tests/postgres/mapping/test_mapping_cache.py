@@ -1,0 +1,92 @@
+"""What mapping keeps of a vocabulary and a space on the disk: used when it is right, never when it is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy.orm import Session
+
+from omop_emb import disk_cache
+from omop_emb.database.engine import driver_connection
+from omop_emb.mapping.mapper import map_terms
+from omop_emb.mapping.records import MappedTerm
+from omop_emb.mapping.retrieval import load, similarity_products, vocabulary_subset
+from omop_emb.mapping.retrieval.lexicon import Lexicon
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+TERMS = ["OSTEOARTHRITIS", "aspirin 81mg tab", "broken arm", "chest xray"]
+
+
+def _built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fills with a line whenever a vocabulary is read from the database."""
+    seen: list[str] = []
+    read = load.read_lexicon
+
+    def reading_it(connection: psycopg.Connection[Any]) -> Lexicon:
+        seen.append("read")
+        return read(connection)
+
+    monkeypatch.setattr(load, "read_lexicon", reading_it)
+    return seen
+
+
+def _told(mapped: list[MappedTerm]) -> list[object]:
+    return [(one.probability, one.candidates) for one in mapped]
+
+
+def test_a_second_mapper_reads_no_vocabulary_and_maps_alike(
+    sample: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(similarity_products, "_MANY", 0)
+    monkeypatch.setattr(vocabulary_subset, "FEW", 0)  # what few terms need is read alone otherwise
+    built = _built(monkeypatch)
+    first = map_terms(sample, TERMS)
+    assert built == ["read"]
+    assert len(list(disk_cache.folder().iterdir())) == 4  # vocabulary, matrix, integers and a lock
+    assert _told(map_terms(sample, TERMS)) == _told(first)
+    assert built == ["read"]
+    assert disk_cache.clear() > 0
+    assert _told(map_terms(sample, TERMS)) == _told(first)
+    assert built == ["read", "read"]
+
+
+def test_a_cdms_changed_row_is_seen_at_once(sample: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = driver_connection(sample)
+    row = connection.execute("select release_id from omop_emb.vocabulary_release where state = 'active'")
+    (release,) = row.fetchone() or (0,)
+    connection.execute("create schema cdm")
+    for table in ("concept", "concept_synonym", "concept_relationship"):
+        connection.execute(
+            sql.SQL("create table {} as table {}").format(
+                sql.Identifier("cdm", table), sql.Identifier("omop_emb", f"{table}_{release}")
+            )
+        )
+    monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "cdm")
+    built = _built(monkeypatch)
+    (before,) = map_terms(sample, ["Osteoarthritis"])
+    assert before.best is not None
+    map_terms(sample, ["Osteoarthritis"])
+    assert built == ["read"]
+    connection.execute(
+        "update cdm.concept set concept_name = 'Worn joint' where concept_id = %s", (before.best.concept_id,)
+    )
+    (after,) = map_terms(sample, ["worn joint"])
+    assert after.best is not None
+    assert (after.best.concept_id, after.best.concept_name) == (before.best.concept_id, "Worn joint")
+    assert built == ["read", "read"]
+
+
+def test_a_transaction_that_wrote_vectors_maps_with_its_own(sample: Session) -> None:
+    connection = driver_connection(sample)
+    (mapped,) = map_terms(sample, ["Osteoarthritis"])
+    assert mapped.best is not None
+    connection.execute("insert into omop_emb.space_write (space_id) select space_id from omop_emb.space")
+    connection.execute("delete from omop_emb.space_1 where concept_id = %s", (mapped.best.concept_id,))
+    (again,) = map_terms(sample, ["Osteoarthritis"])
+    assert again.best is not None
+    assert again.best.concept_id != mapped.best.concept_id  # found by its spelling alone now

@@ -1,0 +1,286 @@
+"""Earlier mappings on a vocabulary that has moved on, and source_to_concept_map in the database."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from omop_emb.errors import DatabaseError, InputError, VocabularyError
+from omop_emb.mapping.approvals.replacements import fates
+from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous, read_approved
+from omop_emb.mapping.file_job.map_table import Written, write_map_rows
+from omop_emb.mapping.files.delimited import Problem
+from omop_emb.mapping.files.source_to_concept_map import MapRow
+from omop_emb.mapping.files.terms import open_terms
+from omop_emb.mapping.files.usagi_out import UsagiWriter
+from omop_emb.mapping.judge.prompt import ConceptContext, concept_contexts
+from omop_emb.mapping.records import Decision, SourceTerm
+from tests.unit.mapping.files.results import PROVENANCE, candidate, mapped
+
+# id, standard, invalid
+CONCEPTS = [
+    (1, "S", None), (2, None, "U"), (3, None, "D"), (4, None, None), (5, "S", None), (6, "C", None),
+    (7, None, "U"), (8, None, "U"), (9, None, "D"), (10, "S", "D"), (11, "S", None),
+]  # fmt: skip
+RELATIONSHIPS = [
+    # 2 was replaced by 7, which was replaced by 8, which maps to 5: a chain through two that are gone.
+    (2, 7, "Concept replaced by", None), (7, 8, "Concept replaced by", None), (8, 5, "Maps to", None),
+    # 4 maps to two; that it was replaced counts only where it maps to nothing.
+    (4, 1, "Maps to", None), (4, 5, "Maps to", None), (4, 11, "Concept replaced by", None),
+    # 6 and 9 turn in a circle; 9 leads to itself too.
+    (6, 9, "Maps to", None), (9, 6, "Concept replaced by", None), (9, 9, "Maps to", None),
+    # What was withdrawn leads nowhere.
+    (10, 1, "Maps to", "D"), (3, 1, "Is a", None),
+]  # fmt: skip
+
+
+@pytest.fixture
+def cdm(connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> psycopg.Connection[Any]:
+    """A schema with the two tables of a CDM that matter here."""
+    connection.execute(
+        """
+        create schema cdm;
+        create table cdm.concept (
+            concept_id int primary key, concept_name text, domain_id text, vocabulary_id text,
+            concept_class_id text, standard_concept text, concept_code text, invalid_reason text);
+        create table cdm.concept_relationship (
+            concept_id_1 int, concept_id_2 int, relationship_id text, invalid_reason text);
+        create table cdm.vocabulary (vocabulary_id varchar(20) primary key, vocabulary_version text);
+        create table cdm.source_to_concept_map (
+            source_code varchar(50) not null, source_concept_id int not null,
+            source_vocabulary_id varchar(20) not null references cdm.vocabulary,
+            source_code_description varchar(255), target_concept_id int not null references cdm.concept,
+            target_vocabulary_id varchar(20) not null, valid_start_date date not null,
+            valid_end_date date not null, invalid_reason varchar(1));
+        """
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into cdm.concept values (%s, %s, 'Condition', 'SNOMED', 'Disorder', %s, %s, %s)",
+            [(i, f"concept {i}", standard, str(i), invalid) for i, standard, invalid in CONCEPTS],
+        )
+        cursor.executemany("insert into cdm.concept_relationship values (%s, %s, %s, %s)", RELATIONSHIPS)
+        cursor.execute("insert into cdm.vocabulary values ('HOSP'), ('SNOMED')")
+    monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "cdm")
+    return connection
+
+
+def test_why_a_target_does_not_stand(cdm: psycopg.Connection[Any]) -> None:
+    found = fates(cdm, [0, 1, 2, 3, 4, 6, 10, 99])
+    assert {concept_id: fate.reason for concept_id, fate in found.items()} == {
+        0: "",
+        1: "",
+        2: "replaced by another concept",
+        3: "deprecated",
+        4: "not standard",
+        6: "a classification, not a standard concept",
+        10: "deprecated",
+        99: "no longer in the vocabulary",
+    }
+
+
+def test_chains_are_followed_to_a_standard_concept_and_told(cdm: psycopg.Connection[Any]) -> None:
+    (found,) = fates(cdm, [2])[2].replacements
+    assert found.concept.concept_id == 5
+    assert [(step.concept_id, step.relationship_id) for step in found.path] == [
+        (2, "Concept replaced by"),
+        (7, "Concept replaced by"),
+        (8, "Maps to"),
+    ]
+
+
+def test_a_concept_may_have_several_replacements_or_none_and_a_circle_ends(
+    cdm: psycopg.Connection[Any],
+) -> None:
+    found = {
+        n: [entry.concept.concept_id for entry in fate.replacements]
+        for n, fate in fates(cdm, [3, 4, 6, 9, 10, 99]).items()
+    }
+    assert found == {3: [], 4: [1, 5], 6: [], 9: [], 10: [], 99: []}
+
+
+def test_a_long_chain_and_a_branch_that_meets_again_give_each_target_once(
+    cdm: psycopg.Connection[Any],
+) -> None:
+    for n in range(100, 112):
+        cdm.execute("insert into cdm.concept values (%s, 'x', 'd', 'v', 'c', null, '', 'U')", (n,))
+        cdm.execute("insert into cdm.concept_relationship values (%s, %s, 'Maps to', null)", (n, n + 1))
+    cdm.execute(
+        "insert into cdm.concept_relationship values (111, 1, 'Maps to', ''), (100, 111, 'Maps to', '')"
+    )
+    assert [entry.concept.concept_id for entry in fates(cdm, [100])[100].replacements] == [1]
+
+
+def test_without_a_vocabulary_the_user_is_told(connection: psycopg.Connection[Any]) -> None:
+    with pytest.raises(VocabularyError, match="vocabulary load"):
+        fates(connection, [1])
+
+
+HEADER = "sourceCode,sourceName,sourceFrequency,matchScore,mappingStatus,conceptId,mappingType\n"
+
+
+@pytest.fixture
+def checked(cdm: psycopg.Connection[Any], tmp_path: Path) -> CheckedMappings:
+    path = tmp_path / "old.csv"
+    path.write_text(
+        HEADER
+        + "a,stands,1,1,APPROVED,1,MAPS_TO\na,stands,1,1,APPROVED,5,MAPS_TO_VALUE\n"
+        + "b,moved,1,1,APPROVED,2,MAPS_TO\nb,moved,1,1,APPROVED,1,MAPS_TO\n"
+        + "c,lost,1,1,APPROVED,3,MAPS_TO\n"
+        + "d,none,1,1,APPROVED,0,MAPS_TO\n"
+        + "e,suggested,1,1,UNCHECKED,1,MAPS_TO\n"
+    )
+    approved, problems = read_approved(path)
+    assert problems == []
+    return check_previous(cdm, approved)
+
+
+def test_what_stands_is_kept_as_it_was_approved(checked: CheckedMappings) -> None:
+    kept = checked.settle(SourceTerm(name="stands", code="a"), PROVENANCE)
+    assert kept is not None
+    assert (kept.decision, kept.previous, kept.targets) == (Decision.ACCEPT, (1, 5), (1, 5))
+    assert "line 2" in kept.reason
+    none = checked.settle(SourceTerm(name="none", code="d"), PROVENANCE)
+    assert none is not None
+    assert (none.decision, none.targets) == (Decision.NO_MATCH, ())
+
+
+def test_what_does_not_stand_or_was_not_approved_is_mapped(checked: CheckedMappings) -> None:
+    others = [("a", "Stands"), ("x", "stands"), ("b", "moved"), ("c", "lost"), ("e", "suggested")]
+    assert [checked.settle(SourceTerm(name=name, code=code), PROVENANCE) for code, name in others] == [
+        None
+    ] * 5
+
+
+def test_a_moved_target_is_for_review_with_its_replacement(checked: CheckedMappings) -> None:
+    term = SourceTerm(name="moved", code="b")
+    found = checked.annotate(mapped(term, candidate(11), decision=Decision.ACCEPT))
+    assert (found.decision, found.targets) == (Decision.REVIEW, (5, 1))
+    assert found.reason == (
+        "approved before, but 2 concept 2 is replaced by another concept: 5 concept 5 instead"
+    )
+
+
+def test_a_lost_target_leaves_the_new_candidate(checked: CheckedMappings) -> None:
+    found = checked.annotate(mapped(SourceTerm(name="lost", code="c"), candidate(11)))
+    assert (found.decision, found.targets) == (Decision.REVIEW, (11,))
+    assert "nothing replaces it" in found.reason
+
+
+def test_a_code_with_another_name_is_told(checked: CheckedMappings) -> None:
+    found = checked.annotate(mapped(SourceTerm(name="renamed", code="a"), candidate(11)))
+    assert "approved under another name" in found.reason
+    untouched = mapped(SourceTerm(name="new", code="z"), candidate(11))
+    assert checked.annotate(untouched) == untouched
+
+
+def test_what_is_outdated_is_listed_with_why_and_what_instead(checked: CheckedMappings) -> None:
+    rows = list(checked.outdated())
+    assert [(row["source_code"], row["concept_id"], row.get("replacement_id")) for row in rows] == [
+        ("b", 2, 5),
+        ("c", 3, None),
+    ]
+    assert rows[0]["path"] == (
+        "2 concept 2 (Concept replaced by) > 7 concept 7 (Concept replaced by) > 8 concept 8 (Maps to)"
+    )
+
+
+def test_kept_mappings_reach_usagi_with_their_names_and_types(
+    checked: CheckedMappings, tmp_path: Path
+) -> None:
+    terms = [SourceTerm(name="stands", code="a"), SourceTerm(name="none", code="d")]
+    with UsagiWriter(tmp_path / "out.csv", previous=checked) as out:
+        for term in terms:
+            kept = checked.settle(term, PROVENANCE)
+            assert kept is not None
+            out.write(kept)
+    with open_terms(tmp_path / "out.csv") as again:
+        assert again.usagi is not None
+        rows = [row for each in again.usagi.mappings() for row in each.rows]
+    assert [
+        (row["mappingStatus"], row["conceptId"], row["conceptName"], row["mappingType"]) for row in rows
+    ] == [
+        ("APPROVED", "1", "concept 1", "MAPS_TO"),
+        ("APPROVED", "5", "concept 5", "MAPS_TO_VALUE"),
+        ("APPROVED", "0", "Unmapped", "MAPS_TO"),
+    ]
+
+
+def test_a_source_to_concept_map_is_read_too(cdm: psycopg.Connection[Any], tmp_path: Path) -> None:
+    path = tmp_path / "map.csv"
+    long = "n" * 300
+    path.write_text(
+        "source_code,source_code_description,target_concept_id,invalid_reason\n"
+        f"a,name,1,\na,name,5,\nb,other,3,D\nc,{long[:255]},1,\nd,e,x,\n"
+    )
+    approved, problems = read_approved(path)
+    assert problems == [Problem(6, "not a row of source_to_concept_map")]
+    checked = check_previous(cdm, approved)
+    kept = checked.settle(SourceTerm(name="name", code="a"), PROVENANCE)
+    assert kept is not None
+    assert kept.targets == (1, 5)
+    assert checked.find(SourceTerm(name="other", code="b")) is None
+    assert checked.find(SourceTerm(name=long, code="c")) is not None
+
+
+def test_another_file_is_no_earlier_mapping(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("code,name\n1,a\n")
+    with pytest.raises(InputError, match="neither"):
+        read_approved(tmp_path / "x.csv")
+
+
+def test_a_judge_is_shown_few_synonyms_and_parents(cdm: psycopg.Connection[Any]) -> None:
+    assert concept_contexts(cdm, [1, 99]) == {1: ConceptContext(), 99: ConceptContext()}
+    cdm.execute(
+        """
+        create table cdm.concept_synonym (
+            concept_id int, concept_synonym_name text, language_concept_id int);
+        create table cdm.concept_ancestor (
+            ancestor_concept_id int, descendant_concept_id int,
+            min_levels_of_separation int, max_levels_of_separation int);
+        insert into cdm.concept_synonym select 1, repeat('s', n), 0 from generate_series(1, 9) n;
+        insert into cdm.concept_synonym values (1, 'S', 0), (1, '', 0), (5, 'five', 0);
+        insert into cdm.concept_ancestor values (5, 1, 1, 1), (11, 1, 2, 2), (1, 1, 0, 0);
+        """
+    )
+    found = concept_contexts(cdm, [1, 5, 99])
+    assert len(found[1].synonyms) == 4
+    assert found[1].parents == ("concept 5",)
+    assert (found[5], found[99]) == (ConceptContext(("five",)), ConceptContext())
+
+
+# --- source_to_concept_map in the database
+
+
+def map_row(code: str, target: int, vocabulary: str = "HOSP") -> MapRow:
+    days = (datetime.date(1970, 1, 1), datetime.date(2099, 12, 31))
+    return MapRow(code, 0, vocabulary, "nämé, \t\\N", target, "SNOMED", *days)
+
+
+@pytest.mark.parametrize("schema", ["omop_emb", "cdm"])
+def test_rows_replace_those_of_the_same_codes(cdm: psycopg.Connection[Any], schema: str) -> None:
+    first = [map_row("a", 1), map_row("a", 5), map_row("b", 1)]
+    assert write_map_rows(cdm, first, schema=schema) == Written(3, 0)
+    assert write_map_rows(cdm, [map_row("a", 11)], schema=schema) == Written(1, 2)
+    found = cdm.execute(f"select * from {schema}.source_to_concept_map order by source_code").fetchall()  # noqa: S608 - a name of ours
+    assert found == [tuple(map_row("a", 11).as_dict().values()), tuple(map_row("b", 1).as_dict().values())]
+
+
+def test_what_the_caller_rolls_back_is_gone(cdm: psycopg.Connection[Any]) -> None:
+    cdm.commit()
+    write_map_rows(cdm, [map_row("a", 1)], schema="cdm")
+    cdm.rollback()
+    assert cdm.execute("select count(*) from cdm.source_to_concept_map").fetchone() == (0,)
+
+
+def test_a_refused_row_leaves_none_and_the_transaction_usable(cdm: psycopg.Connection[Any]) -> None:
+    with pytest.raises(DatabaseError, match="refuses a row") as caught:
+        write_map_rows(cdm, [map_row("a", 1), map_row("b", 1, "UNKNOWN")], schema="cdm")
+    assert "UNKNOWN" not in str(caught.value)
+    assert cdm.execute("select count(*) from cdm.source_to_concept_map").fetchone() == (0,)
+    with pytest.raises(DatabaseError, match=r"no table nowhere\.source"):
+        write_map_rows(cdm, [map_row("a", 1)], schema="nowhere")

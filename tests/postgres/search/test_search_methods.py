@@ -1,0 +1,394 @@
+"""A search is served as its plan says, and what was planned for one way never serves another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from numpy.typing import NDArray
+
+from omop_emb import disk_cache
+from omop_emb.records import (
+    Concept,
+    ConceptFilter,
+    ConceptMatch,
+    Fingerprint,
+    IndexType,
+    MetricType,
+    TextKind,
+)
+from omop_emb.search import matrix, matrix_policy, planner, search
+from omop_emb.search.planner import SearchPlan, Way
+from omop_emb.spaces import lifecycle, row_counts, upsert
+from omop_emb.spaces.registry import Space
+
+ROWS, DIMENSIONS = 3000, 16
+RANDOM = np.random.default_rng(5)
+VECTORS = RANDOM.normal(size=(ROWS, DIMENSIONS)).astype(np.float32)
+VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
+# One in three is a drug; one in a hundred is of RxNorm.
+CONCEPTS = [
+    Concept(
+        number,
+        f"concept {number}",
+        domain_id="Drug" if number % 3 == 0 else "Condition",
+        vocabulary_id="RxNorm" if number % 100 == 0 else "SNOMED",
+    )
+    for number in range(ROWS)
+]
+DRUGS = ConceptFilter(domains=("Drug",))
+RXNORM = ConceptFilter(vocabularies=("RxNorm",))
+QUERY = VECTORS[:1]
+
+
+@pytest.fixture(scope="module")
+def filled(shared_conninfo: str) -> dict[str, Space]:
+    """A space of each kind, built as index build leaves it: counted, analysed, committed."""
+    made = {}
+    with psycopg.connect(shared_conninfo) as connection:
+        for name, first_pass in (("flat", ""), ("hnsw", ""), ("8", "8"), ("binary", "binary")):
+            space, _ = lifecycle.ensure(
+                connection,
+                Fingerprint(provider="test", model="ways", revision=name, dimensions=DIMENSIONS),
+                IndexType.FLAT if name == "flat" else IndexType.HNSW,
+                first_pass=first_pass,
+            )
+            texts = [concept.concept_name for concept in CONCEPTS]
+            rows = upsert.TextRows.of(
+                CONCEPTS, [TextKind.NAME] * ROWS, texts, upsert.text_hashes(texts), VECTORS
+            )
+            upsert.upsert(connection, space, rows)
+            row_counts.refresh(connection, space)
+            if name == "hnsw":
+                row = connection.execute(
+                    "select code from omop_emb.label where kind = 'domain' and label = 'Drug'"
+                ).fetchone()
+                assert row is not None
+                space.tables.create_hnsw(connection, m=16, ef_construction=64, domain=row[0])
+                space = replace(space, partial_domains=(row[0],))
+            made[name] = space
+        connection.commit()
+        connection.autocommit = True
+        for space in made.values():
+            connection.execute(f"vacuum analyze omop_emb.space_{space.space_id}")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def no_matrix(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No matrix is there, and no search was made in this process."""
+    monkeypatch.setattr(matrix_policy, "_forgone", {})
+    monkeypatch.setattr(matrix_policy, "_kept", {})
+
+
+@pytest.fixture
+def connection(shared_conninfo: str) -> Iterator[psycopg.Connection]:
+    """A connection that prepares each statement at once, so that the server may keep its plan."""
+    with psycopg.connect(shared_conninfo, prepare_threshold=0) as opened:
+        yield opened
+
+
+def found(
+    connection: psycopg.Connection, space: Space, queries: NDArray[np.float32] = QUERY, **changes: Any
+) -> tuple[list[list[ConceptMatch]], SearchPlan]:
+    concept_filter = changes.pop("concept_filter", None)
+    options = {"metric_type": MetricType.COSINE, "index_type": None, "k": 5, "explain": True} | changes
+    result = search.search(
+        connection, space, queries, concept_filters=[concept_filter] * len(queries), **options
+    )
+    return result.matches, result.plans[0]
+
+
+def nearest(query: NDArray[np.float32], concept_filter: ConceptFilter | None, k: int = 5) -> list[int]:
+    """The ids that brute force finds."""
+    stored = VECTORS.astype(np.float16).astype(np.float64)
+    cosines = stored @ query.astype(np.float64) / np.linalg.norm(stored, axis=1)
+    passing = [
+        number
+        for number, concept in enumerate(CONCEPTS)
+        if concept.domain_id in ((concept_filter and concept_filter.domains) or ("Condition", "Drug"))
+        and concept.vocabulary_id
+        in ((concept_filter and concept_filter.vocabularies) or ("SNOMED", "RxNorm"))
+    ]
+    return sorted(passing, key=lambda number: (-cosines[number], number))[:k]
+
+
+def prefer_indexes(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take so few rows for many: our planner compares none one by one, the server's sorts none."""
+    monkeypatch.setattr(planner, "_CERTAINTY", -1.0)
+    connection.execute("set enable_sort = off")
+
+
+def ids(matches: list[ConceptMatch]) -> list[int]:
+    return [match.concept_id for match in matches]
+
+
+@pytest.mark.parametrize("name", ["hnsw", "8", "binary"])
+def test_an_unfiltered_search_reads_the_vector_index_and_few_rows(
+    connection: psycopg.Connection, filled: dict[str, Space], name: str
+) -> None:
+    space = filled[name]
+    matches, plan = found(connection, space)
+    assert (plan.way, plan.index) == (Way.INDEX, f"space_{space.space_id}_hnsw")
+    assert plan.scan == f"Index Scan using space_{space.space_id}_hnsw"
+    assert plan.scanned is not None
+    assert plan.scanned <= 200
+    assert matches[0][0].concept_id == 0
+
+
+def test_a_domain_with_an_index_of_its_own_is_read_through_that(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefer_indexes(connection, monkeypatch)
+    space = filled["hnsw"]
+    _, plan = found(connection, space, concept_filter=DRUGS)
+    assert (plan.way, plan.index) == (
+        Way.PARTIAL_INDEX,
+        f"space_{space.space_id}_hnsw_{space.partial_domains[0]}",
+    )
+    assert plan.scan == f"Index Scan using {plan.index}"
+    # Another filter beside the domain is looked at row by row.
+    both = replace(DRUGS, vocabularies=("SNOMED",))
+    matches, plan = found(connection, space, concept_filter=both)
+    assert plan.way is Way.PARTIAL_INDEX
+    assert ids(matches[0]) == nearest(QUERY[0], both)
+
+
+def test_an_exact_search_reads_no_vector_index(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    for name, space in filled.items():
+        for concept_filter in (None, DRUGS, RXNORM):
+            for metric_type in MetricType:
+                _, plan = found(
+                    connection, space, concept_filter=concept_filter, metric_type=metric_type, exact=True
+                )
+                assert plan.way is Way.EXACT, name
+                assert plan.scan is not None
+                assert "hnsw" not in plan.scan
+    _, plan = found(connection, filled["flat"])
+    assert (plan.scan, plan.scanned) == ("Seq Scan", ROWS)
+
+
+def test_few_rows_that_pass_are_compared_and_no_others_are_read(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    matches, plan = found(connection, filled["hnsw"], concept_filter=ConceptFilter(concept_ids=(7, 9, 8)))
+    assert (plan.way, plan.scanned, plan.rows) == (Way.EXACT, 3, 3)
+    assert sorted(ids(matches[0])) == [7, 8, 9]
+
+
+def test_no_plan_that_the_server_keeps_serves_another_way(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL may settle on one plan for a prepared statement after five runs, whatever is set later."""
+    prefer_indexes(connection, monkeypatch)
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=-1.0, making=1.0))
+    space = filled["hnsw"]
+    by_turns: list[tuple[dict[str, Any], Way]] = [
+        ({"exact": True}, Way.EXACT),
+        ({}, Way.INDEX),
+        ({"concept_filter": RXNORM}, Way.INDEX),
+        ({"concept_filter": RXNORM, "exact": True}, Way.EXACT),
+        ({"concept_filter": DRUGS}, Way.PARTIAL_INDEX),
+        ({"concept_filter": DRUGS, "index_type": IndexType.FLAT}, Way.EXACT),
+    ]
+    # Eight queries each: more than the server needs to settle on a plan, in turns that hand it on.
+    for options, way in by_turns * 3:
+        matches, plan = found(connection, space, VECTORS[:8], **options)
+        assert plan.way is way
+        assert plan.scan is not None
+        if way is Way.EXACT:
+            assert "hnsw" not in plan.scan
+            assert [ids(of_query) for of_query in matches] == [
+                nearest(query, options.get("concept_filter")) for query in VECTORS[:8]
+            ]
+        else:
+            assert plan.scan == f"Index Scan using {plan.index}"
+        assert [len(of_query) for of_query in matches] == [5] * 8
+
+
+def test_queries_with_different_filters_are_searched_each_in_its_own_way(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    wanted = [None, RXNORM, None, ConceptFilter(concept_ids=(7, 8, 9)), RXNORM, DRUGS] * 4
+    result = search.search(
+        connection,
+        filled["hnsw"],
+        VECTORS[: len(wanted)],
+        metric_type=MetricType.COSINE,
+        index_type=None,
+        k=5,
+        concept_filters=wanted,
+    )
+    assert [(plan.way, plan.queries) for plan in result.plans[:3]] == [
+        (Way.INDEX, 8),
+        (Way.EXACT, 8),
+        (Way.EXACT, 4),
+    ]
+    for query, concept_filter, matches in zip(VECTORS, wanted, result.matches, strict=False):
+        if concept_filter is RXNORM:
+            assert ids(matches) == nearest(query, RXNORM)
+        elif concept_filter is not None and concept_filter.concept_ids:
+            assert sorted(ids(matches)) == [7, 8, 9]
+        else:
+            assert len(matches) == 5
+
+
+def test_settings_end_with_the_search_on_a_connection_that_commits_each_statement(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    connection.autocommit = True
+    found(connection, filled["hnsw"])
+    assert connection.execute(
+        "select current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan'), "
+        "current_setting('plan_cache_mode')"
+    ).fetchone() == ("40", "off", "auto")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"exact": True}, {"exact": True, "queries_in_all": 10**6}],
+    ids=["index", "exact", "matrix"],
+)
+def test_a_search_leaves_neither_settings_nor_locks_in_the_callers_transaction(
+    connection: psycopg.Connection, filled: dict[str, Space], options: dict[str, Any]
+) -> None:
+    connection.execute("set local hnsw.ef_search = 77")
+    found(connection, filled["hnsw"], **options)
+    assert connection.execute(
+        "select current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan'), "
+        "current_setting('plan_cache_mode'), current_setting('jit')"
+    ).fetchone() == ("77", "off", "auto", "off")
+    held = connection.execute(
+        "select relation::regclass::text from pg_locks where pid = pg_backend_pid() and relation is not null"
+    ).fetchall()
+    assert [name for (name,) in held if re.search(r"space_\d", name)] == []
+
+
+@pytest.fixture
+def repaid_at_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A matrix saves each search two fifths of what it takes to make it."""
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=10.0, making=25.0))
+
+
+def ways(connection: psycopg.Connection, space: Space, count: int, **changes: Any) -> list[Way]:
+    """How so many single searches went, all of which found what brute force finds."""
+    taken = []
+    for query in VECTORS[:count]:
+        [matches], plan = found(connection, space, query[None], **changes)
+        assert ids(matches) == nearest(query, changes.get("concept_filter"))
+        taken.append(plan.way)
+    return taken
+
+
+@pytest.mark.usefixtures("repaid_at_the_third")
+def test_exact_searches_one_at_a_time_make_the_matrix_once_it_would_have_paid(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = [Way.EXACT, Way.EXACT, Way.MATRIX, Way.MATRIX]
+    assert ways(connection, filled["flat"], 4) == first
+    assert ways(connection, filled["flat"], 2, concept_filter=DRUGS) == [Way.MATRIX] * 2
+    # Another process finds it there.
+    monkeypatch.setattr(matrix_policy, "_forgone", {})
+    monkeypatch.setattr(matrix_policy, "_kept", {})
+    assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
+    assert ways(connection, filled["hnsw"], 4, exact=True) == first
+    assert found(connection, filled["flat"], metric_type=MetricType.L1)[1].way is Way.EXACT
+
+
+@pytest.mark.usefixtures("repaid_at_the_third")
+def test_a_matrix_serves_single_searches_in_its_own_state_alone(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    space = filled["flat"]
+    assert ways(connection, space, 3)[-1] is Way.MATRIX
+    upsert.mark_written(connection, space)
+    assert ways(connection, space, 4) == [Way.EXACT] * 4  # not committed
+    connection.commit()
+    assert ways(connection, space, 3) == [Way.EXACT, Way.EXACT, Way.MATRIX]
+    disk_cache.clear()
+    assert ways(connection, space, 4) == [Way.EXACT, Way.EXACT, Way.MATRIX, Way.MATRIX]
+
+
+def test_two_threads_that_search_two_spaces_never_get_the_matrix_of_the_other(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price = planner.MatrixPrice(saved=1.0, making=1.0)
+    mine, others = filled["flat"], filled["hnsw"]
+    for space in (others, mine):
+        assert matrix_policy.of_space(connection, space, price) is not None
+    find = disk_cache.find
+
+    def interrupted(name: str) -> Path | None:
+        found = find(name)
+        monkeypatch.setattr(disk_cache, "find", find)
+        matrix_policy.of_space(connection, others, price)  # what another thread does at this moment
+        return found
+
+    monkeypatch.setattr(disk_cache, "find", interrupted)
+    rows = matrix_policy.of_space(connection, mine, price)
+    assert rows is not None
+    assert rows.state == matrix.state(connection, mine)
+
+
+@pytest.mark.usefixtures("repaid_at_the_third")
+def test_an_index_is_not_left_for_a_matrix_that_happens_to_be_there(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    assert ways(connection, filled["hnsw"], 3, exact=True)[-1] is Way.MATRIX
+    for count in (1, planner.BULK_QUERIES):
+        assert found(connection, filled["hnsw"], VECTORS[:count])[1].way is Way.INDEX
+
+
+def test_who_asks_one_thing_does_not_wait_for_a_matrix_that_takes_long(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=6e6, making=6e6))
+    assert ways(connection, filled["flat"], 3) == [Way.EXACT] * 3
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=10.0, making=10.0))
+    with disk_cache.making("another", 1):
+        _, plan = found(connection, filled["flat"])
+        assert plan.way is Way.EXACT
+        assert "no matrix: another process is making one" in plan.reason
+    assert ways(connection, filled["flat"], 2) == [Way.EXACT] * 2  # nor does it try again
+    matrix.of_space(connection, filled["flat"])
+    assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
+
+
+def test_a_statement_timeout_that_ends_the_making_of_a_matrix_ends_no_search(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=7e6, making=6e6))
+    monkeypatch.setattr(matrix, "_copy_out", lambda connection, *_: connection.execute("select pg_sleep(9)"))
+    connection.execute("set statement_timeout = '200ms'")
+    _, plan = found(connection, filled["flat"])
+    assert plan.way is Way.EXACT
+    assert "no matrix: reading all rows takes longer than statement_timeout" in plan.reason
+    assert ids(found(connection, filled["flat"])[0][0]) == nearest(QUERY[0], None)
+
+
+def test_queries_wait_for_a_matrix_that_they_repay_at_once_but_leave_an_index_only_if_they_are_many(
+    connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefer_indexes(connection, monkeypatch)
+    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=7e6, making=6e6))
+    assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
+    for count, way in ((planner.BULK_QUERIES - 1, Way.INDEX), (planner.BULK_QUERIES, Way.MATRIX)):
+        _, plan = found(connection, filled["hnsw"], VECTORS[:count], concept_filter=RXNORM)
+        assert plan.way is way
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_part_of_many_queries_is_searched_as_all_of_them_are(
+    connection: psycopg.Connection, filled: dict[str, Space]
+) -> None:
+    _, alone = found(connection, filled["flat"], VECTORS[:3])
+    _, part = found(connection, filled["flat"], VECTORS[:3], queries_in_all=100_000)
+    assert (alone.way, part.way, part.queries) == (Way.EXACT, Way.MATRIX, 3)

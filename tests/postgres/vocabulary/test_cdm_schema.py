@@ -1,0 +1,116 @@
+"""The vocabulary of a CDM: read where it stands, never written, and told when it is not one."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from omop_emb.database import migrations
+from omop_emb.errors import VocabularyError
+from omop_emb.records import Concept
+from omop_emb.spaces.recipe import Recipe
+from omop_emb.vocabulary import reader
+from tests.small_vocabulary import wanted
+
+CONCEPT = """
+    create schema cdm;
+    create table cdm.concept (
+        concept_id bigint, concept_name varchar(255), domain_id varchar(20), vocabulary_id varchar(20),
+        concept_class_id varchar(20), standard_concept varchar(1), concept_code varchar(50),
+        valid_start_date date, valid_end_date date, invalid_reason varchar(1)
+    );
+    insert into cdm.concept values (1, 'Asthma', 'Condition', 'SNOMED', 'Disorder', 'S', 'C1', null, null);
+"""
+
+
+@pytest.fixture
+def connection(shared_connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> psycopg.Connection:
+    monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "cdm")
+    shared_connection.execute(CONCEPT)
+    return shared_connection
+
+
+def test_concept_alone_is_enough(connection: psycopg.Connection) -> None:
+    tables = reader.tables(connection)
+    assert tables is not None
+    assert (tables.schema, tables.release_id, tables.version) == ("cdm", None, None)
+    assert tables.concept_synonym is None
+    assert reader.concepts(connection, [1])[1] == Concept(
+        1, "Asthma", "Condition", "SNOMED", "Disorder", "S", "C1", None
+    )
+    assert reader.known_values(connection, "domain") == ["Condition"]
+    assert wanted(connection, Recipe(texts="name+synonyms")) == [(1, "n", "Asthma")]
+    status = reader.vocabulary_status(connection)
+    assert status is not None
+    assert status.rows == {"concept": 1}
+
+
+def test_a_view_will_do(connection: psycopg.Connection) -> None:
+    connection.execute("alter table cdm.concept rename to concept_table")
+    connection.execute("create view cdm.concept as select * from cdm.concept_table")
+    assert reader.concepts(connection, [1])[1].concept_name == "Asthma"
+
+
+def test_nothing_is_written_there(connection: psycopg.Connection) -> None:
+    def state() -> list[tuple[object, ...]]:
+        files = (
+            "select relname, relfilenode, relhasindex from pg_class where relnamespace = 'cdm'::regnamespace"
+        )
+        rows = "select c.*, c.xmin, c.ctid from cdm.concept c"
+        return [*connection.execute(files).fetchall(), *connection.execute(rows).fetchall()]
+
+    before = state()
+    connection.execute("create role reader_of_the_cdm")
+    connection.execute("grant usage on schema cdm to reader_of_the_cdm")
+    connection.execute("grant select on cdm.concept to reader_of_the_cdm")
+    connection.execute("set local role reader_of_the_cdm")  # the server itself would object
+    reader.vocabulary_status(connection)
+    reader.concepts(connection, [1])
+    reader.concept_by_code(connection, "SNOMED", "C1")
+    reader.known_values(connection, "domain")
+    wanted(connection, Recipe())
+    connection.execute("reset role")
+    migrations.migrate(connection)
+    assert state() == before
+
+
+def test_a_schema_without_concept_is_told(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "CDM")
+    with pytest.raises(
+        VocabularyError, match=r"schema 'CDM' \(OMOP_EMB_VOCABULARY_SCHEMA\) has no table concept"
+    ):
+        reader.tables(connection)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("alter table cdm.concept drop column domain_id", "table cdm.concept has no column domain_id: "),
+        (
+            "create table cdm.concept_synonym (concept_id int, concept_synonym_name text)",
+            "language_concept_id",
+        ),
+    ],
+)
+def test_a_table_without_a_column_is_told(
+    connection: psycopg.Connection, statement: str, message: str
+) -> None:
+    connection.execute(statement.encode())
+    with pytest.raises(VocabularyError, match=message) as caught:
+        reader.tables(connection)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_vocabulary_there_is_nothing_to_read(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMOP_EMB_VOCABULARY_SCHEMA")
+    assert reader.tables(connection) is None
+    assert reader.vocabulary_status(connection) is None
+    assert reader.concepts(connection, [1]) == {}
+    assert reader.concept_by_code(connection, "SNOMED", "C1") is None
+    assert reader.known_values(connection, "domain") == []
+    with pytest.raises(VocabularyError, match=r"run omop-emb vocabulary load PATH"):
+        wanted(connection, Recipe())

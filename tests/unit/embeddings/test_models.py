@@ -1,0 +1,110 @@
+"""The registry of models: exact prefixes, and advice that never changes what the user set."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+
+import pytest
+
+from omop_emb import EmbeddingClient, EmbeddingRole
+from omop_emb.embeddings.models import advice, find_model, known_models, mistakes
+from omop_emb.providers import make_provider
+
+DOCUMENT, QUERY = EmbeddingRole.DOCUMENT, EmbeddingRole.QUERY
+
+
+def test_a_tag_or_an_option_is_the_same_model() -> None:
+    assert find_model("ollama:nomic-embed-text:v1.5") is find_model("ollama:nomic-embed-text")
+    assert find_model("local:BAAI/bge-large-en-v1.5@int8") is find_model("ollama:bge-large")
+    assert find_model("ollama:qwen3-embedding:4b") is not find_model("ollama:qwen3-embedding")
+    medcpt = "local:ncbi/MedCPT-Article-Encoder{0},ncbi/MedCPT-Query-Encoder{0}"
+    assert find_model(medcpt.format("@cls")) is find_model(medcpt.format("")) is not None
+    assert find_model("openai:nobody-knows") is None
+
+
+def test_no_client_sends_more_texts_at_once_than_its_model_s_provider_takes() -> None:
+    limits = {known.name: known.batch_texts for known in known_models() if known.batch_texts is not None}
+    assert {name.partition(":")[0] for name in limits} == {"gemini", "openai"}
+    for name, most in limits.items():
+        assert make_provider(name).limits.batch_texts <= most
+
+
+@pytest.mark.parametrize(
+    ("model", "prefix", "told"),
+    [
+        ("ollama:nomic-embed-text", "", "export OMOP_EMB_QUERY_EMBEDDING_PREFIX='search_query: '"),
+        ("ollama:nomic-embed-text", "search_query:", "spaces at the end count"),
+        ("ollama:nomic-embed-text", "search_document: ", "are the two mixed up"),
+        ("ollama:bge-m3", "query: ", "was trained without one"),
+        ("gemini:gemini-embedding-001", "query: ", "task types"),
+        ("gemini:gemini-embedding-2", "", "='task: search result | query: '"),
+        ("openai:unknown", "Instruct: x\\nQuery: ", "not a line end"),
+        ("openai:unknown", "query:", "most models want a space"),
+    ],
+)
+def test_a_likely_mistake_is_told(model: str, prefix: str, told: str) -> None:
+    (line,) = mistakes(model, {QUERY: prefix})
+    assert told in line
+    assert line in advice(model, {QUERY: prefix})
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("local:all-MiniLM-L6-v2", "which is what local:all-MiniLM-L6-v2 wants"),
+        ("openai:unknown", "Models trained with a prefix"),
+    ],
+)
+def test_an_empty_prefix_that_may_be_so_is_explained_and_no_mistake(model: str, told: str) -> None:
+    (line,) = advice(model, {QUERY: ""})
+    assert line.startswith("OMOP_EMB_QUERY_EMBEDDING_PREFIX is empty")
+    assert told in line
+    assert mistakes(model, {QUERY: ""}) == []
+
+
+def test_a_model_that_wants_two_prefixes_and_has_none_is_told_with_two_lines_to_paste() -> None:
+    told = mistakes("ollama:embeddinggemma", {DOCUMENT: "", QUERY: ""})
+    assert [line.partition("export ")[2] for line in told] == [
+        "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX='title: none | text: '",
+        "OMOP_EMB_QUERY_EMBEDDING_PREFIX='task: search result | query: '",
+    ]
+
+
+def test_the_line_to_paste_gives_a_shell_exactly_the_prefix() -> None:
+    (line,) = mistakes("ollama:qwen3-embedding", {QUERY: ""})
+    bash = f'{line[line.index("export ") :]}; printf %s "$OMOP_EMB_QUERY_EMBEDDING_PREFIX"'
+    said = subprocess.run(["bash", "-c", bash], capture_output=True, text=True, check=True)
+    known = find_model("ollama:qwen3-embedding")
+    assert known is not None
+    assert said.stdout == known.query
+
+
+@pytest.mark.parametrize("dimensions", [None, 768, 1536, 3072])
+def test_recommended_dimensions_of_gemini_are_passed_over_in_silence(dimensions: int | None) -> None:
+    assert mistakes("gemini:gemini-embedding-001", {}, dimensions) == []
+
+
+def test_dimensions_that_are_not_recommended_are_told_with_those_that_are() -> None:
+    (line,) = mistakes("gemini:gemini-embedding-2", {}, 500)
+    assert "768 or 1536 or 3072 are recommended" in line
+
+
+def test_a_cut_of_a_model_that_is_no_matryoshka_model_is_told() -> None:
+    (line,) = mistakes("ollama:bge-m3", {}, 512)
+    assert "no Matryoshka model" in line
+    assert mistakes("ollama:bge-m3", {}, 1024) == []
+    assert mistakes("openai:unknown", {}, 512) == []
+
+
+def test_a_client_warns_of_a_cut_when_it_is_made(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        EmbeddingClient("ollama:bge-m3", dimensions=512, document_prefix="x: ", query_prefix="")
+    told = " ".join(caplog.messages)
+    assert "no Matryoshka model" in told
+    assert "was trained without one" in told
+
+
+def test_the_right_prefix_is_passed_over_in_silence() -> None:
+    assert advice("ollama:nomic-embed-text", {QUERY: "search_query: "}) == []
+    assert advice("openai:unknown", {QUERY: "Query:\n"}) == []

@@ -1,0 +1,390 @@
+"""Tables, queues, source_to_concept_map and journals that mapping writes."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from omop_emb.atomic_file import replacing
+from omop_emb.errors import InputError
+from omop_emb.mapping.batches import map_in_batches
+from omop_emb.mapping.files.candidates import candidate_columns, candidate_rows, term_columns, term_row
+from omop_emb.mapping.files.journal import Journal, journal_path
+from omop_emb.mapping.files.results import from_json, to_json
+from omop_emb.mapping.files.review_queue import ReviewQueueWriter
+from omop_emb.mapping.files.source import Source
+from omop_emb.mapping.files.source_to_concept_map import COLUMNS, MapRow, MapRows, MapSettings
+from omop_emb.mapping.files.table_out import Column, TableWriter
+from omop_emb.mapping.files.usagi import UsagiFile
+from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
+from omop_emb.records import Concept
+from tests.unit.mapping.files.results import candidate, mapped, rich
+
+TERM = SourceTerm(name='Köhä, "dry"', code="007", frequency=12, extra={"ward": "A", "rank": "R"}, line=2)
+
+
+def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), delimiter=delimiter))
+
+
+# --- files that appear whole
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with replacing(path) as handle:
+        handle.write(b"half")
+        assert not path.exists()
+    assert path.read_bytes() == b"half"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with replacing(path) as handle:
+            handle.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    script = (
+        "import sys, time\n"
+        "from omop_emb.atomic_file import replacing\n"
+        "with replacing(sys.argv[1]) as handle:\n"
+        "    handle.write(b'x' * 10_000_000)\n"
+        "    print('written', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "written\n"
+        process.send_signal(signal.SIGKILL)
+    assert path.read_text() == "old"
+
+
+def test_permissions_are_those_of_a_new_file_or_of_the_one_that_was_there(tmp_path: Path) -> None:
+    fresh, old = tmp_path / "fresh", tmp_path / "old"
+    old.touch()
+    old.chmod(0o640)
+    reference = tmp_path / "reference"
+    reference.touch()
+    for path in (fresh, old):
+        with replacing(path):
+            pass
+    assert stat.S_IMODE(fresh.stat().st_mode) == stat.S_IMODE(reference.stat().st_mode)
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    with replacing(link) as handle:
+        handle.write(b"new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_where_nothing_can_be_written_the_user_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder"), replacing(tmp_path / "none" / "out.csv"):
+        pass
+    with pytest.raises(InputError, match="is a folder"), replacing(tmp_path):
+        pass
+    with pytest.raises(InputError, match="No space left"), replacing(tmp_path / "x"):
+        raise OSError(28, "No space left on device")
+
+
+# --- tables
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.tsv", "\t")])
+def test_a_table_as_text(tmp_path: Path, name: str, delimiter: str) -> None:
+    columns = [Column("a"), Column("n", "integer"), Column("b", "boolean"), Column("d", "date")]
+    with TableWriter(tmp_path / name, columns) as table:
+        table.write({"a": 'x\t, "y"\n', "n": 3, "b": True, "d": datetime.date(2024, 1, 2)})
+        table.write({"a": "ä"})
+    assert read_csv(tmp_path / name, delimiter) == [
+        {"a": 'x\t, "y"\n', "n": "3", "b": "true", "d": "2024-01-02"},
+        {"a": "ä", "n": "", "b": "", "d": ""},
+    ]
+
+
+def test_a_table_as_parquet_has_types_and_nulls(tmp_path: Path) -> None:
+    columns = [Column("a"), Column("n", "integer"), Column("r", "real"), Column("d", "date")]
+    with TableWriter(tmp_path / "t.parquet", columns) as table:
+        for n in range(12_000):
+            table.write({"a": str(n), "n": n, "d": datetime.date(2024, 1, 2)})
+    read = pyarrow.parquet.read_table(tmp_path / "t.parquet")
+    assert [str(field.type) for field in read.schema] == ["string", "int64", "double", "date32[day]"]
+    assert read.column("n").to_pylist() == list(range(12_000))
+    assert read.column("r").null_count == 12_000
+
+
+def test_an_empty_table_has_its_header(tmp_path: Path) -> None:
+    for name in ("t.csv", "t.parquet"):
+        with TableWriter(tmp_path / name, [Column("a")]):
+            pass
+    assert (tmp_path / "t.csv").read_text() == "a\n"
+    assert pyarrow.parquet.read_table(tmp_path / "t.parquet").column_names == ["a"]
+
+
+def test_a_failing_table_leaves_nothing(tmp_path: Path) -> None:
+    def failing() -> None:
+        with TableWriter(tmp_path / "t.parquet", [Column("n", "integer")]) as table:
+            table.write({"n": "not a number"})
+
+    with pytest.raises(Exception, match=r"not a number|integer"):
+        failing()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_candidates_in_long_form_carry_all_scores(tmp_path: Path) -> None:
+    with TableWriter(tmp_path / "c.csv", candidate_columns(["ward", "rank"])) as table:
+        for row in candidate_rows(rich(TERM)):
+            table.write(row)
+        for row in candidate_rows(mapped(SourceTerm(name="xyzzy"), decision=Decision.NO_MATCH)):
+            table.write(row)
+    first, second, none = read_csv(tmp_path / "c.csv")
+    assert (first["source_code"], first["rank"], first["concept_id"]) == ("007", "1", "254761")
+    assert (first["dense_score"], first["lexical_score"], first["exact_score"]) == ("0.91", "0.8", "")
+    assert first["path"] == "1 Hoesten (Maps to)"
+    assert (first["judged"], second["judged"]) == ("true", "false")
+    assert second["probability"] == ""
+    assert (first["ward"], first["source:rank"]) == ("A", "R")
+    assert (none["source_name"], none["rank"], none["decision"]) == ("xyzzy", "", "no match")
+
+
+def test_a_row_a_term_has_the_best_candidate_and_what_it_was_made_with() -> None:
+    row = term_row(rich(TERM))
+    assert set(row) <= {column.name for column in term_columns(["ward", "rank"])}
+    assert (row["concept_id"], row["targets"], row["by_code"]) == (254761, "254761", "254761")
+    assert row["others"] == "257581 Exacerbation of asthma"
+    assert "ranker default-1" in row["provenance"]
+
+
+def test_the_queue_is_sorted_by_priority_and_holds_no_accepted_term(tmp_path: Path) -> None:
+    priorities = [3.0, 9.0, 9.0, 0.5]
+    with ReviewQueueWriter(tmp_path / "q.csv") as queue:
+        for n, priority in enumerate(priorities):
+            queue.write(mapped(SourceTerm(name=str(n)), candidate(5), priority=priority))
+        queue.write(mapped(SourceTerm(name="sure"), candidate(5), decision=Decision.ACCEPT, priority=99.0))
+    assert [row["source_name"] for row in read_csv(tmp_path / "q.csv")] == ["1", "2", "0", "3"]
+
+
+# --- source_to_concept_map
+
+
+def vocabulary(ids: Iterable[int]) -> Mapping[int, Concept]:
+    known = {7: Concept(7, "Seven", vocabulary_id="LOINC")}
+    return {concept_id: known[concept_id] for concept_id in ids if concept_id in known}
+
+
+def rows_of(rows: MapRows, *terms: MappedTerm) -> list[MapRow]:
+    return [row for term in terms for row in rows.of_term(term)]
+
+
+def test_accepted_terms_and_their_targets_become_rows() -> None:
+    rows = MapRows(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
+    term = mapped(TERM, candidate(5), decision=Decision.ACCEPT, by_code=(5, 7))
+    first, second = rows_of(rows, term)
+    assert first == MapRow(
+        source_code="007",
+        source_concept_id=0,
+        source_vocabulary_id="HOSP",
+        source_code_description='Köhä, "dry"',
+        target_concept_id=5,
+        target_vocabulary_id="SNOMED",
+        valid_start_date=datetime.date(1970, 1, 1),
+        valid_end_date=datetime.date(2099, 12, 31),
+        invalid_reason=None,
+    )
+    assert (second.target_concept_id, second.target_vocabulary_id) == (7, "LOINC")
+    assert [column.name for column in COLUMNS] == list(first.as_dict())
+
+
+def test_no_match_is_concept_0_of_vocabulary_none_and_review_is_left_out() -> None:
+    rows = MapRows(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
+    (row,) = rows_of(
+        rows, mapped(TERM, candidate(5)), mapped(SourceTerm(name="x", code="8"), decision=Decision.NO_MATCH)
+    )
+    assert (row.source_code, row.target_concept_id, row.target_vocabulary_id) == ("8", 0, "None")
+    assert rows.left_out == 1
+    eager = MapRows(MapSettings(source_vocabulary_id="HOSP", unreviewed=True), vocabulary)
+    assert [row.target_concept_id for row in rows_of(eager, mapped(TERM, candidate(5)))] == [5]
+
+
+def test_what_does_not_fit_the_cdm_is_reported() -> None:
+    rows = MapRows(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
+
+    def accepted(name: str, code: str, line: int, *targets: int) -> MappedTerm:
+        term = SourceTerm(name=name, code=code, line=line)
+        return mapped(term, candidate(5), decision=Decision.ACCEPT, previous=targets)
+
+    found = rows_of(
+        rows,
+        accepted("a", "c" * 51, 2, 7),
+        accepted("n" * 256, "c" * 50, 3, 7),
+        accepted("n" * 51, "", 4, 7),
+        accepted("named", "", 5, 7),
+        accepted("a", "z", 6, 8),
+        accepted("again", "named", 7, 7),
+    )
+    assert [(row.source_code, len(row.source_code_description)) for row in found] == [
+        ("c" * 50, 255),
+        ("named", 5),
+    ]
+    assert [str(problem) for problem in rows.problems] == [
+        "line 2: the code is longer than 50 characters",
+        "line 3: the name is longer than 255 characters, and was cut there",
+        "line 4: there is no code, and the name in its place is longer than 50 characters",
+        "line 6: concept 8 is not in the vocabulary",
+        "line 7: the code is mapped to concept 7 already",
+    ]
+
+
+def test_approved_mappings_of_usagi_become_rows(tmp_path: Path) -> None:
+    header = "sourceCode,sourceName,sourceFrequency,matchScore,mappingStatus,conceptId"
+    lines = ["1,a,3,1,APPROVED,7", "2,b,3,1,APPROVED,0", "3,c,3,1,UNCHECKED,7", "4,d,3,1,IGNORED,0"]
+    path = tmp_path / "u.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    rows = MapRows(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
+    with Source(path) as source:
+        found = [row for each in UsagiFile(source, "utf-8").mappings() for row in rows.of_usagi(each)]
+    assert [(row.source_code, row.target_concept_id) for row in found] == [("1", 7), ("2", 0)]
+    assert rows.left_out == 1
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 21])
+def test_a_source_vocabulary_is_required(name: str) -> None:
+    with pytest.raises(InputError, match="--source-vocabulary-id"):
+        MapSettings(source_vocabulary_id=name)
+
+
+def test_dates_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(InputError, match="before they begin"):
+        MapSettings(source_vocabulary_id="X", valid_end_date=datetime.date(1969, 1, 1))
+
+
+# --- journals
+
+
+def test_a_mapped_term_is_the_same_after_json() -> None:
+    assert from_json(to_json(rich(TERM))) == rich(TERM)
+    scored = mapped(TERM, candidate(5, score=np.float32(0.5)), probability=float(np.float64(0.1)))
+    assert from_json(to_json(scored)) == scored
+
+
+class Mapper:
+    """Maps terms, remembers them, and stops where it is told to."""
+
+    def __init__(self, stop_at: str = "") -> None:
+        self.seen: list[str] = []
+        self._stop_at = stop_at
+
+    def __call__(self, batch: Sequence[SourceTerm]) -> list[MappedTerm]:
+        if any(term.name == self._stop_at for term in batch):
+            raise KeyboardInterrupt
+        self.seen += [term.name for term in batch]
+        return [rich(term) for term in batch]
+
+
+TERMS = [SourceTerm(name=str(n), code="ä", line=n + 2) for n in range(10)]
+
+
+def run(path: Path, mapper: Mapper, *, resume: bool = False, digest: str = "d", **settings: str) -> list[str]:
+    with Journal(path, input_digest=digest, settings=settings, resume=resume) as journal:
+        results = list(map_in_batches(TERMS, mapper, begin=list, batch_size=3, journal=journal))
+        journal.remove()
+    return [result.term.name for result in results]
+
+
+def test_an_interrupted_run_goes_on_with_the_rest(tmp_path: Path) -> None:
+    path = journal_path(tmp_path / "out.csv")
+    with pytest.raises(KeyboardInterrupt):
+        run(path, Mapper(stop_at="7"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    again = Mapper()
+    assert run(path, again, resume=True) == [term.name for term in TERMS]
+    assert again.seen == ["6", "7", "8", "9"]
+    assert not path.exists()
+
+
+def test_a_line_that_was_half_written_is_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with pytest.raises(KeyboardInterrupt):
+        run(path, Mapper(stop_at="7"))
+    path.write_bytes(path.read_bytes()[:-20])
+    again = Mapper()
+    assert run(path, again, resume=True) == [term.name for term in TERMS]
+    assert again.seen == ["5", "6", "7", "8", "9"]
+
+
+def test_resuming_nothing_is_a_new_run_and_a_new_run_drops_the_old_journal(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "j"
+    mapper = Mapper()
+    assert len(run(path, mapper, resume=True)) == len(mapper.seen) == 10
+    with pytest.raises(KeyboardInterrupt):
+        run(path, Mapper(stop_at="7"))
+    mapper = Mapper()
+    run(path, mapper)
+    assert len(mapper.seen) == 10
+
+
+def test_another_input_or_other_settings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with pytest.raises(KeyboardInterrupt):
+        run(path, Mapper(stop_at="7"), space="1")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="another input"):
+        run(path, Mapper(), resume=True, digest="e", space="1")
+    with pytest.raises(InputError, match="another settings"):
+        run(path, Mapper(), resume=True, space="2")
+    assert path.read_bytes() == before
+    path.write_text("code,name\n")
+    with pytest.raises(InputError, match="is not a journal"):
+        run(path, Mapper(), resume=True)
+
+
+def test_two_runs_cannot_share_a_journal(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with (
+        Journal(path, input_digest="d", settings={}, resume=False),
+        pytest.raises(InputError, match="another run"),
+        Journal(path, input_digest="d", settings={}, resume=True),
+    ):
+        pass
+
+
+def test_stdout_has_no_journal() -> None:
+    with pytest.raises(InputError, match="--resume"):
+        journal_path("-")
+
+
+def test_a_mapper_that_loses_a_term_is_a_bug_and_not_a_shifted_file() -> None:
+    with pytest.raises(ValueError, match="3 terms gave 2 results"):
+        list(
+            map_in_batches(TERMS, lambda batch: [rich(term) for term in batch[1:]], begin=list, batch_size=3)
+        )

@@ -1,0 +1,423 @@
+"""A second opinion from local servers that speak Ollama's, Gemini's and OpenAI's protocols."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omop_emb.errors import ConfigurationError, ProviderRefusedError, QuotaExhaustedError, RateLimitError
+from omop_emb.mapping.judge.judge import Judge
+from omop_emb.mapping.judge.judge_cache import JudgeCache
+from omop_emb.mapping.judge.prompt import ConceptContext, describe, read_answers
+from omop_emb.mapping.judge.verdict import Verdict, with_verdict
+from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
+from omop_emb.providers.chat import make_chat_model
+from tests.unit.mapping.chat_server import (
+    ChatServer,
+    Reply,
+    Turn,
+    answers,
+    chat_server,
+    first_candidates,
+    sleeping,
+    status,
+)
+from tests.unit.mapping.files.results import candidate, mapped
+
+MODELS = {"ollama": "ollama:llama3.1", "gemini": "gemini:gemini-2.5-flash", "openai": "openai:gpt-4o-mini"}
+Serve = Callable[..., AbstractContextManager[tuple[ChatServer, Judge]]]
+
+
+def terms(count: int = 3) -> list[MappedTerm]:
+    return [
+        mapped(
+            SourceTerm(name=f"TERM {n}", code=str(n), context={"ward": "A&E"}, further_names=("Yskä",)),
+            candidate(10 * n + 1, f"first of {n}"),
+            candidate(10 * n + 2, f"second of {n}", rank=2),
+            priority=float(n),
+        )
+        for n in range(1, count + 1)
+    ]
+
+
+def chosen(results: list[MappedTerm]) -> list[int | None]:
+    return [next((c.concept_id for c in r.candidates if c.judged), None) for r in results]
+
+
+def make_judge(monkeypatch: pytest.MonkeyPatch, provider: str, url: str, **options: Any) -> Judge:
+    monkeypatch.setenv("OLLAMA_HOST", url)
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "openai-key")
+    monkeypatch.setenv("GEMINI_API_KEY", "gemini-key")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", url)
+    model = make_chat_model(MODELS[provider])
+    # Fakes are quick, and the order of their turns must be that of the questions.
+    model.timeout_seconds, model.in_flight = options.pop("timeout_seconds", 10.0), 1
+    return Judge(model, sleep=lambda _seconds: None, **options)
+
+
+@pytest.fixture(params=sorted(MODELS))
+def provider(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, provider: str) -> Serve:
+    @contextmanager
+    def serving(*turns: Turn, **options: Any) -> Iterator[tuple[ChatServer, Judge]]:
+        with chat_server(*turns) as server:
+            yield server, make_judge(monkeypatch, provider, server.url, **options)
+
+    return serving
+
+
+def says(text: str) -> Turn:
+    return lambda _terms: text
+
+
+# --- what every protocol does
+
+
+def test_the_choice_and_its_reason_are_marked_and_no_decision_changes(serve: Serve, provider: str) -> None:
+    with serve(says(answers("12", "none", "31"))) as (server, judge):
+        results = judge.judge(terms())
+    assert chosen(results) == [12, None, 31]
+    assert [r.judge for r in results] == [
+        f"12: because 1 ({MODELS[provider]})",
+        f"none: because 2 ({MODELS[provider]})",
+        f"31: because 3 ({MODELS[provider]})",
+    ]
+    assert {r.decision for r in results} == {Decision.REVIEW}
+    assert [r.candidates[0].concept_id for r in results] == [11, 21, 31]
+    assert len(server.requests) == 1
+    assert (judge.usage.requests, judge.usage.input_tokens, judge.usage.output_tokens) == (1, 100, 10)
+
+
+def test_the_model_sees_term_context_candidates_synonyms_and_parents(serve: Serve) -> None:
+    contexts = {11: ConceptContext(("tussis",), ("Respiratory finding",))}
+    with serve(first_candidates) as (server, judge):
+        judge.judge(terms(1), contexts)
+    ((seen,),) = server.questions()
+    assert seen["text"] == "TERM 1"
+    assert (seen["other texts"], seen["context"]) == (["Yskä"], {"ward": "A&E"})
+    assert seen["candidates"][0] == {
+        "concept_id": "11",
+        "name": "first of 1",
+        "domain": "Condition",
+        "class": "Clinical Finding",
+        "vocabulary": "SNOMED",
+        "synonyms": ["tussis"],
+        "parents": ["Respiratory finding"],
+    }
+
+
+def test_an_invented_id_is_refused_after_a_second_question(serve: Serve) -> None:
+    # 21 is a candidate, but of another term.
+    with serve(says(answers("21", "22")), says(answers("99"))) as (server, judge):
+        first, second = judge.judge(terms(2))
+    assert chosen([first, second]) == [None, 22]
+    assert "not among the candidates" in first.judge
+    assert [len(asked) for asked in server.questions()] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["", "I think it is 11.", '{"answers": [{"term": 1, "concept_id": "1', "[]", "null", '{"answers": 3}',
+     '{"answers": [{"term": 7, "concept_id": "11"}]}', '{"answers": [{"term": 1, "concept_id": ["11"]}]}',
+     '{"answers": [{"term": 1, "concept_id": true}]}'],
+)  # fmt: skip
+def test_broken_json_is_asked_for_again_and_then_no_answer(serve: Serve, broken: str) -> None:
+    with serve(says(broken), first_candidates) as (server, judge):
+        assert chosen(judge.judge(terms(1))) == [11]
+        assert len(server.requests) == 2
+    with serve(says(broken)) as (server, judge):
+        (result,) = judge.judge(terms(1))
+    assert chosen([result]) == [None]
+    assert "JSON" in result.judge
+    assert len(server.requests) == 2
+
+
+def test_a_term_that_an_answer_leaves_out_is_asked_about_alone(serve: Serve) -> None:
+    partly = json.dumps({"answers": [{"term": 1, "concept_id": "11", "reason": ""}]})
+    with serve(says(partly), first_candidates) as (server, judge):
+        assert chosen(judge.judge(terms(2))) == [11, 21]
+    assert [[term["text"] for term in asked] for asked in server.questions()] == [
+        ["TERM 1", "TERM 2"],
+        ["TERM 2"],
+    ]
+
+
+def test_too_many_requests_are_waited_for_and_tried_again(serve: Serve) -> None:
+    with serve(status(429, "slow down", Retry_After="3"), status(503), first_candidates) as (server, judge):
+        waits: list[float] = []
+        judge._sleep = judge._limiter._sleep = waits.append
+        judge._limiter._clock = lambda: sum(waits)
+        assert chosen(judge.judge(terms(1))) == [11]
+    assert len(server.requests) == 3
+    assert max(waits) >= 3
+
+
+def test_a_server_that_is_too_late_costs_its_terms_and_at_last_the_judge(serve: Serve) -> None:
+    with serve(sleeping(1.0), timeout_seconds=0.1, tries=2, batch_terms=1) as (server, judge):
+        results = judge.judge(terms(5))
+    assert all("no answer" in result.judge for result in results)
+    assert "in time" in results[0].judge
+    assert "provider failed" in results[4].judge
+    assert judge.failure is not None
+    # Three terms, two attempts each; the rest was not asked.
+    assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("turn", "kind"),
+    [
+        (status(401, "bad key"), ProviderRefusedError),
+        (status(404, "no such model"), ProviderRefusedError),
+        (status(429, "insufficient_quota: check billing"), QuotaExhaustedError),
+        (status(429, "slow down"), RateLimitError),
+    ],
+)
+def test_what_no_patience_helps_ends_the_asking_and_not_the_mapping(
+    serve: Serve, turn: Turn, kind: type[Exception]
+) -> None:
+    with serve(first_candidates, turn, batch_terms=1) as (_, judge):
+        results = judge.judge(terms(3))
+    assert chosen(results) == [11, None, None]
+    assert isinstance(judge.failure, kind)
+    assert not any(
+        word in f"{judge.failure}{results[1].judge}" for word in ("TERM", "gemini-key", "openai-key")
+    )
+
+
+def test_what_is_not_json_at_all_is_an_outage(serve: Serve) -> None:
+    page: Turn = lambda _terms: (200, {}, b"<html>proxy</html>")  # noqa: E731 - one of many turns
+    with serve(page, first_candidates) as (server, judge):
+        assert chosen(judge.judge(terms(1))) == [11]
+    assert len(server.requests) == 2
+
+
+def test_a_refused_batch_is_asked_term_by_term(serve: Serve, provider: str) -> None:
+    def refuses_term_2(asked: list[dict[str, Any]]) -> Reply:
+        if any(term["text"] == "TERM 2" for term in asked):
+            return 400, {}, {"error": {"message": "invalid prompt", "code": 400}}
+        return first_candidates(asked)
+
+    with serve(refuses_term_2) as (_, judge):
+        results = judge.judge(terms(3))
+    assert chosen(results) == [11, None, 31]
+    assert "HTTP 400" in results[1].judge
+    assert judge.failure is None
+
+
+def test_answers_are_kept_and_not_asked_for_again(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "judge.sqlite3"
+    for requests in (1, 0):
+        with closing(JudgeCache(path)) as cache, serve(first_candidates, cache=cache) as (server, judge):
+            results = judge.judge(terms())
+            assert chosen(results) == [11, 21, 31]
+            assert "because 1" in results[0].judge
+            assert len(server.requests) == requests
+            assert judge.estimate(terms()).cached == 3
+
+
+# --- what a protocol does in its own way
+
+
+def test_each_protocol_holds_the_model_to_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = {}
+    for provider in MODELS:
+        with chat_server(first_candidates) as server:
+            make_judge(monkeypatch, provider, server.url).judge(terms(1))
+        ((path, bodies[provider], headers),) = server.requests
+        assert (
+            path
+            == {
+                "ollama": "/api/chat",
+                "gemini": "/v1/models/gemini-2.5-flash:generateContent",
+                "openai": "/v1/chat/completions",
+            }[provider]
+        )
+        key = {"gemini": "x-goog-api-key", "openai": "authorization"}.get(provider)
+        assert key is None or "key" in headers[key]
+    assert bodies["ollama"]["format"]["required"] == ["answers"]
+    assert bodies["ollama"]["options"]["temperature"] == 0
+    assert bodies["ollama"]["options"]["num_ctx"] >= 16_384
+    assert bodies["gemini"]["generationConfig"]["responseMimeType"] == "application/json"
+    assert "answers" in str(bodies["gemini"]["generationConfig"]["responseJsonSchema"])
+    assert bodies["openai"]["response_format"]["json_schema"]["strict"] is True
+
+
+def test_an_openai_server_that_takes_no_schema_or_temperature_is_asked_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with chat_server(first_candidates) as server:
+
+        def picky(asked: list[dict[str, Any]]) -> Reply:
+            body = server.requests[-1][1]
+            if "temperature" in body or "response_format" in body:
+                return 400, {}, {"error": {"message": "unsupported parameter"}}
+            return first_candidates(asked)
+
+        server.turns[:] = [picky]
+        judge = make_judge(monkeypatch, "openai", server.url, batch_terms=1)
+        assert chosen(judge.judge(terms(2))) == [11, 21]
+    # Five ways for the first term, the one that worked for the second.
+    assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("provider", "reply"),
+    [
+        ("gemini", {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}),
+        ("gemini", {"candidates": [{"finishReason": "SAFETY"}]}),
+        ("openai", {"choices": [{"message": {"content": None, "refusal": "no"}, "finish_reason": "stop"}]}),
+        ("openai", {"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}),
+    ],
+)
+def test_a_refusal_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch, provider: str, reply: dict[str, Any]
+) -> None:
+    with chat_server(lambda _terms: (200, {}, reply)) as server:
+        (result,) = make_judge(monkeypatch, provider, server.url).judge(terms(1))
+    assert "refused" in result.judge
+    assert chosen([result]) == [None]
+
+
+def test_an_answer_that_was_cut_off_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for provider, reply in {
+        "ollama": {"message": {"role": "assistant", "content": "{"}, "done": True, "done_reason": "length"},
+        "gemini": {"candidates": [{"content": {"parts": [{"text": "{"}]}, "finishReason": "MAX_TOKENS"}]},
+        "openai": {"choices": [{"message": {"content": "{"}, "finish_reason": "length"}]},
+    }.items():
+        with chat_server(lambda _terms, reply=reply: (200, {}, reply)) as server:  # type: ignore[misc]  # bound now
+            (result,) = make_judge(monkeypatch, provider, server.url).judge(terms(1))
+        assert "cut off" in result.judge, provider
+
+
+def test_a_model_s_thoughts_are_not_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [{"text": "let me think", "thought": True}, {"text": answers("11")}]
+    reply = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+    with chat_server(lambda _terms: (200, {}, reply)) as server:
+        assert chosen(make_judge(monkeypatch, "gemini", server.url).judge(terms(1))) == [11]
+
+
+# --- what does not depend on the protocol
+
+
+@pytest.fixture
+def ollama(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    @contextmanager
+    def serving(*turns: Turn, **options: Any) -> Iterator[tuple[ChatServer, Judge]]:
+        with chat_server(*turns) as server:
+            yield server, make_judge(monkeypatch, "ollama", server.url, **options)
+
+    return serving
+
+
+def test_only_terms_in_review_with_candidates_are_asked_about(ollama: Serve) -> None:
+    one, two, three = terms()
+    asked = [
+        replace(one, decision=Decision.ACCEPT),
+        two,
+        replace(three, candidates=()),
+        replace(three, decision=Decision.NO_MATCH),
+    ]
+    with ollama(first_candidates) as (server, judge):
+        results = judge.judge(asked)
+    assert [results[n] for n in (0, 2, 3)] == [asked[n] for n in (0, 2, 3)]
+    assert [[term["text"] for term in each] for each in server.questions()] == [["TERM 2"]]
+
+
+def test_terms_are_asked_about_in_batches_and_the_most_valuable_where_not_all_may_be(ollama: Serve) -> None:
+    with ollama(first_candidates, batch_terms=2, most_terms=3) as (server, judge):
+        results = judge.judge(terms(5))
+        assert judge.judge(terms(1))[0].judge == ""
+    assert chosen(results) == [None, None, 31, 41, 51]
+    assert results[0].judge == ""
+    assert [len(each) for each in server.questions()] == [2, 1]
+
+
+def test_several_questions_are_under_way_at_once_and_answers_stay_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with chat_server(sleeping(0.2), first_candidates) as server:
+        judge = make_judge(monkeypatch, "openai", server.url, batch_terms=1)
+        judge._model.in_flight = 4
+        assert chosen(judge.judge(terms(6))) == [11, 21, 31, 41, 51, 61]
+
+
+def test_the_cost_is_estimated_before_and_nothing_is_asked_for_it(ollama: Serve) -> None:
+    with ollama(first_candidates, batch_terms=2) as (server, judge):
+        estimate = judge.estimate(terms(5))
+        assert server.requests == []
+    assert (estimate.terms, estimate.cached, estimate.requests) == (5, 0, 3)
+    sent = sum(len(describe(term, {})) for term in terms(5)) / 4
+    assert sent < estimate.input_tokens < sent + 3 * 1000
+    assert estimate.cost(1.0, 2.0) == pytest.approx(
+        (estimate.input_tokens + 2 * estimate.output_tokens) / 1e6
+    )
+
+
+def test_the_cache_holds_nothing_in_clear_and_belongs_to_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "judge.sqlite3"
+    with closing(JudgeCache(path)) as cache:
+        cache.put("is GALLSTONES 11?", "a stone of the gall bladder")
+        cache.put("is GALLSTONES 11?", "another answer")
+        assert cache.get("is GALLSTONES 11?") == "a stone of the gall bladder"
+        assert cache.get("is GALLSTONES 12?") is None
+    assert path.stat().st_mode & 0o077 == 0
+    content = path.read_bytes().lower()
+    assert not [word for word in (b"gall", b"stone", b"bladder") if word in content]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("select count(*) from answer").fetchone() == (1,)
+
+
+def test_another_candidate_or_model_is_another_question(ollama: Serve, tmp_path: Path) -> None:
+    (term,) = terms(1)
+    more = replace(term, candidates=(*term.candidates, candidate(13, rank=3)))
+    with (
+        closing(JudgeCache(tmp_path / "c")) as cache,
+        ollama(first_candidates, cache=cache) as (server, judge),
+    ):
+        judge.judge([term])
+        judge.judge([more])
+        judge.judge([replace(term, priority=9.0)])
+        assert len(server.requests) == 2
+        judge._model.source = "ollama:other"
+        judge.judge([term])
+        assert len(server.requests) == 3
+
+
+def test_a_description_is_bounded() -> None:
+    term = SourceTerm(name="x" * 10_000, context={"note": "y" * 10_000})
+    many = mapped(term, *(candidate(n, "z" * 1000, rank=n) for n in range(1, 100)))
+    contexts = {n: ConceptContext(("s" * 1000,) * 50, ("p" * 1000,) * 50) for n in range(1, 100)}
+    assert len(describe(many, contexts)) < 60_000
+    assert describe(many, contexts).count('"concept_id"') == 12
+
+
+def test_answers_are_read_as_models_write_them() -> None:
+    assert read_answers('```json\n{"answers": [{"term": 1, "concept_id": 11}]}\n```', 1) == {1: ("11", "")}
+    assert read_answers('[{"term": 2, "concept_id": null, "reason": " a\\n b "}]', 2) == {2: ("none", "a b")}
+    twice = [{"term": 1, "concept_id": "11"}, {"term": 1, "concept_id": "12"}]
+    assert read_answers(json.dumps({"answers": twice}), 1) == {}
+
+
+def test_a_verdict_marks_one_candidate_only() -> None:
+    (term,) = terms(1)
+    again = with_verdict(with_verdict(term, Verdict(11), "a:b"), Verdict(12, "better"), "a:b")
+    assert chosen([again]) == [12]
+    assert again.judge == "12: better (a:b)"
+
+
+@pytest.mark.parametrize("name", ["", "ollama", "ollama:", "local:x", "llama3"])
+def test_a_judge_is_named_provider_and_model(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="provider:model"):
+        make_chat_model(name)

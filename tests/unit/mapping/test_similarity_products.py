@@ -1,0 +1,98 @@
+"""Dense retrieval in bulk: against brute force, in float32 and in integers, whatever the domains."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omop_emb.mapping.retrieval import similarity_products
+from omop_emb.mapping.retrieval.dense_index import DenseIndex, _narrowed
+
+CONCEPTS, DIMENSIONS = 9_000, 96
+
+
+def lexicon() -> Any:
+    ranges = {"Drug": (0, 4_000), "Condition": (4_000, CONCEPTS)}
+    return SimpleNamespace(
+        concept_id=np.arange(CONCEPTS),
+        rows=lambda ids: np.asarray(ids),
+        domain_range=lambda name: ranges.get(name, (0, 0)),
+    )
+
+
+def index(*, outlier: float = 1.0) -> tuple[DenseIndex, np.ndarray]:
+    random = np.random.default_rng(1)
+    owners = np.sort(random.integers(0, CONCEPTS, 20_000))
+    owners = owners[owners != 17]  # a concept without a vector
+    rows = random.standard_normal((len(owners), DIMENSIONS)).astype(np.float32)
+    rows[:, 3] *= outlier
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    queries = rows[random.integers(0, len(rows), 40)] + 0.1 * random.standard_normal((40, DIMENSIONS))
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    return DenseIndex(lexicon(), owners, rows), queries.astype(np.float32)
+
+
+def truth(dense: DenseIndex, query: np.ndarray, domain: str | None, k: int) -> list[int]:
+    best = np.full(CONCEPTS, -2.0, np.float32)
+    np.maximum.at(best, dense.concept, dense.vectors.astype(np.float32) @ query)
+    if domain is not None:
+        start, stop = dense.lexicon.domain_range(domain)
+        best[:start] = best[stop:] = -2
+    order = np.lexsort((np.arange(CONCEPTS), -best))[:k]
+    return [int(concept) for concept in order if best[concept] > -2]
+
+
+def test_the_nearest_concepts_are_those_of_brute_force_in_every_domain() -> None:
+    dense, queries = index()
+    domains = [(None, ("Drug",), ("Condition",), ("Nothing",))[n % 4] for n in range(len(queries))]
+    query, concept = dense.search(queries, domains, 10)
+    for place, limits in enumerate(domains):
+        expected = truth(dense, queries[place], limits[0] if limits else None, 10)
+        if limits == ("Nothing",):
+            expected = []
+        assert concept[query == place].tolist() == expected
+
+
+@pytest.mark.parametrize("outlier", [1.0, 30.0])
+def test_integers_find_what_floats_find_even_where_one_dimension_stands_out(
+    monkeypatch: pytest.MonkeyPatch, outlier: float
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(similarity_products, "_MANY", 0)
+    dense, queries = index(outlier=outlier)
+    assert isinstance(dense._products, similarity_products.IntegerProducts)
+    query, concept = dense.search(queries, [None] * len(queries), 50)
+    found = [
+        len(set(concept[query == place].tolist()) & set(truth(dense, queries[place], None, 10)))
+        for place in range(len(queries))
+    ]
+    assert sum(found) >= 0.99 * 10 * len(queries)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+@pytest.mark.parametrize("spread", [3, 1_000_000])
+def test_what_is_left_after_narrowing_is_each_querys_best_and_its_ties(dtype: Any, spread: int) -> None:
+    random = np.random.default_rng(spread)
+    scores = (random.integers(-spread, spread, (4, 300)) / (2 if dtype is np.float32 else 1)).astype(dtype)
+    scores[3, 10:] = -10 * spread  # a query with few rows that were found
+    lowest = -np.inf if dtype is np.float32 else np.iinfo(np.int32).min
+    kept = scores > -10 * spread
+    query, row = (places.astype(np.int64) for places in np.nonzero(kept))
+    parts = [(query[half], row[half], scores[kept][half]) for half in (slice(0, 500), slice(500, None))]
+    (query, row, score), limit = _narrowed(parts, 4, 20, lowest)
+    for place in range(3):
+        least = np.sort(scores[place])[-20]
+        assert limit[place, 0] == least
+        assert sorted(row[query == place]) == np.flatnonzero(scores[place] >= least).tolist()
+        assert (score[query == place] == scores[place][row[query == place]]).all()
+    assert (limit[3, 0], len(row[query == 3])) == (lowest, 10)
+
+
+def test_no_queries_and_no_rows_find_nothing() -> None:
+    dense, queries = index()
+    assert [len(part) for part in dense.search(queries[:0], [], 5)] == [0, 0]
+    empty = DenseIndex(lexicon(), np.zeros(0, np.int64), np.zeros((0, DIMENSIONS), np.float16))
+    assert [len(part) for part in empty.search(queries, [None] * len(queries), 5)] == [0, 0]
