@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import errors as postgres
 
+from omop_emb.machine import available_memory_bytes, processors, shared_memory_bytes
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.size import indexed_dimensions
 
@@ -76,7 +75,7 @@ def resources(connection: psycopg.Connection[Any], wanted_bytes: int) -> Resourc
     configured, shared_buffers, workers = row
     if is_local(connection):
         allowed = max(configured, available_memory_bytes() // 2)
-        workers = min(workers, (os.cpu_count() or 1) - 1)
+        workers = min(workers, processors() - 1)
         if min(wanted_bytes, allowed) > shared_memory_bytes() * 9 // 10:
             workers = 0
     else:
@@ -89,26 +88,6 @@ def is_local(connection: psycopg.Connection[Any]) -> bool:
     """Whether the server runs on this machine, as far as the way to it tells."""
     host = connection.info.host
     return host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")
-
-
-def available_memory_bytes() -> int:
-    """Free memory of this machine; 1 GiB where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (OSError, ValueError):
-        return 1 << 30
-
-
-def shared_memory_bytes() -> int:
-    """Free shared memory of this machine; plenty where it is not limited by a file system."""
-    try:
-        found = os.statvfs("/dev/shm")  # noqa: S108 - nothing is written there, its size is asked
-    except OSError:
-        return 1 << 62
-    return found.f_bavail * found.f_frsize
 
 
 def _create(

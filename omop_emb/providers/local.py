@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from omop_emb.errors import ConfigurationError, InvalidAnswerError, MissingExtraError, TextRejectedError
+from omop_emb.machine import processors
 from omop_emb.providers.base import Answer, Identity, Limits
 from omop_emb.providers.model_folder import PACKAGED, POOLINGS, ModelFiles, folder_files, packaged_files
 from omop_emb.records import EmbeddingRole
@@ -104,7 +105,7 @@ class LocalProvider:
         self.tasks: dict[EmbeddingRole, str] = {}
         self.limits = Limits(
             batch_texts=256,
-            in_flight=threads or _cpus(),
+            in_flight=threads or processors(),
             query_timeout_seconds=60.0,
             bulk_timeout_seconds=3600.0,
         )
@@ -284,10 +285,3 @@ def _pool(hidden: Matrix, mask: np.ndarray[Any, np.dtype[np.int64]], pooling: st
     weights = mask.astype(np.float32) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
     mean: Matrix = np.matmul(weights[:, None, :].astype(np.float32), hidden)[:, 0]
     return mean
-
-
-def _cpus() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows have no affinity
-        return os.cpu_count() or 1

@@ -2,57 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
+
+from omop_emb.machine import memory_bytes, processors
 
 _MB = 1024**2
 _GB = 1024**3
 
 PORT = 5432  # only names the socket's file: the server listens on no TCP port
-
-
-def memory_bytes(root: Path = Path("/")) -> int:
-    """Memory that this process may use: the machine's, or its control group's limit where that is less.
-
-    Args:
-        root: where proc and sys are mounted; a test gives a folder of its own.
-    """
-    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min([physical, *_cgroup_limits(root)])
-
-
-def _cgroup_limits(root: Path) -> list[int]:
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    limits = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            top, file = root / "sys/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):
-            top, file = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-        else:
-            continue
-        # A limit anywhere above holds too; inside a container the path may not exist, its top does.
-        folder = top / path.lstrip("/")
-        for place in (folder, *folder.parents):
-            try:
-                limits.append(int((place / file).read_text()))
-            except (OSError, ValueError):
-                pass  # not there, or "max"
-            if place == top:
-                break
-    return limits
-
-
-def processors() -> int:
-    """Processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def configuration(*, cluster: Path, socket_dir: Path, cluster_name: str) -> str:

@@ -30,7 +30,7 @@ FLOORS = (
     "vocabulary",
     "embeddings | database",
     "providers | server | disk_cache",
-    "config | records | vectors | atomic_file",
+    "config | records | vectors | atomic_file | machine",
     "errors | version | lazy | sql",
 )
 # The same inside mapping.

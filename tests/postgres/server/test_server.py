@@ -437,24 +437,6 @@ def test_a_socket_that_nobody_listens_on_is_no_running_server(data_dir: Path, fo
     assert _rows(data_dir) == 0
 
 
-def test_memory_is_that_of_the_machine_or_of_its_control_group(tmp_path: Path) -> None:
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert settings.memory_bytes(tmp_path) == machine
-    (tmp_path / "proc/self").mkdir(parents=True)
-    group = tmp_path / "sys/fs/cgroup/pod/app"
-    group.mkdir(parents=True)
-    (tmp_path / "proc/self/cgroup").write_text("0::/pod/app\n")
-    (group / "memory.max").write_text("max\n")
-    assert settings.memory_bytes(tmp_path) == machine
-    (group.parent / "memory.max").write_text("536870912\n")
-    assert settings.memory_bytes(tmp_path) == 536870912
-    (tmp_path / "proc/self/cgroup").write_text("4:cpu:/x\n3:memory:/gone/deep\n")
-    top = tmp_path / "sys/fs/cgroup/memory"
-    top.mkdir()
-    (top / "memory.limit_in_bytes").write_text("268435456\n")
-    assert settings.memory_bytes(tmp_path) == 268435456
-
-
 def test_a_small_container_gets_a_small_server(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "memory_bytes", lambda: 256 * 1024**2)
     with psycopg.connect(supervisor.ensure_running(data_dir)) as connection:
