@@ -116,7 +116,7 @@ def measure_hnsw(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
             )
             session.commit()
         with driver(engine) as connection:
-            space = registry.active(connection)
+            space = registry.active_space(connection)
             connection.execute(sql.SQL("analyze {}").format(space.tables.rows))
 
         def undone(make: Callable[[psycopg.Connection[Any]], object]) -> float:

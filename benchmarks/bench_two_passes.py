@@ -138,7 +138,7 @@ def _measured(hnsw: Searched, data: Data) -> tuple[float, ...]:
     before = processor_seconds(hnsw.session)
     waited = float(np.median(seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))))
     cost = (processor_seconds(hnsw.session) - before) / len(data.queries)
-    (index,) = vector_indexes.there(driver_connection(hnsw.session), hnsw.space)
+    (index,) = vector_indexes.existing_indexes(driver_connection(hnsw.session), hnsw.space)
     return cost, waited, index.bytes, hnsw.seconds, planner.ef_search_for(hnsw.space, 10, None)[0] or 0
 
 

@@ -23,7 +23,7 @@ from omop_emb.database import migrations
 from omop_emb.database.engine import database_engine, driver_connection
 from omop_emb.indexing import vector_indexes
 from omop_emb.indexing.vector_indexes import IndexSettings
-from omop_emb.providers.base import Identity, Limits
+from omop_emb.providers.base import ModelInfo, Limits
 from omop_emb.search import planner
 from omop_emb.spaces import lifecycle, registry, row_counts, upsert
 from omop_emb.spaces.registry import Space
@@ -107,8 +107,8 @@ class Given:
     def embed_batch(self, texts: Sequence[str], role: object, *, timeout_seconds: float) -> Any:
         raise NotImplementedError
 
-    def identity(self, *, timeout_seconds: float) -> Identity:
-        return Identity(revision="1", dimensions=self._dimensions)
+    def model_info(self, *, timeout_seconds: float) -> ModelInfo:
+        return ModelInfo(revision="1", dimensions=self._dimensions)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def searched(
                 provider=Given(data.name, data.dimensions), document_prefix="", query_prefix=""
             )
             settings = settings or IndexSettings(partial="none")
-            space, made = lifecycle.ensure(
+            space, made = lifecycle.ensure_space(
                 connection,
                 client.fingerprint,
                 index_type,
@@ -169,10 +169,10 @@ def searched(
             if made:
                 _write(connection, space, data, domains, vocabularies)
                 connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
-                row_counts.refresh(connection, space)
+                row_counts.recount_rows(connection, space)
             began = time.perf_counter()
             if made:
-                vector_indexes.bring_about(connection, space, settings)
+                vector_indexes.reconcile_indexes(connection, space, settings)
             seconds = time.perf_counter() - began
             session.commit()
             space = registry.space_by_name(driver_connection(session), space.name)
@@ -193,7 +193,7 @@ def rebuilt(there: Searched, settings: IndexSettings) -> Searched:
     """The same space with other indexes."""
     connection = driver_connection(there.session)
     began = time.perf_counter()
-    vector_indexes.bring_about(connection, there.space, settings)
+    vector_indexes.reconcile_indexes(connection, there.space, settings)
     seconds = time.perf_counter() - began
     there.session.commit()
     space = registry.space_by_name(driver_connection(there.session), there.space.name)
@@ -237,7 +237,7 @@ def _write(
             "select concept_id, text_kind, text_hash, 'concept', 'concept ' || concept_id from {}"
         ).format(space.tables.texts, space.tables.rows)
     )
-    upsert.mark_written(connection, space)
+    upsert.record_write(connection, space)
 
 
 def nearest(

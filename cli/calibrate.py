@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .options import gold_column_options, gold_columns
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 _COLUMNS = (
     *("protocol", "recall@1", "recall@10", "MRR", "calibration error", "coverage at 0.95"),
@@ -50,10 +50,10 @@ def command(
         **gold_columns(**columns),
     )
     with session_scope() as session:
-        trained = train(session, approved, asked, say=say)
+        trained = train(session, approved, asked, say=echo)
     for line in (*trained.notes, *(f"{problem}; kept out" for problem in trained.problems)):
-        say(line)
-    say(
+        echo(line)
+    echo(
         f"ranker {site}-{trained.ranker_id} learned from {trained.terms:,} terms with a match and "
         f"{trained.no_match:,} without, and is used from now on; {trained.remembered:,} approved names are "
         "new in the memory"

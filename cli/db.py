@@ -7,7 +7,7 @@ import click
 from omop_emb import config
 from omop_emb.errors import ConfigurationError
 
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 _URL = "OMOP_EMB_DATABASE_URL"
 _COLUMNS = (
@@ -41,8 +41,8 @@ def start() -> None:
     from omop_emb import server
 
     _needs_embedded("start")
-    server.ensure_running(tell=say)
-    say(f"PostgreSQL is ready in {server.status().data_dir}")
+    server.ensure_running(tell=echo)
+    echo(f"PostgreSQL is ready in {server.status().data_dir}")
 
 
 @command.command("stop")
@@ -51,9 +51,9 @@ def stop() -> None:
     from omop_emb import server
 
     _needs_embedded("stop")
-    stopped = server.stop(tell=say)
+    stopped = server.stop(tell=echo)
     where = server.status().data_dir
-    say(f"PostgreSQL in {where} is stopped" if stopped else f"PostgreSQL in {where} was not running")
+    echo(f"PostgreSQL in {where} is stopped" if stopped else f"PostgreSQL in {where} was not running")
 
 
 @command.command("status")
@@ -61,7 +61,7 @@ def stop() -> None:
 def status(format_: str) -> None:
     """Show which database is in use and how it stands; starts nothing."""
     from omop_emb import server
-    from omop_emb.database import describe_database
+    from omop_emb.database import database_status
 
     row: dict[str, object] = {"server": "external", "state": "ready"}
     embedded = config.text_or_none(_URL) is None
@@ -72,7 +72,7 @@ def status(format_: str) -> None:
         row["socket_dir"] = None if found.socket_dir is None else str(found.socket_dir)
         row["started"] = None if found.started is None else found.started.isoformat()
     if row["state"] == "ready":
-        row |= describe_database()
+        row |= database_status()
     if format_ == "table":
         shown = [
             {"property": name.replace("_", " "), "value": row[name]}
@@ -102,7 +102,7 @@ def migrate(print_: bool) -> None:
         return
     with session_scope() as session:
         applied = migrate(driver_connection(session))
-    say(f"applied {', '.join(applied)}" if applied else "the schema omop_emb is up to date")
+    echo(f"applied {', '.join(applied)}" if applied else "the schema omop_emb is up to date")
 
 
 def _needs_embedded(verb: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 if TYPE_CHECKING:
     from omop_emb.service import DemoHit, DemoResult
@@ -42,7 +42,7 @@ def command(format_: str) -> None:
     from omop_emb.service import run_demo
 
     begun = time.monotonic()
-    result = run_demo(say)
+    result = run_demo(echo)
     seconds = time.monotonic() - begun
     rows: list[dict[str, Any]] = [_row(hit) for hit in result.hits]
     if format_ == "table":
@@ -95,7 +95,7 @@ def _say_more(result: DemoResult, seconds: float) -> None:
         f"  {result.prefix}{_program()} map TERMS.csv -o mapped.csv --review-queue review.csv",
         f"  {result.prefix}{_program()} doctor",
     ):
-        say(line)
+        echo(line)
 
 
 def _program() -> str:

@@ -11,11 +11,11 @@ import click
 from omop_emb.errors import ConfigurationError
 
 from .options import concept_filter, filter_options, recipe_options
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 if TYPE_CHECKING:
     from omop_emb import EmbeddingClient
-    from omop_emb.indexing import Estimate, Preview
+    from omop_emb.indexing import BuildEstimate, BuildPreview
 
 _COMPARED = ("model", "price", "batch_price", "price_date", "price_source", "cost_usd", "batch_cost_usd")
 
@@ -62,10 +62,10 @@ def command(
     from omop_emb import IndexType
     from omop_emb.database import engine_scope
     from omop_emb.embeddings import price_list
-    from omop_emb.indexing import estimate_build, estimating_client, preview_build
+    from omop_emb.indexing import client_for_estimate, estimate_build, preview_build
     from omop_emb.providers import Rate
 
-    client = estimating_client()
+    client = client_for_estimate()
     rate = Rate(
         requests_per_minute=requests_per_minute,
         texts_per_minute=texts_per_minute,
@@ -107,7 +107,7 @@ def command(
 
 
 def approve_cost(
-    client: EmbeddingClient, preview: Preview, ask_above: float | None, *, batch_api: bool = False
+    client: EmbeddingClient, preview: BuildPreview, ask_above: float | None, *, batch_api: bool = False
 ) -> None:
     """Tell what a build will take, and ask if it costs more than `ask_above` US dollars (None: never).
 
@@ -124,7 +124,7 @@ def approve_cost(
     cost = "" if cost_usd is None else f", about {money(cost_usd)}"
     disk = _bytes(found.table_bytes + found.index_bytes)
     memory = f", its index {_bytes(found.index_memory_bytes)} of memory to build" if found.index_bytes else ""
-    say(
+    echo(
         f"to embed: {found.texts:,} texts ({found.different_texts:,} different), about "
         f"{_short(found.tokens)} tokens{cost}; the space then takes about {disk} of disk{memory}"
     )
@@ -138,7 +138,7 @@ def approve_cost(
     click.confirm(f"embed with {found.model} for about {money(cost_usd)}?", abort=True, err=True)
 
 
-def _plain(found: Estimate) -> dict[str, Any]:
+def _plain(found: BuildEstimate) -> dict[str, Any]:
     price = found.price
     row = asdict(found)
     del row["price"]
@@ -151,7 +151,7 @@ def _plain(found: Estimate) -> dict[str, Any]:
     }
 
 
-def _told(found: Estimate) -> list[tuple[str, str]]:
+def _told(found: BuildEstimate) -> list[tuple[str, str]]:
     by = (
         f"the model's own count of {found.sample_texts:,} texts"
         if found.tokens_measured

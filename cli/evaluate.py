@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .options import gold_column_options, gold_columns
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 _COLUMNS = ("by", "group", "ranking", "metric", "value", "low", "high", "terms")
 _WIDE_COLUMNS = (
@@ -100,14 +100,14 @@ def command(
     rows = [figure.to_row() for figure in evaluation.figures]
     rows += [gap.to_row(f"against {evaluation.against}") for gap in evaluation.differences]
     for note in evaluation.notes:
-        say(note)
+        echo(note)
     if evaluation.left_out:
-        say(f"{evaluation.left_out:,} terms left out: their concepts lead to nothing standard here")
+        echo(f"{evaluation.left_out:,} terms left out: their concepts lead to nothing standard here")
     for problem in problems:
-        say(f"{problem}; kept out")
+        echo(f"{problem}; kept out")
     if report is not None:
         page, data = write_report(evaluation, report)
-        say(f"the report: {page}, its data: {data}")
+        echo(f"the report: {page}, its data: {data}")
     if format_ == "table":
         render(_by_ranking(rows), _WIDE_COLUMNS, format_)
     else:

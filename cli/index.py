@@ -9,7 +9,7 @@ import click
 from .index_build import build
 from .index_files import export, import_
 from .index_verify import verify
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 if TYPE_CHECKING:
     from omop_emb.spaces import Space
@@ -43,7 +43,7 @@ def list_(format_: str) -> None:
     with session_scope() as session:
         rows = [_row(status) for status in space_statuses(driver_connection(session))]
     if not rows:
-        say("nothing is embedded here yet: run omop-emb index build")
+        echo("nothing is embedded here yet: run omop-emb index build")
     render(rows, _LISTED, format_)
 
 
@@ -89,7 +89,7 @@ def activate(name: str) -> None:
         space = space_by_name(connection, name)
         check_complete(space)
         activate_space(connection, space)
-    say(f"space {name!r} is active: searches use its model and prefixes from now on")
+    echo(f"space {name!r} is active: searches use its model and prefixes from now on")
 
 
 @command.command("drop")
@@ -118,7 +118,7 @@ def drop(name: str, yes: bool) -> None:
     with session_scope() as session:
         connection = driver_connection(session)
         drop_space(connection, space_by_name(connection, name))
-    say(f"space {name!r} is gone, and its {found.rows:,} embedded texts")
+    echo(f"space {name!r} is gone, and its {found.rows:,} embedded texts")
 
 
 def _cancel_jobs(space: Space) -> None:
@@ -133,11 +133,11 @@ def _cancel_jobs(space: Space) -> None:
         with engine_scope() as engine:
             cancelled, _ = cancel_jobs(engine, client, index_type=space.index_type)
     except OmopEmbError as error:
-        say(
+        echo(
             f"its batch jobs cannot be cancelled: end them in the provider's console, as they go on ({error})"
         )
     else:
-        say(f"{cancelled:,} batch jobs were cancelled")
+        echo(f"{cancelled:,} batch jobs were cancelled")
 
 
 @command.group("cache", context_settings={"help_option_names": ["-h", "--help"]})
@@ -154,7 +154,7 @@ def clear() -> None:
     """
     from omop_emb import disk_cache
 
-    say(f"removed {disk_cache.clear() / 1e6:,.1f} MB from {disk_cache.folder()}")
+    echo(f"removed {disk_cache.clear() / 1e6:,.1f} MB from {disk_cache.folder()}")
 
 
 def _row(status: Any) -> dict[str, Any]:

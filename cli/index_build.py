@@ -9,7 +9,7 @@ import click
 from .estimate import approve_cost, money
 from .options import concept_filter, filter_options, recipe_options
 from .progress import reporter
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 if TYPE_CHECKING:
     from omop_emb import EmbeddingClient
@@ -149,7 +149,7 @@ def build(
                 ),
             )
     except KeyboardInterrupt:
-        say("stopped; what was embedded is kept: run the same command again to go on")
+        echo("stopped; what was embedded is kept: run the same command again to go on")
         context.exit(130)
     finally:
         _tell_spent(client)
@@ -159,7 +159,7 @@ def build(
         did = {column: getattr(report, column) for column in _COLUMNS}
         render([{**did, **_spent(client)}], (*_COLUMNS, *_SPENT), format_)
     if report.failed:
-        say(
+        echo(
             f"{report.failed:,} texts were refused by the model and kept out; "
             "the next index build tries them again"
         )
@@ -172,9 +172,9 @@ def _cancel(client: EmbeddingClient, index_type: Any) -> None:
 
     with engine_scope() as engine:
         cancelled, finished = cancel_jobs(engine, client, index_type=index_type)
-    say(f"{cancelled:,} batch jobs were cancelled")
+    echo(f"{cancelled:,} batch jobs were cancelled")
     if finished:
-        say(f"{finished:,} are finished: omop-emb index build collects them")
+        echo(f"{finished:,} are finished: omop-emb index build collects them")
 
 
 def _spent(client: EmbeddingClient) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _tell_spent(client: EmbeddingClient) -> None:
         return
     counted = "" if not spent["tokens_estimated"] else f", {spent['tokens_estimated']:,} of them estimated"
     cost = "" if spent["cost_usd"] is None else f", about {money(spent['cost_usd'])}"
-    say(
+    echo(
         f"asked of {client.model}: {spent['requests']:,} requests, {spent['sent_texts']:,} texts, "
         f"{spent['tokens']:,} tokens{counted}{cost}"
     )
@@ -214,7 +214,7 @@ def _tell(report: Any) -> None:
     ]
     render([{"what": what, "count": f"{count:,}"} for what, count in rows], ("what", "count"), "table")
     if report.is_dry_run:
-        say("nothing was done: leave --dry-run out to do it")
+        echo("nothing was done: leave --dry-run out to do it")
         return
     active = "active" if report.is_active else f"not active: omop-emb index activate {report.space_name}"
-    say(f"space {report.space_name!r} is ready after {report.seconds:,.1f} s, and {active}")
+    echo(f"space {report.space_name!r} is ready after {report.seconds:,.1f} s, and {active}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .progress import reporter
-from .render import say
+from .render import echo
 
 
 @click.command("export")
@@ -28,7 +28,7 @@ def export(file: Path, name: str | None) -> None:
 
     with reporter() as progress, engine_scope() as engine:
         written = export_index(engine, file, name, progress=progress)
-    say(f"{file} holds {written.rows:,} texts of {written.vocabulary_release or 'no recorded release'}")
+    echo(f"{file} holds {written.rows:,} texts of {written.vocabulary_release or 'no recorded release'}")
 
 
 @click.command("import")
@@ -62,4 +62,4 @@ def import_(file: Path, name: str | None, index_type: str | None, any_release: b
             progress=progress,
         )
     active = "active" if space.is_active else f"not active: omop-emb index activate {space.name}"
-    say(f"space {space.name!r} is ready, and {active}")
+    echo(f"space {space.name!r} is ready, and {active}")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 _COLUMNS = ("check", "ok", "found", "what_to_do")
 
@@ -40,5 +40,5 @@ def verify(context: click.Context, /, name: str | None, sample: int, format_: st
     render([asdict(check) for check in checks], _COLUMNS, format_)
     wrong = sum(not check.ok for check in checks)
     if wrong:
-        say(f"{wrong} of {len(checks)} checks failed")
+        echo(f"{wrong} of {len(checks)} checks failed")
         context.exit(1)

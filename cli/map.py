@@ -10,7 +10,7 @@ import click
 
 from .map_options import input_options, judge_options, output_options
 from .progress import counting
-from .render import say
+from .render import echo
 
 if TYPE_CHECKING:
     from omop_emb.mapping.file_job import FileJob, JobReport
@@ -70,13 +70,13 @@ def command(**options: Any) -> int:
     asks = sys.stdin.isatty() and not yes
 
     def confirm(question: str) -> bool:
-        say(question)
+        echo(question)
         return not asks or click.confirm("go on?", err=True)
 
     engine = database_engine()
     try:
         with counting("terms mapped", in_lines=job.judge is not None) as progress:
-            report = run(engine, job, tell=say, confirm=confirm, progress=progress, stdin=sys.stdin.buffer)
+            report = run(engine, job, tell=echo, confirm=confirm, progress=progress, stdin=sys.stdin.buffer)
     finally:
         engine.dispose()
     _tell(job, report)
@@ -131,18 +131,18 @@ def _job(
 
 def _tell(job: FileJob, report: JobReport) -> None:
     for problem in report.problems:
-        say(f"{problem}; kept out")
+        echo(f"{problem}; kept out")
     decided = ", ".join(f"{count:,} {decision.value}" for decision, count in report.decisions.items())
-    say(f"{report.terms:,} terms mapped to {job.outputs.output} ({decided or 'none'})")
+    echo(f"{report.terms:,} terms mapped to {job.outputs.output} ({decided or 'none'})")
     if report.kept:
-        say(f"{report.kept:,} of them were approved before and stay")
+        echo(f"{report.kept:,} of them were approved before and stay")
     if report.disagreeing:
-        say(f"{report.disagreeing:,} codes lead elsewhere than their names: see the column disagrees")
+        echo(f"{report.disagreeing:,} codes lead elsewhere than their names: see the column disagrees")
     if report.replaced is not None:
-        say(f"source_to_concept_map in {job.outputs.map_schema}: {report.replaced:,} earlier rows replaced")
+        echo(f"source_to_concept_map in {job.outputs.map_schema}: {report.replaced:,} earlier rows replaced")
     if report.waiting:
-        say(f"{report.waiting:,} terms wait for review and are not in source_to_concept_map (--unreviewed)")
+        echo(f"{report.waiting:,} terms wait for review and are not in source_to_concept_map (--unreviewed)")
     if report.run_id is not None:
-        say(f"every candidate is in omop_emb.mapping_result, run {report.run_id}")
+        echo(f"every candidate is in omop_emb.mapping_result, run {report.run_id}")
     if report.problems:
-        say(f"{len(report.problems):,} rows were kept out")
+        echo(f"{len(report.problems):,} rows were kept out")

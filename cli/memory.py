@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 _COLUMNS = ("source_code", "source_name", "concept_id", "concept_name", "approved_from", "approved_at")
 _site = click.option("--site", default="default", show_default=True, help="Whose memory.")
@@ -36,10 +36,10 @@ def remember(files: tuple[str, ...], site: str) -> None:
         done = [remember_file(driver_connection(session), site, file) for file in files]
     for one in done:
         for problem in one.problems:
-            say(f"{one.file}, {problem}; left out")
+            echo(f"{one.file}, {problem}; left out")
         if one.lost:
-            say(f"{one.file}: {one.lost:,} targets are no longer in the vocabulary")
-        say(f"{one.file}: {one.approvals:,} approved mappings, {one.added:,} of them new to {site!r}")
+            echo(f"{one.file}: {one.lost:,} targets are no longer in the vocabulary")
+        echo(f"{one.file}: {one.approvals:,} approved mappings, {one.added:,} of them new to {site!r}")
 
 
 @command.command("list")
@@ -57,7 +57,7 @@ def list_(site: str, format_: str) -> None:
     with session_scope() as session:
         rows = list_approvals(driver_connection(session), site)
     if not rows:
-        say(f"{site!r} has approved nothing yet: run omop-emb memory remember FILE")
+        echo(f"{site!r} has approved nothing yet: run omop-emb memory remember FILE")
     render(rows, _COLUMNS, format_)
 
 
@@ -85,4 +85,4 @@ def forget(site: str, name: str | None, file_: Path | None, everything: bool) ->
             source_name=name,
             approved_from=None if file_ is None else file_.name,
         )
-    say(f"{count:,} approvals of {site!r} were withdrawn")
+    echo(f"{count:,} approvals of {site!r} were withdrawn")

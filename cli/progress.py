@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .render import say
+from .render import echo
 
 if TYPE_CHECKING:
     from omop_emb.indexing import Progress
@@ -59,7 +59,7 @@ def counting(what: str, *, in_lines: bool = False) -> Iterator[Callable[[int], N
             nonlocal last
             if time.monotonic() - last >= _PLAIN_SECONDS:
                 last = time.monotonic()
-                say(f"{done:,} {what}")
+                echo(f"{done:,} {what}")
 
         yield line
         return
@@ -82,7 +82,7 @@ class _Lines:
             return
         self._phase, self._said = progress.phase, now
         detail = _detail(progress)
-        say(progress.phase.value + (f": {detail}" if detail else ""))
+        echo(progress.phase.value + (f": {detail}" if detail else ""))
 
 
 def _detail(progress: Progress) -> str:

@@ -44,7 +44,7 @@ def render(rows: Iterable[Row], columns: Sequence[str], format_: str) -> None:
             writer.writerow([_plain(row.get(column)) for column in columns])
 
 
-def say(message: str) -> None:
+def echo(message: str) -> None:
     """Tell the person something, on stderr."""
     click.echo(message, err=True)
 

@@ -12,7 +12,7 @@ import click
 from omop_emb import ConceptMatch, MetricType
 
 from .options import concept_filter, filter_options
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 if TYPE_CHECKING:
     from omop_emb import SearchResult
@@ -95,7 +95,7 @@ def command(
         else:
             rows += ({"query": term, "rank": n, **asdict(m)} for n, m in enumerate(nearest[term], 1))
     if texts and not any(found):
-        say("nothing passes the filter")
+        echo("nothing passes the filter")
     render(rows, _TABLE_COLUMNS if format_ == "table" else _COLUMNS, format_)
 
 
@@ -109,7 +109,7 @@ def _found(session: Any, texts: list[str], explain: bool, **asked: Any) -> list[
         return interface.get_nearest_concepts_from_query_texts(session=session, query_texts=texts, **asked)
     result = interface.explain_search(session=session, query_texts=texts, **asked)
     for line in _explanation(result):
-        say(line)
+        echo(line)
     return result.matches
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .render import format_option, render, say
+from .render import echo, format_option, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,14 +97,14 @@ def status(format_: str) -> None:
 
 def _tell(loaded: LoadedVocabulary) -> None:
     listed = ", ".join(f"{count:,} {table}" for table, count in loaded.rows.items())
-    say(f"loaded {loaded.version or 'a vocabulary without a version'}: {listed}")
+    echo(f"loaded {loaded.version or 'a vocabulary without a version'}: {listed}")
     for vocabulary_id, count in loaded.blank_names.items():
         hint = f"; {_CPT4_HINT}" if vocabulary_id == "CPT4" else ""
-        say(f"warning: concepts of {vocabulary_id} without a name, which are not embedded: {count:,}{hint}")
+        echo(f"warning: concepts of {vocabulary_id} without a name, which are not embedded: {count:,}{hint}")
     for file, count in loaded.exchanged_dates.items():
-        say(f"warning: dates in {file} with day and month exchanged, which were read as YYYYDDMM: {count:,}")
+        echo(f"warning: dates in {file} with day and month exchanged, which were read as YYYYDDMM: {count:,}")
     if not loaded.has_trigrams:
-        say(
+        echo(
             "note: names cannot be searched by spelling without pg_trgm: let a superuser run "
             "create extension pg_trgm in this database, and load again"
         )
@@ -138,6 +138,6 @@ def _progress() -> Iterator[Callable[[LoadProgress], None]]:
     def tell(at: LoadProgress) -> None:
         if (at.step, at.table) not in told:
             told.add((at.step, at.table))
-            say(f"{at.step} {at.table}")
+            echo(f"{at.step} {at.table}")
 
     yield tell

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from omop_emb.indexing.batch_jobs import cancel_jobs as cancel_jobs
     from omop_emb.indexing.build import build_index as build_index
     from omop_emb.indexing.estimate import (
-        Estimate as Estimate,
+        BuildEstimate as BuildEstimate,
+        client_for_estimate as client_for_estimate,
         estimate_build as estimate_build,
-        estimating_client as estimating_client,
     )
     from omop_emb.indexing.export_space import export_index as export_index
     from omop_emb.indexing.import_space import import_index as import_index
-    from omop_emb.indexing.preview import Preview as Preview, preview_build as preview_build
+    from omop_emb.indexing.preview import BuildPreview as BuildPreview, preview_build as preview_build
     from omop_emb.indexing.report import BuildReport as BuildReport, Progress as Progress
     from omop_emb.indexing.status import (
         SpaceStatus as SpaceStatus,
@@ -34,10 +34,10 @@ __getattr__, __all__ = lazy_names(
     {
         "batch_jobs": ("cancel_jobs",),
         "build": ("build_index",),
-        "estimate": ("Estimate", "estimate_build", "estimating_client"),
+        "estimate": ("BuildEstimate", "estimate_build", "client_for_estimate"),
         "export_space": ("export_index",),
         "import_space": ("import_index",),
-        "preview": ("Preview", "preview_build"),
+        "preview": ("BuildPreview", "preview_build"),
         "report": ("BuildReport", "Progress"),
         "status": ("SpaceStatus", "space_status", "space_statuses"),
         "verify": ("verify_index",),

@@ -14,7 +14,7 @@ from omop_emb.spaces.registry import Space
 
 
 @dataclass(frozen=True)
-class Job:
+class BatchJob:
     """A batch job.
 
     Attributes:
@@ -32,7 +32,7 @@ class Job:
     has_work: bool
 
 
-def of_space(connection: psycopg.Connection[Any], space: Space) -> list[Job]:
+def jobs_of_space(connection: psycopg.Connection[Any], space: Space) -> list[BatchJob]:
     """A space's jobs, oldest first."""
     rows = connection.execute(
         "select job_id, label, name, cancelled, exists ("
@@ -40,7 +40,7 @@ def of_space(connection: psycopg.Connection[Any], space: Space) -> list[Job]:
         ") from omop_emb.batch_job j where space_id = %s order by job_id",
         (space.space_id,),
     )
-    return [Job(*row) for row in rows]
+    return [BatchJob(*row) for row in rows]
 
 
 def record(
@@ -63,12 +63,12 @@ def record(
     return int(row[0])
 
 
-def note_name(connection: psycopg.Connection[Any], job_id: int, name: str) -> None:
+def set_provider_name(connection: psycopg.Connection[Any], job_id: int, name: str) -> None:
     """Keep the provider's name of a job."""
     connection.execute("update omop_emb.batch_job set name = %s where job_id = %s", (name, job_id))
 
 
-def let_go(connection: psycopg.Connection[Any], space: Space, builder: Builder, chunk: int) -> None:
+def release(connection: psycopg.Connection[Any], space: Space, builder: Builder, chunk: int) -> None:
     """Give a claimed piece back: whoever finds its job finished first may collect it."""
     connection.execute(
         "update omop_emb.build_chunk set builder = null, lease_until = null "
@@ -77,7 +77,7 @@ def let_go(connection: psycopg.Connection[Any], space: Space, builder: Builder, 
     )
 
 
-def strike_off(connection: psycopg.Connection[Any], job_id: int, keys: Sequence[bytes]) -> None:
+def mark_collected(connection: psycopg.Connection[Any], job_id: int, keys: Sequence[bytes]) -> None:
     """Note that texts of a job were collected; with the last of them the job is forgotten."""
     connection.execute(
         "delete from omop_emb.batch_text where job_id = %s and text_key = any(%s)", (job_id, list(keys))
@@ -89,7 +89,7 @@ def strike_off(connection: psycopg.Connection[Any], job_id: int, keys: Sequence[
     )
 
 
-def forget(connection: psycopg.Connection[Any], job_id: int) -> None:
+def delete(connection: psycopg.Connection[Any], job_id: int) -> None:
     """Forget a job; its texts can be embedded otherwise."""
     connection.execute("delete from omop_emb.batch_job where job_id = %s", (job_id,))
 
@@ -99,11 +99,13 @@ def mark_cancelled(connection: psycopg.Connection[Any], job_id: int) -> None:
     connection.execute("update omop_emb.batch_job set cancelled = true where job_id = %s", (job_id,))
 
 
-def forget_cancelled(connection: psycopg.Connection[Any], space: Space) -> None:
+def delete_cancelled(connection: psycopg.Connection[Any], space: Space) -> None:
     """Forget the jobs that were cancelled since a build was last under way."""
     connection.execute("delete from omop_emb.batch_job where space_id = %s and cancelled", (space.space_id,))
 
 
 def key_expression(connection: psycopg.Connection[Any], space: Space) -> sql.SQL:
     """What finds a text of the build among those of the jobs; null, which costs nothing, without jobs."""
-    return sql.SQL("sha256(convert_to(e.input, 'UTF8'))" if of_space(connection, space) else "null::bytea")
+    return sql.SQL(
+        "sha256(convert_to(e.input, 'UTF8'))" if jobs_of_space(connection, space) else "null::bytea"
+    )

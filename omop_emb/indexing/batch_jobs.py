@@ -15,12 +15,12 @@ from sqlalchemy import Engine
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ProviderError, ProviderUnavailableError, QuotaExhaustedError, RateLimitError
 from omop_emb.indexing import batch_job_table, chunks
-from omop_emb.indexing.batch_job_table import Job
+from omop_emb.indexing.batch_job_table import BatchJob
 from omop_emb.indexing.builders import Builder
 from omop_emb.indexing.chunks import Chunk
-from omop_emb.indexing.pipeline import Done, driver
+from omop_emb.indexing.pipeline import EmbeddedCounts, open_connection
 from omop_emb.providers.base import JobState
-from omop_emb.providers.jobs import EmbeddingJobs, text_key
+from omop_emb.providers.embedding_jobs import EmbeddingJobs, text_key
 from omop_emb.records import IndexType
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space
@@ -31,8 +31,8 @@ POLL_SECONDS = 30.0
 
 def has_jobs(engine: Engine, space: Space) -> bool:
     """Whether batch jobs of a space are under way or wait to be collected."""
-    with driver(engine) as connection:
-        return bool(batch_job_table.of_space(connection, space))
+    with open_connection(engine) as connection:
+        return bool(batch_job_table.jobs_of_space(connection, space))
 
 
 def embed_by_jobs(
@@ -40,12 +40,12 @@ def embed_by_jobs(
     client: EmbeddingClient,
     space: Space,
     builder: Builder,
-    done: Done,
+    done: EmbeddedCounts,
     *,
     submit: bool,
     poll_seconds: float,
-    on_progress: Callable[[Done], None],
-    on_wait: Callable[[Done], None],
+    on_progress: Callable[[EmbeddedCounts], None],
+    on_wait: Callable[[EmbeddedCounts], None],
 ) -> None:
     """Work off a build's pieces by batch jobs until none is left that a job is at, or could be.
 
@@ -64,8 +64,8 @@ def embed_by_jobs(
         ProviderError: the provider fails, or jobs came to nothing; what the others answered is written.
         ConfigurationError: the provider has no batch jobs.
     """
-    with driver(engine) as connection:
-        work = _Jobs(connection, client.jobs(), space, builder, done, on_progress)
+    with open_connection(engine) as connection:
+        work = _Jobs(connection, client.batch_jobs(), space, builder, done, on_progress)
         while True:
             if submit and not work.lost:
                 work.submit_all()
@@ -83,14 +83,14 @@ def embed_by_jobs(
         )
 
 
-def drop_unwanted(engine: Engine, client: EmbeddingClient, space: Space) -> None:
+def cancel_unused_jobs(engine: Engine, client: EmbeddingClient, space: Space) -> None:
     """Cancel and forget jobs none of whose texts a finished build of everything has wanted."""
-    with driver(engine) as connection:
-        for job in batch_job_table.of_space(connection, space):
+    with open_connection(engine) as connection:
+        for job in batch_job_table.jobs_of_space(connection, space):
             if job.has_work:
                 continue
-            _cancel(client.jobs(), job)
-            batch_job_table.forget(connection, job.job_id)
+            _cancel(client.batch_jobs(), job)
+            batch_job_table.delete(connection, job.job_id)
             connection.commit()
 
 
@@ -106,10 +106,10 @@ def cancel_jobs(engine: Engine, client: EmbeddingClient, *, index_type: IndexTyp
         ConfigurationError: the provider has no batch jobs.
     """
     cancelled = finished = 0
-    jobs = client.jobs()
-    with driver(engine) as connection:
-        space = registry.get(connection, client.fingerprint, index_type)
-        for job in batch_job_table.of_space(connection, space):
+    jobs = client.batch_jobs()
+    with open_connection(engine) as connection:
+        space = registry.space_by_fingerprint(connection, client.fingerprint, index_type)
+        for job in batch_job_table.jobs_of_space(connection, space):
             if job.name is not None and jobs.state(job.name) is JobState.DONE:
                 finished += 1
                 continue
@@ -120,8 +120,8 @@ def cancel_jobs(engine: Engine, client: EmbeddingClient, *, index_type: IndexTyp
     return cancelled, finished
 
 
-def _cancel(jobs: EmbeddingJobs, job: Job) -> None:
-    name = job.name or jobs.find(job.label)
+def _cancel(jobs: EmbeddingJobs, job: BatchJob) -> None:
+    name = job.name or jobs.find_by_label(job.label)
     if name is not None:
         jobs.cancel(name)
 
@@ -139,8 +139,8 @@ class _Jobs:
         jobs: EmbeddingJobs,
         space: Space,
         builder: Builder,
-        done: Done,
-        on_progress: Callable[[Done], None],
+        done: EmbeddedCounts,
+        on_progress: Callable[[EmbeddedCounts], None],
     ) -> None:
         self._connection, self._jobs = connection, jobs
         self._space, self._builder = space, builder
@@ -148,9 +148,9 @@ class _Jobs:
         self._full = False
         self.lost: list[str] = []
 
-    def listed(self) -> list[Job]:
+    def listed(self) -> list[BatchJob]:
         """The space's jobs now; no transaction is left open for the wait."""
-        found = batch_job_table.of_space(self._connection, self._space)
+        found = batch_job_table.jobs_of_space(self._connection, self._space)
         self._connection.commit()
         return found
 
@@ -167,7 +167,7 @@ class _Jobs:
             with self._given_back(chunk):
                 self._submit(chunk, job_id, label)
 
-    def advance(self, job: Job) -> bool:
+    def advance(self, job: BatchJob) -> bool:
         """Do for a job what can be done now; whether something was."""
         if job.cancelled:
             _cancel(self._jobs, job)  # it may have been submitted after it was cancelled
@@ -175,7 +175,7 @@ class _Jobs:
         if job.name is None:
             return self._find(job)
         state = self._jobs.state(job.name)
-        if state is JobState.GONE:
+        if state is JobState.FAILED:
             return self._lose(job, f"{job.name} failed, expired or was cancelled")
         return state is JobState.DONE and self._collect(job, job.name)
 
@@ -183,7 +183,7 @@ class _Jobs:
         try:
             name = self._jobs.submit(chunk.inputs, label=label)
         except (RateLimitError, QuotaExhaustedError):
-            batch_job_table.forget(self._connection, job_id)
+            batch_job_table.delete(self._connection, job_id)
             self._connection.commit()
             if not any(job.has_work for job in self.listed()):
                 raise
@@ -191,28 +191,28 @@ class _Jobs:
         except ProviderUnavailableError:
             raise  # there may be a job: the next builder looks for its label
         except ProviderError:
-            batch_job_table.forget(self._connection, job_id)
+            batch_job_table.delete(self._connection, job_id)
             self._connection.commit()
             raise
         else:
-            batch_job_table.note_name(self._connection, job_id, name)
+            batch_job_table.set_provider_name(self._connection, job_id, name)
             self._connection.commit()
 
-    def _find(self, job: Job) -> bool:
+    def _find(self, job: BatchJob) -> bool:
         """Look for a job whose name was never recorded: its builder was stopped while it submitted it."""
         chunk = self._claimed(job)
         if chunk is None:
             return False
         with self._given_back(chunk):
-            name = self._jobs.find(job.label)
+            name = self._jobs.find_by_label(job.label)
             if name is None:
-                batch_job_table.forget(self._connection, job.job_id)
+                batch_job_table.delete(self._connection, job.job_id)
             else:
-                batch_job_table.note_name(self._connection, job.job_id, name)
+                batch_job_table.set_provider_name(self._connection, job.job_id, name)
             self._connection.commit()
         return True
 
-    def _collect(self, job: Job, name: str) -> bool:
+    def _collect(self, job: BatchJob, name: str) -> bool:
         chunk = self._claimed(job)
         if chunk is None:
             return False  # another builder collects it
@@ -226,7 +226,7 @@ class _Jobs:
                 self._connection, self._space, self._builder, chunk, vectors, outcome.failures
             )
             if rows is not None:
-                batch_job_table.strike_off(self._connection, job.job_id, _keys(chunk))
+                batch_job_table.mark_collected(self._connection, job.job_id, _keys(chunk))
             self._connection.commit()
         self._full = False
         if rows is not None:
@@ -237,13 +237,13 @@ class _Jobs:
             self._on_progress(self._done)
         return True
 
-    def _claimed(self, job: Job) -> Chunk | None:
+    def _claimed(self, job: BatchJob) -> Chunk | None:
         chunk = chunks.claim(self._connection, self._space, self._builder, job_id=job.job_id)
         self._connection.commit()
         return chunk
 
-    def _lose(self, job: Job, reason: str) -> bool:
-        batch_job_table.forget(self._connection, job.job_id)
+    def _lose(self, job: BatchJob, reason: str) -> bool:
+        batch_job_table.delete(self._connection, job.job_id)
         self._connection.commit()
         self.lost.append(reason)
         self._full = False
@@ -256,7 +256,7 @@ class _Jobs:
             yield
         finally:
             self._connection.rollback()
-            batch_job_table.let_go(self._connection, self._space, self._builder, chunk.number)
+            batch_job_table.release(self._connection, self._space, self._builder, chunk.number)
             self._connection.commit()
 
 

@@ -12,20 +12,20 @@ from omop_emb.database import migrations
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import SpaceNotFoundError
 from omop_emb.indexing import build_plan, difference
-from omop_emb.indexing.batch_jobs import JOB_TEXTS, POLL_SECONDS, drop_unwanted, embed_by_jobs, has_jobs
+from omop_emb.indexing.batch_jobs import JOB_TEXTS, POLL_SECONDS, cancel_unused_jobs, embed_by_jobs, has_jobs
 from omop_emb.indexing.build_plan import CHUNK_TEXTS
 from omop_emb.indexing.builders import LEASE_SECONDS, Builder
-from omop_emb.indexing.difference import Plan
-from omop_emb.indexing.finish import Finished, Outcome, finish
-from omop_emb.indexing.index_progress import watched
-from omop_emb.indexing.pipeline import Done, at_the_build, driver, embed_and_write
-from omop_emb.indexing.preview import Preview, preview_build, recipe_of
+from omop_emb.indexing.difference import BuildPlan
+from omop_emb.indexing.finish import FinishResult, FinishState, finish
+from omop_emb.indexing.index_progress import report_index_progress
+from omop_emb.indexing.pipeline import EmbeddedCounts, builder_lease, embed_and_write, open_connection
+from omop_emb.indexing.preview import BuildPreview, preview_build, resolve_recipe
 from omop_emb.indexing.report import BuildReport, Phase, Progress, ProgressCallback, added
 from omop_emb.indexing.vacuum import vacuum
 from omop_emb.indexing.vector_indexes import IndexSettings, drop_before_load
 from omop_emb.records import ConceptFilter, IndexType
 from omop_emb.spaces import lifecycle, registry
-from omop_emb.spaces.lifecycle import Settings
+from omop_emb.spaces.lifecycle import SpaceSettings
 from omop_emb.spaces.recipe import Recipe
 from omop_emb.spaces.registry import Space
 from omop_emb.vocabulary import reader
@@ -56,7 +56,7 @@ def build_index(
     lease_seconds: float = LEASE_SECONDS,
     poll_seconds: float = POLL_SECONDS,
     progress: ProgressCallback | None = None,
-    approve: Callable[[Preview], None] | None = None,
+    approve: Callable[[BuildPreview], None] | None = None,
 ) -> BuildReport:
     """Bring the client's space up to the vocabulary that is loaded, and make it active if none is.
 
@@ -102,7 +102,7 @@ def build_index(
     started = time.monotonic()
     tell = progress or (lambda _: None)
     if batch_api:
-        client.jobs()  # refused before anything is made
+        client.batch_jobs()  # refused before anything is made
     fingerprint = client.fingerprint
     asked = {
         "texts": texts,
@@ -110,7 +110,7 @@ def build_index(
         "synonym_languages": synonym_languages,
         "concept_filter": concept_filter,
     }
-    made: Settings = {
+    made: SpaceSettings = {
         "name": name,
         "hnsw_m": hnsw_m,
         "hnsw_ef_construction": hnsw_ef_construction,
@@ -119,22 +119,29 @@ def build_index(
     if dry_run:
         tell(Progress(Phase.PLAN))
         found = preview_build(engine, fingerprint, index_type, asked, limit=limit, partial=partial, **made)
-        return _report(found.space, found.plan, Done(), Finished(Outcome.GONE), started, is_dry_run=True)
-    with driver(engine) as connection:
+        return _report(
+            found.space,
+            found.plan,
+            EmbeddedCounts(),
+            FinishResult(FinishState.GONE),
+            started,
+            is_dry_run=True,
+        )
+    with open_connection(engine) as connection:
         migrations.migrate(connection)
         connection.commit()
     if approve is not None:
         approve(preview_build(engine, fingerprint, index_type, asked, limit=limit, partial=partial, **made))
     tell(Progress(Phase.PLAN))
-    with driver(engine) as connection:
-        space, _ = lifecycle.ensure(connection, fingerprint, index_type, with_index=False, **made)
-        recipe = recipe_of(connection, space, asked)
+    with open_connection(engine) as connection:
+        space, _ = lifecycle.ensure_space(connection, fingerprint, index_type, with_index=False, **made)
+        recipe = resolve_recipe(connection, space, asked)
         # Before the space is committed: none is left behind by a filter that cannot be used.
-        difference.check(connection, recipe)
+        difference.check_recipe(connection, recipe)
         indexes = IndexSettings.asked(space, first_pass, partial)
         reader.check_filter(connection, indexes.domains)
         connection.commit()
-    with at_the_build(engine, space, lease_seconds) as builder:
+    with builder_lease(engine, space, lease_seconds) as builder:
         work = _Work(
             engine=engine,
             client=client,
@@ -151,8 +158,8 @@ def build_index(
         total, did, finished = _build(work)
     if did.rows or total.reused or total.updated or total.withdrawn or total.obsolete:
         vacuum(engine, space)
-    with driver(engine) as connection:
-        there = [other for other in registry.listed(connection) if other.space_id == space.space_id]
+    with open_connection(engine) as connection:
+        there = [other for other in registry.all_spaces(connection) if other.space_id == space.space_id]
     if not there:
         raise SpaceNotFoundError(f"space {space.name!r} was dropped while it was being built")
     return _report(there[0], total, did, finished, started)
@@ -175,19 +182,19 @@ class _Work:
     tell: ProgressCallback
 
 
-def _build(work: _Work) -> tuple[Plan, Done, Finished]:
+def _build(work: _Work) -> tuple[BuildPlan, EmbeddedCounts, FinishResult]:
     """Plan, embed and finish, again if the vocabulary was replaced or another builder died meanwhile."""
-    plan, did = _plan(work), Done()
+    plan, did = _plan(work), EmbeddedCounts()
     total = plan
     while True:
         _embed(work, plan, did)
         finished = _finish(work)
-        if finished.outcome is Outcome.WAIT:
+        if finished.outcome is FinishState.WAIT:
             work.tell(Progress(Phase.WAIT))
             time.sleep(_WAIT_SECONDS)
             continue
         if work.limit is None:
-            drop_unwanted(work.engine, work.client, work.space)
+            cancel_unused_jobs(work.engine, work.client, work.space)
         if not finished.release_changed:
             return total, did, finished
         # A release was loaded meanwhile. What was built is whole; now it is brought up to that release.
@@ -196,10 +203,10 @@ def _build(work: _Work) -> tuple[Plan, Done, Finished]:
         total = added(total, plan)
 
 
-def _plan(work: _Work) -> Plan:
+def _plan(work: _Work) -> BuildPlan:
     """Plan or join the build, and commit that."""
-    with driver(work.engine) as connection:
-        found = build_plan.plan(
+    with open_connection(work.engine) as connection:
+        found = build_plan.plan_build(
             connection,
             work.space,
             work.recipe,
@@ -217,11 +224,11 @@ def _plan(work: _Work) -> Plan:
     return found
 
 
-def _embed(work: _Work, plan: Plan, did: Done) -> None:
+def _embed(work: _Work, plan: BuildPlan, did: EmbeddedCounts) -> None:
     began = time.monotonic()
     before = replace(did)
 
-    def told(now: Done, phase: Phase = Phase.EMBED) -> None:
+    def told(now: EmbeddedCounts, phase: Phase = Phase.EMBED) -> None:
         did.rows, did.texts = before.rows + now.rows, before.texts + now.texts
         did.characters, did.failed = before.characters + now.characters, before.failed + now.failed
         work.tell(
@@ -236,7 +243,7 @@ def _embed(work: _Work, plan: Plan, did: Done) -> None:
             )
         )
 
-    done = Done()
+    done = EmbeddedCounts()
     if not work.batch_api:
         done = embed_and_write(
             work.engine,
@@ -260,8 +267,11 @@ def _embed(work: _Work, plan: Plan, did: Done) -> None:
         )
 
 
-def _finish(work: _Work) -> Finished:
-    with driver(work.engine) as connection, watched(work.engine, connection, work.tell):
+def _finish(work: _Work) -> FinishResult:
+    with (
+        open_connection(work.engine) as connection,
+        report_index_progress(work.engine, connection, work.tell),
+    ):
         finished = finish(
             connection,
             work.space,
@@ -276,7 +286,13 @@ def _finish(work: _Work) -> Finished:
 
 
 def _report(
-    space: Space, plan: Plan, did: Done, finished: Finished, started: float, *, is_dry_run: bool = False
+    space: Space,
+    plan: BuildPlan,
+    did: EmbeddedCounts,
+    finished: FinishResult,
+    started: float,
+    *,
+    is_dry_run: bool = False,
 ) -> BuildReport:
     return BuildReport(
         space_name=space.name,

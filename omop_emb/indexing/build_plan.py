@@ -9,19 +9,19 @@ from psycopg import sql
 
 from omop_emb.errors import SpaceError
 from omop_emb.indexing import batch_job_table
-from omop_emb.indexing.builders import Builder, limit_idleness, others_are_at_it
-from omop_emb.indexing.difference import Plan, check, fill_tables, sibling_rows
+from omop_emb.indexing.builders import Builder, has_other_builders, limit_idle_time
+from omop_emb.indexing.difference import BuildPlan, check_recipe, create_plan_tables, sibling_rows
 from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.spaces import lifecycle
 from omop_emb.spaces.recipe import Recipe
 from omop_emb.spaces.registry import Space
-from omop_emb.spaces.upsert import mark_written
+from omop_emb.spaces.upsert import record_write
 from omop_emb.sql import read
 
 CHUNK_TEXTS = 512  # a commit's worth, and what an interruption can cost
 
 
-def plan(
+def plan_build(
     connection: psycopg.Connection[Any],
     space: Space,
     recipe: Recipe,
@@ -30,7 +30,7 @@ def plan(
     *,
     limit: int | None = None,
     chunk_texts: int = CHUNK_TEXTS,
-) -> Plan:
+) -> BuildPlan:
     """Do what needs no vector and lay out the rest as claimable pieces; or join a build that is under way.
 
     Everything happens in the caller's transaction. A build that nobody is at is planned anew: what it has
@@ -41,16 +41,16 @@ def plan(
         VocabularyError: there is no vocabulary.
         UnknownValueError: the filter names what the vocabulary does not have.
     """
-    limit_idleness(connection, builder)
+    limit_idle_time(connection, builder)
     lifecycle.lock_build(connection, space)
     settings = f"{recipe.settings} {indexes}" + ("" if limit is None else f" limit {limit}")
-    joined = _join(connection, space, settings) if others_are_at_it(connection, space, builder) else None
+    joined = _join(connection, space, settings) if has_other_builders(connection, space, builder) else None
     if joined is not None:
         return joined
-    discard(connection, space)
-    batch_job_table.forget_cancelled(connection, space)
-    release = check(connection, recipe)
-    found = fill_tables(connection, release, space, recipe, limit)
+    discard_plan(connection, space)
+    batch_job_table.delete_cancelled(connection, space)
+    release = check_recipe(connection, recipe)
+    found = create_plan_tables(connection, release, space, recipe, limit)
     tables = space.tables
     connection.execute(_query("build_update", rows=tables.rows, texts=tables.texts))
     for table in (tables.rows, tables.texts):
@@ -67,7 +67,7 @@ def plan(
                 )
             )
     if found.updated or found.withdrawn or found.reused:
-        mark_written(connection, space)
+        record_write(connection, space)
     work = tables.work
     connection.execute(
         _query(
@@ -89,7 +89,7 @@ def plan(
     return found
 
 
-def discard(connection: psycopg.Connection[Any], space: Space) -> None:
+def discard_plan(connection: psycopg.Connection[Any], space: Space) -> None:
     """Forget the plan of a build; what it has written stays."""
     connection.execute("delete from omop_emb.build where space_id = %s", (space.space_id,))
     connection.execute(sql.SQL("drop table if exists {}").format(space.tables.work))
@@ -99,7 +99,7 @@ def _query(name: str, **parts: sql.Composable) -> sql.Composed:
     return sql.SQL(read(name)).format(**parts)
 
 
-def _join(connection: psycopg.Connection[Any], space: Space, settings: str) -> Plan | None:
+def _join(connection: psycopg.Connection[Any], space: Space, settings: str) -> BuildPlan | None:
     row = connection.execute(
         "select b.settings, b.vocabulary_release, coalesce(sum(c.texts), 0)::bigint, "
         "coalesce(sum(c.characters), 0)::bigint "
@@ -115,4 +115,4 @@ def _join(connection: psycopg.Connection[Any], space: Space, settings: str) -> P
             f"space {space.name!r} is being built with other settings just now: wait until that is done, "
             "or stop it and run this again"
         )
-    return Plan(release, to_embed=texts, to_embed_different=texts, characters=characters, joined=True)
+    return BuildPlan(release, to_embed=texts, to_embed_different=texts, characters=characters, joined=True)

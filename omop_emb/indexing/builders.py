@@ -37,7 +37,7 @@ class Builder:
     is_lost: Event = field(default_factory=Event, compare=False)
 
 
-def enter(
+def acquire(
     connection: psycopg.Connection[Any], space: Space, builder_id: UUID, lease_seconds: float
 ) -> Builder:
     """Be at the build of a space as long as this connection is open, or until leave()."""
@@ -49,7 +49,7 @@ def enter(
     return Builder(builder_id, lease_seconds, connection.info.backend_pid)
 
 
-def leave(connection: psycopg.Connection[Any], space: Space, builder: Builder) -> None:
+def release(connection: psycopg.Connection[Any], space: Space, builder: Builder) -> None:
     """Give up the locks and every piece that is still held."""
     connection.execute(
         "update omop_emb.build_chunk set builder = null, lease_until = null "
@@ -75,7 +75,7 @@ def renew(connection: psycopg.Connection[Any], space: Space, builder: Builder) -
         connection.execute(statement, parameters)
 
 
-def limit_idleness(connection: psycopg.Connection[Any], builder: Builder) -> None:
+def limit_idle_time(connection: psycopg.Connection[Any], builder: Builder) -> None:
     """Let the server end this transaction if its client vanishes: its locks would stop all other builders."""
     connection.execute(
         "select set_config('idle_in_transaction_session_timeout', %s, true)",
@@ -83,7 +83,7 @@ def limit_idleness(connection: psycopg.Connection[Any], builder: Builder) -> Non
     )
 
 
-def others_are_at_it(connection: psycopg.Connection[Any], space: Space, builder: Builder | None) -> bool:
+def has_other_builders(connection: psycopg.Connection[Any], space: Space, builder: Builder | None) -> bool:
     """Whether another builder is at the build of a space."""
     parameters = {"space": space.space_id, "pid": builder.backend_pid if builder else 0}
     row = connection.execute(read("build_alive"), parameters).fetchone()

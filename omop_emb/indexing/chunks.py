@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.errors import UndefinedTable
 
 from omop_emb.errors import DatabaseError
-from omop_emb.indexing.builders import Builder, limit_idleness
+from omop_emb.indexing.builders import Builder, limit_idle_time
 from omop_emb.spaces import upsert
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import TEXT_COLUMNS
@@ -106,7 +106,7 @@ def write(
     Returns:
         None where another builder took the piece over, or the build was given up: nothing is written then.
     """
-    limit_idleness(connection, builder)
+    limit_idle_time(connection, builder)
     mine = connection.execute(
         "delete from omop_emb.build_chunk where space_id = %s and chunk = %s and builder = %s",
         (space.space_id, chunk.number, builder.builder_id),
@@ -122,7 +122,7 @@ def write(
         sql.SQL(", ").join(map(sql.Identifier, TEXT_COLUMNS)), work, sql.Literal(chunk.number), failed
     )
     if kept.any():
-        upsert.write_block(connection, space, chunk.keys[kept], vectors[chunk.input_of[kept]], texts=texts)
+        upsert.insert_block(connection, space, chunk.keys[kept], vectors[chunk.input_of[kept]], texts=texts)
     for position, reason in failures.items():
         connection.execute(
             sql.SQL(read("build_failed")).format(work=work),

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from omop_emb.errors import VocabularyError
 from omop_emb.spaces import registry
-from omop_emb.spaces.recipe import Recipe, input_expression, wanted_texts
+from omop_emb.spaces.recipe import Recipe, template_sql, texts_query
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import KEY_COLUMNS, TEXT_COLUMNS
 from omop_emb.sql import read
@@ -37,7 +37,7 @@ _NO_TEXTS = _NO_ROWS.format(
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """What a build changes, in texts (rows of the space) unless said otherwise.
 
     Attributes:
@@ -73,13 +73,13 @@ class Plan:
     joined: bool = False
 
 
-def fill_tables(
+def create_plan_tables(
     connection: psycopg.Connection[Any],
     tables: reader.VocabularyTables,
     space: Space,
     recipe: Recipe,
     limit: int | None,
-) -> Plan:
+) -> BuildPlan:
     """Fill the temporary tables wanted, pending, leaving and reusable, make the view to_embed, and count.
 
     All is read from the vocabulary's `tables`, those of one release, whatever is loaded meanwhile.
@@ -101,12 +101,12 @@ def fill_tables(
     connection.execute(sql.SQL("create temporary view to_embed as {}").format(parts["to_embed"]))
     row = connection.execute(parts["counts"]).fetchone()
     assert row is not None  # noqa: S101 - aggregates have one row
-    return Plan(tables.version, *row)
+    return BuildPlan(tables.version, *row)
 
 
-def preview(
+def preview_plan(
     connection: psycopg.Connection[Any], space: Space, recipe: Recipe, *, limit: int | None = None
-) -> tuple[Plan, list[str]]:
+) -> tuple[BuildPlan, list[str]]:
     """What fill_tables() would find, and a sample of the texts to embed; the right to read is enough.
 
     The space need not be there (see spaces_lifecycle.proposed). The sample is of up to 1,000 different texts,
@@ -115,7 +115,7 @@ def preview(
     Raises:
         VocabularyError, UnknownValueError: as check().
     """
-    tables = check(connection, recipe)
+    tables = check_recipe(connection, recipe)
     places = {name: sql.Identifier(name) for name in (*_TABLES, "to_embed")}
     parts = _parts(connection, tables, space, recipe, limit, places)
     statement = sql.SQL(
@@ -130,10 +130,10 @@ def preview(
     row = connection.execute(statement).fetchone()
     assert row is not None  # noqa: S101 - aggregates have one row
     *counts, sample = row
-    return Plan(tables.version, *counts), sample or []
+    return BuildPlan(tables.version, *counts), sample or []
 
 
-def check(connection: psycopg.Connection[Any], recipe: Recipe) -> reader.VocabularyTables:
+def check_recipe(connection: psycopg.Connection[Any], recipe: Recipe) -> reader.VocabularyTables:
     """Where the vocabulary stands, if a build can start from the recipe.
 
     Raises:
@@ -151,7 +151,7 @@ def vocabulary_tables(connection: psycopg.Connection[Any]) -> reader.VocabularyT
     Raises:
         VocabularyError: there is none.
     """
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     if tables is None:
         raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")
     return tables
@@ -159,7 +159,7 @@ def vocabulary_tables(connection: psycopg.Connection[Any]) -> reader.VocabularyT
 
 def sibling_rows(connection: psycopg.Connection[Any], space: Space) -> sql.Composable:
     """The rows of the other space of the same fingerprint; the space's own where there is none."""
-    for other in registry.listed(connection):
+    for other in registry.all_spaces(connection):
         if other.fingerprint == space.fingerprint and other.space_id != space.space_id:
             return other.tables.rows
     return space.tables.rows if space.is_there else _NO_ROWS.format(sql.SQL(""))
@@ -183,7 +183,7 @@ def _parts(
         **places,
         "texts": texts,
         "concept": tables.concept,
-        "input": input_expression(recipe.template),
+        "input": template_sql(recipe.template),
         "limited": limited,
         "sibling_rows": sibling_rows(connection, space),
     }
@@ -191,5 +191,5 @@ def _parts(
         name: sql.SQL(read(f"build_{name}")).format(**names)
         for name in ("pending", "leaving", "reusable", "to_embed", "counts")
     }
-    wanted = wanted_texts(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym, limit=limit)
+    wanted = texts_query(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym, limit=limit)
     return {"wanted": wanted, **queries}

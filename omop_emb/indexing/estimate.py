@@ -10,10 +10,10 @@ from omop_emb.embeddings import models
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.embeddings.prices import Price, price_of
 from omop_emb.indexing.build_hnsw import index_memory_bytes
-from omop_emb.indexing.preview import Preview
-from omop_emb.indexing.vector_indexes import domains_with_own
+from omop_emb.indexing.preview import BuildPreview
+from omop_emb.indexing.vector_indexes import partial_index_domains
 from omop_emb.providers.base import estimated_tokens
-from omop_emb.providers.limiter import Rate
+from omop_emb.providers.rate_limiter import Rate
 from omop_emb.records import EmbeddingRole, IndexType
 from omop_emb.spaces import size
 
@@ -22,7 +22,7 @@ _USUAL_TEXT_BYTES = 45.0  # where nothing is to be embedded that could be looked
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class BuildEstimate:
     """What a build will take.
 
     Attributes:
@@ -77,19 +77,19 @@ class _Sample:
     seconds: float | None
 
 
-def estimating_client() -> EmbeddingClient:
+def client_for_estimate() -> EmbeddingClient:
     """The client of the environment's model; where its length is known, no service need be asked for it."""
     model = config.model()
     known = models.find_model(model)
     asked = config.positive_integer("OMOP_EMB_DIMENSIONS")
     if asked is None and known is not None and model.startswith("openai:"):
         asked = known.dimensions
-    return EmbeddingClient(model, dimensions=asked, advise=False)
+    return EmbeddingClient(model, dimensions=asked, warn=False)
 
 
 def estimate_build(
-    client: EmbeddingClient, preview: Preview, *, measure: bool | None = None, rate: Rate | None = None
-) -> Estimate:
+    client: EmbeddingClient, preview: BuildPreview, *, measure: bool | None = None, rate: Rate | None = None
+) -> BuildEstimate:
     """What the previewed build will take with this client.
 
     Args:
@@ -113,15 +113,15 @@ def estimate_build(
     characters = plan.characters + different * len(prefix)
     tokens = round(sample.tokens * characters / sample.characters) if sample.characters else 0
     rate = rate or client.rate
-    hours = _hours(different, tokens, rate, client.request_texts)
+    hours = _hours(different, tokens, rate, client.batch_texts)
     if hours is None and sample.seconds is not None and sample.characters:
         hours = sample.seconds * characters / sample.characters / 3600
     rows = plan.unchanged + plan.to_embed + plan.reused
     dimensions = space.fingerprint.dimensions
     has_index = space.index_type is IndexType.HNSW
-    domains = domains_with_own(space.partial, plan.domain_rows)
+    domains = partial_index_domains(space.partial, plan.domain_rows)
     indexed = size.indexed_dimensions(dimensions, space.first_pass)
-    return Estimate(
+    return BuildEstimate(
         model=client.model,
         space_name=space.name,
         texts=plan.to_embed,

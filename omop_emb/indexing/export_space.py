@@ -11,12 +11,12 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Engine
 
-from omop_emb.atomic_file import replacing
+from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import SpaceError
 from omop_emb.indexing import space_file
-from omop_emb.indexing.pipeline import driver
+from omop_emb.indexing.pipeline import open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
-from omop_emb.indexing.space_file import Description
+from omop_emb.indexing.space_file import SpaceMetadata
 from omop_emb.indexing.status import space_status
 from omop_emb.records import TextKind
 from omop_emb.spaces import registry
@@ -28,7 +28,7 @@ _BATCH_ROWS = 5000
 
 def export_index(
     engine: Engine, path: Path, name: str | None = None, *, progress: ProgressCallback | None = None
-) -> Description:
+) -> SpaceMetadata:
     """Write a space into a Parquet file, which appears whole or not at all; what was written.
 
     It is one state of the space, whatever is written meanwhile. Names that a site approved are left out:
@@ -46,16 +46,18 @@ def export_index(
         InputError: the file cannot be written.
         MissingExtraError: pyarrow is not installed.
     """
-    _, parquet = space_file.parquet()
+    _, parquet = space_file.import_parquet()
     tell = progress or (lambda _: None)
-    with driver(engine) as connection:
+    with open_connection(engine) as connection:
         connection.execute("set transaction isolation level repeatable read, read only")
-        space = registry.active(connection) if name is None else registry.space_by_name(connection, name)
+        space = (
+            registry.active_space(connection) if name is None else registry.space_by_name(connection, name)
+        )
         description = _description(connection, space)
         schema = space_file.schema(space.fingerprint.dimensions, description)
         done = 0
         with (
-            replacing(path) as handle,
+            atomic_write(path) as handle,
             # Vectors are as good as random: nothing but time is gained by compressing or indexing them.
             parquet.ParquetWriter(
                 handle,
@@ -66,13 +68,13 @@ def export_index(
             ) as writer,
         ):
             for columns, halves in _batches(connection, space):
-                writer.write_batch(space_file.batch(columns, halves))
+                writer.write_batch(space_file.record_batch(columns, halves))
                 done += len(halves)
                 tell(Progress(Phase.WRITE_FILE, fraction=done / description.rows))
     return description
 
 
-def _description(connection: psycopg.Connection[Any], space: Space) -> Description:
+def _description(connection: psycopg.Connection[Any], space: Space) -> SpaceMetadata:
     found = space_status(connection, space)
     if found.waiting is not None:
         raise SpaceError(
@@ -83,7 +85,7 @@ def _description(connection: psycopg.Connection[Any], space: Space) -> Descripti
             space.tables.texts, sql.Literal(TextKind.ALIAS.value)
         )
     ).fetchone()
-    return Description(
+    return SpaceMetadata(
         fingerprint=space.fingerprint,
         index_type=space.index_type,
         texts=space.texts,

@@ -11,18 +11,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from omop_emb.indexing.build_plan import discard
-from omop_emb.indexing.builders import Builder, limit_idleness
+from omop_emb.indexing.build_plan import discard_plan
+from omop_emb.indexing.builders import Builder, limit_idle_time
 from omop_emb.indexing.difference import vocabulary_tables
-from omop_emb.indexing.vector_indexes import IndexSettings, bring_about
+from omop_emb.indexing.vector_indexes import IndexSettings, reconcile_indexes
 from omop_emb.spaces import lifecycle, registry, row_counts
-from omop_emb.spaces.recipe import Recipe, selection_of
+from omop_emb.spaces.recipe import Recipe, filter_to_json
 from omop_emb.spaces.registry import Space
-from omop_emb.spaces.upsert import mark_written
+from omop_emb.spaces.upsert import record_write
 from omop_emb.sql import read
 
 
-class Outcome(Enum):
+class FinishState(Enum):
     """How far a build is."""
 
     DONE = "finished here"
@@ -31,7 +31,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishResult:
     """What finishing a build did.
 
     Attributes:
@@ -41,13 +41,13 @@ class Finished:
         release_changed: whether another vocabulary release was loaded since the build was planned.
     """
 
-    outcome: Outcome
+    outcome: FinishState
     index_made: bool = False
     activated: bool = False
     release_changed: bool = False
 
 
-def finish(
+def finish_build(
     connection: psycopg.Connection[Any],
     space: Space,
     recipe: Recipe,
@@ -56,7 +56,7 @@ def finish(
     *,
     is_whole: bool,
     on_begin: Callable[[], None],
-) -> Finished:
+) -> FinishResult:
     """Finish a build whose pieces are all written; the caller commits, and readers see all of it or nothing.
 
     Args:
@@ -68,18 +68,18 @@ def finish(
         is_whole: False for a build that was limited to some first concepts; no release is recorded then.
         on_begin: is called if all pieces are written, before what takes time.
     """
-    limit_idleness(connection, builder)
+    limit_idle_time(connection, builder)
     lifecycle.lock_build(connection, space)
     row = connection.execute(
         "select vocabulary_release, release_id from omop_emb.build where space_id = %s", (space.space_id,)
     ).fetchone()
     if row is None:
-        return Finished(Outcome.GONE)
+        return FinishResult(FinishState.GONE)
     left = connection.execute(
         "select exists (select from omop_emb.build_chunk where space_id = %s)", (space.space_id,)
     ).fetchone()
     if left is None or left[0]:
-        return Finished(Outcome.WAIT)
+        return FinishResult(FinishState.WAIT)
     on_begin()
     release, planned_id = row
     deleted = 0
@@ -87,7 +87,7 @@ def finish(
         statement = sql.SQL(read("build_obsolete")).format(table=table, work=space.tables.work)
         deleted += connection.execute(statement).rowcount
     if deleted:
-        mark_written(connection, space)
+        record_write(connection, space)
     connection.execute(
         sql.SQL(read("build_mended")).format(texts=space.tables.texts), {"space": space.space_id}
     )
@@ -100,20 +100,20 @@ def finish(
             "texts": recipe.texts,
             "template": recipe.template,
             "languages": list(recipe.synonym_languages),
-            "selection": json.dumps(selection_of(recipe.concept_filter)),
+            "selection": json.dumps(filter_to_json(recipe.concept_filter)),
             "whole": is_whole,
             "release": release,
             "space": space.space_id,
         },
     )
-    discard(connection, space)
+    discard_plan(connection, space)
     connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
-    row_counts.refresh(connection, space)
-    index_made = bring_about(connection, space, indexes)
-    had_active = any(other.is_active for other in registry.listed(connection))
+    row_counts.recount_rows(connection, space)
+    index_made = reconcile_indexes(connection, space, indexes)
+    had_active = any(other.is_active for other in registry.all_spaces(connection))
     lifecycle.activate_space(connection, space, only_if_none_is=True)
-    return Finished(
-        Outcome.DONE,
+    return FinishResult(
+        FinishState.DONE,
         index_made=index_made,
         activated=not had_active,
         release_changed=vocabulary_tables(connection).release_id != planned_id,

@@ -15,18 +15,18 @@ from omop_emb.database import migrations
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import InputError, SpaceError, SpaceMismatchError, SpaceNotFoundError, VocabularyError
 from omop_emb.indexing import space_file
-from omop_emb.indexing.build_plan import discard
-from omop_emb.indexing.pipeline import driver
+from omop_emb.indexing.build_plan import discard_plan
+from omop_emb.indexing.pipeline import open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
-from omop_emb.indexing.space_file import Description
-from omop_emb.indexing.vector_indexes import IndexSettings, bring_about
+from omop_emb.indexing.space_file import SpaceMetadata
+from omop_emb.indexing.vector_indexes import IndexSettings, reconcile_indexes
 from omop_emb.records import Concept, IndexType, TextKind
 from omop_emb.spaces import lifecycle, registry, row_counts
 from omop_emb.spaces.copy_rows import copy_new
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import KEY_COLUMNS, TEXT_COLUMNS
 from omop_emb.spaces.text_rows import TextRows
-from omop_emb.spaces.upsert import mark_written
+from omop_emb.spaces.upsert import record_write
 from omop_emb.vocabulary import reader
 
 _BATCH_ROWS = 5000
@@ -69,14 +69,14 @@ def import_index(
         MissingExtraError: pyarrow is not installed.
     """
     tell = progress or (lambda _: None)
-    with space_file.opened(path) as (file, description):
+    with space_file.open_space_file(path) as (file, description):
         if ask_model:
             _check_model(description, path)
-        with driver(engine) as connection:
+        with open_connection(engine) as connection:
             migrations.migrate(connection)
             if not any_release:
                 _check_vocabulary(connection, description, path)
-            space, _ = lifecycle.ensure(
+            space, _ = lifecycle.ensure_space(
                 connection,
                 description.fingerprint,
                 index_type or description.index_type,
@@ -95,12 +95,12 @@ def import_index(
             )
             connection.commit()
         try:
-            with driver(engine) as connection:
+            with open_connection(engine) as connection:
                 _lock_empty(connection, space)
                 # In the transaction that emptied a table, PostgreSQL need not log what is loaded into it.
                 connection.execute(sql.SQL("truncate {}, {}").format(space.tables.rows, space.tables.texts))
                 done = 0
-                for batch in space_file.batches(file, _BATCH_ROWS, path):
+                for batch in space_file.read_batches(file, _BATCH_ROWS, path):
                     _copy(connection, space, batch, path)
                     done += batch.num_rows
                     tell(Progress(Phase.READ_FILE, fraction=done / max(1, description.rows)))
@@ -110,11 +110,11 @@ def import_index(
         except BaseException:
             _drop(engine, space)
             raise
-        with driver(engine) as connection:
+        with open_connection(engine) as connection:
             return registry.space_by_name(connection, space.name)
 
 
-def _check_model(description: Description, path: Path) -> None:
+def _check_model(description: SpaceMetadata, path: Path) -> None:
     found = EmbeddingClient.for_fingerprint(description.fingerprint).fingerprint
     differences = found.differences(description.fingerprint)
     if differences:
@@ -123,10 +123,10 @@ def _check_model(description: Description, path: Path) -> None:
         )
 
 
-def _check_vocabulary(connection: psycopg.Connection[Any], description: Description, path: Path) -> None:
+def _check_vocabulary(connection: psycopg.Connection[Any], description: SpaceMetadata, path: Path) -> None:
     if description.vocabulary_release is None:
         return
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     loaded = None if tables is None else tables.version
     if loaded != description.vocabulary_release:
         here = "none is loaded here" if tables is None else f"{loaded} is loaded here"
@@ -139,7 +139,7 @@ def _check_vocabulary(connection: psycopg.Connection[Any], description: Descript
 def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
     """Keep builds and other imports from a space until the transaction ends, if nothing is in it."""
     lifecycle.lock_build(connection, space)
-    if space.space_id not in [found.space_id for found in registry.listed(connection)]:
+    if space.space_id not in [found.space_id for found in registry.all_spaces(connection)]:
         raise SpaceNotFoundError(f"space {space.name!r} was dropped meanwhile: import again")
     row = connection.execute(
         sql.SQL(
@@ -158,7 +158,7 @@ def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
 def _copy(connection: psycopg.Connection[Any], space: Space, batch: Any, path: Path) -> None:
     columns = {name: batch.column(name).to_pylist() for name in TEXT_COLUMNS}
     unknown = set(columns["text_kind"]) - _KINDS.keys()
-    vectors = space_file.vectors(batch, space.fingerprint.dimensions)
+    vectors = space_file.batch_vectors(batch, space.fingerprint.dimensions)
     with np.errstate(invalid="ignore", over="ignore"):
         wrong = ~(np.abs(np.linalg.norm(vectors.astype(np.float32), axis=1) - 1) <= _NORM_TOLERANCE)
     if unknown or wrong.any():
@@ -180,7 +180,7 @@ def _copy(connection: psycopg.Connection[Any], space: Space, batch: Any, path: P
         raise InputError(f"{path} is damaged: it holds a text twice, or one that is none") from error
 
 
-def _finish(connection: psycopg.Connection[Any], space: Space, description: Description) -> None:
+def _finish(connection: psycopg.Connection[Any], space: Space, description: SpaceMetadata) -> None:
     connection.execute(
         "update omop_emb.space set selection = %s, vocabulary_release = %s where space_id = %s",
         (
@@ -189,17 +189,17 @@ def _finish(connection: psycopg.Connection[Any], space: Space, description: Desc
             space.space_id,
         ),
     )
-    discard(connection, space)
-    mark_written(connection, space)
+    discard_plan(connection, space)
+    record_write(connection, space)
     connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
-    row_counts.refresh(connection, space)
-    bring_about(connection, space, IndexSettings.asked(space, None, None))
+    row_counts.recount_rows(connection, space)
+    reconcile_indexes(connection, space, IndexSettings.asked(space, None, None))
     lifecycle.activate_space(connection, space, only_if_none_is=True)
 
 
 def _drop(engine: Engine, space: Space) -> None:
     """Drop the space of an import that failed, if nothing is in it."""
-    with driver(engine) as connection:
+    with open_connection(engine) as connection:
         try:
             _lock_empty(connection, space)
         except SpaceError:

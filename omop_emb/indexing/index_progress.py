@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import Engine
 
 from omop_emb.errors import OmopEmbError
-from omop_emb.indexing.pipeline import driver
+from omop_emb.indexing.pipeline import open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.sql import read
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def watched(
+def report_index_progress(
     engine: Engine, connection: psycopg.Connection[Any], tell: ProgressCallback, *, seconds: float = 1.0
 ) -> Iterator[None]:
     """Within the block, tell every few seconds how far a CREATE INDEX of the connection is.
@@ -34,7 +34,7 @@ def watched(
         if ended.wait(seconds):
             return
         try:
-            with driver(engine, autocommit=True) as asking:
+            with open_connection(engine, autocommit=True) as asking:
                 while not ended.wait(seconds):
                     row = asking.execute(read("index_progress"), {"pid": pid}).fetchone()
                     if row is not None and row[0] is not None:

@@ -31,7 +31,7 @@ _WAITING_WRITES = 3
 
 
 @dataclass
-class Done:
+class EmbeddedCounts:
     """What a pipeline has done so far.
 
     Attributes:
@@ -48,7 +48,7 @@ class Done:
 
 
 @contextmanager
-def driver(engine: Engine, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+def open_connection(engine: Engine, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
     """A connection of one's own; what is not committed by its user is rolled back."""
     with readable_errors(), engine.connect() as connection:
         if autocommit:
@@ -63,8 +63,8 @@ def embed_and_write(
     builder: Builder,
     *,
     chunk_texts: int,
-    on_progress: Callable[[Done], None],
-) -> Done:
+    on_progress: Callable[[EmbeddedCounts], None],
+) -> EmbeddedCounts:
     """Work off a build's pieces until none can be claimed; each is committed as one.
 
     No more pieces are claimed than the model has at work, and one or two ahead: others can take the rest.
@@ -74,8 +74,8 @@ def embed_and_write(
         ProviderError: the model cannot embed anything for now.
         DatabaseError: the database cannot be reached or written.
     """
-    done = Done()
-    with driver(engine, autocommit=True) as reading, driver(engine) as writing:
+    done = EmbeddedCounts()
+    with open_connection(engine, autocommit=True) as reading, open_connection(engine) as writing:
         pipeline = _Pipeline(client, space, builder, reading, writing, done, on_progress)
         try:
             pipeline.run(chunk_texts)
@@ -103,8 +103,8 @@ class _Pipeline:
         builder: Builder,
         reading: psycopg.Connection[Any],
         writing: psycopg.Connection[Any],
-        done: Done,
-        on_progress: Callable[[Done], None],
+        done: EmbeddedCounts,
+        on_progress: Callable[[EmbeddedCounts], None],
     ) -> None:
         self._client, self._space, self._builder = client, space, builder
         self._reading, self._writing = reading, writing
@@ -189,7 +189,7 @@ class _Pipeline:
 
 
 @contextmanager
-def at_the_build(engine: Engine, space: Space, lease_seconds: float) -> Iterator[Builder]:
+def builder_lease(engine: Engine, space: Space, lease_seconds: float) -> Iterator[Builder]:
     """Be a builder of a space within the block, and keep one's pieces however long the model takes for one.
 
     At the end pieces that are still held are given back, so that the next builder can claim them at once.
@@ -207,8 +207,8 @@ def at_the_build(engine: Engine, space: Space, lease_seconds: float) -> Iterator
                     builder.is_lost.set()
                     return
 
-    with driver(engine, autocommit=True) as connection:
-        builder = builders.enter(connection, space, uuid4(), lease_seconds)
+    with open_connection(engine, autocommit=True) as connection:
+        builder = builders.acquire(connection, space, uuid4(), lease_seconds)
         thread = threading.Thread(target=beat, args=(connection, builder), name="omop-emb-lease", daemon=True)
         thread.start()
         try:
@@ -217,4 +217,4 @@ def at_the_build(engine: Engine, space: Space, lease_seconds: float) -> Iterator
             ended.set()
             thread.join()
             with suppress(psycopg.Error):
-                builders.leave(connection, space, builder)
+                builders.release(connection, space, builder)

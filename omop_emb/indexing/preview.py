@@ -10,18 +10,18 @@ from sqlalchemy import Engine
 
 from omop_emb.database import migrations
 from omop_emb.errors import MigrationError
-from omop_emb.indexing.difference import Plan, preview
-from omop_emb.indexing.pipeline import driver
+from omop_emb.indexing.difference import BuildPlan, preview_plan
+from omop_emb.indexing.pipeline import open_connection
 from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.records import Fingerprint, IndexType
 from omop_emb.spaces import lifecycle, registry
-from omop_emb.spaces.lifecycle import Settings
-from omop_emb.spaces.recipe import Recipe, filter_of
+from omop_emb.spaces.lifecycle import SpaceSettings
+from omop_emb.spaces.recipe import Recipe, filter_from_json
 from omop_emb.spaces.registry import Space
 
 
 @dataclass(frozen=True)
-class Preview:
+class BuildPreview:
     """What a build would find.
 
     Attributes:
@@ -31,7 +31,7 @@ class Preview:
     """
 
     space: Space
-    plan: Plan
+    plan: BuildPlan
     sample: list[str]
 
 
@@ -43,8 +43,8 @@ def preview_build(
     *,
     limit: int | None = None,
     partial: str | None = None,
-    **made: Unpack[Settings],
-) -> Preview:
+    **made: Unpack[SpaceSettings],
+) -> BuildPreview:
     """What a build would find.
 
     Nothing is written, and the right to read is enough: a space that is not there is only proposed.
@@ -62,20 +62,20 @@ def preview_build(
         VocabularyError, UnknownValueError, SpaceError, DatabaseError: as build_index().
         MigrationError: the schema is of an older version, which cannot be read.
     """
-    with driver(engine) as connection:
+    with open_connection(engine) as connection:
         connection.execute("set transaction read only")
-        if registry.exists(connection) and migrations.pending(connection):
+        if registry.registry_exists(connection) and migrations.pending_migrations(connection):
             raise MigrationError(
                 "nothing may be written now, and the schema omop_emb is of an older version: "
                 "run omop-emb db migrate first"
             )
-        space = lifecycle.proposed(connection, fingerprint, index_type, **made)
+        space = lifecycle.propose_space(connection, fingerprint, index_type, **made)
         space = replace(space, partial=IndexSettings.asked(space, None, partial).partial)
-        found, sample = preview(connection, space, recipe_of(connection, space, parts), limit=limit)
-    return Preview(space, found, sample)
+        found, sample = preview_plan(connection, space, resolve_recipe(connection, space, parts), limit=limit)
+    return BuildPreview(space, found, sample)
 
 
-def recipe_of(connection: psycopg.Connection[Any], space: Space, parts: dict[str, Any]) -> Recipe:
+def resolve_recipe(connection: psycopg.Connection[Any], space: Space, parts: dict[str, Any]) -> Recipe:
     """A recipe of the parts that are not None, and for the rest of what the space was last built from."""
     recorded: dict[str, Any] = {}
     row = None
@@ -88,6 +88,6 @@ def recipe_of(connection: psycopg.Connection[Any], space: Space, parts: dict[str
             "texts": space.texts,
             "template": space.template,
             "synonym_languages": space.synonym_languages,
-            "concept_filter": filter_of(row[0]),
+            "concept_filter": filter_from_json(row[0]),
         }
     return Recipe(**{**recorded, **{part: value for part, value in parts.items() if value is not None}})

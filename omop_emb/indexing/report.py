@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from omop_emb.indexing.difference import Plan
+from omop_emb.indexing.difference import BuildPlan
 from omop_emb.records import Fingerprint, IndexType
 
 
@@ -109,9 +109,9 @@ class BuildReport:
     shared: bool = False
 
 
-def added(first: Plan, second: Plan) -> Plan:
+def added(first: BuildPlan, second: BuildPlan) -> BuildPlan:
     """Two plans of one build, the second made because the vocabulary was replaced meanwhile."""
-    return Plan(
+    return BuildPlan(
         vocabulary_release=second.vocabulary_release,
         unchanged=second.unchanged,
         to_embed=first.to_embed + second.to_embed,

@@ -27,7 +27,7 @@ _NEVER_EMPTY = ("concept_id", "text_kind", "text_hash", "text", "concept_name")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
+class SpaceMetadata:
     """What the file says of the space in it.
 
     Attributes:
@@ -59,7 +59,7 @@ class Description:
         return json.dumps(plain, sort_keys=True).encode()
 
     @classmethod
-    def from_json(cls, text: bytes, path: Path) -> Description:
+    def from_json(cls, text: bytes, path: Path) -> SpaceMetadata:
         """What a file says.
 
         Raises:
@@ -86,7 +86,7 @@ class Description:
         return found
 
 
-def parquet() -> tuple[Any, Any]:
+def import_parquet() -> tuple[Any, Any]:
     """Pyarrow and pyarrow.parquet.
 
     Raises:
@@ -97,12 +97,12 @@ def parquet() -> tuple[Any, Any]:
         from pyarrow import parquet
     except ImportError:
         raise MissingExtraError("a Parquet file", "parquet") from None
-    return arrow, parquet
+    return arrow, import_parquet
 
 
-def schema(dimensions: int, description: Description | None = None) -> Any:
+def schema(dimensions: int, description: SpaceMetadata | None = None) -> Any:
     """The columns of a file, with what it says of itself in the metadata."""
-    arrow, _ = parquet()
+    arrow, _ = import_parquet()
     types = {"concept_id": arrow.int32(), "text_hash": arrow.int64()}
     columns = [
         arrow.field(name, types.get(name, arrow.string()), nullable=name not in _NEVER_EMPTY)
@@ -112,9 +112,9 @@ def schema(dimensions: int, description: Description | None = None) -> Any:
     return arrow.schema(columns, metadata=None if description is None else {KEY: description.to_json()})
 
 
-def batch(columns: dict[str, list[Any]], halves: NDArray[np.float16]) -> Any:
+def record_batch(columns: dict[str, list[Any]], halves: NDArray[np.float16]) -> Any:
     """A record batch of TEXT_COLUMNS and (n, dimensions) vectors."""
-    arrow, _ = parquet()
+    arrow, _ = import_parquet()
     wanted = schema(halves.shape[1])
     values = arrow.py_buffer(np.ascontiguousarray(halves, "<f2").tobytes())
     arrays = [arrow.array(columns[name], wanted.field(name).type) for name in TEXT_COLUMNS]
@@ -125,13 +125,13 @@ def batch(columns: dict[str, list[Any]], halves: NDArray[np.float16]) -> Any:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, Description]]:
+def open_space_file(path: Path) -> Iterator[tuple[Any, SpaceMetadata]]:
     """A pyarrow ParquetFile, and what it says of the space in it.
 
     Raises:
         InputError: there is no such file, it is none of `index export`, or it is damaged.
     """
-    _, parquet_ = parquet()
+    _, parquet_ = import_parquet()
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     with _readable(path):
@@ -140,14 +140,14 @@ def opened(path: Path) -> Iterator[tuple[Any, Description]]:
         metadata = file.schema_arrow.metadata or {}
         if KEY not in metadata:
             raise InputError(f"{path} was not written by omop-emb index export")
-        description = Description.from_json(metadata[KEY], path)
+        description = SpaceMetadata.from_json(metadata[KEY], path)
         expected = schema(description.fingerprint.dimensions)
         if not file.schema_arrow.equals(expected) or file.metadata.num_rows != description.rows:
             raise InputError(f"{path} is damaged: its columns or rows are not those that it should have")
         yield file, description
 
 
-def batches(file: Any, rows: int, path: Path) -> Iterator[Any]:
+def read_batches(file: Any, rows: int, path: Path) -> Iterator[Any]:
     """Record batches of up to so many rows.
 
     Raises:
@@ -167,7 +167,7 @@ def batches(file: Any, rows: int, path: Path) -> Iterator[Any]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    arrow, _ = parquet()
+    arrow, _ = import_parquet()
     try:
         yield
     except arrow.ArrowException as error:
@@ -177,7 +177,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read: {why}") from error
 
 
-def vectors(batch: Any, dimensions: int) -> NDArray[np.float16]:
+def batch_vectors(batch: Any, dimensions: int) -> NDArray[np.float16]:
     """The vectors of a batch, (n, dimensions)."""
     column = batch.column("embedding")
     start = column.offset * 2 * dimensions

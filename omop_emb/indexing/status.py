@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from omop_emb.indexing.vector_indexes import index_state, there
+from omop_emb.indexing.vector_indexes import existing_indexes, index_state
 from omop_emb.records import IndexType
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space
@@ -65,7 +65,7 @@ def space_status(connection: psycopg.Connection[Any], space: Space) -> SpaceStat
         rows=rows,
         concepts=concepts,
         table_bytes=table_bytes,
-        index_bytes=sum(index.bytes for index in there(connection, space)),
+        index_bytes=sum(index.bytes for index in existing_indexes(connection, space)),
         partial_domains=tuple(partial_domains),
         index="exact" if space.index_type is IndexType.FLAT else index_state(connection, space),
         waiting=waiting,
@@ -77,4 +77,4 @@ def space_status(connection: psycopg.Connection[Any], space: Space) -> SpaceStat
 
 def space_statuses(connection: psycopg.Connection[Any]) -> list[SpaceStatus]:
     """The state of each space, oldest first."""
-    return [space_status(connection, space) for space in registry.listed(connection)]
+    return [space_status(connection, space) for space in registry.all_spaces(connection)]

@@ -9,7 +9,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from omop_emb.errors import DatabaseError
-from omop_emb.indexing.pipeline import driver
+from omop_emb.indexing.pipeline import open_connection
 from omop_emb.spaces.registry import Space
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ def vacuum(engine: Engine, space: Space) -> None:
     A build is done without it: where it cannot be, or another is at it, the server's own will come.
     """
     try:
-        with driver(engine, autocommit=True) as connection:
+        with open_connection(engine, autocommit=True) as connection:
             for table in (space.tables.rows, space.tables.texts):
                 connection.execute(sql.SQL("vacuum (skip_locked) {}").format(table))
     except (psycopg.Error, DatabaseError) as error:

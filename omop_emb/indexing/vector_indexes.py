@@ -87,7 +87,7 @@ class VectorIndex:
     bytes: int
 
 
-def there(connection: psycopg.Connection[Any], space: Space) -> list[VectorIndex]:
+def existing_indexes(connection: psycopg.Connection[Any], space: Space) -> list[VectorIndex]:
     """The vector indexes of a space, oldest first."""
     rows = connection.execute(read("space_indexes"), {"rows": f"{SCHEMA}.space_{space.space_id}"})
     prefix = space.tables.hnsw_name
@@ -99,7 +99,7 @@ def there(connection: psycopg.Connection[Any], space: Space) -> list[VectorIndex
 
 def index_state(connection: psycopg.Connection[Any], space: Space) -> str:
     """The state of the index of all rows: "valid", "none", or "invalid" (its creation was interrupted)."""
-    whole = [index for index in there(connection, space) if index.domain is None]
+    whole = [index for index in existing_indexes(connection, space) if index.domain is None]
     return "none" if not whole else "valid" if whole[0].is_valid else "invalid"
 
 
@@ -108,7 +108,7 @@ def drop_before_load(connection: psycopg.Connection[Any], space: Space, new_rows
 
     An invalid index is always dropped: it costs each write and serves nobody.
     """
-    found = there(connection, space)
+    found = existing_indexes(connection, space)
     if not space.is_active and found:
         row = connection.execute(sql.SQL("select count(*) from {}").format(space.tables.rows)).fetchone()
         if row is not None and new_rows >= REBUILD_SHARE * (row[0] + new_rows):
@@ -116,18 +116,18 @@ def drop_before_load(connection: psycopg.Connection[Any], space: Space, new_rows
     return _drop(connection, space, [index for index in found if not index.is_valid])
 
 
-def should_be_there(connection: psycopg.Connection[Any], space: Space, partial: str) -> dict[int | None, int]:
+def desired_indexes(connection: psycopg.Connection[Any], space: Space, partial: str) -> dict[int | None, int]:
     """The vector indexes that a counted HNSW space should have: domain (None: all rows) to rows."""
     counted = connection.execute(read("space_domains"), {"space": space.space_id}).fetchall()
     rows_of = {name or "": rows for _, rows, _, name in counted}
-    with_own = domains_with_own(partial, rows_of)
+    with_own = partial_index_domains(partial, rows_of)
     return {
         None: sum(rows_of.values()),
         **{code: rows for code, rows, _, name in counted if (name or "") in with_own},
     }
 
 
-def domains_with_own(partial: str, rows_of: Mapping[str, int]) -> list[str]:
+def partial_index_domains(partial: str, rows_of: Mapping[str, int]) -> list[str]:
     """The domains that should have an index of their own.
 
     Args:
@@ -142,7 +142,7 @@ def domains_with_own(partial: str, rows_of: Mapping[str, int]) -> list[str]:
     ]
 
 
-def bring_about(connection: psycopg.Connection[Any], space: Space, settings: IndexSettings) -> bool:
+def reconcile_indexes(connection: psycopg.Connection[Any], space: Space, settings: IndexSettings) -> bool:
     """Let a space have the indexes that it should, measured, in the caller's transaction.
 
     The space's rows must have been counted. Readers use what is there until the caller commits: what is to
@@ -154,8 +154,8 @@ def bring_about(connection: psycopg.Connection[Any], space: Space, settings: Ind
     if space.index_type is not IndexType.HNSW:
         return False
     space = registry.space_by_name(connection, space.name)
-    wanted = should_be_there(connection, space, settings.partial)
-    old = there(connection, space)
+    wanted = desired_indexes(connection, space, settings.partial)
+    old = existing_indexes(connection, space)
     after = replace(space, first_pass=settings.first_pass)
     kept = {index.domain for index in old if index.is_valid and settings.first_pass == space.first_pass}
     made = [domain for domain in wanted if domain not in kept]

@@ -15,14 +15,14 @@ from omop_emb.database import binary_format
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import OmopEmbError
 from omop_emb.indexing import difference
-from omop_emb.indexing.pipeline import driver
-from omop_emb.indexing.preview import recipe_of
+from omop_emb.indexing.pipeline import open_connection
+from omop_emb.indexing.preview import resolve_recipe
 from omop_emb.indexing.status import space_status
-from omop_emb.indexing.vector_indexes import index_state, should_be_there, there
+from omop_emb.indexing.vector_indexes import desired_indexes, existing_indexes, index_state
 from omop_emb.records import EmbeddingRole, IndexType
 from omop_emb.search import planner, recall
 from omop_emb.spaces import registry, upsert
-from omop_emb.spaces.recipe import TEMPLATE_FIELDS, fill_in, hash_expression
+from omop_emb.spaces.recipe import TEMPLATE_FIELDS, fill_template, text_hash_sql
 from omop_emb.spaces.registry import Space
 from omop_emb.sql import read
 from omop_emb.vocabulary import reader
@@ -66,9 +66,11 @@ def verify_index(
         SpaceNotFoundError: there is no such space.
         DatabaseError: the database cannot be reached or used.
     """
-    with driver(engine) as connection:
+    with open_connection(engine) as connection:
         connection.execute("set transaction isolation level repeatable read, read only")
-        space = registry.active(connection) if name is None else registry.space_by_name(connection, name)
+        space = (
+            registry.active_space(connection) if name is None else registry.space_by_name(connection, name)
+        )
         looking = _Looking(connection, space, sample, client)
         for look in (
             looking.at_the_build,
@@ -109,7 +111,7 @@ class _Looking:
 
     def at_hashes(self) -> Check:
         (wrong,) = self._row(
-            "verify_hashes", hash=hash_expression(self.space.template), plain_hash=hash_expression("")
+            "verify_hashes", hash=text_hash_sql(self.space.template), plain_hash=text_hash_sql("")
         )
         if not wrong:
             return _passed("hashes", "each is that of its text")
@@ -135,8 +137,8 @@ class _Looking:
             return _failed("index", f"{', '.join(broken)}: its creation was interrupted", _BUILD)
         if self.space.index_type is IndexType.FLAT:
             return _passed("index", "none, as FLAT needs none")
-        found = {index.domain for index in there(self.connection, self.space)}
-        missing = should_be_there(self.connection, self.space, self.space.partial).keys() - found
+        found = {index.domain for index in existing_indexes(self.connection, self.space)}
+        missing = desired_indexes(self.connection, self.space, self.space.partial).keys() - found
         if None in missing:
             return _failed("index", "the HNSW index is missing", _BUILD)
         if missing:
@@ -144,12 +146,12 @@ class _Looking:
         return _passed("index", f"there and valid: one of all rows, {len(found) - 1} of a domain's")
 
     def at_the_vocabulary(self) -> Check:
-        if reader.tables(self.connection) is None:
+        if reader.vocabulary_tables(self.connection) is None:
             return _passed("vocabulary", "none is loaded to compare with")
         if space_status(self.connection, self.space).selection is None:
             return _passed("vocabulary", "the space was not built from one")
-        recipe = recipe_of(self.connection, self.space, {})
-        plan, _ = difference.preview(self.connection, self.space, recipe)
+        recipe = resolve_recipe(self.connection, self.space, {})
+        plan, _ = difference.preview_plan(self.connection, self.space, recipe)
         refused = self.connection.execute(
             "select count(*) from omop_emb.build_failure where space_id = %s", (self.space.space_id,)
         ).fetchone()
@@ -207,7 +209,7 @@ class _Looking:
         if not drawn:
             return _passed("model", "no text to embed again")
         inputs = [_input(self.space.template, row) for row in drawn]
-        stored = binary_format.half_vectors_to_float64(
+        stored = binary_format.decode_half_vectors(
             [row[-1] for row in drawn], self.space.fingerprint.dimensions
         )
         cosines = np.full(len(inputs), np.nan)
@@ -238,7 +240,7 @@ def _input(template: str, row: Any) -> str:
     """What was embedded for a row of verify_sample: its text in the template, or as it is."""
     hash_, text, *details = row[:-1]
     fields = dict(zip(TEMPLATE_FIELDS[1:], details, strict=True))
-    filled = fill_in(template, text, fields)
+    filled = fill_template(template, text, fields)
     return filled if upsert.text_hash(filled) == hash_ else text
 
 

@@ -161,7 +161,7 @@ def test_every_name_column_is_a_query_and_other_languages_without_a_translation_
 def _code(database: str) -> tuple[str, str, int, str]:
     """A code that leads to a standard concept through Maps to: vocabulary, code, target, its name."""
     with psycopg.connect(database.replace("+psycopg", "")) as connection:
-        tables = reader.tables(connection)
+        tables = reader.vocabulary_tables(connection)
         assert tables is not None
         assert tables.concept_relationship is not None
         query = SQL(

@@ -17,7 +17,7 @@ from omop_emb import EmbeddingRole, IndexType
 from omop_emb.database.engine import database_engine
 from omop_emb.errors import OmopEmbError
 from omop_emb.indexing.build import build_index
-from omop_emb.providers.base import Answer
+from omop_emb.providers.base import EmbeddingResponse
 from tests.small_vocabulary import CountingProvider, counting_client
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +30,9 @@ class LoggingProvider(CountingProvider):
         super().__init__(**options)
         self._log = log.open("a", buffering=1)
 
-    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> Answer:
+    def embed_batch(
+        self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float
+    ) -> EmbeddingResponse:
         self._log.write(json.dumps(list(texts)) + "\n")
         return super().embed_batch(texts, role, timeout_seconds=timeout_seconds)
 

@@ -22,20 +22,20 @@ from omop_emb.errors import ConfigurationError, ProviderError, ProviderUnavailab
 from omop_emb.indexing.batch_jobs import cancel_jobs
 from omop_emb.indexing.build import BuildReport, Phase, Progress, build_index
 from omop_emb.indexing.status import space_statuses
-from omop_emb.providers.jobs import text_key
-from omop_emb.providers.retrying import Patience
+from omop_emb.providers.embedding_jobs import text_key
+from omop_emb.providers.retrying import RetryPolicy
 from tests.fake_gemini_jobs import CANCELLED, FAILED, PENDING
 from tests.fake_providers import FakeProviders, Fault, fake_vector
 from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts, stored
 
 TEXTS = ["Diabetes", "Diabetes mellitus", "HTN", "High blood pressure", "Hypertension", "Metformin"]
-BRIEF = Patience(timeout_seconds=2, tries=2, deadline_seconds=5, first_wait_seconds=0.01)
+BRIEF = RetryPolicy(timeout_seconds=2, max_attempts=2, deadline_seconds=5, first_wait_seconds=0.01)
 
 
 @pytest.fixture
 def client(fake: FakeProviders) -> EmbeddingClient:
     return EmbeddingClient(
-        "gemini:gemini-embedding-001", dimensions=128, bulk_patience=BRIEF, query_patience=BRIEF
+        "gemini:gemini-embedding-001", dimensions=128, bulk_retries=BRIEF, query_retries=BRIEF
     )
 
 

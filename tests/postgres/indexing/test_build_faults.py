@@ -30,7 +30,7 @@ from omop_emb.errors import (
 from omop_emb.indexing.build import BuildReport, build_index
 from omop_emb.providers import make_provider
 from omop_emb.providers.base import Provider
-from omop_emb.providers.retrying import Patience
+from omop_emb.providers.retrying import RetryPolicy
 from omop_emb.spaces import registry
 from tests.fake_providers import Call, FakeProviders, Fault, fake_vector
 from tests.small_vocabulary import Row, SmallVocabulary, stored
@@ -39,7 +39,7 @@ from tests.tiny_models import WORDS, tiny_folder
 CONCEPTS, CHUNK, BATCH = 24, 6, 3
 REMOTE = ("gemini:gemini-embedding-001", "ollama:nomic-embed-text", "openai:served-model")
 NAN = float("nan")
-PATIENCE = Patience(timeout_seconds=10, tries=2, deadline_seconds=30, first_wait_seconds=0.01)
+PATIENCE = RetryPolicy(timeout_seconds=10, max_attempts=2, deadline_seconds=30, first_wait_seconds=0.01)
 NAMES = [f"heart {'fever ' * number}attack" for number in range(CONCEPTS)]
 
 QUOTA = json.dumps({"error": {"details": [{"violations": [{"quotaId": "RequestsPerDay"}]}]}})
@@ -85,14 +85,14 @@ def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
 
 
 def build(
-    engine: Engine, provider: Provider, patience: Patience = PATIENCE, limit: int | None = None
+    engine: Engine, provider: Provider, patience: RetryPolicy = PATIENCE, limit: int | None = None
 ) -> tuple[BuildReport, int]:
     """A build's report, and how many texts the model answered for."""
     client = EmbeddingClient(
         provider=provider,
         dimensions=None if provider.name == "local" else 64,
-        bulk_patience=patience,
-        query_patience=patience,
+        bulk_retries=patience,
+        query_retries=patience,
         concurrency=1,
         document_prefix="",
         query_prefix="",
@@ -105,14 +105,14 @@ def rows(engine: Engine) -> dict[str, list[float]]:
     """Name -> vector, of the only space."""
     with engine.connect() as connection:
         driver = driver_connection(connection)
-        (space,) = registry.listed(driver)
+        (space,) = registry.all_spaces(driver)
         found = stored(driver, space.space_id).items()
     return {text: np.frombuffer(value[4:], ">f2").tolist() for (_, _, text), value in found}
 
 
 def is_active(engine: Engine) -> bool:
     with engine.connect() as connection:
-        (space,) = registry.listed(driver_connection(connection))
+        (space,) = registry.all_spaces(driver_connection(connection))
         return space.is_active
 
 

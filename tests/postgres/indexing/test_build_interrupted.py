@@ -48,7 +48,9 @@ def kept(engine: Engine) -> set[str]:
     """Texts in the only space, none if there is no space."""
     with engine.connect() as connection:
         driver = driver_connection(connection)
-        return {text for space in registry.listed(driver) for _, _, text in stored(driver, space.space_id)}
+        return {
+            text for space in registry.all_spaces(driver) for _, _, text in stored(driver, space.space_id)
+        }
 
 
 def assert_the_next_build_does_the_rest(engine: Engine) -> None:
@@ -256,7 +258,7 @@ def test_a_space_dropped_at_any_moment_of_its_build_is_gone_and_the_builder_is_t
     builder.start()
     with engine.connect() as connection:
         driver = driver_connection(connection)
-        while builder.is_alive() and "new" not in [space.name for space in registry.listed(driver)]:
+        while builder.is_alive() and "new" not in [space.name for space in registry.all_spaces(driver)]:
             driver.commit()
         time.sleep(moment)
         driver.commit()

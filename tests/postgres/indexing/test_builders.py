@@ -64,7 +64,7 @@ def assert_as_by_one_builder(engine: Engine) -> None:
     with engine.connect() as connection:
         driver = driver_connection(connection)
         expected = stored(driver, registry.space_by_name(driver, "alone").space_id)
-        assert stored(driver, registry.active(driver).space_id) == expected
+        assert stored(driver, registry.active_space(driver).space_id) == expected
         assert driver.execute("select count(*) from omop_emb.build").fetchone() == (0,)
 
 

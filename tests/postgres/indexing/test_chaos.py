@@ -73,7 +73,7 @@ def kill_and_compare(data_dir: Path, tmp_path: Path, victims: list[str]) -> None
     assert sum(count - 1 for count in asked.values()) <= 4 * CHUNK_TEXTS * len(victims)
     with engine.connect() as connection:
         driver = driver_connection(connection)
-        space = registry.active(driver)
+        space = registry.active_space(driver)
         assert index_state(driver, space) == "valid"
         found = everything(driver, space)
         left = driver.execute("select to_regclass('omop_emb.space_1_work'), count(*) from omop_emb.build")
@@ -110,7 +110,7 @@ def next_release(vocabulary: SmallVocabulary, chance: Random) -> None:
 def is_finished(engine: Engine) -> bool:
     with engine.connect() as connection:
         driver = driver_connection(connection)
-        if not [space for space in registry.listed(driver) if space.is_active]:
+        if not [space for space in registry.all_spaces(driver) if space.is_active]:
             return False
         return driver.execute("select from omop_emb.build").fetchone() is None
 

@@ -12,11 +12,11 @@ from omop_emb import ConceptFilter, EmbeddingClient, EmbeddingRole, IndexType, d
 from omop_emb.database.engine import driver_connection
 from omop_emb.indexing import vector_indexes
 from omop_emb.indexing.build import build_index
-from omop_emb.indexing.estimate import Estimate, estimate_build, estimating_client
-from omop_emb.indexing.preview import Preview, preview_build
+from omop_emb.indexing.estimate import BuildEstimate, client_for_estimate, estimate_build
+from omop_emb.indexing.preview import BuildPreview, preview_build
 from omop_emb.indexing.status import space_status
-from omop_emb.providers.base import Answer
-from omop_emb.providers.limiter import Rate
+from omop_emb.providers.base import EmbeddingResponse
+from omop_emb.providers.rate_limiter import Rate
 from omop_emb.spaces import registry
 from tests.small_vocabulary import CountingProvider, SmallVocabulary, counting_client, five_concepts
 
@@ -37,14 +37,16 @@ def paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class WordCounter(CountingProvider):
     """Says that each word is a token."""
 
-    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> Answer:
+    def embed_batch(
+        self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float
+    ) -> EmbeddingResponse:
         answer = super().embed_batch(texts, role, timeout_seconds=timeout_seconds)
-        return Answer(answer.vectors, tokens=sum(len(text.split()) for text in texts))
+        return EmbeddingResponse(answer.vectors, tokens=sum(len(text.split()) for text in texts))
 
 
 def estimated(
     engine: Engine, client: EmbeddingClient, *, concept_filter: ConceptFilter | None = None, **options: object
-) -> Estimate:
+) -> BuildEstimate:
     preview = preview_build(engine, client.fingerprint, IndexType.HNSW, {"concept_filter": concept_filter})
     return estimate_build(client, preview, **options)  # type: ignore[arg-type]  # the options of estimate()
 
@@ -120,14 +122,14 @@ def test_an_estimate_of_a_known_paid_model_needs_no_key_and_no_network(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("OMOP_EMB_MODEL", "openai:text-embedding-3-small")
-    found = estimated(engine, estimating_client())
+    found = estimated(engine, client_for_estimate())
     assert found.cost_usd is not None
     assert found.index_memory_bytes > 0
 
 
 def test_disk_is_estimated_within_a_tenth(sample_database_url: str) -> None:
     engine = database_engine(sample_database_url)
-    client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="x", advise=False)
+    client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="x", warn=False)
     found = estimated(engine, client, measure=False)
     with engine.connect() as connection:
         driver = driver_connection(connection)
@@ -146,15 +148,17 @@ def test_disk_is_estimated_within_a_tenth(sample_database_url: str) -> None:
 
 def test_the_indexes_of_domains_are_counted(sample_database_url: str) -> None:
     engine = database_engine(sample_database_url)
-    client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="x", advise=False)
+    client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="x", warn=False)
     preview = preview_build(engine, client.fingerprint, IndexType.HNSW, {}, partial="Drug,Measurement")
     found = estimate_build(client, preview, measure=False).index_bytes
     alone = estimated(engine, client, measure=False).index_bytes
     with engine.connect() as connection:
         driver = driver_connection(connection)
         space = registry.space_by_name(driver, "all-MiniLM-L6-v2-hnsw")
-        vector_indexes.bring_about(driver, space, vector_indexes.IndexSettings(partial="Drug,Measurement"))
-        built = [index.bytes for index in vector_indexes.there(driver, space)]
+        vector_indexes.reconcile_indexes(
+            driver, space, vector_indexes.IndexSettings(partial="Drug,Measurement")
+        )
+        built = [index.bytes for index in vector_indexes.existing_indexes(driver, space)]
     engine.dispose()
     assert len(built) == 3
     assert found > 1.3 * alone
@@ -162,9 +166,9 @@ def test_the_indexes_of_domains_are_counted(sample_database_url: str) -> None:
 
 
 def test_a_build_that_is_not_approved_leaves_nothing(engine: Engine, vocabulary: SmallVocabulary) -> None:
-    seen: list[Preview] = []
+    seen: list[BuildPreview] = []
 
-    def refuse(preview: Preview) -> None:
+    def refuse(preview: BuildPreview) -> None:
         seen.append(preview)
         raise KeyboardInterrupt
 
@@ -174,4 +178,4 @@ def test_a_build_that_is_not_approved_leaves_nothing(engine: Engine, vocabulary:
     assert seen[0].plan.to_embed == 7
     assert provider.sent == []
     with engine.connect() as connection:
-        assert registry.listed(driver_connection(connection)) == []
+        assert registry.all_spaces(driver_connection(connection)) == []

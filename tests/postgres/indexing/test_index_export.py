@@ -22,7 +22,7 @@ from omop_emb.indexing.build import build_index
 from omop_emb.indexing.export_space import export_index
 from omop_emb.indexing.import_space import import_index
 from omop_emb.indexing.report import Progress
-from omop_emb.indexing.space_file import KEY, Description, opened
+from omop_emb.indexing.space_file import KEY, SpaceMetadata, open_space_file
 from omop_emb.indexing.verify import verify_index
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.registry import Space
@@ -71,13 +71,13 @@ def import_there(engine: Engine, file: Path, **options: Any) -> Space:
 def rows_of(engine: Engine, name: str | None = None) -> dict[tuple[int, str, str], bytes]:
     with engine.connect() as connection:
         driver = driver_connection(connection)
-        space = registry.space_by_name(driver, name) if name else registry.active(driver)
+        space = registry.space_by_name(driver, name) if name else registry.active_space(driver)
         return stored(driver, space.space_id)
 
 
 def listed(engine: Engine) -> list[Space]:
     with engine.connect() as connection:
-        return registry.listed(driver_connection(connection))
+        return registry.all_spaces(driver_connection(connection))
 
 
 def rewritten(file: Path, table: Any, **said: Any) -> Path:
@@ -172,7 +172,7 @@ def test_a_model_that_is_another_here_is_refused(sample_database_url: str, tmp_p
             driver = driver_connection(connection)
             lifecycle.drop_space(driver, registry.space_by_name(driver, "all-MiniLM-L6-v2-hnsw"))
             driver.commit()
-        with opened(file) as (_, description):
+        with open_space_file(file) as (_, description):
             other = replace(description.fingerprint, revision="another")
         changed = json.loads(replace(description, fingerprint=other).to_json())["fingerprint"]
         with pytest.raises(SpaceMismatchError, match="revision"):
@@ -280,8 +280,8 @@ def test_a_space_that_is_not_built_to_the_end_is_not_exported(engine: Engine, fi
 
 def test_the_file_tells_what_is_in_it_to_any_reader_of_parquet(engine: Engine, file: Path) -> None:
     table = parquet.read_table(file)
-    with opened(file) as (_, description):
-        assert Description.from_json(table.schema.metadata[KEY], file) == description
+    with open_space_file(file) as (_, description):
+        assert SpaceMetadata.from_json(table.schema.metadata[KEY], file) == description
     assert (description.rows, description.vocabulary_release) == (7, "release 1")
     rows = {
         (row["concept_id"], row["text_kind"], row["text"]): np.frombuffer(row["embedding"], "<f2")

@@ -121,6 +121,6 @@ def test_a_dry_run_on_an_older_schema_says_what_to_run(engine: Engine, vocabular
     with engine.connect() as connection:
         driver_connection(connection).execute("delete from omop_emb.migration where name = %s", (newest,))
         driver_connection(connection).commit()
-        assert registry.listed(driver_connection(connection)) == []
+        assert registry.all_spaces(driver_connection(connection)) == []
     with pytest.raises(MigrationError, match="omop-emb db migrate"):
         dry_run(engine)

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from omop_emb import IndexType
 from omop_emb.database.engine import driver_connection
 from omop_emb.indexing.build import build_index
-from omop_emb.indexing.index_progress import watched
+from omop_emb.indexing.index_progress import report_index_progress
 from omop_emb.indexing.report import Phase, Progress
 from omop_emb.spaces import registry
 from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts
@@ -29,7 +29,7 @@ def test_how_far_an_index_is_is_told_while_it_is_made(engine: Engine, connection
         "from generate_series(1, 4000) row"
     )
     told: list[Progress] = []
-    with watched(engine, connection, told.append, seconds=0.02):
+    with report_index_progress(engine, connection, told.append, seconds=0.02):
         connection.execute("create index on many using hnsw (embedding vector_cosine_ops)")
     fractions = [progress.fraction for progress in told if progress.fraction is not None]
     assert {progress.phase for progress in told} == {Phase.FINISH}
@@ -42,7 +42,7 @@ def test_where_progress_cannot_be_asked_the_work_goes_on(
 ) -> None:
     monkeypatch.setattr("omop_emb.indexing.index_progress.read", lambda name: "select nonsense")
     told: list[Progress] = []
-    with watched(engine, connection, told.append, seconds=0.01):
+    with report_index_progress(engine, connection, told.append, seconds=0.01):
         connection.execute("select pg_sleep(0.2)")
     assert told == []
 
@@ -90,6 +90,6 @@ def test_a_build_that_changed_rows_leaves_its_tables_vacuumed_and_analysed(
     build_index(engine, counting_client(), index_type=index_type)
     assert visible() == [(True, True)] * 2
     with engine.connect() as connection:
-        assert [space.has_index for space in registry.listed(driver_connection(connection))] == [
+        assert [space.has_index for space in registry.all_spaces(driver_connection(connection))] == [
             index_type is IndexType.HNSW
         ]

@@ -81,7 +81,7 @@ def test_a_domains_missing_index_is_told_and_made_by_the_next_build(
     build_index(engine, counting_client(), index_type=IndexType.HNSW, partial="Condition")
     assert failed(engine) == {}
     with engine.connect() as connection:
-        (domain,) = registry.active(driver_connection(connection)).partial_domains
+        (domain,) = registry.active_space(driver_connection(connection)).partial_domains
     run(engine, f"drop index omop_emb.space_1_hnsw_{domain}")
     found = failed(engine)
     assert found["index"].found == "1 of those of a domain's rows missing"

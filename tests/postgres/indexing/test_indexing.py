@@ -26,7 +26,7 @@ from omop_emb.errors import (
 )
 from omop_emb.indexing.build import BuildReport, build_index
 from omop_emb.spaces import lifecycle, registry
-from omop_emb.spaces.recipe import Recipe, fill_in
+from omop_emb.spaces.recipe import Recipe, fill_template
 from omop_emb.spaces.registry import Space
 from omop_emb.vocabulary import loader
 from tests.small_vocabulary import (
@@ -73,13 +73,13 @@ def build(
 
 def rows_of(engine: Engine, name: str | None = None) -> dict[tuple[int, str, str], bytes]:
     with connected(engine) as connection:
-        space = registry.space_by_name(connection, name) if name else registry.active(connection)
+        space = registry.space_by_name(connection, name) if name else registry.active_space(connection)
         return stored(connection, space.space_id)
 
 
 def active_space(engine: Engine) -> Space:
     with connected(engine) as connection:
-        return registry.active(connection)
+        return registry.active_space(connection)
 
 
 def await_a_waiter(engine: Engine, table: str) -> None:
@@ -305,7 +305,7 @@ def test_an_unknown_domain_names_the_nearest_and_leaves_no_space(
     with pytest.raises(UnknownValueError, match="'Drug'"):
         build(engine, concept_filter=ConceptFilter(domains=("Drugs",)))
     with connected(engine) as connection:
-        assert registry.listed(connection) == []
+        assert registry.all_spaces(connection) == []
 
 
 def test_without_a_vocabulary_the_message_says_what_to_run(engine: Engine) -> None:
@@ -317,7 +317,7 @@ def test_a_dry_run_counts_and_changes_nothing(engine: Engine, vocabulary: SmallV
     report, sent = build(engine, dry_run=True)
     assert (sent, report.embedded, report.embedded_texts, report.is_dry_run) == ([], 7, 6, True)
     with connected(engine) as connection:
-        assert registry.listed(connection) == []
+        assert registry.all_spaces(connection) == []
     build(engine)
     before = rows_of(engine)
     vocabulary.load(Row(6, "Asthma"), Row(2, "Diabetes mellitus type 2"), without=[4])
@@ -386,7 +386,7 @@ def test_after_a_failing_provider_the_next_build_does_only_the_rest(
     with pytest.raises(ProviderError, match="down"):
         build(engine, provider, index_type=index_type, chunk_texts=2)
     with connected(engine) as connection:
-        (space,) = registry.listed(connection)
+        (space,) = registry.all_spaces(connection)
         assert not space.is_active
         kept = {text for _, _, text in stored(connection, space.space_id)}
     assert kept == set(provider.sent)
@@ -443,7 +443,7 @@ def test_a_space_dropped_during_its_build_ends_the_build_in_one_line(
 ) -> None:
     def drop() -> None:
         with connected(engine) as connection:
-            for space in registry.listed(connection):
+            for space in registry.all_spaces(connection):
                 lifecycle.drop_space(connection, space)
             connection.commit()
 
@@ -490,10 +490,10 @@ def test_the_database_fills_a_template_in_and_hashes_it_as_python_does(
             "from omop_emb.space_1_text"
         ).fetchall()
     names = ("concept_name", "domain_id", "vocabulary_id", "concept_class_id", "concept_code")
-    inputs = {fill_in(template, text, dict(zip(names, rest, strict=True))) for _, text, *rest in found}
+    inputs = {fill_template(template, text, dict(zip(names, rest, strict=True))) for _, text, *rest in found}
     assert sent == sorted(inputs)
     for stored_hash, text, *rest in found:
-        assert stored_hash == text_hash(fill_in(template, text, dict(zip(names, rest, strict=True))))
+        assert stored_hash == text_hash(fill_template(template, text, dict(zip(names, rest, strict=True))))
 
 
 def test_labels_are_numbered_without_gaps_however_often_is_built(
@@ -532,7 +532,7 @@ def test_pieces_of_a_builder_whose_connection_is_gone_are_taken_over_at_once(
     build(engine)
     vocabulary.load(Row(6, "Asthma"))
     with connected(engine) as connection:
-        space = registry.active(connection)
+        space = registry.active_space(connection)
         connection.execute(
             "insert into omop_emb.build (space_id, settings, lease_until) "
             "values (%s, 'x', now() + interval '1 h')",

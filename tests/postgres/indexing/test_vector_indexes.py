@@ -60,23 +60,23 @@ def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 def space(connection: Connection) -> Space:
     """An HNSW space without an index: two fifths of its rows are drugs, every 40th is a device."""
     fingerprint = Fingerprint(provider="test", model="m", revision="1", dimensions=DIMENSIONS)
-    made = lifecycle.ensure(connection, fingerprint, IndexType.HNSW, with_index=False)[0]
+    made = lifecycle.ensure_space(connection, fingerprint, IndexType.HNSW, with_index=False)[0]
     concepts = [
         Concept(n, f"concept {n}", "Device" if n % 40 == 0 else "Drug" if n % 5 < 2 else "Condition")
         for n in range(ROWS)
     ]
     texts = [concept.concept_name for concept in concepts]
     hashes = upsert.text_hashes(texts)
-    upsert.upsert(
+    upsert.upsert_rows(
         connection, made, upsert.TextRows.of(concepts, [TextKind.NAME] * ROWS, texts, hashes, VECTORS)
     )
     connection.execute("analyze")
-    row_counts.refresh(connection, made)
+    row_counts.recount_rows(connection, made)
     return made
 
 
 def bring_about(connection: Connection, space: Space, **settings: str) -> Space:
-    vector_indexes.bring_about(connection, space, IndexSettings(**settings))
+    vector_indexes.reconcile_indexes(connection, space, IndexSettings(**settings))
     return registry.space_by_name(connection, space.name)
 
 
@@ -111,7 +111,7 @@ def explained(connection: Connection, statement: str, parameters: dict[str, Any]
         cursor.execute("select set_config('plan_cache_mode', 'force_custom_plan', true)")
         cursor.execute("select set_config('enable_seqscan', 'off', true)")
         rows = cursor.execute(
-            "explain " + statement, {"query": binary_format.half_vector(QUERIES[0]), **parameters}
+            "explain " + statement, {"query": binary_format.encode_half_vector(QUERIES[0]), **parameters}
         ).fetchall()
         cursor.execute("select set_config('enable_seqscan', 'on', true)")
     return "\n".join(str(line) for (line,) in rows)
@@ -140,7 +140,7 @@ def test_an_index_finds_what_is_asked_for_by_its_measured_recall(
     space = bring_about(connection, space, first_pass=first_pass)
     assert space.has_index
     assert space.first_pass == first_pass
-    statement = statements.through_index(space, filters.EVERYTHING, partial_domain=None)
+    statement = statements.through_index(space, filters.ALL_ROWS, partial_domain=None)
     plan = explained(connection, statement, {"limit": 34, "candidates": 100})
     assert f"Index Scan using space_{space.space_id}_hnsw on" in plan
     measured = min(0.99, max(share for k, _, share in space.recall if k == 10))
@@ -159,7 +159,7 @@ def test_a_domains_own_index_serves_searches_in_that_domain(connection: Connecti
     drug = code(connection, "Drug")
     assert space.partial_domains == (drug,)
     assert space.partial_recall[drug]
-    condition = filters.condition(connection, DRUGS)
+    condition = filters.filter_condition(connection, DRUGS)
     statement = statements.through_index(space, condition, partial_domain=drug)
     plan = explained(connection, statement, {"limit": 34, **condition.parameters})
     assert f"Index Scan using space_{space.space_id}_hnsw_{drug} on" in plan
@@ -197,7 +197,7 @@ def test_indexes_that_are_no_longer_asked_for_are_dropped(connection: Connection
     drug, device = code(connection, "Drug"), code(connection, "Device")
     assert set(indexes(connection, space)) == {name, f"{name}_{drug}", f"{name}_{device}"}
     before = indexes(connection, space)
-    assert not vector_indexes.bring_about(connection, space, IndexSettings(partial="Device,Drug"))
+    assert not vector_indexes.reconcile_indexes(connection, space, IndexSettings(partial="Device,Drug"))
     assert indexes(connection, space) == before
     after = bring_about(connection, space, partial=NONE)
     assert (set(indexes(connection, space)), after.partial_recall) == ({name}, {})
@@ -268,7 +268,7 @@ def test_builds_keep_what_was_asked_for_through_releases(engine: Engine, tmp_pat
     vocabulary.load(Row(9, "Gout"), *(Row(n, f"Disease {n}") for n in range(20, 40)))
     assert built(engine) == first
     with connected(engine) as connection:
-        space = registry.active(connection)
+        space = registry.active_space(connection)
         assert (space.partial, space.first_pass, len(space.partial_domains)) == ("Condition", "4", 1)
     assert len(built(engine, partial="none")) == 1
     assert "subvector" not in str(built(engine, first_pass="none"))
@@ -284,4 +284,4 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_made(engine: Eng
     with pytest.raises(ConfigurationError, match="leave them out for FLAT"):
         build_index(engine, counting_client(), index_type=IndexType.FLAT, partial=AUTO)
     with connected(engine) as connection:
-        assert registry.listed(connection) == []
+        assert registry.all_spaces(connection) == []
