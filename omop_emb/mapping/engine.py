@@ -12,7 +12,7 @@ from omop_emb.mapping.features.features import Features, Scored
 from omop_emb.mapping.features.names import NAMES
 from omop_emb.mapping.ranking import calibration
 from omop_emb.mapping.ranking.linear import Ranker
-from omop_emb.mapping.records import Form, MappedTerm, Provenance, SourceTerm
+from omop_emb.mapping.records import Variant, MappedTerm, Provenance, SourceTerm
 from omop_emb.mapping.results import Ranked, Results
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Embed, Found, Query, find
@@ -69,16 +69,16 @@ class Engine:
 
     def query(self, term: SourceTerm, settings: Settings) -> Query:
         """A term with its forms; further names are forms too."""
-        made = list(forms(term.name, domain=term.domain, rules=settings.rules, limit=settings.forms))
+        made = list(forms(term.name, domain=term.domain, rules=settings.rules, limit=settings.variants))
         for name in term.further_names:
             made.extend(
-                Form(form.text, "further name" if form.rule == "original" else form.rule)
+                Variant(form.text, "further name" if form.rule == "original" else form.rule)
                 for form in forms(name, domain=term.domain, rules=settings.rules, limit=2)
                 if form.text
             )
         distinct = {form.text: form for form in reversed(made)}
         kept = [form for form in made if distinct[form.text] is form]
-        return Query.of(tuple(kept[: settings.forms + len(term.further_names)]), term.domain)
+        return Query.of(tuple(kept[: settings.variants + len(term.further_names)]), term.domain)
 
     def find(self, queries: list[Query], settings: Settings) -> Found:
         """Candidates of a batch; most of a batch's time, and in libraries that let other threads run."""

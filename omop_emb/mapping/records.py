@@ -58,7 +58,7 @@ class SourceTerm:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Variant:
     """One way to write a source term as a query.
 
     Attributes:
@@ -97,7 +97,7 @@ class Candidate:
         concept_id: OMOP concept id; the other concept fields are those of OMOP's CONCEPT table.
         score: the ranker's order, larger is better; comparable within one term only.
         probability: that this candidate is right, 0 to 1; None where the space is not calibrated.
-        form: through which form of the term it was found.
+        variant: the variant of the term that found it.
         matched_text: the concept's text that fitted best: a name, synonym, code or approved alias.
         matched_kind: "name", "synonym", "code", "alias" (approved here before) or "short name".
         retrievers: score of each retriever that saw it: cosine similarity (dense), TF-IDF cosine
@@ -118,7 +118,7 @@ class Candidate:
     concept_code: str
     score: float
     probability: float | None
-    form: Form
+    variant: Variant
     matched_text: str
     matched_kind: str
     retrievers: Mapping[Retriever, float]

@@ -16,9 +16,9 @@ class Settings:
     Attributes:
         candidates: how many are given for each term.
         retrieved: how many concepts each retriever finds for a term's original.
-        retrieved_other: how many for each other form.
+        retrieved_other: how many for each of its other variants.
         rules: the normalisation rules that may be used (see normalise.RULES).
-        forms: how many forms of a term at most.
+        variants: how many variants of a term are looked up at most.
         explain: for how many candidates contributions are listed.
         accept_codes: accept what a code leads to, where the name's first candidate says the same.
         policy: what may be decided without a person.
@@ -28,7 +28,7 @@ class Settings:
     retrieved: int = 100
     retrieved_other: int = 40
     rules: Collection[str] = RULES
-    forms: int = 5
+    variants: int = 5
     explain: int = 0
     accept_codes: bool = False
     policy: Policy = field(default_factory=Policy)

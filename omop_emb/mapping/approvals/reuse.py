@@ -21,7 +21,7 @@ from omop_emb.mapping.files.usagi import UsagiTarget
 from omop_emb.mapping.records import (
     Candidate,
     Decision,
-    Form,
+    Variant,
     MappedTerm,
     PathStep,
     Provenance,
@@ -112,7 +112,7 @@ class CheckedMappings:
                 concept_code=concept.concept_code or "",
                 score=0.0,
                 probability=None,
-                form=Form("", "approved before"),
+                variant=Variant("", "approved before"),
                 matched_text="",
                 matched_kind="",
                 retrievers={},

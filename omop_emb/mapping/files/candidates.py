@@ -125,8 +125,8 @@ def concept_row(candidate: Candidate) -> dict[str, Any]:
         "concept_code": candidate.concept_code,
         "matched_text": candidate.matched_text,
         "matched_kind": candidate.matched_kind,
-        "query": candidate.form.text,
-        "query_rule": candidate.form.rule,
+        "query": candidate.variant.text,
+        "query_rule": candidate.variant.rule,
         "path": " > ".join(
             f"{step.concept_id} {step.concept_name} ({step.relationship_id})" for step in candidate.path
         ),

@@ -15,7 +15,7 @@ from omop_emb.errors import InputError
 from omop_emb.mapping.files.results import from_json, to_json
 from omop_emb.mapping.records import MappedTerm
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def journal_path(output: str | Path) -> Path:

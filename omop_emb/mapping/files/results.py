@@ -12,7 +12,7 @@ from omop_emb.mapping.records import (
     Candidate,
     Contribution,
     Decision,
-    Form,
+    Variant,
     MappedTerm,
     PathStep,
     Provenance,
@@ -67,7 +67,7 @@ def _candidate(values: dict[str, Any]) -> Candidate:
     return Candidate(
         **{
             **values,
-            "form": Form(**values["form"]),
+            "variant": Variant(**values["variant"]),
             "retrievers": {Retriever(who): score for who, score in values["retrievers"].items()},
             "path": tuple(PathStep(**step) for step in values["path"]),
             "flags": tuple(values["flags"]),

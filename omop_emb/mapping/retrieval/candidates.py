@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from omop_emb.mapping.records import Form
+from omop_emb.mapping.records import Variant
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.concept_attributes import Facts
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
@@ -36,14 +36,14 @@ class Query:
         hidden_memory: rows of the memory that must not either: what was approved for the term itself.
     """
 
-    forms: tuple[Form, ...]
+    forms: tuple[Variant, ...]
     normal: tuple[str, ...]
     domains: Domains
     hidden: frozenset[int] = frozenset()
     hidden_memory: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, forms: tuple[Form, ...], domain: str | None) -> Query:
+    def of(cls, forms: tuple[Variant, ...], domain: str | None) -> Query:
         """From forms and a domain, or several of them separated by "|"."""
         domains = tuple(dict.fromkeys(domain.split("|"))) if domain else None
         return cls(forms, tuple(normal(form.text) for form in forms), domains)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from functools import cache
 
-from omop_emb.mapping.records import Form
+from omop_emb.mapping.records import Variant
 from omop_emb.mapping.terms import contrasts, drugs
 from omop_emb.mapping.terms.data_files import table
 from omop_emb.mapping.terms.words import american, fold, normal
@@ -104,7 +104,7 @@ def expanded(text: str, domain: str | None = None) -> Iterator[str]:
 
 def forms(
     text: str, *, domain: str | None = None, rules: Collection[str] = RULES, limit: int = 5
-) -> tuple[Form, ...]:
+) -> tuple[Variant, ...]:
     """The texts to look a term up by, the original always first, no two that read alike.
 
     Args:
@@ -115,35 +115,35 @@ def forms(
     """
     original = _SPACE.sub(" ", text).strip()
     domains = set(domain.split("|")) if domain else set()
-    found = [Form(original)]
+    found = [Variant(original)]
     if domains == {"Unit"}:
         return tuple(found)  # units have a key of their own: see units.py
     cleaned = clean(original)
     if "clean" in rules:
-        found.append(Form(cleaned, "clean"))
+        found.append(Variant(cleaned, "clean"))
     if "specimen" in rules and (not domains or domains & {"Measurement", "Observation"}):
         if laboratory := specimen(cleaned):
-            found.append(Form(f"{laboratory[0]} in {laboratory[1]}", "specimen"))
+            found.append(Variant(f"{laboratory[0]} in {laboratory[1]}", "specimen"))
             cleaned = laboratory[0]
         elif stated := stated_specimen(cleaned):
             # what follows is the department, such as "Chemistry": no form of its own
             cleaned = stated[0]
-            found += [Form(f"{cleaned} in {stated[1]}", "specimen"), Form(cleaned, "first part")]
+            found += [Variant(f"{cleaned} in {stated[1]}", "specimen"), Variant(cleaned, "first part")]
     if not domains or "Drug" in domains:
         named = drugs.rxnorm_name(cleaned)
         head = drugs.ingredient(named)
         if "ingredient" in rules and 3 <= len(head) and (head != fold(cleaned)):
-            found.append(Form(head, "ingredient"))
+            found.append(Variant(head, "ingredient"))
         if "ingredient" in rules and "Drug" in domains and (inside := _INSIDE.search(named)):
-            found.append(Form(inside.group(1), "in brackets"))
+            found.append(Variant(inside.group(1), "in brackets"))
         if "clean" in rules and named != fold(cleaned):
-            found.append(Form(named, "drug name"))
+            found.append(Variant(named, "drug name"))
     parts = [part for part in _PART.split(cleaned) if len(part) > 2]
     if "part" in rules and len(parts) > 1:
-        found.extend((Form(parts[0], "first part"), Form(parts[-1], "last part")))
+        found.extend((Variant(parts[0], "first part"), Variant(parts[-1], "last part")))
     if "abbreviation" in rules:
-        found.extend(Form(other, "abbreviation") for other in expanded(cleaned, domain))
-    distinct: dict[str, Form] = {}
+        found.extend(Variant(other, "abbreviation") for other in expanded(cleaned, domain))
+    distinct: dict[str, Variant] = {}
     for form in found:
         distinct.setdefault(normal(form.text) or form.text, form)
     return tuple(distinct.values())[:limit]

@@ -9,7 +9,7 @@ import pytest
 from omop_emb.mapping.evaluation.leakage import OwnSource
 from omop_emb.mapping.features.features import Features
 from omop_emb.mapping.features.names import HABITS, NAMES
-from omop_emb.mapping.records import Form, SourceTerm
+from omop_emb.mapping.records import Variant, SourceTerm
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import MEMORY, Query, find
 from omop_emb.mapping.retrieval.concept_attributes import Facts, gather
@@ -61,7 +61,7 @@ def test_a_site_that_counts_moles_is_offered_moles_for_a_name_it_never_approved(
     lexical: LexicalIndex,
 ) -> None:
     memory = remembered(lexical, ("S-Sodium lab", 1), ("S-Chloride lab", 6))
-    of = described(lexical, Query.of((Form("S-Potassium lab"),), "Measurement"), memory)
+    of = described(lexical, Query.of((Variant("S-Potassium lab"),), "Measurement"), memory)
     assert of["memory property"].loc[3] == pytest.approx(1)
     assert of["memory property"].loc[4] == 0
     assert of["memory vocabulary"].loc[5] == 0
@@ -70,14 +70,14 @@ def test_a_site_that_counts_moles_is_offered_moles_for_a_name_it_never_approved(
 
 def test_votes_count_by_likeness_and_the_nearest_names_concept_gets_the_most(lexical: LexicalIndex) -> None:
     memory = remembered(lexical, ("potassium in blood", 4), ("sodium in urine", 1))
-    of = described(lexical, Query.of((Form("potassium blood"),), "Measurement"), memory)
+    of = described(lexical, Query.of((Variant("potassium blood"),), "Measurement"), memory)
     assert of["memory concept"].idxmax() == 4
     assert 0 < of["memory nearness"].max() <= 2
 
 
 def test_approvals_of_other_domains_have_no_vote(lexical: LexicalIndex) -> None:
     memory = remembered(lexical, ("potassium", 4))
-    query = Query.of((Form("potassium"),), "Condition")
+    query = Query.of((Variant("potassium"),), "Condition")
     facts = gather(lexical.lexicon, lexical)
     found = find([query], lexical, facts, None, None, memory)
     assert not len(found.concept)
@@ -89,7 +89,7 @@ def test_approvals_of_other_domains_have_no_vote(lexical: LexicalIndex) -> None:
 def test_a_term_does_not_vote_for_itself(lexical: LexicalIndex) -> None:
     memory = remembered(lexical, ("potassium", 4), ("sodium", 1))
     term = SourceTerm(name="Potassium")
-    query = Query.of((Form(term.name),), "Measurement")
+    query = Query.of((Variant(term.name),), "Measurement")
     assert described(lexical, query, memory)["memory concept"].loc[4] > 0.9
     hidden = OwnSource(lexical.lexicon, memory).hide(query, term)
     of = described(lexical, hidden, memory)
@@ -102,7 +102,7 @@ def test_a_concept_that_was_approved_for_several_names_says_so_the_terms_own_asi
 ) -> None:
     memory = remembered(lexical, ("potassium", 4), ("K in serum", 4), ("sodium", 1))
     term = SourceTerm(name="potassium")
-    query = Query.of((Form(term.name),), "Measurement")
+    query = Query.of((Variant(term.name),), "Measurement")
     assert described(lexical, query, memory)["memory approvals"].loc[4] == pytest.approx(np.log(3))
     hidden = OwnSource(lexical.lexicon, memory).hide(query, term)
     assert described(lexical, hidden, memory)["memory approvals"].loc[4] == pytest.approx(np.log(2))
@@ -110,7 +110,7 @@ def test_a_concept_that_was_approved_for_several_names_says_so_the_terms_own_asi
 
 def test_without_a_memory_no_habit_speaks(lexical: LexicalIndex) -> None:
     facts = gather(lexical.lexicon, lexical)
-    query = Query.of((Form("potassium"),), "Measurement")
+    query = Query.of((Variant("potassium"),), "Measurement")
     features = Features(lexical, facts, None).score([query], find([query], lexical, facts, None, None))
     assert not features.features[:, [NAMES.index(f"memory {habit}") for habit in HABITS]].any()
     assert np.isfinite(features.features).all()

@@ -8,7 +8,7 @@ import pytest
 
 from omop_emb.mapping.features.features import Features
 from omop_emb.mapping.features.names import NAMES
-from omop_emb.mapping.records import Form
+from omop_emb.mapping.records import Variant
 from omop_emb.mapping.retrieval.candidates import Query, find
 from omop_emb.mapping.retrieval.concept_attributes import gather
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
@@ -42,7 +42,7 @@ def described(term: str) -> pd.DataFrame:
         )
     )
     facts = gather(lexical.lexicon, lexical)
-    query = Query.of((Form(term),), "Measurement")
+    query = Query.of((Variant(term),), "Measurement")
     found = find([query], lexical, facts, None, None)
     scored = Features(lexical, facts, None).score([query], found)
     return pd.DataFrame(scored.features, columns=NAMES, index=lexical.lexicon.concept_id[found.concept])

@@ -9,7 +9,7 @@ import pytest
 from omop_emb.mapping.evaluation.leakage import OwnSource
 from omop_emb.mapping.features.features import Features
 from omop_emb.mapping.features.names import NAMES
-from omop_emb.mapping.records import Form, SourceTerm
+from omop_emb.mapping.records import Variant, SourceTerm
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Found, Query, find
 from omop_emb.mapping.retrieval.concept_attributes import Facts, gather
@@ -47,7 +47,7 @@ def lexical() -> LexicalIndex:
 
 
 def query_of(term: SourceTerm) -> Query:
-    return Query.of((Form(term.name),), term.domain)
+    return Query.of((Variant(term.name),), term.domain)
 
 
 def look_up(

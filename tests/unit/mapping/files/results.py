@@ -8,7 +8,7 @@ from typing import Any
 from omop_emb.mapping.records import (
     Candidate,
     Decision,
-    Form,
+    Variant,
     MappedTerm,
     PathStep,
     Provenance,
@@ -41,7 +41,7 @@ def candidate(concept_id: int, name: str = "Cough", rank: int = 1, **changed: An
         "concept_code": "49727002",
         "score": 2.5,
         "probability": 0.75,
-        "form": Form("cough"),
+        "variant": Variant("cough"),
         "matched_text": name,
         "matched_kind": "name",
         "retrievers": {Retriever.DENSE: 0.91, Retriever.LEXICAL: 0.8},
