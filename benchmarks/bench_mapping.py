@@ -89,9 +89,9 @@ def embedded(vocabulary_folder: Path, data: Path) -> Iterator[None]:
         with session_scope(engine) as session:
             connection = driver_connection(session)
             migrations.migrate(connection)
-            if reader.tables(connection) is None:
+            if reader.vocabulary_tables(connection) is None:
                 loader.load_vocabulary(connection, vocabulary_folder)
-            is_embedded = bool(registry.listed(connection))
+            is_embedded = bool(registry.all_spaces(connection))
         if not is_embedded:
             client = EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="")
             build_index(engine, client, index_type=IndexType.FLAT)

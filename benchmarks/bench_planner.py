@@ -18,7 +18,7 @@ from omop_emb.database.engine import driver_connection
 from omop_emb.search import planner, row_search
 from omop_emb.search.planner import Request, SearchPlan, Way
 from omop_emb.spaces import filters
-from omop_emb.spaces.row_counts import Count
+from omop_emb.spaces.row_counts import RowCount
 
 SHARES = (0.001, 0.01, 0.1, 0.5)
 WITHIN = 2.5
@@ -53,11 +53,11 @@ def _priced(conninfo: str, data: Data, rounds: int) -> Iterator[tuple[str, float
     with searched(conninfo, data, IndexType.HNSW, vocabularies=labels) as hnsw:
         hnsw.without_workers()
         for share in SHARES:
-            count = Count(int((labels == str(share)).sum()), len(labels))
+            count = RowCount(int((labels == str(share)).sum()), len(labels))
             wanted = ConceptFilter(vocabularies=(str(share),))
             cost = _cost(hnsw, len(data.queries), rounds, partial(_one, hnsw, data, wanted, None))
             yield f"exact, {count.passing:,} rows", cost, planner.exact_price(count, data.dimensions)
-        every = Count(len(labels), len(labels))
+        every = RowCount(len(labels), len(labels))
         cost = _cost(hnsw, len(data.queries), rounds, partial(_one, hnsw, data, None, None))
         yield "exact, all rows", cost, planner.exact_price(every, data.dimensions)
         for ef_search in (40, 160, 640):
@@ -71,7 +71,7 @@ def _one(
     """One search, exact or through the index, from its statement to the ranked rows."""
     connection = driver_connection(hnsw.session)
     request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
-    condition = filters.condition(connection, wanted)
+    condition = filters.filter_condition(connection, wanted)
     query = data.queries[number]
     with row_search.scope(connection), binary_format.binary_cursor(connection) as cursor:
         if ef_search is None:

@@ -35,7 +35,7 @@ DOCUMENT = EmbeddingRole.DOCUMENT
 
 
 def client(model: str, **settings: Any) -> EmbeddingClient:
-    return EmbeddingClient(model, document_prefix="", query_prefix="", advise=False, **settings)
+    return EmbeddingClient(model, document_prefix="", query_prefix="", warn=False, **settings)
 
 
 def terms(count: int) -> list[str]:

@@ -223,7 +223,7 @@ def _bare(
                 rows: object = None
                 for statement, parameters, is_binary in recorded:
                     if isinstance(parameters, dict) and "query" in parameters:
-                        parameters = {**parameters, "query": binary_format.half_vector(vector)}
+                        parameters = {**parameters, "query": binary_format.encode_half_vector(vector)}
                     cursor = in_binary if is_binary else in_text
                     cursor.execute(statement, parameters, prepare=False)
                     if cursor.description is not None:
@@ -248,7 +248,7 @@ def _scan(
         with binary_format.binary_cursor(connection) as cursor:
 
             def search(vector: NDArray[np.float32]) -> object:
-                return cursor.execute(statement, {"query": binary_format.half_vector(vector)}).fetchall()
+                return cursor.execute(statement, {"query": binary_format.encode_half_vector(vector)}).fetchall()
 
             yield search, session
 

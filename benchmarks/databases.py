@@ -83,5 +83,5 @@ def forget(engine: Engine) -> None:
     """Drop every space, the active one too."""
     with driver(engine) as connection:
         connection.execute("update omop_emb.space set is_active = false")
-        for space in registry.listed(connection):
+        for space in registry.all_spaces(connection):
             lifecycle.drop_space(connection, space)

@@ -70,7 +70,7 @@ def measure_loads(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
         first, second = slice(0, rows), slice(rows, 2 * rows)
         load(slice(0, 2 * rows))
         with driver(engine) as connection:
-            space = registry.active(connection)
+            space = registry.active_space(connection)
             tables = {"rows": (space.tables.rows, ROW_COLUMNS), "texts": (space.tables.texts, TEXT_COLUMNS)}
             halves = {
                 (name, half): _bytes_of(connection, table, columns, low, low + rows)

@@ -23,7 +23,7 @@ from omop_emb.database import migrations
 from omop_emb.database.engine import database_engine, driver_connection
 from omop_emb.indexing import vector_indexes
 from omop_emb.indexing.vector_indexes import IndexSettings
-from omop_emb.providers.base import ModelInfo, Limits
+from omop_emb.providers.base import Limits, ModelInfo
 from omop_emb.search import planner
 from omop_emb.spaces import lifecycle, registry, row_counts, upsert
 from omop_emb.spaces.registry import Space

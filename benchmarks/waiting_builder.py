@@ -16,7 +16,7 @@ import numpy as np
 
 from omop_emb import EmbeddingClient, EmbeddingRole, IndexType, database_engine
 from omop_emb.indexing.build import build_index
-from omop_emb.providers.base import Answer, Identity, Limits
+from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
 
 
 class WaitingModel:
@@ -26,18 +26,18 @@ class WaitingModel:
 
     def __init__(self, model: str = "m", *, dimensions: int = 384, seconds: float = 0.0) -> None:
         self.model = model
-        self.limits = Limits(batch_texts=64, in_flight=8 if seconds else 1)
+        self.limits = Limits(batch_texts=64, concurrency=8 if seconds else 1)
         self.tasks: dict[EmbeddingRole, str] = {}
         self._dimensions, self._seconds = dimensions, seconds
         rows = np.random.default_rng(7).standard_normal((1024, dimensions)).astype(np.float32)
         self._rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
-    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> Answer:
+    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> EmbeddingResponse:
         time.sleep(self._seconds)
-        return Answer(self._rows[[crc32(text.encode()) % len(self._rows) for text in texts]])
+        return EmbeddingResponse(self._rows[[crc32(text.encode()) % len(self._rows) for text in texts]])
 
-    def identity(self, *, timeout_seconds: float) -> Identity:
-        return Identity(revision="1", dimensions=self._dimensions)
+    def model_info(self, *, timeout_seconds: float) -> ModelInfo:
+        return ModelInfo(revision="1", dimensions=self._dimensions)
 
 
 def client(model: str = "m", **options: Any) -> EmbeddingClient:

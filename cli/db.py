@@ -41,7 +41,7 @@ def start() -> None:
     from omop_emb import server
 
     _needs_embedded("start")
-    server.ensure_running(tell=echo)
+    server.ensure_running(on_message=echo)
     echo(f"PostgreSQL is ready in {server.status().data_dir}")
 
 
@@ -51,7 +51,7 @@ def stop() -> None:
     from omop_emb import server
 
     _needs_embedded("stop")
-    stopped = server.stop(tell=echo)
+    stopped = server.stop(on_message=echo)
     where = server.status().data_dir
     echo(f"PostgreSQL in {where} is stopped" if stopped else f"PostgreSQL in {where} was not running")
 

@@ -14,7 +14,7 @@ from omop_emb.errors import InputError
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """A handle for the new content of a file, which takes its place when the block ends without an error.
 
     Until then, and after an error, a file that was there before is as it was. "-" is stdout, and what

@@ -18,8 +18,8 @@ from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ProviderError, TextRejectedError
 from omop_emb.indexing.difference import vocabulary_tables
-from omop_emb.providers.base import Answer, Identity, Limits
-from omop_emb.spaces.recipe import Recipe, wanted_texts
+from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
+from omop_emb.spaces.recipe import Recipe, texts_query
 from omop_emb.vocabulary import loader
 
 ENGLISH, GERMAN = 4180186, 4182504
@@ -151,7 +151,9 @@ class CountingProvider:
         self._refuses, self._fails_after, self._on_batch = set(refuses), fails_after, on_batch
         self._lock = threading.Lock()
 
-    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> Answer:
+    def embed_batch(
+        self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float
+    ) -> EmbeddingResponse:
         assert role is EmbeddingRole.DOCUMENT
         with self._lock:
             if self._fails_after is not None and len(self.sent) + len(texts) > self._fails_after:
@@ -164,10 +166,10 @@ class CountingProvider:
             time.sleep(self._seconds)
         if self._on_batch is not None:
             self._on_batch()
-        return Answer(np.stack([direction(text, self._dimensions) for text in texts]))
+        return EmbeddingResponse(np.stack([direction(text, self._dimensions) for text in texts]))
 
-    def identity(self, *, timeout_seconds: float) -> Identity:
-        return Identity(revision="1", dimensions=self._dimensions)
+    def model_info(self, *, timeout_seconds: float) -> ModelInfo:
+        return ModelInfo(revision="1", dimensions=self._dimensions)
 
 
 def counting_client(provider: CountingProvider | None = None, prefix: str = "") -> EmbeddingClient:
@@ -179,7 +181,7 @@ def counting_client(provider: CountingProvider | None = None, prefix: str = "") 
 def wanted(connection: psycopg.Connection[Any], recipe: Recipe) -> list[tuple[int, str, str]]:
     """(concept_id, kind, text) of all texts that a build would take from the vocabulary, in order."""
     tables = vocabulary_tables(connection)
-    query = wanted_texts(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym)
+    query = texts_query(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym)
     return sorted((concept_id, kind, text) for concept_id, kind, _, text, *_ in connection.execute(query))
 
 

@@ -13,7 +13,7 @@ from omop_emb.lazy import lazy_names
 if TYPE_CHECKING:
     from omop_emb.database.engine import (
         database_engine as database_engine,
-        describe_database as describe_database,
+        database_status as database_status,
         driver_connection as driver_connection,
         engine_scope as engine_scope,
         session_scope as session_scope,
@@ -25,7 +25,7 @@ __getattr__, __all__ = lazy_names(
     {
         "engine": (
             "database_engine",
-            "describe_database",
+            "database_status",
             "driver_connection",
             "engine_scope",
             "session_scope",

@@ -45,18 +45,18 @@ def binary_cursor(connection: psycopg.Connection) -> psycopg.Cursor[tuple[Any, .
     return cursor
 
 
-def half_vector(vector: NDArray[np.float32]) -> HalfVector:
+def encode_half_vector(vector: NDArray[np.float32]) -> HalfVector:
     """A float32 vector as a halfvec parameter, rounded to half precision."""
     return HalfVector(np.array([len(vector), 0], ">u2").tobytes() + vector.astype(">f2").tobytes())
 
 
-def half_vectors_to_float64(values: Sequence[bytes], dimensions: int) -> NDArray[np.float64]:
+def decode_half_vectors(values: Sequence[bytes], dimensions: int) -> NDArray[np.float64]:
     """Binary halfvec values as an (n, dimensions) float64 array, exactly."""
     block = np.frombuffer(b"".join(values), ">u2").reshape(len(values), dimensions + 2)
-    return widened(block[:, 2:].astype("<u2").view("<f2")).astype(np.float64)
+    return halves_to_float32(block[:, 2:].astype("<u2").view("<f2")).astype(np.float64)
 
 
-def widened(halves: NDArray[np.float16]) -> NDArray[np.float32]:
+def halves_to_float32(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     """Finite half-precision values as float32, exactly; five times as fast as astype(), which tests each.
 
     The bits of a half, moved to where float32 has its own, are the value times 2**-112.
@@ -69,7 +69,7 @@ def widened(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     return floats
 
 
-def fixed_width(columns: Sequence[tuple[str, str | tuple[str, int]]]) -> np.dtype[np.void]:
+def row_dtype(columns: Sequence[tuple[str, str | tuple[str, int]]]) -> np.dtype[np.void]:
     """The layout of one COPY row whose columns are all of fixed width and never null.
 
     Each column is (name, numpy type): its value stands behind a length field named `<name>_length`.
@@ -84,11 +84,11 @@ def fixed_width(columns: Sequence[tuple[str, str | tuple[str, int]]]) -> np.dtyp
     return np.dtype(layout)
 
 
-def fill_fixed_width(
+def encode_rows(
     columns: Sequence[tuple[str, str | tuple[str, int]]], values: dict[str, NDArray[Any]], count: int
 ) -> NDArray[np.void]:
     """`count` COPY rows of fixed width; `values` holds one array per column."""
-    layout = fixed_width(columns)
+    layout = row_dtype(columns)
     block = np.zeros(count, layout)
     block["column_count"] = len(columns)
     for name, kind in columns:
@@ -106,7 +106,7 @@ def array_literal(numbers: Iterable[int]) -> str:
     return f"{{{','.join(map(str, numbers))}}}"
 
 
-def text_columns(*values: str | None) -> bytes:
+def encode_text_columns(*values: str | None) -> bytes:
     """Text columns of a COPY row; a None becomes null."""
     parts: list[bytes] = []
     for value in values:
@@ -118,7 +118,7 @@ def text_columns(*values: str | None) -> bytes:
     return b"".join(parts)
 
 
-def read_fixed_width(
+def decode_rows(
     chunks: Iterator[bytes | bytearray | memoryview], layout: np.dtype[np.void]
 ) -> Iterator[NDArray[np.void]]:
     """Rows of a COPY … TO STDOUT (FORMAT BINARY) as blocks of structured arrays.

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from omop_emb import config
 from omop_emb.database import migrations
 from omop_emb.database.readable_errors import is_not_ready, readable_errors
-from omop_emb.database.requirements import database_facts
+from omop_emb.database.requirements import read_database_info
 from omop_emb.errors import ConfigurationError, DatabaseError
 from omop_emb.server import supervisor
 
@@ -119,7 +119,7 @@ def session_scope(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
         yield session
 
 
-def describe_database(engine: sqlalchemy.Engine | None = None) -> dict[str, str | int]:
+def database_status(engine: sqlalchemy.Engine | None = None) -> dict[str, str | int]:
     """The database in use, for a person: version, pgvector, database, user, pending_migrations.
 
     Unlike database_check.check_database() it does not judge: what is missing is "none".
@@ -129,13 +129,13 @@ def describe_database(engine: sqlalchemy.Engine | None = None) -> dict[str, str 
     """
     with session_scope(engine) as session:
         connection = driver_connection(session)
-        found = database_facts(connection)
+        found = read_database_info(connection)
         return {
             "version": found.server_version,
             "pgvector": found.installed or f"none (the server has {found.available or 'none'})",
             "database": found.database,
             "user": found.role,
-            "pending_migrations": len(migrations.pending(connection)),
+            "pending_migrations": len(migrations.pending_migrations(connection)),
         }
 
 

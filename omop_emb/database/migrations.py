@@ -26,11 +26,11 @@ def migrate(connection: psycopg.Connection[Any]) -> list[str]:
         MigrationError: the database was migrated by a newer omop-emb or with files that were altered since.
         DatabaseError: a right, the extension vector or a recent enough version is missing.
     """
-    if not pending(connection):
+    if not pending_migrations(connection):
         return []  # and wait for nobody: others may hold the lock in a long transaction
     with atomic(connection):
         connection.execute(read("migration_lock"))
-        names = pending(connection)
+        names = pending_migrations(connection)
         if names:
             check_database(connection)
             connection.execute("create extension if not exists vector")
@@ -41,7 +41,7 @@ def migrate(connection: psycopg.Connection[Any]) -> list[str]:
     return names
 
 
-def pending(connection: psycopg.Connection[Any]) -> list[str]:
+def pending_migrations(connection: psycopg.Connection[Any]) -> list[str]:
     """The names of the migrations that this database lacks, in order; nothing is changed.
 
     Raises:

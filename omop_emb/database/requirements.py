@@ -59,7 +59,7 @@ def check_database(connection: psycopg.Connection[Any]) -> DatabaseFacts:
             says what to run, and who must.
     """
     with readable_errors():
-        found = database_facts(connection)
+        found = read_database_info(connection)
         name = f"database {found.database!r}"
         if found.major < _OLDEST_SERVER:
             raise DatabaseError(
@@ -97,7 +97,7 @@ def check_database(connection: psycopg.Connection[Any]) -> DatabaseFacts:
     )
 
 
-def database_facts(connection: psycopg.Connection[Any]) -> FoundFacts:
+def read_database_info(connection: psycopg.Connection[Any]) -> FoundFacts:
     """What the server says of itself and of this role's rights, unjudged."""
     with connection.cursor(row_factory=class_row(FoundFacts)) as cursor:
         found = cursor.execute(read("database_facts")).fetchone()

@@ -1,4 +1,4 @@
-"""Batch jobs of a space as the database knows them: recorded before they begin, struck off when collected."""
+"""Batch job records: written before a job is submitted, deleted once its answers are collected."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from omop_emb.spaces.registry import Space
 
 @dataclass(frozen=True)
 class BatchJob:
-    """A batch job.
+    """A recorded batch job.
 
     Attributes:
-        job_id: ours.
-        label: ours, told to the provider.
-        name: the provider's; None until its answer was recorded.
-        cancelled: whether somebody had it cancelled.
-        has_work: whether the build under way has texts that it is at.
+        job_id: our number.
+        label: our unique label, by which the provider finds it.
+        name: the provider's name; None until its answer was recorded.
+        cancelled: whether a user cancelled it.
+        has_work: whether a chunk of the current build waits for its answers.
     """
 
     job_id: int
@@ -46,7 +46,7 @@ def jobs_of_space(connection: psycopg.Connection[Any], space: Space) -> list[Bat
 def record(
     connection: psycopg.Connection[Any], space: Space, chunk: int, keys: Sequence[bytes], label: str
 ) -> int:
-    """Note that a job is about to be submitted for a piece; its number. The piece stays claimed."""
+    """Record a job that is about to be submitted for a claimed chunk, which stays claimed; the job's number."""
     row = connection.execute(
         "insert into omop_emb.batch_job (space_id, label) values (%s, %s) returning job_id",
         (space.space_id, label),
@@ -64,12 +64,12 @@ def record(
 
 
 def set_provider_name(connection: psycopg.Connection[Any], job_id: int, name: str) -> None:
-    """Keep the provider's name of a job."""
+    """Record the name that the provider gave a job."""
     connection.execute("update omop_emb.batch_job set name = %s where job_id = %s", (name, job_id))
 
 
-def release(connection: psycopg.Connection[Any], space: Space, builder: Builder, chunk: int) -> None:
-    """Give a claimed piece back: whoever finds its job finished first may collect it."""
+def release_chunk(connection: psycopg.Connection[Any], space: Space, builder: Builder, chunk: int) -> None:
+    """Release a claimed chunk, so that whichever builder sees its job finished first may collect it."""
     connection.execute(
         "update omop_emb.build_chunk set builder = null, lease_until = null "
         "where space_id = %s and chunk = %s and builder = %s",
@@ -78,7 +78,7 @@ def release(connection: psycopg.Connection[Any], space: Space, builder: Builder,
 
 
 def mark_collected(connection: psycopg.Connection[Any], job_id: int, keys: Sequence[bytes]) -> None:
-    """Note that texts of a job were collected; with the last of them the job is forgotten."""
+    """Delete the collected texts of a job, and the job itself with its last text."""
     connection.execute(
         "delete from omop_emb.batch_text where job_id = %s and text_key = any(%s)", (job_id, list(keys))
     )
@@ -90,22 +90,20 @@ def mark_collected(connection: psycopg.Connection[Any], job_id: int, keys: Seque
 
 
 def delete(connection: psycopg.Connection[Any], job_id: int) -> None:
-    """Forget a job; its texts can be embedded otherwise."""
+    """Delete a job's record; another job may then take its texts."""
     connection.execute("delete from omop_emb.batch_job where job_id = %s", (job_id,))
 
 
 def mark_cancelled(connection: psycopg.Connection[Any], job_id: int) -> None:
-    """Let every builder know that a job was cancelled, so that none submits its texts again."""
+    """Record that a job was cancelled, so that no running builder submits its texts again."""
     connection.execute("update omop_emb.batch_job set cancelled = true where job_id = %s", (job_id,))
 
 
 def delete_cancelled(connection: psycopg.Connection[Any], space: Space) -> None:
-    """Forget the jobs that were cancelled since a build was last under way."""
+    """Delete the records of jobs that were cancelled while no build was running."""
     connection.execute("delete from omop_emb.batch_job where space_id = %s and cancelled", (space.space_id,))
 
 
-def key_expression(connection: psycopg.Connection[Any], space: Space) -> sql.SQL:
-    """What finds a text of the build among those of the jobs; null, which costs nothing, without jobs."""
-    return sql.SQL(
-        "sha256(convert_to(e.input, 'UTF8'))" if jobs_of_space(connection, space) else "null::bytea"
-    )
+def text_key_sql(connection: psycopg.Connection[Any], space: Space) -> sql.SQL:
+    """The key by which jobs know a text of the build; null, which costs nothing, where there are no jobs."""
+    return sql.SQL("sha256(convert_to(e.input, 'UTF8'))" if jobs_of_space(connection, space) else "null::bytea")

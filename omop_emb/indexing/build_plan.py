@@ -71,11 +71,11 @@ def plan_build(
     work = tables.work
     connection.execute(
         _query(
-            "build_lay_out",
+            "build_partition",
             work=work,
             chunk_texts=sql.Literal(chunk_texts),
             space=sql.Literal(space.space_id),
-            key=batch_job_table.key_expression(connection, space),
+            key=batch_job_table.text_key_sql(connection, space),
         )
     )
     connection.execute(sql.SQL("create index on {} (chunk)").format(work))

@@ -125,7 +125,7 @@ def write(
         upsert.insert_block(connection, space, chunk.keys[kept], vectors[chunk.input_of[kept]], texts=texts)
     for position, reason in failures.items():
         connection.execute(
-            sql.SQL(read("build_failed")).format(work=work),
+            sql.SQL(read("build_record_failure")).format(work=work),
             {
                 "space": space.space_id,
                 "chunk": chunk.number,

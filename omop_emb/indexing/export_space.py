@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import SpaceError
 from omop_emb.indexing import space_file
-from omop_emb.indexing.pipeline import open_connection
+from omop_emb.indexing.connections import open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.indexing.space_file import SpaceMetadata
 from omop_emb.indexing.status import space_status

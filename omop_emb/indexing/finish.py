@@ -89,7 +89,7 @@ def finish_build(
     if deleted:
         record_write(connection, space)
     connection.execute(
-        sql.SQL(read("build_mended")).format(texts=space.tables.texts), {"space": space.space_id}
+        sql.SQL(read("build_clear_failures")).format(texts=space.tables.texts), {"space": space.space_id}
     )
     connection.execute(
         "update omop_emb.space set texts = %(texts)s, template = %(template)s, "

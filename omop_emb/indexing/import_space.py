@@ -16,7 +16,7 @@ from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import InputError, SpaceError, SpaceMismatchError, SpaceNotFoundError, VocabularyError
 from omop_emb.indexing import space_file
 from omop_emb.indexing.build_plan import discard_plan
-from omop_emb.indexing.pipeline import open_connection
+from omop_emb.indexing.connections import open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.indexing.space_file import SpaceMetadata
 from omop_emb.indexing.vector_indexes import IndexSettings, reconcile_indexes

@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import Engine
 
 from omop_emb.errors import OmopEmbError
-from omop_emb.indexing.pipeline import open_connection
+from omop_emb.indexing.connections import open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.sql import read
 

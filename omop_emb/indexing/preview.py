@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from omop_emb.database import migrations
 from omop_emb.errors import MigrationError
 from omop_emb.indexing.difference import BuildPlan, preview_plan
-from omop_emb.indexing.pipeline import open_connection
+from omop_emb.indexing.connections import open_connection
 from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.records import Fingerprint, IndexType
 from omop_emb.spaces import lifecycle, registry

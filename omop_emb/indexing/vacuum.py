@@ -9,7 +9,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from omop_emb.errors import DatabaseError
-from omop_emb.indexing.pipeline import open_connection
+from omop_emb.indexing.connections import open_connection
 from omop_emb.spaces.registry import Space
 
 logger = logging.getLogger(__name__)

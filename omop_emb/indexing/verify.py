@@ -15,7 +15,7 @@ from omop_emb.database import binary_format
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import OmopEmbError
 from omop_emb.indexing import difference
-from omop_emb.indexing.pipeline import open_connection
+from omop_emb.indexing.connections import open_connection
 from omop_emb.indexing.preview import resolve_recipe
 from omop_emb.indexing.status import space_status
 from omop_emb.indexing.vector_indexes import desired_indexes, existing_indexes, index_state

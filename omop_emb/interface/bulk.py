@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import InputError, TextRejectedError
-from omop_emb.providers.batching import complaint, windows
+from omop_emb.providers.batching import numbered_windows, rejection_reason
 from omop_emb.records import ConceptMatch, EmbeddingRole
 
 PART = 16_384  # texts at a time: enough for the matrix to pay, 200 MB of vectors at 3,072 dimensions
@@ -28,7 +28,7 @@ def checked(texts: Iterable[object], *, start: int = 0) -> Iterator[str]:
     if isinstance(texts, str | bytes):
         raise InputError(f"query_texts is a sequence of texts; found one {type(texts).__name__}")
     for position, text in enumerate(texts, start):
-        reason = complaint(text, position)
+        reason = rejection_reason(text, position)
         if reason is not None:
             raise InputError(f"text {position} cannot be embedded: {reason}")
         assert isinstance(text, str)  # noqa: S101 - complaint() raises for anything else
@@ -48,7 +48,7 @@ def nearest_of_texts(
             once; 0 where nobody knows: then as the first part, and a text that comes much later again.
     """
     known: dict[str, list[ConceptMatch]] = {}
-    for window in windows(texts, PART):
+    for window in numbered_windows(texts, PART):
         part = [(position, str(text)) for position, text in window]
         new: dict[str, int] = {}
         for position, text in part:

@@ -222,7 +222,7 @@ class ConceptSearch:
             found = search.nearest_concepts(
                 connection,
                 space,
-                stored_vectors.vectors_of(connection, space, ids),
+                stored_vectors.concept_vectors(connection, space, ids),
                 index_type=index_type,
                 metric_type=metric_type,
                 k=k + 1,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omop_emb.database.engine import session_scope
 from omop_emb.errors import InputError
 from omop_emb.interface.interface import EmbeddingInterface
-from omop_emb.providers.batching import BLANK, complaint
+from omop_emb.providers.batching import BLANK_TEXT, rejection_reason
 from omop_emb.records import ConceptFilter, ConceptMatch, IndexType, MetricType
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def _texts(frame: pd.DataFrame, column: Hashable) -> list[str | None]:
         if pd.api.types.is_scalar(value) and pd.isna(value):
             texts.append(None)
             continue
-        reason = complaint(value, place)
-        if reason not in (None, BLANK):
+        reason = rejection_reason(value, place)
+        if reason not in (None, BLANK_TEXT):
             raise InputError(f"row {place} of column {column!r} cannot be embedded: {reason}")
         texts.append(value if reason is None else None)
     return texts

@@ -17,7 +17,7 @@ from omop_emb.interface.concept_search import ConceptSearch
 from omop_emb.interface.inputs import ids_and_texts, useful_rows
 from omop_emb.records import Concept, EmbeddingRole, Fingerprint, IndexType, TextKind
 from omop_emb.spaces import lifecycle, registry, upsert
-from omop_emb.spaces.upsert import Written
+from omop_emb.spaces.upsert import UpsertResult
 from omop_emb.vocabulary import reader
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class EmbeddingInterface(ConceptSearch):
         index_type: IndexType,
         concept_ids: Sequence[int],
         concept_texts: Sequence[str],
-    ) -> Written:
+    ) -> UpsertResult:
         """Embed concept texts as documents and write them; works on a fresh database.
 
         A concept id may stand in the call several times with several texts; these texts replace the
@@ -95,7 +95,7 @@ class EmbeddingInterface(ConceptSearch):
         concept_ids: Sequence[int],
         concept_texts: Sequence[str],
         embeddings: ArrayLike,
-    ) -> Written:
+    ) -> UpsertResult:
         """Write document vectors that the caller already has, as embed_and_upsert_concepts would.
 
         Args:
@@ -124,18 +124,18 @@ class EmbeddingInterface(ConceptSearch):
         texts: list[str],
         rows: NDArray[np.float32],
         lengths: NDArray[np.float32] | None = None,
-    ) -> Written:
+    ) -> UpsertResult:
         migrations.migrate(connection)
-        space, made = lifecycle.ensure(connection, fingerprint, index_type)
+        space, made = lifecycle.ensure_space(connection, fingerprint, index_type)
         if made:
             lifecycle.activate_space(connection, space, only_if_none_is=True)
-        known = reader.concepts(connection, ids)
+        known = reader.concepts_by_id(connection, ids)
         # The first text of a concept that no vocabulary describes is its name.
         names = dict(zip(reversed(ids), reversed(texts), strict=True))
         concepts: dict[int, Concept | str] = {**names, **known}
         names.update((concept_id, concept.concept_name) for concept_id, concept in known.items())
         named = np.fromiter((names[i] == text for i, text in zip(ids, texts, strict=True)), bool, len(ids))
-        return upsert.upsert(
+        return upsert.upsert_rows(
             connection,
             space,
             upsert.TextRows(
@@ -151,4 +151,4 @@ class EmbeddingInterface(ConceptSearch):
         )
 
     def _writing_client(self, connection: psycopg.Connection[Any]) -> EmbeddingClient:
-        return self._client or self._client_of(registry.active(connection))
+        return self._client or self._client_of(registry.active_space(connection))

@@ -85,10 +85,10 @@ class Mapper:
         with readable_errors():
             connection = driver_connection(session)
             if client is None:
-                space = registry.active(connection)
+                space = registry.active_space(connection)
                 client = client_of(space)
             else:
-                space = _space_of(registry.listed(connection), client)
+                space = _space_of(registry.all_spaces(connection), client)
             self.space, self.client, self.site = space, client, site
             self._embedded: dict[str, npt.NDArray[np.float32]] = {}
             self._background = ThreadPoolExecutor(1, "omop-emb-candidates")
@@ -105,7 +105,7 @@ class Mapper:
                 else None
             )
             dense = (read_vectors_of if self._is_near else read_vectors)(connection, space, index)
-            tables = reader.tables(connection)
+            tables = reader.vocabulary_tables(connection)
         self.engine = Engine(
             index.lexical.lexicon,
             dense,
@@ -149,7 +149,7 @@ class Mapper:
                 [approval.concept_id for approval in known],
                 self._embed,
                 rules=self.settings.rules,
-                limit=self.settings.forms,
+                limit=self.settings.variants,
             )
             self._is_near = found is not None
         return found or read_vocabulary(connection)

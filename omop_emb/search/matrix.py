@@ -151,7 +151,7 @@ def _bytes_needed(connection: psycopg.Connection[Any], space: Space) -> int:
 def _copy_out(connection: psycopg.Connection[Any], space: Space, folder: Path) -> None:
     dimensions = space.fingerprint.dimensions
     columns: list[tuple[str, str | tuple[str, int]]] = [*_KEYS, ("embedding", (">f2", dimensions))]
-    layout = binary_format.fixed_width(columns)
+    layout = binary_format.row_dtype(columns)
     statement = _COPY.format(
         columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns), rows=space.tables.rows
     )
@@ -162,14 +162,14 @@ def _copy_out(connection: psycopg.Connection[Any], space: Space, folder: Path) -
         connection.cursor() as cursor,
         cursor.copy(statement) as copy,
     ):
-        for block in binary_format.read_fixed_width(iter(copy), layout):
+        for block in binary_format.decode_rows(iter(copy), layout):
             keys = np.empty(len(block), _KEY_LAYOUT)
             for name, _ in _KEYS:
                 keys[name] = block[name]
             keys_file.write(keys.tobytes())
             vectors = block["embedding"].astype("<f2")
             vectors_file.write(vectors.tobytes())
-            wide = binary_format.widened(vectors)
+            wide = binary_format.halves_to_float32(vectors)
             lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
             deviation = max(deviation, float(np.abs(lengths - 1).max()))
     (folder / "about.json").write_text(json.dumps({"dimensions": dimensions, "deviation": deviation}))

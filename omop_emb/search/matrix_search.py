@@ -12,6 +12,7 @@ from omop_emb.records import MetricType
 from omop_emb.search import ranking
 from omop_emb.search.matrix import Matrix
 from omop_emb.search.ranking import Hits, Rows
+from omop_emb.search.topk import TopK
 
 QUERIES = 1024  # per pass over the rows: enough to make widening float16 one twentieth of the product's time
 _ROWS = 2048  # per block: widened, they stay near the processor; for one query 8,192 take half as long again
@@ -106,7 +107,7 @@ def _ranked(
             concept_ids=keys["concept_id"],
             text_kinds=keys["text_kind"],
             text_hashes=keys["text_hash"],
-            vectors=binary_format.widened(matrix.vectors[chosen]).astype(np.float64),
+            vectors=binary_format.halves_to_float32(matrix.vectors[chosen]).astype(np.float64),
         )
         yield from ranking.rank(rows, queries[part], metric_type)
 
@@ -116,7 +117,7 @@ def _largest_products(
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """The `keep` largest products of each query, largest first, and the rows that they are with."""
     total = len(matrix) if passing is None else len(passing)
-    best = _Best(len(queries), keep)
+    best = TopK(len(queries), keep)
     buffer = np.empty((len(queries), min(_ROWS, total)), np.float32)
     for start in range(0, total, _ROWS):
         stop = min(start + _ROWS, total)
@@ -124,57 +125,7 @@ def _largest_products(
         products = (
             buffer if stop - start == buffer.shape[1] else np.empty((len(queries), stop - start), np.float32)
         )
-        np.matmul(queries, binary_format.widened(chosen).T, out=products)
+        np.matmul(queries, binary_format.halves_to_float32(chosen).T, out=products)
         best.add(products, start)
-    scores, places = best.result()
+    scores, places = best.table()
     return scores, places if passing is None else passing[places]
-
-
-class _Best:
-    """The largest scores of each query so far; only what beats the smallest of them is looked at."""
-
-    def __init__(self, count: int, keep: int) -> None:
-        self._count, self._keep = count, keep
-        self._limits = np.full((count, 1), -np.inf, np.float32)
-        self._queries: list[NDArray[np.intp]] = []
-        self._scores: list[NDArray[np.float32]] = []
-        self._places: list[NDArray[np.intp]] = []
-        self._blocks, self._next_merge = 0, 1
-
-    def add(self, scores: NDArray[np.float32], first_place: int) -> None:
-        width = scores.shape[1]
-        if not self._blocks and width > self._keep:
-            columns = np.argpartition(scores, width - self._keep, axis=1)[:, -self._keep :]
-            flat = (columns + width * np.arange(self._count)[:, None]).ravel()
-        else:
-            flat = np.flatnonzero(scores > self._limits)
-        self._queries.append(flat // width)
-        self._places.append(flat % width + first_place)
-        self._scores.append(scores.ravel()[flat])
-        self._blocks += 1
-        # New limits cost a sort: after blocks 1, 2, 4, 8 … as many new scores have come as are kept.
-        if self._blocks == self._next_merge:
-            self._next_merge *= 2
-            self._merge()
-
-    def _merge(self) -> None:
-        queries = np.concatenate(self._queries)
-        scores = np.concatenate(self._scores)
-        places = np.concatenate(self._places)
-        # Query and score in one integer that sorts as they do, larger scores first.
-        bits = scores.view(np.int32).astype(np.int64)
-        falling = 0x7FFFFFFF - np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-        order = np.argsort(queries.astype(np.int64) << 32 | falling)
-        queries = queries[order]
-        rank = np.arange(len(queries)) - np.searchsorted(queries, queries)
-        kept = rank < self._keep
-        order, queries, rank = order[kept], queries[kept], rank[kept]
-        self._queries, self._scores, self._places = [queries], [scores[order]], [places[order]]
-        last = rank == self._keep - 1
-        self._limits[queries[last], 0] = self._scores[0][last]
-
-    def result(self) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        """(queries, keep) scores, largest first, and places; at least `keep` scores must have been added."""
-        self._merge()
-        shape = (self._count, self._keep)
-        return self._scores[0].reshape(shape), self._places[0].reshape(shape)

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from omop_emb.records import IndexType, MetricType
 from omop_emb.spaces.registry import Recall, Space
-from omop_emb.spaces.row_counts import Count
+from omop_emb.spaces.row_counts import RowCount
 
 MAX_EF_SEARCH = 1000  # pgvector's limit
 MAX_CANDIDATES = 10_000  # of a first pass
@@ -114,7 +114,7 @@ class MatrixPrice:
         return self.making < _BEARABLE_ONCE
 
 
-def choose(space: Space, request: Request, count: Count | None) -> SearchPlan:
+def choose(space: Space, request: Request, count: RowCount | None) -> SearchPlan:
     """The way for queries with one filter when each is a statement of its own.
 
     Args:
@@ -181,7 +181,7 @@ def needs_count(space: Space, request: Request) -> bool:
     return found is None or found > _FEW_CANDIDATES
 
 
-def matrix_price(plans: list[SearchPlan], counts: list[Count], dimensions: int) -> MatrixPrice:
+def matrix_price(plans: list[SearchPlan], counts: list[RowCount], dimensions: int) -> MatrixPrice:
     """What one matrix saves that serves all of these instead of the ways chosen for each, and what it costs.
 
     Args:
@@ -201,7 +201,7 @@ def matrix_price(plans: list[SearchPlan], counts: list[Count], dimensions: int) 
     return MatrixPrice(saved=singly - together, making=20_000 + 10.0 * rows)
 
 
-def exact_price(count: Count, dimensions: int) -> float:
+def exact_price(count: RowCount, dimensions: int) -> float:
     """Microseconds to compare the rows that pass with one query: fetched one by one, or all in a row."""
     return 500 + min(
         count.passing * (0.9 + 0.0009 * dimensions),

@@ -12,7 +12,7 @@ from psycopg import sql
 from omop_emb.database import binary_format
 from omop_emb.search import statements
 from omop_emb.search.planner import MAX_EF_SEARCH
-from omop_emb.spaces.filters import EVERYTHING
+from omop_emb.spaces.filters import ALL_ROWS
 from omop_emb.spaces.registry import Recall, Space
 
 _STEPS = (40, 64, 80, 100, 128, 160, 200, 250, 320, 400, 640, 1000)
@@ -88,9 +88,7 @@ def _queries(cursor: psycopg.Cursor[Any], space: Space, domain: int | None) -> N
         ),
         (2 * _QUERIES,),
     ).fetchall()
-    vectors = binary_format.half_vectors_to_float64(
-        [value for (value,) in sampled], space.fingerprint.dimensions
-    )
+    vectors = binary_format.decode_half_vectors([value for (value,) in sampled], space.fingerprint.dimensions)
     one, other = vectors[:_QUERIES], vectors[_QUERIES:]
     half = _QUERIES // 2
     near = one[:half] + other[np.argmax(one[:half] @ other.T, axis=1)]
@@ -102,15 +100,15 @@ def _kth_similarities(
     cursor: psycopg.Cursor[Any], space: Space, queries: NDArray[np.float32], domain: int | None
 ) -> NDArray[np.float64]:
     """(queries, largest k) the cosine similarities of the true nearest rows, falling; rows are read once."""
-    layout = binary_format.fixed_width([("embedding", (">f2", space.fingerprint.dimensions))])
+    layout = binary_format.row_dtype([("embedding", (">f2", space.fingerprint.dimensions))])
     keep = max(_KS)
     best = np.full((len(queries), keep), -2.0, np.float32)
     statement = sql.SQL("copy (select embedding from {} {}) to stdout (format binary)").format(
         space.tables.rows, _where(domain)
     )
     with cursor.copy(statement) as copy:
-        for block in binary_format.read_fixed_width(iter(copy), layout):
-            vectors = binary_format.widened(block["embedding"].astype("<f2"))
+        for block in binary_format.decode_rows(iter(copy), layout):
+            vectors = binary_format.halves_to_float32(block["embedding"].astype("<f2"))
             lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
             found = np.concatenate([best, queries @ vectors.T / lengths], axis=1)
             best = np.partition(found, found.shape[1] - keep, axis=1)[:, -keep:]
@@ -164,17 +162,19 @@ def _found(
 ) -> NDArray[np.float64]:
     """(ks, queries) the share of the k nearest that the index finds."""
     cursor.execute("select set_config('hnsw.ef_search', %s, true)", (str(min(ef_search, MAX_EF_SEARCH)),))
-    statement = statements.through_index(space, EVERYTHING, partial_domain=domain)
+    statement = statements.through_index(space, ALL_ROWS, partial_domain=domain)
     limit = max(ks) + statements.SLACK
     shares = np.empty((len(ks), len(queries)))
     for place, query in enumerate(queries):
         rows = cursor.execute(
             statement,
-            {"query": binary_format.half_vector(query), "limit": limit, "candidates": max(limit, ef_search)},
+            {
+                "query": binary_format.encode_half_vector(query),
+                "limit": limit,
+                "candidates": max(limit, ef_search),
+            },
         ).fetchall()
-        vectors = binary_format.half_vectors_to_float64(
-            [row[3] for row in rows], space.fingerprint.dimensions
-        )
+        vectors = binary_format.decode_half_vectors([row[3] for row in rows], space.fingerprint.dimensions)
         similarities = vectors @ query.astype(np.float64) / np.linalg.norm(vectors, axis=1)
         for row, k in enumerate(ks):  # a search for fewer fetches the first of the same rows
             near = similarities[: k + statements.SLACK] >= kth_similarities[place, k - 1] - _ROUNDING

@@ -173,7 +173,7 @@ def _statement(
     plan: SearchPlan | None,
 ) -> tuple[str, dict[str, Any]]:
     """The SQL of a plan's way, exact for None, and its parameters but for the limits."""
-    parameters = {**condition.parameters, "query": binary_format.half_vector(query)}
+    parameters = {**condition.parameters, "query": binary_format.encode_half_vector(query)}
     if plan is None or plan.way is Way.EXACT:
         return statements.exact(space, request.metric_type, condition), parameters
     domain = condition.parameters["domain"][0] if plan.way is Way.PARTIAL_INDEX else None
@@ -198,5 +198,5 @@ def _ranked(
     """The rows that were fetched, ranked; and the distance of the farthest of them."""
     if not fetched:
         return ranking.NOTHING, 0.0
-    vectors = binary_format.half_vectors_to_float64([row[3] for row in fetched], dimensions)
+    vectors = binary_format.decode_half_vectors([row[3] for row in fetched], dimensions)
     return ranking.rank_one([row[:3] for row in fetched], vectors, query, metric_type)

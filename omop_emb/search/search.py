@@ -21,7 +21,7 @@ from omop_emb.search.ranking import Hits
 from omop_emb.spaces import filters, row_counts
 from omop_emb.spaces.filters import Condition
 from omop_emb.spaces.registry import Space
-from omop_emb.spaces.row_counts import Count
+from omop_emb.spaces.row_counts import RowCount
 
 __all__ = ["ConceptMatch", "SearchResult", "nearest_concepts", "search"]
 
@@ -51,7 +51,7 @@ class _Group:
 
     positions: list[int]
     condition: Condition
-    count: Count | None
+    count: RowCount | None
     plan: SearchPlan
 
 
@@ -208,14 +208,18 @@ def _groups(
     groups = []
     share = request.queries / len(concept_filters) if concept_filters else 1.0
     for concept_filter, places in positions.items():
-        condition = filters.condition(connection, concept_filter)
+        condition = filters.filter_condition(connection, concept_filter)
         here = replace(
             request,
             queries=round(len(places) * share),
-            filtered=condition is not filters.EVERYTHING,
+            filtered=condition is not filters.ALL_ROWS,
             domains=tuple(condition.parameters.get("domain", ())),
         )
-        count = row_counts.passing(connection, space, condition) if planner.needs_count(space, here) else None
+        count = (
+            row_counts.count_passing(connection, space, condition)
+            if planner.needs_count(space, here)
+            else None
+        )
         groups.append(_Group(places, condition, count, planner.choose(space, here, count)))
     return groups
 
@@ -244,8 +248,8 @@ def _by_matrix(
     rows: matrix.Matrix, queries: NDArray[np.float32], request: Request, group: _Group
 ) -> tuple[list[Hits], SearchPlan]:
     passing = None
-    if group.condition is not filters.EVERYTHING:
-        passing = np.flatnonzero(filters.passing(group.condition, rows.keys))
+    if group.condition is not filters.ALL_ROWS:
+        passing = np.flatnonzero(filters.passing_rows(group.condition, rows.keys))
     hits = matrix_search.nearest(rows, queries, metric_type=request.metric_type, k=request.k, passing=passing)
     compared = len(rows) if passing is None else len(passing)
     return hits, SearchPlan(

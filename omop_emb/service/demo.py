@@ -167,7 +167,7 @@ def _place(tell: Callable[[str], None]) -> tuple[Engine, Path, bool]:
         with session_scope(engine) as session:
             connection = driver_connection(session)
             found = reader.vocabulary_status(connection)
-            if _is_sample(found) or (found is None and not registry.listed(connection)):
+            if _is_sample(found) or (found is None and not registry.all_spaces(connection)):
                 return engine, usual, True
         engine.dispose()
         reason = "that database holds data that is not the demo's, and stays as it is"

@@ -15,7 +15,7 @@ from psycopg import sql
 import omop_emb
 from omop_emb import config
 from omop_emb.database import migrations
-from omop_emb.database.engine import database_engine, describe_database, driver_connection, session_scope
+from omop_emb.database.engine import database_engine, database_status, driver_connection, session_scope
 from omop_emb.database.requirements import check_database
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import OmopEmbError
@@ -78,7 +78,7 @@ def diagnose() -> Iterator[Finding]:
     yield _extras()
     yield from _settings()
     active: registry.Space | None = None
-    if config.text_or_none(_URL) is None and supervisor.status().state == "not made":
+    if config.text_or_none(_URL) is None and supervisor.status().state == "not created":
         yield Finding(
             "server",
             State.NOTE,
@@ -126,7 +126,7 @@ def _database() -> tuple[list[Finding], registry.Space | None]:
     engine = None
     try:
         engine = database_engine()
-        facts = describe_database(engine)
+        facts = database_status(engine)
         where = "yours" if config.text_or_none(_URL) else f"embedded, in {supervisor.status().data_dir}"
         findings += [
             Finding("server", State.OK, f"PostgreSQL {facts['version']}, {where}"),
@@ -151,17 +151,17 @@ def _extension(connection: psycopg.Connection[Any]) -> Finding:
         facts = check_database(connection)
     except OmopEmbError as error:
         # A role that may only read can search all the same.
-        state = State.NOTE if registry.exists(connection) else State.WRONG
+        state = State.NOTE if registry.registry_exists(connection) else State.WRONG
         return Finding("rights", state, str(error))
     installed = "" if facts.pgvector_installed else ", made when it is needed"
     return Finding("pgvector", State.OK, f"{facts.pgvector_version}{installed}")
 
 
 def _schema(connection: psycopg.Connection[Any]) -> Finding:
-    pending = migrations.pending(connection)
+    pending = migrations.pending_migrations(connection)
     if not pending:
         return Finding("schema", State.OK, "omop_emb is up to date")
-    if not registry.exists(connection):
+    if not registry.registry_exists(connection):
         return Finding(
             "schema", State.NOTE, "omop_emb is not made yet", "the first command that writes makes it"
         )
@@ -190,10 +190,10 @@ def _vocabulary(connection: psycopg.Connection[Any]) -> Finding:
 
 
 def _spaces(connection: psycopg.Connection[Any]) -> tuple[list[Finding], registry.Space | None]:
-    listed = registry.listed(connection)
+    listed = registry.all_spaces(connection)
     if not listed:
         return [Finding("spaces", State.NOTE, "none: nothing is embedded", "run omop-emb index build")], None
-    loaded = reader.tables(connection)
+    loaded = reader.vocabulary_tables(connection)
     release = None if loaded is None else loaded.version
     findings = [_space(connection, space, release) for space in listed]
     active = next((space for space in listed if space.is_active), None)
@@ -257,5 +257,5 @@ def _prefixes(client: EmbeddingClient) -> Finding:
     prefixes = client.embedding_role_prefixes()
     document, query = prefixes[EmbeddingRole.DOCUMENT], prefixes[EmbeddingRole.QUERY]
     shown = f"document {document!r}, query {query!r}"
-    wrong = client.mistakes()
+    wrong = client.setting_warnings()
     return Finding("prefixes", State.NOTE if wrong else State.OK, shown, "; ".join(wrong))

@@ -17,14 +17,16 @@ from omop_emb.database import binary_format
 from omop_emb.records import Concept
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS, VECTOR_HASH
-from omop_emb.spaces.text_rows import TextRows, blocks, vector_hashes
+from omop_emb.spaces.text_rows import TextRows, row_slices, vector_hashes
 
 # The text table's columns of fixed width, which are sent first, and the others.
 _FIXED_LAYOUT = (("concept_id", ">i4"), ("text_kind", "S1"), ("text_hash", ">i8"), (VECTOR_HASH, ">i8"))
 _TEXT_ORDER = (*KEY_COLUMNS, VECTOR_HASH, *(name for name in TEXT_COLUMNS if name not in KEY_COLUMNS))
 _LENGTH = Struct(">i").pack
 _FILTERS = attrgetter("domain_id", "vocabulary_id", "concept_class_id", "standard_concept", "invalid_reason")
-_UNKNOWN = binary_format.text_columns(*[None] * 6)  # what no vocabulary says of a concept besides its name
+_UNKNOWN = binary_format.encode_text_columns(
+    *[None] * 6
+)  # what no vocabulary says of a concept besides its name
 
 # What a row holds besides its vector, in the row table's order; codes as in label_codes().
 KEYS = np.dtype(
@@ -62,7 +64,7 @@ def copy_block(
         connection,
         target,
         ROW_COLUMNS,
-        (_row_block(columns, keys[part], vectors[part]) for part in blocks(len(keys))),
+        (_row_block(columns, keys[part], vectors[part]) for part in row_slices(len(keys))),
     )
 
 
@@ -113,7 +115,7 @@ def _row_block(
 ) -> memoryview:
     values: dict[str, NDArray[np.generic]] = {name: keys[name] for name in KEYS.fields or ()}
     values["embedding"] = vectors
-    return binary_format.fill_fixed_width(columns, values, len(keys)).data.cast("B")
+    return binary_format.encode_rows(columns, values, len(keys)).data.cast("B")
 
 
 def _row_keys(connection: psycopg.Connection, rows: TextRows) -> NDArray[np.void]:
@@ -148,7 +150,7 @@ class _TextEncoder:
 
     def block(self, part: slice, halves: NDArray[np.float16]) -> bytes:
         values = {name: column[part] for name, column in self._rows.keys.items()}
-        fixed = binary_format.fill_fixed_width(
+        fixed = binary_format.encode_rows(
             _FIXED_LAYOUT, {**values, VECTOR_HASH: vector_hashes(halves)}, len(halves)
         )
         fixed["column_count"] = len(_TEXT_ORDER)
@@ -179,7 +181,7 @@ def _details(concept: Concept | str) -> bytes:
             _label_columns(
                 concept.domain_id, concept.vocabulary_id, concept.concept_class_id, concept.standard_concept
             ),
-            binary_format.text_columns(concept.concept_code),
+            binary_format.encode_text_columns(concept.concept_code),
             _label_columns(concept.invalid_reason),
         )
     )
@@ -188,7 +190,7 @@ def _details(concept: Concept | str) -> bytes:
 @lru_cache(maxsize=10_000)
 def _label_columns(*labels: str | None) -> bytes:
     """The same few values over and over, encoded once."""
-    return binary_format.text_columns(*labels)
+    return binary_format.encode_text_columns(*labels)
 
 
 def label_codes(

@@ -31,17 +31,17 @@ class Condition:
         return sql.SQL("where {}").format(self.text) if self.parameters else sql.SQL("")
 
 
-EVERYTHING = Condition(sql.SQL("true"), {})
+ALL_ROWS = Condition(sql.SQL("true"), {})
 
 
-def condition(connection: psycopg.Connection, concept_filter: ConceptFilter | None) -> Condition:
+def filter_condition(connection: psycopg.Connection, concept_filter: ConceptFilter | None) -> Condition:
     """What a row must fulfil; EVERYTHING for None or an empty filter.
 
     Raises:
         UnknownValueError: a domain, vocabulary or class that neither the vocabulary nor any space knows.
     """
     if concept_filter is None or concept_filter.is_empty:
-        return EVERYTHING
+        return ALL_ROWS
     parameters: dict[str, Any] = {}
     for kind, name in _KINDS.items():
         wanted: tuple[str, ...] | None = getattr(concept_filter, name)
@@ -62,12 +62,12 @@ def without_concept_ids(condition: Condition) -> Condition:
     return _all_of({name: value for name, value in condition.parameters.items() if name != "concept_id"})
 
 
-def domains(condition: Condition) -> Condition:
+def domain_condition(condition: Condition) -> Condition:
     """What the condition says of domains alone."""
     return _all_of({name: value for name, value in condition.parameters.items() if name == "domain"})
 
 
-def passing(condition: Condition, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+def passing_rows(condition: Condition, rows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Which of these rows fulfil the condition: what PostgreSQL would say; (n,) as `rows`.
 
     Args:
@@ -87,7 +87,7 @@ def passing(condition: Condition, rows: NDArray[np.void]) -> NDArray[np.bool_]:
 
 def _all_of(parameters: dict[str, Any]) -> Condition:
     if not parameters:
-        return EVERYTHING
+        return ALL_ROWS
     return Condition(sql.SQL(" and ").join(clauses(parameters)), parameters)
 
 
@@ -114,8 +114,8 @@ def _codes(connection: psycopg.Connection, kind: str, wanted: tuple[str, ...]) -
     unknown = [label for label in wanted if label not in codes]
     if unknown:
         # Known to the vocabulary and not embedded is no error: there is nothing to find.
-        known = {*codes, *reader.known_values(connection, kind)}
+        known = {*codes, *reader.existing_values(connection, kind)}
         for label in unknown:
             if label not in known:
-                raise UnknownValueError(kind, label, reader.nearest_values(label, known))
+                raise UnknownValueError(kind, label, reader.closest_values(label, known))
     return [codes[label] for label in wanted if label in codes]

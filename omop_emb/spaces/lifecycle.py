@@ -12,11 +12,11 @@ from psycopg import sql
 from omop_emb.errors import SpaceError, SpaceNotFoundError
 from omop_emb.records import Fingerprint, IndexType
 from omop_emb.spaces.recipe import DEFAULT_TEXTS, ENGLISH
-from omop_emb.spaces.registry import Space, find, listed, space_by_name
+from omop_emb.spaces.registry import Space, all_spaces, find_space, space_by_name
 from omop_emb.spaces.tables import check_hnsw_dimensions
 
 
-class Settings(TypedDict, total=False):
+class SpaceSettings(TypedDict, total=False):
     """What a space is made with; see Space."""
 
     name: str | None
@@ -28,7 +28,7 @@ class Settings(TypedDict, total=False):
     first_pass: str
 
 
-def proposed(
+def propose_space(
     connection: psycopg.Connection,
     fingerprint: Fingerprint,
     index_type: IndexType,
@@ -46,7 +46,7 @@ def proposed(
     Raises:
         SpaceError: as ensure().
     """
-    space = find(connection, fingerprint, index_type)
+    space = find_space(connection, fingerprint, index_type)
     if space is not None:
         if name is not None and space.name != name:
             raise SpaceError(
@@ -56,7 +56,7 @@ def proposed(
         return space
     if index_type is IndexType.HNSW:
         check_hnsw_dimensions(fingerprint.dimensions, first_pass)
-    taken = {other.name for other in listed(connection)}
+    taken = {other.name for other in all_spaces(connection)}
     if name in taken:
         raise SpaceError(
             f"space {name!r} was built with another model, prefixes or index type: choose another --name"
@@ -77,13 +77,13 @@ def proposed(
     )
 
 
-def ensure(
+def ensure_space(
     connection: psycopg.Connection,
     fingerprint: Fingerprint,
     index_type: IndexType,
     *,
     with_index: bool = True,
-    **settings: Unpack[Settings],
+    **settings: Unpack[SpaceSettings],
 ) -> tuple[Space, bool]:
     """The space of that fingerprint and index type, made if need be, and whether it was made.
 
@@ -94,11 +94,11 @@ def ensure(
         SpaceError: another space bears the name, or this one bears another, or HNSW cannot index that
             many dimensions.
     """
-    space = proposed(connection, fingerprint, index_type, **settings)
+    space = propose_space(connection, fingerprint, index_type, **settings)
     if not space.is_there:
         # Two makers of one space: the second waits here until the first has committed, and then finds it.
         connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
-        space = proposed(connection, fingerprint, index_type, **settings)
+        space = propose_space(connection, fingerprint, index_type, **settings)
     if space.is_there:
         return space, False
     columns = {
@@ -145,7 +145,7 @@ def activate_space(connection: psycopg.Connection, space: Space, *, only_if_none
         SpaceNotFoundError: it was dropped meanwhile; the caller must roll back.
     """
     connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
-    if only_if_none_is and any(other.is_active for other in listed(connection)):
+    if only_if_none_is and any(other.is_active for other in all_spaces(connection)):
         return
     connection.execute(
         "update omop_emb.space set is_active = false where is_active and space_id <> %s", (space.space_id,)

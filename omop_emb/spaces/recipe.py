@@ -52,18 +52,18 @@ class Recipe:
                 "texts": self.texts,
                 "template": self.template,
                 "synonym_languages": sorted(self.synonym_languages),
-                "selection": selection_of(self.concept_filter),
+                "selection": filter_to_json(self.concept_filter),
             },
             sort_keys=True,
         )
 
 
-def selection_of(concept_filter: ConceptFilter) -> dict[str, Any]:
+def filter_to_json(concept_filter: ConceptFilter) -> dict[str, Any]:
     """A filter as plain values, without what sets no limit."""
     return {name: value for name, value in asdict(concept_filter).items() if value not in (None, False)}
 
 
-def filter_of(selection: dict[str, Any]) -> ConceptFilter:
+def filter_from_json(selection: dict[str, Any]) -> ConceptFilter:
     """The filter that selection_of() made these values of."""
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in selection.items()}
     made: ConceptFilter = replace(ConceptFilter(), **values)  # type: ignore[arg-type]  # names are fields
@@ -94,7 +94,7 @@ def _parsed(template: str) -> list[tuple[str, str | None]]:
     return [(literal, "text" if name == stand_in else name) for literal, name, _, _ in parts]
 
 
-def fill_in(template: str, text: str, fields: dict[str, str | None]) -> str:
+def fill_template(template: str, text: str, fields: dict[str, str | None]) -> str:
     """What is embedded for a text, without the model's prefix; a field that is None is left empty."""
     return "".join(
         literal + ("" if name is None else text if name == "text" else fields[name] or "")
@@ -102,7 +102,7 @@ def fill_in(template: str, text: str, fields: dict[str, str | None]) -> str:
     )
 
 
-def input_expression(template: str) -> sql.Composable:
+def template_sql(template: str) -> sql.Composable:
     """fill_in() as SQL over the columns text, concept_name, domain_id and so on."""
     parts: list[sql.Composable] = []
     for literal, name in _parsed(template):
@@ -153,12 +153,12 @@ _CODES = sql.SQL(
 )
 
 
-def hash_expression(template: str) -> sql.Composable:
+def text_hash_sql(template: str) -> sql.Composable:
     """store.text_hash() of what is embedded, as SQL over the columns of a space's text table."""
-    return _HASH.format(input=input_expression(template))
+    return _HASH.format(input=template_sql(template))
 
 
-def wanted_texts(
+def texts_query(
     recipe: Recipe,
     *,
     concept: sql.Composable,
@@ -187,7 +187,7 @@ def wanted_texts(
         if limit is None
         else sql.SQL("order by concept_id limit {}").format(sql.Literal(limit)),
         texts=sql.SQL(" union all ").join(texts),
-        hash=hash_expression(recipe.template),
+        hash=text_hash_sql(recipe.template),
     )
 
 

@@ -68,33 +68,35 @@ class Space:
         return SpaceTables(self.space_id, self.fingerprint.dimensions)
 
 
-def exists(connection: psycopg.Connection) -> bool:
+def registry_exists(connection: psycopg.Connection) -> bool:
     """Whether the registry is there at all; a fresh database has none."""
     row = connection.execute("select to_regclass('omop_emb.space') is not null").fetchone()
     return row is not None and bool(row[0])
 
 
-def listed(connection: psycopg.Connection) -> list[Space]:
+def all_spaces(connection: psycopg.Connection) -> list[Space]:
     """All spaces, oldest first; none in a fresh database."""
-    if not exists(connection):
+    if not registry_exists(connection):
         return []
     with connection.cursor(row_factory=dict_row) as cursor:
         return [_space(row) for row in cursor.execute(read("spaces"))]
 
 
-def find(connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType) -> Space | None:
+def find_space(
+    connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType
+) -> Space | None:
     """The space that bears a fingerprint and an index type; None where there is none."""
     return next(
         (
             space
-            for space in listed(connection)
+            for space in all_spaces(connection)
             if space.fingerprint == fingerprint and space.index_type is index_type
         ),
         None,
     )
 
 
-def get(
+def space_by_fingerprint(
     connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType | None = None
 ) -> Space:
     """The space that bears a fingerprint and an index type; None takes either, a whole one and HNSW first.
@@ -102,7 +104,7 @@ def get(
     Raises:
         SpaceNotFoundError: there is none; the message says what there is and what differs.
     """
-    return fitting(listed(connection), fingerprint, index_type)
+    return fitting(all_spaces(connection), fingerprint, index_type)
 
 
 def fitting(there: list[Space], fingerprint: Fingerprint, index_type: IndexType | None) -> Space:
@@ -144,13 +146,13 @@ def check_complete(space: Space) -> None:
         )
 
 
-def active(connection: psycopg.Connection) -> Space:
+def active_space(connection: psycopg.Connection) -> Space:
     """The space that readers use unless told otherwise.
 
     Raises:
         SpaceNotFoundError: no space is active; the message says which there are.
     """
-    return active_of(listed(connection))
+    return active_of(all_spaces(connection))
 
 
 def active_of(there: list[Space]) -> Space:
@@ -174,7 +176,7 @@ def space_by_name(connection: psycopg.Connection, name: str) -> Space:
     Raises:
         SpaceNotFoundError: there is none; the message names those that there are.
     """
-    there = listed(connection)
+    there = all_spaces(connection)
     for space in there:
         if space.name == name:
             return space

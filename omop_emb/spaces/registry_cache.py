@@ -26,7 +26,7 @@ class KnownSpaces:
         database = connection.pgconn.host, connection.pgconn.port, connection.pgconn.db
         last = self._last
         # Where there was a registry there is one still; should it have gone, the transaction fails.
-        if (last is None or last[0] != database) and not registry.exists(connection):
+        if (last is None or last[0] != database) and not registry.registry_exists(connection):
             return []
         try:
             state = connection.execute(read("spaces_state")).fetchall()
@@ -36,6 +36,6 @@ class KnownSpaces:
         if last is not None and last[:2] == (database, state):
             return last[2]
         # The state is older than what is read now, if anything: then it is not met again.
-        there = registry.listed(connection)
+        there = registry.all_spaces(connection)
         self._last = database, state, there
         return there

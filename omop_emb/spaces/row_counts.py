@@ -17,7 +17,7 @@ COUNTED = 50_000
 
 
 @dataclass(frozen=True)
-class Count:
+class RowCount:
     """Rows of a space.
 
     Attributes:
@@ -41,7 +41,7 @@ class Count:
         return min(1.0, self.passing / self.of_domains) if self.of_domains else 1.0
 
 
-def refresh(connection: psycopg.Connection[Any], space: Space) -> None:
+def recount_rows(connection: psycopg.Connection[Any], space: Space) -> None:
     """Count a space's rows anew; nothing is committed."""
     # Two at a time would insert the same combinations: the second waits for the first to commit.
     connection.execute(
@@ -53,23 +53,27 @@ def refresh(connection: psycopg.Connection[Any], space: Space) -> None:
     )
 
 
-def passing(connection: psycopg.Connection[Any], space: Space, condition: filters.Condition) -> Count:
+def count_passing(
+    connection: psycopg.Connection[Any], space: Space, condition: filters.Condition
+) -> RowCount:
     """How many rows pass: as last counted; where that is no use, counted now up to COUNTED.
 
     Of all rows the server's own estimate does, if it has one.
     """
     kept = filters.without_concept_ids(condition)
     row = connection.execute(
-        sql.SQL(read("count_passing")).format(condition=kept.text, domains=filters.domains(kept).text),
+        sql.SQL(read("count_passing")).format(
+            condition=kept.text, domains=filters.domain_condition(kept).text
+        ),
         {**kept.parameters, "space_id": space.space_id, "rows": f"omop_emb.space_{space.space_id}"},
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate gives a row
     passing, total, of_domains, estimated = row
     wanted = condition.parameters.get("concept_id")
     if total and total / 2 <= max(estimated, 0) <= total * 2 and wanted is None:
-        return Count(passing, total, of_domains)
-    if condition is filters.EVERYTHING and estimated > 0:
-        return Count(estimated, estimated, estimated)
+        return RowCount(passing, total, of_domains)
+    if condition is filters.ALL_ROWS and estimated > 0:
+        return RowCount(estimated, estimated, estimated)
     with connection.transaction(force_rollback=True):  # which gives back the lock on the rows
         row = connection.execute(
             sql.SQL("select count(*) from (select from {} {} limit {}) found").format(
@@ -78,4 +82,4 @@ def passing(connection: psycopg.Connection[Any], space: Space, condition: filter
             condition.parameters,
         ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate gives a row
-    return Count(row[0], max(row[0], total, estimated), max(row[0], of_domains))
+    return RowCount(row[0], max(row[0], total, estimated), max(row[0], of_domains))

@@ -23,7 +23,7 @@ _VECTORS = sql.SQL(
 _NAMED = 5  # ids that an error lists
 
 
-def vectors_of(
+def concept_vectors(
     connection: psycopg.Connection[Any], space: Space, concept_ids: Sequence[int]
 ) -> NDArray[np.float32]:
     """(n, dimensions) unit rows: that of each concept's name, or of another text where that is not there.
@@ -40,7 +40,7 @@ def vectors_of(
         raise InputError(
             f"concepts {', '.join(map(str, missing[:_NAMED]))}{more} are not embedded in space {space.name!r}"
         )
-    rows = binary_format.half_vectors_to_float64(
+    rows = binary_format.decode_half_vectors(
         [found[concept_id] for concept_id in concept_ids], space.fingerprint.dimensions
     )
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)

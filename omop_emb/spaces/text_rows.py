@@ -67,7 +67,7 @@ class TextRows:
     def in_halves(self) -> Iterator[tuple[slice, NDArray[np.float16]]]:
         """The vectors as they are stored, of unit length in half precision, some hundred at a time."""
         scratch = np.empty((min(_BLOCK_ROWS, len(self)), self.vectors.shape[1]), np.float32)
-        for part in blocks(len(self)):
+        for part in row_slices(len(self)):
             vectors = self.vectors[part]
             if self.lengths is not None:
                 lengths = self.lengths[part, None]
@@ -120,6 +120,6 @@ def vector_hashes(halves: NDArray[np.float16]) -> NDArray[np.int64]:
     return hashes.view(np.int64)
 
 
-def blocks(count: int) -> Iterator[slice]:
+def row_slices(count: int) -> Iterator[slice]:
     """Slices that follow each other and together are `count` rows."""
     return (slice(first, first + _BLOCK_ROWS) for first in range(0, count, _BLOCK_ROWS))

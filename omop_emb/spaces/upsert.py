@@ -22,19 +22,19 @@ from omop_emb.spaces.text_rows import TextRows
 __all__ = [
     "KEYS",
     "TextRows",
-    "Written",
+    "UpsertResult",
     "copy_block",
     "label_codes",
-    "mark_written",
+    "record_write",
     "text_hash",
     "text_hashes",
-    "upsert",
-    "write_block",
+    "upsert_rows",
+    "insert_block",
 ]
 
 
 @dataclass(frozen=True)
-class Written:
+class UpsertResult:
     """How many rows a write changed.
 
     Attributes:
@@ -57,9 +57,9 @@ def text_hashes(texts: Iterable[str]) -> NDArray[np.int64]:
     return np.frombuffer(digests, ">i8").astype(np.int64)
 
 
-def upsert(
+def upsert_rows(
     connection: psycopg.Connection, space: Space, rows: TextRows, *, replace_concepts: bool = False
-) -> Written:
+) -> UpsertResult:
     """Write rows into a space; nothing is committed.
 
     A row whose key, vector and concept are unchanged is left alone. With `replace_concepts`, other
@@ -69,7 +69,7 @@ def upsert(
         InputError: the same text of a concept stands in `rows` with two different vectors.
     """
     if not len(rows):
-        return Written(0, 0)
+        return UpsertResult(0, 0)
     rows = rows.without_duplicates()
     known = _known_concepts(connection, space, rows)
     written = deleted = 0
@@ -84,8 +84,8 @@ def upsert(
         changed = _upsert_staged(connection, space, there, replace_concepts=replace_concepts)
         written, deleted = written + changed.written, changed.deleted
     elif written:
-        mark_written(connection, space)
-    return Written(written, deleted)
+        record_write(connection, space)
+    return UpsertResult(written, deleted)
 
 
 def _known_concepts(connection: psycopg.Connection, space: Space, rows: TextRows) -> NDArray[np.bool_]:
@@ -116,7 +116,7 @@ def _copied(connection: psycopg.Connection, space: Space, rows: TextRows) -> boo
 
 def _upsert_staged(
     connection: psycopg.Connection, space: Space, rows: TextRows, *, replace_concepts: bool
-) -> Written:
+) -> UpsertResult:
     """Compare texts and hashes of vectors in the database, and send the vectors of what is not the same."""
     staged_rows, staged_texts = _staging(connection, space)
     copy_texts(connection, rows, staged_texts)
@@ -141,16 +141,16 @@ def _upsert_staged(
         retexted = connection.execute(_upsert_from("texts", "staged_texts", columns, names)).rowcount
     connection.execute(sql.SQL("truncate {}, {}").format(staged_rows, staged_texts))
     if written or deleted or retexted:
-        mark_written(connection, space)
-    return Written(written, deleted)
+        record_write(connection, space)
+    return UpsertResult(written, deleted)
 
 
-def mark_written(connection: psycopg.Connection, space: Space) -> None:
+def record_write(connection: psycopg.Connection, space: Space) -> None:
     """Give the space a new state; each transaction that changes rows must call it."""
     connection.execute("insert into omop_emb.space_write (space_id) values (%s)", (space.space_id,))
 
 
-def write_block(
+def insert_block(
     connection: psycopg.Connection,
     space: Space,
     keys: NDArray[np.void],
@@ -186,7 +186,7 @@ def write_block(
                 "{} on conflict (concept_id, text_kind, text_hash) do update set vector_hash = null"
             ).format(insert)
         )
-    mark_written(connection, space)
+    record_write(connection, space)
 
 
 def _staging(connection: psycopg.Connection, space: Space) -> tuple[sql.Identifier, sql.Identifier]:

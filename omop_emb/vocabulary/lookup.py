@@ -30,7 +30,7 @@ def look_up(session: Session | Connection, terms: Iterable[str]) -> dict[str, Co
     }
     with readable_errors():
         connection = driver_connection(session)
-        by_id = reader.concepts(connection, sorted(set(ids.values()))) if ids else {}
+        by_id = reader.concepts_by_id(connection, sorted(set(ids.values()))) if ids else {}
         found = {term: by_id[concept_id] for term, concept_id in ids.items() if concept_id in by_id}
         for term in terms:
             vocabulary_id, separator, code = term.partition(":")

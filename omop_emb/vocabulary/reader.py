@@ -74,7 +74,7 @@ class VocabularyStatus:
     has_trigrams: bool
 
 
-def tables(connection: psycopg.Connection[Any]) -> VocabularyTables | None:
+def vocabulary_tables(connection: psycopg.Connection[Any]) -> VocabularyTables | None:
     """The tables to read, None where no vocabulary was loaded.
 
     With OMOP_EMB_VOCABULARY_SCHEMA they are that schema's. Otherwise they are the active release's, and
@@ -105,7 +105,7 @@ def tables(connection: psycopg.Connection[Any]) -> VocabularyTables | None:
 
 def vocabulary_status(connection: psycopg.Connection[Any]) -> VocabularyStatus | None:
     """What vocabulary there is; None where there is none."""
-    found = tables(connection)
+    found = vocabulary_tables(connection)
     if found is None:
         return None
     return (
@@ -115,9 +115,9 @@ def vocabulary_status(connection: psycopg.Connection[Any]) -> VocabularyStatus |
     )
 
 
-def concepts(connection: psycopg.Connection[Any], concept_ids: Iterable[int]) -> dict[int, Concept]:
+def concepts_by_id(connection: psycopg.Connection[Any], concept_ids: Iterable[int]) -> dict[int, Concept]:
     """Concept id to concept, for those of the ids that the vocabulary has; a blank name is ""."""
-    found = tables(connection)
+    found = vocabulary_tables(connection)
     if found is None:
         return {}
     cursor = connection.cursor(row_factory=class_row(Concept))
@@ -135,7 +135,7 @@ def concept_by_code(
     The vocabulary may be written in any case. Where a code was given to several concepts, a valid and
     standard one goes before others, then the lowest id.
     """
-    found = tables(connection)
+    found = vocabulary_tables(connection)
     if found is None:
         return None
     query = SQL(read("vocabulary_concept_by_code")).format(concept=found.concept)
@@ -144,13 +144,13 @@ def concept_by_code(
     return cursor.execute(query, parameters).fetchone()
 
 
-def known_values(connection: psycopg.Connection[Any], kind: str) -> list[str]:
+def existing_values(connection: psycopg.Connection[Any], kind: str) -> list[str]:
     """The values of a kind ("domain", "vocabulary" or "concept class") that the vocabulary knows, sorted.
 
     [] where no vocabulary is loaded.
     """
     defining, column = _KINDS[kind]
-    found = tables(connection)
+    found = vocabulary_tables(connection)
     if found is None:
         return []
     cursor = connection.cursor(row_factory=tuple_row)
@@ -180,13 +180,13 @@ def check_filter(connection: psycopg.Connection[Any], concept_filter: ConceptFil
     }
     for kind, values in wanted.items():
         if values:
-            known = known_values(connection, kind)
+            known = existing_values(connection, kind)
             for value in values:
                 if value not in known:
-                    raise UnknownValueError(kind, value, nearest_values(value, known))
+                    raise UnknownValueError(kind, value, closest_values(value, known))
 
 
-def nearest_values(value: str, known: Iterable[str]) -> list[str]:
+def closest_values(value: str, known: Iterable[str]) -> list[str]:
     """Up to three of the known values that are spelled most like a value, best first, whatever their case."""
     spellings: dict[str, str] = {}
     for name in known:

@@ -142,7 +142,7 @@ def stored_vectors(
     dimensions = space.fingerprint.dimensions
     known: dict[bytes, npt.NDArray[np.float32]] = {}
     if rows:
-        block = binary_format.half_vectors_to_float64([bytes(value) for _, value in rows], dimensions)
+        block = binary_format.decode_half_vectors([bytes(value) for _, value in rows], dimensions)
         known = {bytes(key): row for (key, _), row in zip(rows, block.astype(np.float32), strict=True)}
     missing = list({key: name for key, name in zip(keys, names, strict=True) if key not in known}.items())
     if missing:
@@ -151,7 +151,7 @@ def stored_vectors(
             cursor.execute(
                 "insert into omop_emb.mapping_memory_vector (space_id, source_name_hash, embedding) "
                 "values (%(space)s, %(key)s, %(vector)s::halfvec) on conflict do nothing",
-                {"space": space.space_id, "key": key, "vector": binary_format.half_vector(vector)},
+                {"space": space.space_id, "key": key, "vector": binary_format.encode_half_vector(vector)},
             )
             known[key] = vector
     return np.stack([known[key] for key in keys])

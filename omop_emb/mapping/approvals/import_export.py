@@ -54,8 +54,8 @@ def remember_file(connection: psycopg.Connection[Any], site: str, path: str | Pa
         if target.mapping_type == _MEANS and name.strip()
     ]
     known: object = ()
-    if reader.tables(connection) is not None:
-        known = reader.concepts(connection, sorted({one.concept_id for one in found}))
+    if reader.vocabulary_tables(connection) is not None:
+        known = reader.concepts_by_id(connection, sorted({one.concept_id for one in found}))
     return Remembered(
         file=Path(path).name,
         approvals=len(found),
@@ -82,7 +82,7 @@ def list_approvals(connection: psycopg.Connection[Any], site: str) -> list[dict[
     migrate(connection)
     found = approval_store.approvals(connection, site)
     ids = sorted({one.concept_id for one in found})
-    known = reader.concepts(connection, ids) if reader.tables(connection) is not None else {}
+    known = reader.concepts_by_id(connection, ids) if reader.vocabulary_tables(connection) is not None else {}
     return [
         {
             "source_code": one.source_code,

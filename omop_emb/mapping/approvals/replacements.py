@@ -63,11 +63,11 @@ def fates(connection: psycopg.Connection[Any], concept_ids: Iterable[int]) -> di
     Raises:
         VocabularyError: no vocabulary is loaded.
     """
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     if tables is None:
         raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")
     wanted = sorted(set(concept_ids))
-    known = reader.concepts(connection, wanted)
+    known = reader.concepts_by_id(connection, wanted)
     found = {concept_id: _fate(concept_id, known.get(concept_id)) for concept_id in wanted}
     lost = [fate.concept_id for fate in found.values() if fate.concept is not None and not fate.stands]
     if lost and tables.concept_relationship is not None:

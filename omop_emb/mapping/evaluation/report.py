@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from omop_emb.atomic_file import replacing
+from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import InputError
 from omop_emb.mapping.evaluation.charts import Axes, Series, line_chart
 from omop_emb.mapping.evaluation.comparison import Difference, Key
@@ -75,9 +75,9 @@ def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
     """Write the page and the data into a folder, which is made if need be; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / PAGE, folder / DATA
-    with replacing(page) as out:
+    with atomic_write(page) as out:
         out.write(html(evaluation).encode())
-    with replacing(data) as out:
+    with atomic_write(data) as out:
         out.write(json.dumps(evaluation.to_json(), ensure_ascii=False, indent=1).encode())
     return page, data
 

@@ -193,7 +193,7 @@ class FileOutputs:
 
     def _concepts(self, concept_ids: Iterable[int]) -> Mapping[int, Concept]:
         with session_scope(self._engine) as session:
-            return reader.concepts(driver_connection(session), list(concept_ids))
+            return reader.concepts_by_id(driver_connection(session), list(concept_ids))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

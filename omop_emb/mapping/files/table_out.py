@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from omop_emb.atomic_file import replacing
+from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import MissingExtraError
 
 Kind = Literal["text", "integer", "real", "boolean", "date"]
@@ -48,7 +48,7 @@ class TableWriter:
 
     def __enter__(self) -> TableWriter:
         with ExitStack() as opening:
-            raw = opening.enter_context(replacing(self._path))
+            raw = opening.enter_context(atomic_write(self._path))
             if self._suffix == ".parquet":
                 self._sink: _CsvSink | _ParquetSink = _ParquetSink(raw, self._columns)
             else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
-from omop_emb.atomic_file import replacing
+from omop_emb.atomic_file import atomic_write
 from omop_emb.mapping.files.candidates import other_candidates, provenance_text, target_candidates
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.usagi import ADD_INFO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
@@ -84,7 +84,7 @@ class UsagiWriter:
             self._rest, self._end, self._join = iter(()), "\n", join_line
 
     def __enter__(self) -> UsagiWriter:
-        self._out: BinaryIO = self._stack.enter_context(replacing(self._path))
+        self._out: BinaryIO = self._stack.enter_context(atomic_write(self._path))
         self._put(self._join(self._headers) + self._end)
         return self
 

@@ -24,9 +24,9 @@ from omop_emb.mapping.judge.prompt import (
 from omop_emb.mapping.judge.verdict import Verdict, verdict_of, with_verdict
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.providers.base import estimated_tokens
-from omop_emb.providers.chat import ChatAnswer, ChatModel
-from omop_emb.providers.limiter import Limiter, Rate
-from omop_emb.providers.retrying import Patience, with_retries
+from omop_emb.providers.chat import ChatResponse, ChatModel
+from omop_emb.providers.rate_limiter import RateLimiter, Rate
+from omop_emb.providers.retrying import RetryPolicy, call_with_retries
 
 _OUTPUT_TOKENS_PER_TERM = 45
 # So many questions in a row without any answer are the provider's doing, not the terms'.
@@ -113,12 +113,12 @@ class Judge:
         self.usage = JudgeUsage()
         self._model, self._cache, self._sleep = model, cache, sleep
         self._batch_terms, self._left = batch_terms, most_terms
-        self._limiter = Limiter(rate or Rate(), sleep=sleep)
-        self._patience = Patience(
+        self._limiter = RateLimiter(rate or Rate(), sleep=sleep)
+        self._patience = RetryPolicy(
             timeout_seconds=model.timeout_seconds,
-            tries=tries,
+            max_attempts=tries,
             deadline_seconds=tries * (model.timeout_seconds + _LONGEST_WAIT_SECONDS),
-            longest_wait_seconds=_LONGEST_WAIT_SECONDS,
+            max_wait_seconds=_LONGEST_WAIT_SECONDS,
         )
         self._failed = 0
         self._lock = Lock()
@@ -152,7 +152,7 @@ class Judge:
         groups = [
             waiting[start : start + self._batch_terms] for start in range(0, len(waiting), self._batch_terms)
         ]
-        with ThreadPoolExecutor(max_workers=self._model.in_flight) as pool:
+        with ThreadPoolExecutor(max_workers=self._model.concurrency) as pool:
             # In the order of the terms: what is told of a failure does not depend on which thread was first.
             for group, answers in zip(
                 groups, pool.map(lambda group: self._ask_about(terms, texts, group), groups), strict=True
@@ -232,7 +232,7 @@ class Judge:
             verdict_of(found.get(number), offered(mapped)) for number, mapped in enumerate(terms, start=1)
         ]
 
-    def _ask(self, text: str) -> ChatAnswer:
+    def _ask(self, text: str) -> ChatResponse:
         tokens = estimated_tokens(SYSTEM) + estimated_tokens(text)
 
         def before_attempt() -> None:
@@ -240,7 +240,7 @@ class Judge:
                 raise ProviderError("not asked, because the provider failed")
             self._limiter.acquire(texts=1, tokens=tokens)
 
-        def attempt(timeout_seconds: float) -> ChatAnswer:
+        def attempt(timeout_seconds: float) -> ChatResponse:
             with self._lock:
                 self.usage.requests += 1
             answer = self._model.ask(SYSTEM, text, SCHEMA, timeout_seconds=timeout_seconds)
@@ -253,7 +253,7 @@ class Judge:
             if isinstance(error, RateLimitError):
                 self._limiter.pause(wait)
 
-        return with_retries(
+        return call_with_retries(
             attempt,
             self._patience,
             before_attempt=before_attempt,

@@ -62,7 +62,7 @@ def concept_contexts(
 ) -> dict[int, ConceptContext]:
     """Concept id to its synonyms and parents, as far as the vocabulary has them, for all the ids."""
     wanted = sorted(set(concept_ids))
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     synonyms: dict[int, list[str]] = {concept_id: [] for concept_id in wanted}
     parents: dict[int, list[str]] = {concept_id: [] for concept_id in wanted}
     cursor = connection.cursor(row_factory=tuple_row)

@@ -162,7 +162,7 @@ class DenseIndex:
             return np.zeros((len(queries), len(concepts)), np.float32)
         begin = np.cumsum(sizes) - sizes
         rows = np.repeat(start - begin, sizes) + np.arange(int(sizes.sum()))
-        scores = queries @ binary_format.widened(self.vectors[self.place[rows]]).T
+        scores = queries @ binary_format.halves_to_float32(self.vectors[self.place[rows]]).T
         filled = sizes > 0
         result = np.zeros((len(queries), len(concepts)), np.float32)
         result[:, filled] = np.maximum.reduceat(scores, begin[filled], axis=1)

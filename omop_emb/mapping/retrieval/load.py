@@ -127,7 +127,7 @@ def _name(state: str) -> str:
 
 
 def _tables(connection: psycopg.Connection[Any]) -> VocabularyTables:
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     if tables is None:
         raise VocabularyError("no vocabulary is loaded to map to: run omop-emb vocabulary load PATH")
     return tables
@@ -208,7 +208,7 @@ def _copied(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
     """(concept ids, vectors) as this transaction sees them; 0.24 GB for 304,000 of 384 dimensions."""
     dimensions = space.fingerprint.dimensions
-    row = binary_format.fixed_width([("concept_id", ">i4"), ("embedding", (">f2", dimensions))])
+    row = binary_format.row_dtype([("concept_id", ">i4"), ("embedding", (">f2", dimensions))])
     ids: list[np.ndarray[Any, Any]] = []
     vectors: list[np.ndarray[Any, Any]] = []
     left = b""

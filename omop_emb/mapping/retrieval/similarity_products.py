@@ -62,7 +62,7 @@ class ExactProducts:
 
     def block(self, queries: Queries, first: int, last: int) -> npt.NDArray[Any]:
         """(queries, last - first) cosines."""
-        return np.asarray(queries @ binary_format.widened(self._vectors[self._place[first:last]]).T)
+        return np.asarray(queries @ binary_format.halves_to_float32(self._vectors[self._place[first:last]]).T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class IntegerRows:
         scale = _ROW_BITS * np.sqrt(dimensions) / _DEVIATIONS
         blocks = []
         for at in range(0, len(place), ROWS):
-            turned = binary_format.widened(vectors[place[at : at + ROWS]]) @ turn
+            turned = binary_format.halves_to_float32(vectors[place[at : at + ROWS]]) @ turn
             rounded = np.clip(np.rint(turned * scale), -_ROW_BITS, _ROW_BITS)
             blocks.append(np.ascontiguousarray(rounded.astype(np.int8).T))
         return cls(turn, blocks)

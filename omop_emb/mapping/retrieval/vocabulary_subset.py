@@ -61,7 +61,7 @@ def read_near(
         rules: by which terms get their forms (see normalise.forms).
         limit: how many forms of a name at most.
     """
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     if tables is None or tables.release_id is None:
         return None
     schema = _trigram_schema(connection, tables.release_id)

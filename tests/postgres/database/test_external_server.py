@@ -142,7 +142,7 @@ def test_by_its_url_alone_it_does_everything_and_no_embedded_server_is_made(
         )
         assert [match.concept_id for match in matches] == [4329847]
     engine.dispose()
-    assert supervisor.status().state == "not made"
+    assert supervisor.status().state == "not created"
     assert not (tmp_path / "embedded").exists()
 
 

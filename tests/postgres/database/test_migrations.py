@@ -50,9 +50,9 @@ def test_files_are_numbered_without_gaps_and_names_say_what_they_do() -> None:
 
 
 def test_an_empty_database_gets_each_file_once_and_in_order(empty: psycopg.Connection) -> None:
-    assert migrations.pending(empty) == ALL
+    assert migrations.pending_migrations(empty) == ALL
     assert migrations.migrate(empty) == ALL
-    assert migrations.pending(empty) == []
+    assert migrations.pending_migrations(empty) == []
     assert migrations.migrate(empty) == []
     recorded = empty.execute("select name from omop_emb.migration order by applied_at, name").fetchall()
     assert [name for (name,) in recorded] == ALL
@@ -72,14 +72,14 @@ def test_everything_of_ours_is_in_our_schema_beside_a_cdm(empty: psycopg.Connect
 def test_the_caller_s_transaction_is_not_committed(empty: psycopg.Connection) -> None:
     migrations.migrate(empty)
     empty.rollback()
-    assert migrations.pending(empty) == ALL
+    assert migrations.pending_migrations(empty) == ALL
 
 
 def test_a_connection_in_autocommit_mode_gets_all_files_together(empty_database_url: str) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         assert migrations.migrate(connection) == ALL
     with psycopg.connect(empty_database_url) as connection:
-        assert migrations.pending(connection) == []
+        assert migrations.pending_migrations(connection) == []
 
 
 def test_a_file_that_fails_leaves_nothing(empty: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_a_database_that_is_up_to_date_waits_for_nobody(
         assert migrations.migrate(connection) == []
 
 
-@pytest.mark.parametrize("call", [migrations.migrate, migrations.pending])
+@pytest.mark.parametrize("call", [migrations.migrate, migrations.pending_migrations])
 def test_an_altered_file_is_refused(connection: psycopg.Connection, call: object) -> None:
     connection.execute("update omop_emb.migration set sha256 = 'other' where name = %s", (ALL[0],))
     with pytest.raises(MigrationError, match=rf"{ALL[0]} is not the one .* install an unaltered omop-emb"):
@@ -124,7 +124,7 @@ def test_the_history_of_a_newer_version_is_refused(connection: psycopg.Connectio
 def test_a_history_with_a_gap_is_refused(connection: psycopg.Connection) -> None:
     connection.execute("delete from omop_emb.migration where name = %s", (ALL[0],))
     with pytest.raises(MigrationError, match=f"has migration {ALL[1]} but not {ALL[0]} before it"):
-        migrations.pending(connection)
+        migrations.pending_migrations(connection)
 
 
 def test_without_the_right_to_read_our_schema_the_grant_is_named(connection: psycopg.Connection) -> None:
@@ -132,14 +132,14 @@ def test_without_the_right_to_read_our_schema_the_grant_is_named(connection: psy
         as_new_role(connection),
         pytest.raises(MigrationError, match=r"GRANT USAGE ON SCHEMA omop_emb TO \""),
     ):
-        migrations.pending(connection)
+        migrations.pending_migrations(connection)
 
 
 def test_the_script_does_what_migrate_does(empty: psycopg.Connection) -> None:
     assert "begin;" in migrations.migration_script()
     empty.autocommit = True
     empty.execute(migrations.migration_script())
-    assert migrations.pending(empty) == []
+    assert migrations.pending_migrations(empty) == []
 
 
 def test_the_script_of_what_is_pending_leaves_out_the_rest() -> None:

@@ -27,7 +27,7 @@ def cache(own_cache: Path) -> Path:
 
 @pytest.fixture
 def space(connection: Connection) -> Space:
-    made, _ = lifecycle.ensure(
+    made, _ = lifecycle.ensure_space(
         connection, Fingerprint(provider="test", model="m", revision="1", dimensions=3), IndexType.FLAT
     )
     return made
@@ -35,7 +35,7 @@ def space(connection: Connection) -> Space:
 
 def write(connection: Connection, space: Space, vectors: dict[int, tuple[float, float, float]]) -> None:
     rows: NDArray[np.float32] = np.array(list(vectors.values()), np.float32)
-    upsert.upsert(
+    upsert.upsert_rows(
         connection,
         space,
         upsert.TextRows.of(
@@ -183,11 +183,11 @@ def test_a_reader_keeps_its_matrix_when_the_cache_is_cleared(connection: Connect
 
 
 def test_widened_halves_are_exact() -> None:
-    from omop_emb.database.binary_format import widened
+    from omop_emb.database.binary_format import halves_to_float32
 
     every = np.arange(2**16, dtype=np.uint16).view(np.float16)
     every = every[np.isfinite(every)]
-    np.testing.assert_array_equal(widened(every), every.astype(np.float32))
+    np.testing.assert_array_equal(halves_to_float32(every), every.astype(np.float32))
 
 
 @pytest.mark.parametrize("metric_type", [MetricType.COSINE, MetricType.L2, MetricType.INNER_PRODUCT])

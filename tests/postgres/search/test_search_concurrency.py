@@ -40,7 +40,7 @@ EVERY = np.eye(3, dtype=np.float32)
 
 def fill(connection: psycopg.Connection, space: Space, name: str) -> None:
     """Let a space hold three concepts whose names say of which writing they are."""
-    upsert.upsert(
+    upsert.upsert_rows(
         connection,
         space,
         upsert.TextRows.of(
@@ -61,7 +61,7 @@ def two_spaces(database_url: str) -> tuple[Space, Space]:
         made = []
         for name in ("old", "new"):
             fingerprint = Fingerprint(provider="test", model=name, revision="1", dimensions=3)
-            space, _ = lifecycle.ensure(connection, fingerprint, IndexType.FLAT)
+            space, _ = lifecycle.ensure_space(connection, fingerprint, IndexType.FLAT)
             fill(connection, space, name)
             made.append(space)
         lifecycle.activate_space(connection, made[0])
@@ -165,7 +165,7 @@ def test_a_release_that_is_loaded_during_a_search_disturbs_neither(
     sample_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = database_engine(sample_database_url)
-    original = row_counts.passing
+    original = row_counts.count_passing
     loaded: list[Any] = []
 
     def interrupted(*arguments: Any) -> Any:
@@ -175,7 +175,7 @@ def test_a_release_that_is_loaded_during_a_search_disturbs_neither(
                 loaded.append(loader.load_vocabulary(driver_connection(other), demo.SAMPLE))
         return original(*arguments)
 
-    monkeypatch.setattr(row_counts, "passing", interrupted)
+    monkeypatch.setattr(row_counts, "count_passing", interrupted)
     drugs = ConceptFilter(domains=("Drug",))
     try:
         with Session(engine) as session:
@@ -257,7 +257,7 @@ def test_a_role_that_may_only_read_can_search_in_every_way(sample_database_url: 
                     k=2,
                 )
                 assert [len(matches) for matches in many] == [2] * 100
-                registry.active(driver_connection(session))
+                registry.active_space(driver_connection(session))
                 plan = interface.explain_search(session=session, query_texts=["gout"]).plans[0]
                 assert plan.way is Way.EXACT
         finally:

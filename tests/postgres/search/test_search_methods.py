@@ -53,7 +53,7 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
     made = {}
     with psycopg.connect(shared_conninfo) as connection:
         for name, first_pass in (("flat", ""), ("hnsw", ""), ("8", "8"), ("binary", "binary")):
-            space, _ = lifecycle.ensure(
+            space, _ = lifecycle.ensure_space(
                 connection,
                 Fingerprint(provider="test", model="ways", revision=name, dimensions=DIMENSIONS),
                 IndexType.FLAT if name == "flat" else IndexType.HNSW,
@@ -63,8 +63,8 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
             rows = upsert.TextRows.of(
                 CONCEPTS, [TextKind.NAME] * ROWS, texts, upsert.text_hashes(texts), VECTORS
             )
-            upsert.upsert(connection, space, rows)
-            row_counts.refresh(connection, space)
+            upsert.upsert_rows(connection, space, rows)
+            row_counts.recount_rows(connection, space)
             if name == "hnsw":
                 row = connection.execute(
                     "select code from omop_emb.label where kind = 'domain' and label = 'Drug'"
@@ -309,7 +309,7 @@ def test_a_matrix_serves_single_searches_in_its_own_state_alone(
 ) -> None:
     space = filled["flat"]
     assert ways(connection, space, 3)[-1] is Way.MATRIX
-    upsert.mark_written(connection, space)
+    upsert.record_write(connection, space)
     assert ways(connection, space, 4) == [Way.EXACT] * 4  # not committed
     connection.commit()
     assert ways(connection, space, 3) == [Way.EXACT, Way.EXACT, Way.MATRIX]

@@ -100,7 +100,7 @@ def made(connection: psycopg.Connection) -> dict[str, Space]:
     """A space of each kind; every domain and vocabulary is known."""
     found = {}
     for name, (index_type, first_pass, has_partial) in KINDS.items():
-        space, _ = lifecycle.ensure(
+        space, _ = lifecycle.ensure_space(
             connection,
             Fingerprint(provider="test", model="property", revision=name, dimensions=DIMENSIONS),
             index_type,
@@ -179,7 +179,7 @@ def fill(connection: psycopg.Connection, space: Space, stored: Stored) -> None:
     """Let a space hold these rows and no others."""
     connection.execute(f"truncate omop_emb.space_{space.space_id}, omop_emb.space_{space.space_id}_text")
     connection.execute("insert into omop_emb.space_write (space_id) values (%s)", (space.space_id,))
-    upsert.upsert(
+    upsert.upsert_rows(
         connection,
         space,
         upsert.TextRows.of(
@@ -286,7 +286,7 @@ def run(connection: psycopg.Connection, made: dict[str, Space], name: str, case:
     space, stored = made[name], Stored.of(case)
     fill(connection, space, stored)
     if case.recount:  # otherwise what was counted for other rows is still there
-        row_counts.refresh(connection, space)
+        row_counts.recount_rows(connection, space)
         connection.commit()
     truths = [brute_force(stored, query, case) for query in stored.queries]
     shares = []

@@ -39,7 +39,7 @@ def fingerprint(dimensions: int = 3, **changes: str) -> Fingerprint:
 @pytest.fixture(params=list(IndexType), ids=lambda index_type: index_type.value)
 def space(request: pytest.FixtureRequest, connection: Connection) -> Space:
     migrations.migrate(connection)
-    return lifecycle.ensure(connection, fingerprint(), request.param)[0]
+    return lifecycle.ensure_space(connection, fingerprint(), request.param)[0]
 
 
 def condition(concept_id: int, name: str = "", **changes: Any) -> Concept:
@@ -59,7 +59,7 @@ def write(
     entries: Sequence[tuple[Concept, str, Sequence[float]]],
     *,
     replace_concepts: bool = True,
-) -> upsert.Written:
+) -> upsert.UpsertResult:
     vectors = np.array([vector for _, _, vector in entries], np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     rows = upsert.TextRows.of(
@@ -69,7 +69,7 @@ def write(
         text_hashes=upsert.text_hashes(text for _, text, _ in entries),
         vectors=vectors,
     )
-    return upsert.upsert(connection, space, rows, replace_concepts=replace_concepts)
+    return upsert.upsert_rows(connection, space, rows, replace_concepts=replace_concepts)
 
 
 def nearest(
@@ -198,7 +198,7 @@ def test_an_approved_alias_outlives_its_concepts_other_texts(connection: Connect
         upsert.text_hashes(["hse term"]),
         np.eye(1, 3, dtype=np.float32),
     )
-    upsert.upsert(connection, space, alias)
+    upsert.upsert_rows(connection, space, alias)
     write(connection, space, [(condition(1), "new", (0, 0, 1))])
     assert stored(connection, space) == [(1, "a", "hse term"), (1, "s", "new")]
 
@@ -207,9 +207,9 @@ def test_the_same_batch_twice_changes_nothing_and_keeps_the_state(
     connection: Connection, space: Space
 ) -> None:
     entries = [(condition(1), "concept 1", (1, 0, 0)), (condition(2), "concept 2", (0, 1, 0))]
-    assert write(connection, space, entries) == upsert.Written(2, 0)
+    assert write(connection, space, entries) == upsert.UpsertResult(2, 0)
     before = connection.execute("select count(*) from omop_emb.space_write").fetchone()
-    assert write(connection, space, entries) == upsert.Written(0, 0)
+    assert write(connection, space, entries) == upsert.UpsertResult(0, 0)
     assert connection.execute("select count(*) from omop_emb.space_write").fetchone() == before
 
 
@@ -308,7 +308,7 @@ def test_k_below_one_is_refused(connection: Connection, space: Space) -> None:
 
 def test_an_hnsw_search_of_a_flat_space_is_refused(connection: Connection) -> None:
     migrations.migrate(connection)
-    flat = lifecycle.ensure(connection, fingerprint(), IndexType.FLAT)[0]
+    flat = lifecycle.ensure_space(connection, fingerprint(), IndexType.FLAT)[0]
     with pytest.raises(SpaceError, match="has no HNSW index"):
         search.nearest_concepts(
             connection,
@@ -325,7 +325,7 @@ def test_flat_agrees_with_float64_brute_force_on_the_stored_values(
     connection: Connection, metric_type: MetricType
 ) -> None:
     migrations.migrate(connection)
-    space = lifecycle.ensure(connection, fingerprint(48), IndexType.FLAT)[0]
+    space = lifecycle.ensure_space(connection, fingerprint(48), IndexType.FLAT)[0]
     random = np.random.default_rng(7)
     matrix = random.normal(size=(900, 48)).astype(np.float32)
     matrix[100:200] = matrix[:100]  # ties under other ids
@@ -348,8 +348,8 @@ def test_flat_agrees_with_float64_brute_force_on_the_stored_values(
 
 def test_hnsw_finds_what_flat_finds_and_k_rows_under_a_narrow_filter(connection: Connection) -> None:
     migrations.migrate(connection)
-    flat = lifecycle.ensure(connection, fingerprint(32), IndexType.FLAT)[0]
-    hnsw = lifecycle.ensure(connection, fingerprint(32), IndexType.HNSW)[0]
+    flat = lifecycle.ensure_space(connection, fingerprint(32), IndexType.FLAT)[0]
+    hnsw = lifecycle.ensure_space(connection, fingerprint(32), IndexType.HNSW)[0]
     random = np.random.default_rng(11)
     centres = random.normal(size=(60, 32))
     matrix = centres[random.integers(0, 60, 3000)] + 0.6 * random.normal(size=(3000, 32))
@@ -376,48 +376,48 @@ def test_a_space_is_found_by_its_fingerprint_and_a_missing_one_says_what_differs
     connection: Connection,
 ) -> None:
     with pytest.raises(SpaceNotFoundError, match="nothing is embedded here yet for test:three: run omop-emb"):
-        registry.get(connection, fingerprint(), IndexType.FLAT)
+        registry.space_by_fingerprint(connection, fingerprint(), IndexType.FLAT)
     migrations.migrate(connection)
-    made, new = lifecycle.ensure(connection, fingerprint(query_prefix="query: "), IndexType.FLAT)
+    made, new = lifecycle.ensure_space(connection, fingerprint(query_prefix="query: "), IndexType.FLAT)
     assert new
-    assert lifecycle.ensure(connection, fingerprint(query_prefix="query: "), IndexType.FLAT) == (
+    assert lifecycle.ensure_space(connection, fingerprint(query_prefix="query: "), IndexType.FLAT) == (
         made,
         False,
     )
     with pytest.raises(SpaceNotFoundError, match="space 'three-flat' has query_prefix 'query: ', not ''"):
-        registry.get(connection, fingerprint(), IndexType.FLAT)
+        registry.space_by_fingerprint(connection, fingerprint(), IndexType.FLAT)
     with pytest.raises(SpaceNotFoundError, match="index type FLAT, not HNSW"):
-        registry.get(connection, fingerprint(query_prefix="query: "), IndexType.HNSW)
+        registry.space_by_fingerprint(connection, fingerprint(query_prefix="query: "), IndexType.HNSW)
 
 
 def test_one_space_is_active_at_a_time_and_is_not_dropped(connection: Connection) -> None:
     migrations.migrate(connection)
-    first = lifecycle.ensure(connection, fingerprint(), IndexType.FLAT)[0]
-    second = lifecycle.ensure(connection, fingerprint(), IndexType.HNSW)[0]
+    first = lifecycle.ensure_space(connection, fingerprint(), IndexType.FLAT)[0]
+    second = lifecycle.ensure_space(connection, fingerprint(), IndexType.HNSW)[0]
     with pytest.raises(SpaceNotFoundError, match="no space is active; there are 'three-flat', 'three-hnsw'"):
-        registry.active(connection)
+        registry.active_space(connection)
     lifecycle.activate_space(connection, first)
     lifecycle.activate_space(connection, second)
-    assert registry.active(connection).name == "three-hnsw"
+    assert registry.active_space(connection).name == "three-hnsw"
     with pytest.raises(SpaceError, match="'three-hnsw' is the active one"):
         lifecycle.drop_space(connection, second)
     lifecycle.drop_space(connection, first)
-    assert [space.name for space in registry.listed(connection)] == ["three-hnsw"]
+    assert [space.name for space in registry.all_spaces(connection)] == ["three-hnsw"]
 
 
 @pytest.mark.parametrize("dimensions", [3900, 3901, 4000, 4096])
 def test_wide_vectors_are_stored_and_found(connection: Connection, dimensions: int) -> None:
     migrations.migrate(connection)
     wide = fingerprint(dimensions)
-    space = lifecycle.ensure(connection, wide, IndexType.FLAT)[0]
+    space = lifecycle.ensure_space(connection, wide, IndexType.FLAT)[0]
     rows = np.random.default_rng(3).normal(size=(5, dimensions)).astype(np.float32)
     write(connection, space, [(condition(n), f"concept {n}", tuple(row)) for n, row in enumerate(rows)])
     assert ids(nearest(connection, space, rows[3], 1)) == [3]
     if dimensions > 4000:
         with pytest.raises(SpaceError, match="at most 4,000 dimensions, found 4,096"):
-            lifecycle.ensure(connection, wide, IndexType.HNSW)
+            lifecycle.ensure_space(connection, wide, IndexType.HNSW)
     else:
-        assert lifecycle.ensure(connection, wide, IndexType.HNSW)[1]
+        assert lifecycle.ensure_space(connection, wide, IndexType.HNSW)[1]
 
 
 def test_new_concepts_go_straight_in_and_known_ones_are_compared(
@@ -431,11 +431,11 @@ def test_new_concepts_go_straight_in_and_known_ones_are_compared(
     staging = "select count(*) from pg_class where relname like 'staged%' and relpersistence = 't'"
     one, two, three, four = (condition(number) for number in (1, 2, 3, 4))
     first = [(one, "one", [1, 0, 0]), (two, "two", [0, 1, 0])]
-    assert write(connection, space, first) == upsert.Written(2, 0)
-    assert write(connection, space, [(three, "three", [0, 0, 1])]) == upsert.Written(1, 0)
+    assert write(connection, space, first) == upsert.UpsertResult(2, 0)
+    assert write(connection, space, [(three, "three", [0, 0, 1])]) == upsert.UpsertResult(1, 0)
     assert count(staging) == 0
     mixed = [(three, "three", [0, 0, 1]), (two, "zwei", [0, 1, 0]), (four, "four", [1, 1, 0])]
-    assert write(connection, space, mixed) == upsert.Written(2, 1)
+    assert write(connection, space, mixed) == upsert.UpsertResult(2, 1)
     assert count(staging) == 2
     assert count("select count(*) from omop_emb.space_write") == 3
     assert count(f"select count(*) from omop_emb.space_{space.space_id}") == 4  # noqa: S608 - a number
@@ -453,7 +453,7 @@ def test_another_writer_who_adds_the_same_new_concept_meanwhile_is_no_error(
             while other.execute("select count(*) from pg_locks where not granted").fetchone() == (0,):
                 assert not waiting.done()
             other.commit()
-            assert waiting.result() == upsert.Written(1, 0)
+            assert waiting.result() == upsert.UpsertResult(1, 0)
 
 
 def test_an_upsert_of_the_same_vectors_sends_none_of_them_and_one_of_others_sends_those(
@@ -470,11 +470,11 @@ def test_an_upsert_of_the_same_vectors_sends_none_of_them_and_one_of_others_send
         return real(connection, rows)
 
     monkeypatch.setattr(copy_rows, "_row_keys", row_keys)
-    assert write(connection, space, entries) == upsert.Written(20, 0)
-    assert write(connection, space, entries) == upsert.Written(0, 0)
+    assert write(connection, space, entries) == upsert.UpsertResult(20, 0)
+    assert write(connection, space, entries) == upsert.UpsertResult(0, 0)
     entries[7] = (condition(7), "text 7", direction("99", 3).tolist())
     entries[8] = (condition(8, domain_id="Drug"), "text 8", direction("8", 3).tolist())
-    assert write(connection, space, entries) == upsert.Written(2, 0)
+    assert write(connection, space, entries) == upsert.UpsertResult(2, 0)
     assert sent == [20, 2]
     (found,) = nearest(connection, space, direction("99", 3), k=1)
     assert found.concept_id == 7
@@ -493,8 +493,8 @@ def test_a_vector_that_a_build_wrote_over_an_upserted_one_is_not_taken_for_it(
         "select concept_id, text_kind, text_hash, text, concept_name, domain_id, vocabulary_id, "
         "concept_class_id, standard_concept, concept_code, invalid_reason from {}"
     ).format(space.tables.texts)
-    upsert.write_block(connection, space, keys, np.array([[0, 1, 0]], np.float32), texts=texts)
-    assert write(connection, space, [entry]) == upsert.Written(1, 0)
+    upsert.insert_block(connection, space, keys, np.array([[0, 1, 0]], np.float32), texts=texts)
+    assert write(connection, space, [entry]) == upsert.UpsertResult(1, 0)
     (found,) = nearest(connection, space, [1.0, 0.0, 0.0], k=1)
     assert found.similarity == pytest.approx(1, abs=1e-3)
 

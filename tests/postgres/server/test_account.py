@@ -37,16 +37,12 @@ def test_a_folder_that_the_server_s_user_cannot_reach_is_refused_and_stays_close
 
 @ROOT_ONLY
 def test_programs_that_the_server_s_user_cannot_reach_are_copied(
-    disk_folder: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+    disk_folder: Path, closed_programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "_wheel_folder", lambda: programs)
-    programs.parent.chmod(0o700)
-    try:
-        psycopg.connect(supervisor.ensure_running(disk_folder / "copied")).close()
-        assert len(list((disk_folder / "copied").glob("programs-*"))) == 1
-        assert programs.parent.stat().st_mode & 0o777 == 0o700
-    finally:
-        programs.parent.chmod(0o755)
+    monkeypatch.setattr(account, "_wheel_folder", lambda: closed_programs)
+    psycopg.connect(supervisor.ensure_running(disk_folder / "copied")).close()
+    assert len(list((disk_folder / "copied").glob("programs-*"))) == 1
+    assert closed_programs.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_an_ordinary_user_has_a_server_of_their_own(folder: Path, as_user: AsUser) -> None:
@@ -55,9 +51,9 @@ def test_an_ordinary_user_has_a_server_of_their_own(folder: Path, as_user: AsUse
     home.mkdir()
     os.chown(home, uid, -1)
     done = as_user(
-        "conninfo = server.ensure_running(Path(arguments[0]))\n"
+        "conninfo = supervisor.ensure_running(Path(arguments[0]))\n"
         "psycopg.connect(conninfo).close()\n"
-        "print(os.stat(arguments[0]).st_uid, server.stop(Path(arguments[0])))",
+        "print(os.stat(arguments[0]).st_uid, supervisor.stop(Path(arguments[0])))",
         home / "data",
         uid=uid,
     )
@@ -66,6 +62,6 @@ def test_an_ordinary_user_has_a_server_of_their_own(folder: Path, as_user: AsUse
 
 @ROOT_ONLY
 def test_the_server_of_another_user_is_refused_in_one_line(data_dir: Path, as_user: AsUser) -> None:
-    done = as_user("server.ensure_running(Path(arguments[0]))", data_dir, uid=NOBODY)
+    done = as_user("supervisor.ensure_running(Path(arguments[0]))", data_dir, uid=NOBODY)
     assert done.stdout.startswith("ServerError: "), done.stderr
     assert done.stdout.count("\n") == 1

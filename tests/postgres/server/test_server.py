@@ -48,7 +48,7 @@ def _postmaster(data_dir: Path) -> int:
 
 def test_first_use_makes_a_server_that_is_private_checked_and_speaks_every_script(folder: Path) -> None:
     data_dir = folder / "new/data"
-    assert supervisor.status(data_dir).state == "not made"
+    assert supervisor.status(data_dir).state == "not created"
     with psycopg.connect(supervisor.ensure_running(data_dir)) as connection:
         row = connection.execute(
             "select current_database(), current_user, current_setting('data_checksums'), lower('ÉÀΩ'),"
@@ -255,7 +255,7 @@ def test_files_left_by_a_reboot_do_not_hinder_although_their_pid_is_another_proc
     kill_all(data_dir)
     account = account_for(data_dir / "postgres")
     # Of the server's own user: PostgreSQL itself ignores pids of other users.
-    with account.start(["/bin/sleep", "60"]) as stranger:
+    with account.start(["/bin/sleep", "600"]) as stranger:
         for path in (data_dir / "postgres/postmaster.pid", run / ".s.PGSQL.5432.lock"):
             saved = path.read_text()
             path.write_text(re.sub(r"^\d+", str(stranger.pid), saved))
@@ -272,11 +272,11 @@ def test_start_waits_through_recovery_and_says_so(
     with psycopg.connect(supervisor.ensure_running(data_dir)) as connection:
         connection.execute("insert into kept select n, repeat('x', 100) from generate_series(1, 300000) n")
     kill_all(data_dir)
-    monkeypatch.setattr(supervisor, "_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(supervisor, "_SILENT_SECONDS", 0)
     monkeypatch.setattr(supervisor, "_POLL_SECONDS", 0.002)
-    told: list[str] = []
-    supervisor.ensure_running(data_dir, tell=told.append)
-    assert [line for line in told if "recovers after it was killed; nothing committed is lost" in line]
+    messages: list[str] = []
+    supervisor.ensure_running(data_dir, on_message=messages.append)
+    assert [line for line in messages if "recovers after it was killed; nothing committed is lost" in line]
     assert _rows(data_dir) == 300000
 
 
@@ -338,10 +338,18 @@ def test_a_deep_data_folder_gets_a_short_private_socket(folder: Path) -> None:
     found.socket_dir.rmdir()
 
 
-def test_a_path_with_spaces_commas_and_quotes_is_taken(folder: Path) -> None:
-    data_dir = folder / "my data, (it's été)"
+@pytest.mark.parametrize("copies_programs", [False, True])
+def test_a_path_with_spaces_commas_and_quotes_is_taken(
+    disk_folder: Path, monkeypatch: pytest.MonkeyPatch, copies_programs: bool, request: pytest.FixtureRequest
+) -> None:
+    if copies_programs:
+        wheel = request.getfixturevalue("closed_programs")
+        monkeypatch.setattr(server_account, "_wheel_folder", lambda: wheel)
+    data_dir = disk_folder / f"my data, (it's été) {copies_programs}"
     psycopg.connect(supervisor.ensure_running(data_dir)).close()
+    assert supervisor.status(data_dir).pid is not None
     assert supervisor.stop(data_dir)
+    assert list(data_dir.glob("programs-*")) or not copies_programs
 
 
 def test_a_path_that_a_shell_would_misread_is_refused(folder: Path) -> None:
@@ -352,7 +360,7 @@ def test_a_path_that_a_shell_would_misread_is_refused(folder: Path) -> None:
 def test_a_folder_of_another_major_version_is_refused_with_the_version_to_install(data_dir: Path) -> None:
     (data_dir / "postgres/PG_VERSION").write_text("17\n")
     with pytest.raises(
-        ServerError, match=r"made by PostgreSQL 17, and 18 is installed: run pip install"
+        ServerError, match=r"created by PostgreSQL 17, and 18 is installed: run pip install"
     ) as error:
         supervisor.ensure_running(data_dir)
     assert "\n" not in str(error.value)
@@ -375,7 +383,13 @@ def test_the_missing_extra_is_named(data_dir: Path, monkeypatch: pytest.MonkeyPa
         supervisor.ensure_running(data_dir)
 
 
-def test_a_full_disk_is_called_that(folder: Path) -> None:
+@pytest.mark.parametrize("copies_programs", [False, True])
+def test_a_full_disk_is_called_that(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, copies_programs: bool, request: pytest.FixtureRequest
+) -> None:
+    if copies_programs:
+        wheel = request.getfixturevalue("closed_programs")
+        monkeypatch.setattr(server_account, "_wheel_folder", lambda: wheel)
     small = folder / "small"
     small.mkdir()
     if (
@@ -393,7 +407,7 @@ def test_a_full_disk_is_called_that(folder: Path) -> None:
         ) as error:
             supervisor.ensure_running(small / "data")
         assert "\n" not in str(error.value)
-        assert list((small / "data").glob("postgres*")) == []
+        assert [path.name for path in (small / "data").iterdir() if path.is_dir()] == []
     finally:
         subprocess.run(["/bin/umount", str(small)], check=True)
 
@@ -432,7 +446,7 @@ def test_a_socket_that_nobody_listens_on_is_no_running_server(data_dir: Path, fo
     (data_dir / "postgres/postmaster.pid").write_text(saved)
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(data_dir / "run/.s.PGSQL.5432"))
-    assert Folders.of(data_dir).answering() is None
+    assert Folders.of(data_dir).ready_postmaster() is None
     assert supervisor.status(data_dir).state == "stopped"
     assert _rows(data_dir) == 0
 

@@ -63,7 +63,7 @@ def test_two_encoders_share_a_space_and_another_query_encoder_is_another(
         EmbeddingInterface(client).embed_and_upsert_concepts(
             session=session, index_type=IndexType.FLAT, concept_ids=(1,), concept_texts=("aB",)
         )
-        (space,) = registry.listed(driver_connection(session))
+        (space,) = registry.all_spaces(driver_connection(session))
         assert space.fingerprint.model == model.removeprefix("local:")
         # The active space's model is found again, each role with its own encoder.
         ((match,),) = EmbeddingInterface().get_nearest_concepts_from_query_texts(

@@ -14,7 +14,7 @@ from omop_emb.spaces.registry_cache import KnownSpaces
 
 def made(connection: psycopg.Connection, model: str) -> Space:
     fingerprint = Fingerprint(provider="test", model=model, revision="1", dimensions=3)
-    return lifecycle.ensure(connection, fingerprint, IndexType.HNSW, with_index=False)[0]
+    return lifecycle.ensure_space(connection, fingerprint, IndexType.HNSW, with_index=False)[0]
 
 
 @pytest.fixture
@@ -52,13 +52,13 @@ def test_a_change_is_seen_when_it_is_committed_and_forgotten_when_it_is_rolled_b
         assert known.listed(reader) is before  # read once
         with writer.transaction(force_rollback=True):
             writer.execute(CHANGES[change])
-            assert known.listed(writer) == registry.listed(writer) != before
+            assert known.listed(writer) == registry.all_spaces(writer) != before
             writer.execute("select 1")
         assert known.listed(writer) == before
         with writer.transaction():
             writer.execute(CHANGES[change])
         writer.commit()
-        assert known.listed(reader) == registry.listed(reader) != before
+        assert known.listed(reader) == registry.all_spaces(reader) != before
 
 
 def test_a_database_that_was_emptied_since_has_no_spaces(one: Space, database_url: str) -> None:
@@ -76,7 +76,7 @@ def test_another_database_has_spaces_of_its_own(one: Space, database_url: str, s
         made(there, "other")
         for _ in range(2):
             assert known.listed(here) == [one]
-            assert known.listed(there) == registry.listed(there) != [one]
+            assert known.listed(there) == registry.all_spaces(there) != [one]
             with psycopg.connect(database_url, dbname="postgres") as empty:
                 assert known.listed(empty) == []
                 empty.execute("select 1")  # its transaction has not failed

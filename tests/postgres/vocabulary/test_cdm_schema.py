@@ -31,14 +31,14 @@ def connection(shared_connection: psycopg.Connection, monkeypatch: pytest.Monkey
 
 
 def test_concept_alone_is_enough(connection: psycopg.Connection) -> None:
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     assert tables is not None
     assert (tables.schema, tables.release_id, tables.version) == ("cdm", None, None)
     assert tables.concept_synonym is None
-    assert reader.concepts(connection, [1])[1] == Concept(
+    assert reader.concepts_by_id(connection, [1])[1] == Concept(
         1, "Asthma", "Condition", "SNOMED", "Disorder", "S", "C1", None
     )
-    assert reader.known_values(connection, "domain") == ["Condition"]
+    assert reader.existing_values(connection, "domain") == ["Condition"]
     assert wanted(connection, Recipe(texts="name+synonyms")) == [(1, "n", "Asthma")]
     status = reader.vocabulary_status(connection)
     assert status is not None
@@ -48,7 +48,7 @@ def test_concept_alone_is_enough(connection: psycopg.Connection) -> None:
 def test_a_view_will_do(connection: psycopg.Connection) -> None:
     connection.execute("alter table cdm.concept rename to concept_table")
     connection.execute("create view cdm.concept as select * from cdm.concept_table")
-    assert reader.concepts(connection, [1])[1].concept_name == "Asthma"
+    assert reader.concepts_by_id(connection, [1])[1].concept_name == "Asthma"
 
 
 def test_nothing_is_written_there(connection: psycopg.Connection) -> None:
@@ -65,9 +65,9 @@ def test_nothing_is_written_there(connection: psycopg.Connection) -> None:
     connection.execute("grant select on cdm.concept to reader_of_the_cdm")
     connection.execute("set local role reader_of_the_cdm")  # the server itself would object
     reader.vocabulary_status(connection)
-    reader.concepts(connection, [1])
+    reader.concepts_by_id(connection, [1])
     reader.concept_by_code(connection, "SNOMED", "C1")
-    reader.known_values(connection, "domain")
+    reader.existing_values(connection, "domain")
     wanted(connection, Recipe())
     connection.execute("reset role")
     migrations.migrate(connection)
@@ -81,7 +81,7 @@ def test_a_schema_without_concept_is_told(
     with pytest.raises(
         VocabularyError, match=r"schema 'CDM' \(OMOP_EMB_VOCABULARY_SCHEMA\) has no table concept"
     ):
-        reader.tables(connection)
+        reader.vocabulary_tables(connection)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_table_without_a_column_is_told(
 ) -> None:
     connection.execute(statement.encode())
     with pytest.raises(VocabularyError, match=message) as caught:
-        reader.tables(connection)
+        reader.vocabulary_tables(connection)
     assert "\n" not in str(caught.value)
 
 
@@ -107,10 +107,10 @@ def test_without_a_vocabulary_there_is_nothing_to_read(
     connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMOP_EMB_VOCABULARY_SCHEMA")
-    assert reader.tables(connection) is None
+    assert reader.vocabulary_tables(connection) is None
     assert reader.vocabulary_status(connection) is None
-    assert reader.concepts(connection, [1]) == {}
+    assert reader.concepts_by_id(connection, [1]) == {}
     assert reader.concept_by_code(connection, "SNOMED", "C1") is None
-    assert reader.known_values(connection, "domain") == []
+    assert reader.existing_values(connection, "domain") == []
     with pytest.raises(VocabularyError, match=r"run omop-emb vocabulary load PATH"):
         wanted(connection, Recipe())

@@ -27,7 +27,7 @@ def connection(shared_connection: psycopg.Connection) -> psycopg.Connection:
 
 
 def _names(connection: psycopg.Connection) -> dict[int, str]:
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     assert tables is not None
     rows = connection.execute(
         SQL("select concept_id, concept_name from {}").format(tables.concept)
@@ -54,7 +54,7 @@ def test_the_sample_is_loaded_whole(connection: psycopg.Connection) -> None:
     assert loaded.rows == {
         file.stem.lower(): file.read_bytes().count(b"\n") - 1 for file in SAMPLE.glob("*.csv")
     }
-    assert reader.concepts(connection, [0])[0].concept_name == "No matching concept"
+    assert reader.concepts_by_id(connection, [0])[0].concept_name == "No matching concept"
     row = connection.execute(
         "select sha256 from omop_emb.vocabulary_file where table_name = 'concept'"
     ).fetchone()
@@ -102,7 +102,7 @@ def test_the_order_of_the_columns_is_the_file_s(
 ) -> None:
     lines = ["\t".join(reversed(line.split("\t"))) for line in (header, concept_line(1, "Asthma"))]
     load_vocabulary(connection, download(CONCEPT="\n".join(lines).encode()))
-    concept = reader.concepts(connection, [1])[1]
+    concept = reader.concepts_by_id(connection, [1])[1]
     assert (concept.concept_name, concept.concept_code, concept.standard_concept) == ("Asthma", "C1", "S")
 
 
@@ -130,7 +130,7 @@ def test_line_ends_marks_and_blank_last_lines_do_not_matter(
 ) -> None:
     lines = [header, concept_line(1, "Asthma"), concept_line(2, "Gout", invalid_reason="D")]
     load_vocabulary(connection, download(CONCEPT=(bom + ending.join(lines) + last).encode()))
-    found = reader.concepts(connection, [1, 2])
+    found = reader.concepts_by_id(connection, [1, 2])
     assert {i: (c.concept_name, c.invalid_reason) for i, c in found.items()} == {
         1: ("Asthma", None),
         2: ("Gout", "D"),
@@ -166,7 +166,7 @@ def test_only_concept_is_required_and_the_rest_is_empty(
     folder = download(CONCEPT=[concept_line(1, "Asthma")], cpt4_readme=b"not a table of ours")
     loaded = load_vocabulary(connection, folder)
     assert (loaded.rows, loaded.version) == ({"concept": 1}, None)
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     assert tables is not None
     assert tables.concept_ancestor is not None
     assert connection.execute(SQL("select * from {}").format(tables.concept_ancestor)).fetchall() == []
@@ -184,7 +184,7 @@ def test_blank_names_are_counted_by_vocabulary(
     status = reader.vocabulary_status(connection)
     assert status is not None
     assert status.blank_names == 2
-    assert reader.concepts(connection, [1])[1].concept_name == ""
+    assert reader.concepts_by_id(connection, [1])[1].concept_name == ""
 
 
 def test_dates_with_day_and_month_exchanged_are_read_as_such_and_counted(
@@ -197,7 +197,7 @@ def test_dates_with_day_and_month_exchanged_are_read_as_such_and_counted(
     ]
     loaded = load_vocabulary(connection, download(CONCEPT=lines))
     assert loaded.exchanged_dates == {"CONCEPT.csv": 2}
-    tables = reader.tables(connection)
+    tables = reader.vocabulary_tables(connection)
     assert tables is not None
     rows = connection.execute(
         SQL(

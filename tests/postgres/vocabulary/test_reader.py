@@ -84,14 +84,14 @@ def connection(
 
 
 def test_concepts_come_by_id_and_unknown_ids_are_left_out(connection: psycopg.Connection) -> None:
-    found = reader.concepts(connection, [6, 1, 1, 99, -1, 2**40, 2**70])
+    found = reader.concepts_by_id(connection, [6, 1, 1, 99, -1, 2**40, 2**70])
     assert sorted(found) == [1, 6]
     assert found[1] == ASTHMA
-    assert reader.concepts(connection, []) == {}
+    assert reader.concepts_by_id(connection, []) == {}
 
 
 def test_empty_fields_are_none_and_a_blank_name_is_empty(connection: psycopg.Connection) -> None:
-    found = reader.concepts(connection, [2, 3, 5])
+    found = reader.concepts_by_id(connection, [2, 3, 5])
     assert (found[2].standard_concept, found[2].invalid_reason) == (None, None)
     assert found[3].invalid_reason == "D"
     assert found[5].concept_name == ""
@@ -113,9 +113,9 @@ def test_of_concepts_with_one_code_the_valid_one_is_found(connection: psycopg.Co
 def test_known_values_are_those_of_concepts_and_of_the_tables_that_define_them(
     connection: psycopg.Connection,
 ) -> None:
-    assert reader.known_values(connection, "domain") == ["Condition", "Device", "Spec Anatomic Site"]
-    assert reader.known_values(connection, "vocabulary") == ["CPT4", "ICD10", "None", "SNOMED", "Unused"]
-    assert reader.known_values(connection, "concept class") == ["4-char billing code", "Disorder"]
+    assert reader.existing_values(connection, "domain") == ["Condition", "Device", "Spec Anatomic Site"]
+    assert reader.existing_values(connection, "vocabulary") == ["CPT4", "ICD10", "None", "SNOMED", "Unused"]
+    assert reader.existing_values(connection, "concept class") == ["4-char billing code", "Disorder"]
 
 
 @pytest.mark.parametrize(

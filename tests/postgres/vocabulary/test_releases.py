@@ -39,7 +39,7 @@ def new(download: Download, concept_line: ConceptLine) -> Path:
 
 
 def _names(connection: psycopg.Connection) -> list[str]:
-    return [concept.concept_name for concept in vocabulary.concepts(connection, range(10)).values()]
+    return [concept.concept_name for concept in vocabulary.concepts_by_id(connection, range(10)).values()]
 
 
 def _release_tables(connection: psycopg.Connection) -> list[str]:
@@ -62,7 +62,7 @@ def test_the_newer_release_is_read_and_nothing_of_the_older(
     assert status is not None
     assert (status.version, status.source) == ("v5.0 30-AUG-24", "new")
     assert status.rows == {"concept": 3, "vocabulary": 1}
-    assert vocabulary.known_values(connection, "vocabulary") == ["None", "SNOMED"]
+    assert vocabulary.existing_values(connection, "vocabulary") == ["None", "SNOMED"]
     texts = [text for _, _, text in wanted(connection, Recipe())]
     assert texts == ["Asthma, unspecified", "Gout", "Mumps"]
 
@@ -83,7 +83,7 @@ def test_a_load_on_a_database_of_nothing_makes_what_it_needs(empty_database_url:
     with psycopg.connect(empty_database_url) as connection:
         load_vocabulary(connection, old)
         connection.rollback()
-        assert vocabulary.tables(connection) is None
+        assert vocabulary.vocabulary_tables(connection) is None
         load_vocabulary(connection, old)
         connection.commit()
         assert sorted(_names(connection)) == ["Asthma", "Dropsy", "Gout"]
@@ -109,7 +109,7 @@ def test_a_transaction_that_began_to_read_sees_one_release_to_its_end(
     connection.commit()
     connection.execute("set lock_timeout = '1s'")
     with psycopg.connect(database_url) as reader:
-        tables = vocabulary.tables(reader)
+        tables = vocabulary.vocabulary_tables(reader)
         assert tables is not None
         names = SQL("select concept_name from {} order by concept_id").format(tables.concept)
         before = reader.execute(names).fetchall()
@@ -135,7 +135,7 @@ def test_tables_that_were_asked_for_stay_although_nothing_was_read_yet(
     load_vocabulary(connection, old)
     connection.commit()
     with psycopg.connect(database_url) as reader:
-        tables = vocabulary.tables(reader)
+        tables = vocabulary.vocabulary_tables(reader)
         assert tables is not None
         load_vocabulary(connection, new)
         connection.commit()

@@ -59,7 +59,7 @@ def make_judge(monkeypatch: pytest.MonkeyPatch, provider: str, url: str, **optio
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", url)
     model = make_chat_model(MODELS[provider])
     # Fakes are quick, and the order of their turns must be that of the questions.
-    model.timeout_seconds, model.in_flight = options.pop("timeout_seconds", 10.0), 1
+    model.timeout_seconds, model.concurrency = options.pop("timeout_seconds", 10.0), 1
     return Judge(model, sleep=lambda _seconds: None, **options)
 
 
@@ -349,7 +349,7 @@ def test_several_questions_are_under_way_at_once_and_answers_stay_in_order(
 ) -> None:
     with chat_server(sleeping(0.2), first_candidates) as server:
         judge = make_judge(monkeypatch, "openai", server.url, batch_terms=1)
-        judge._model.in_flight = 4
+        judge._model.concurrency = 4
         assert chosen(judge.judge(terms(6))) == [11, 21, 31, 41, 51, 61]
 
 

@@ -120,7 +120,7 @@ def test_a_model_is_recorded_as_its_card_says(name: str) -> None:
 
 
 def test_every_recorded_model_has_a_row_here() -> None:
-    recorded = {name for known in known_models() for name in (known.name, *known.also)}
+    recorded = {name for known in known_models() for name in (known.name, *known.aliases)}
     assert recorded == set(ROWS) - {"ollama:nomic-embed-text:v1.5", "ollama:qwen3-embedding:8b"}
 
 
@@ -128,7 +128,7 @@ def client_of(name: str, dimensions: int | None = None) -> EmbeddingClient:
     row = ROWS[name]
     prefixes = (row.document, row.query) if row.role == "prefix" else ("", "")
     return EmbeddingClient(
-        name, dimensions=dimensions, document_prefix=prefixes[0], query_prefix=prefixes[1], advise=False
+        name, dimensions=dimensions, document_prefix=prefixes[0], query_prefix=prefixes[1], warn=False
     )
 
 
@@ -219,7 +219,7 @@ def test_each_role_has_its_own_encoder_in_one_space() -> None:
     for role, mark in ((DOCUMENT, 1), (QUERY, 2)):
         rows = client.embeddings(["aB c"], embedding_role=role)
         np.testing.assert_allclose(rows, [spelled("aB c", mark=mark)], atol=1e-6)
-    alone = EmbeddingClient(f"local:{MEDCPT.model.partition(',')[0]}", advise=False)
+    alone = EmbeddingClient(f"local:{MEDCPT.model.partition(',')[0]}", warn=False)
     assert client.fingerprint != alone.fingerprint
     assert client.fingerprint.revision.count("+") == 1
 

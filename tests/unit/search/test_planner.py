@@ -12,7 +12,7 @@ from omop_emb.records import Fingerprint, IndexType, MetricType
 from omop_emb.search import planner, recall
 from omop_emb.search.planner import Request, SearchPlan, Way
 from omop_emb.spaces.registry import Space
-from omop_emb.spaces.row_counts import Count
+from omop_emb.spaces.row_counts import RowCount
 
 SPACE = Space(
     space_id=7,
@@ -31,7 +31,7 @@ SPACE = Space(
 )
 
 
-def choose(count: Count | None = None, space: Space = SPACE, **changes: Any) -> SearchPlan:
+def choose(count: RowCount | None = None, space: Space = SPACE, **changes: Any) -> SearchPlan:
     request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
     return planner.choose(space, replace(request, filtered=count is not None, **changes), count)
 
@@ -70,13 +70,13 @@ def test_an_unmeasured_space_is_searched_through_its_index_unless_a_recall_is_as
 
 def test_few_rows_are_compared_and_many_are_searched_through_the_index() -> None:
     total = 1_000_000
-    ways = [choose(Count(passing, total)).way for passing in (0, 10, 1000, 300_000, total)]
+    ways = [choose(RowCount(passing, total)).way for passing in (0, 10, 1000, 300_000, total)]
     assert ways == [Way.EXACT] * 3 + [Way.INDEX] * 2
-    border = next(n for n in range(1000, 300_000, 100) if choose(Count(n, total)).way is Way.INDEX)
+    border = next(n for n in range(1000, 300_000, 100) if choose(RowCount(n, total)).way is Way.INDEX)
 
     def index_is_cheaper(passing: int) -> bool:
         visited = 100 * total // passing
-        return planner.exact_price(Count(passing, total), 768) > 2 * planner.index_price(visited, 768)
+        return planner.exact_price(RowCount(passing, total), 768) > 2 * planner.index_price(visited, 768)
 
     assert not index_is_cheaper(border - 200)
     assert index_is_cheaper(border)
@@ -86,11 +86,11 @@ def test_an_index_that_must_look_at_many_candidates_is_not_taken_where_all_rows_
     request = Request(queries=1, k=100, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
     assert planner.needs_count(SPACE, request)  # 400 candidates
     assert not planner.needs_count(SPACE, replace(request, k=10))
-    few, many = (planner.choose(SPACE, request, Count(rows, rows)) for rows in (5_000, 15_000))
+    few, many = (planner.choose(SPACE, request, RowCount(rows, rows)) for rows in (5_000, 15_000))
     assert (few.way, many.way) == (Way.EXACT, Way.INDEX)
     assert "all 5,000 rows are compared sooner than 400 candidates" in few.reason
     for rows, way in ((5_000, few.way), (15_000, many.way)):
-        is_cheaper = planner.exact_price(Count(rows, rows), 768) <= planner.index_price(400, 768)
+        is_cheaper = planner.exact_price(RowCount(rows, rows), 768) <= planner.index_price(400, 768)
         assert is_cheaper == (way is Way.EXACT)
 
 
@@ -104,7 +104,7 @@ def test_between_two_measured_steps_as_little_is_looked_at_as_the_line_between_t
 def test_a_filter_makes_the_index_look_at_more_candidates() -> None:
     assert choose().candidates == 0
     for passing, ef_search in ((500_000, 200), (200_000, 500), (80_000, 1000)):
-        plan = choose(Count(passing, 1_000_000))
+        plan = choose(RowCount(passing, 1_000_000))
         assert (plan.ef_search, plan.candidates) == (ef_search, 100)
 
 
@@ -122,27 +122,27 @@ def test_where_the_index_finds_too_little_a_search_is_exact_as_long_as_that_is_b
     assert planner.needs_count(SPACE, replace(request, queries=planner.BULK_QUERIES))
     assert planner.needs_count(SPACE, replace(request, exact=True))
     assert not planner.needs_count(SPACE, replace(request, metric_type=MetricType.L1))
-    assert planner.choose(space, request, Count(100_000, 100_000)).way is Way.EXACT
-    plan = planner.choose(space, request, Count(1_000_000, 1_000_000))
+    assert planner.choose(space, request, RowCount(100_000, 100_000)).way is Way.EXACT
+    plan = planner.choose(space, request, RowCount(1_000_000, 1_000_000))
     assert (plan.way, plan.ef_search) == (Way.INDEX, 1000)
     assert "measured as 0.970, the most" in plan.reason
-    asked = planner.choose(space, replace(request, recall=0.99), Count(1_000_000, 1_000_000))
+    asked = planner.choose(space, replace(request, recall=0.99), RowCount(1_000_000, 1_000_000))
     assert asked.way is Way.EXACT
 
 
 def test_a_domain_with_an_index_of_its_own_is_searched_through_it() -> None:
     space = replace(SPACE, partial_domains=(3,), partial_recall={3: ((10, 64, 0.995),)})
-    plan = choose(Count(80_000, 1_000_000, 80_000), space, domains=(3,))
+    plan = choose(RowCount(80_000, 1_000_000, 80_000), space, domains=(3,))
     assert (plan.way, plan.index, plan.ef_search) == (Way.PARTIAL_INDEX, "space_7_hnsw_3", 64)
-    assert choose(Count(80_000, 1_000_000, 160_000), space, domains=(3,)).ef_search == 128
-    assert choose(Count(80_000, 1_000_000), space, domains=(3, 4)).way is Way.INDEX
-    assert choose(Count(80_000, 1_000_000), space, domains=(4,)).way is Way.INDEX
-    assert choose(Count(1_000, 1_000_000), space, domains=(3,)).way is Way.EXACT
+    assert choose(RowCount(80_000, 1_000_000, 160_000), space, domains=(3,)).ef_search == 128
+    assert choose(RowCount(80_000, 1_000_000), space, domains=(3, 4)).way is Way.INDEX
+    assert choose(RowCount(80_000, 1_000_000), space, domains=(4,)).way is Way.INDEX
+    assert choose(RowCount(1_000, 1_000_000), space, domains=(3,)).way is Way.EXACT
 
 
 def matrix_price(queries: int, way: Way, *, rows: int = 100_000) -> planner.MatrixPrice:
     plan = SearchPlan(way=way, reason="", queries=queries, ef_search=100 if way is Way.INDEX else None)
-    return planner.matrix_price([plan], [Count(rows, rows)], 768)
+    return planner.matrix_price([plan], [RowCount(rows, rows)], 768)
 
 
 def test_a_matrix_saves_more_than_it_costs_from_some_exact_searches_on() -> None:

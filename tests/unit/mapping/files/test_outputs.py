@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from omop_emb.atomic_file import replacing
+from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import InputError
 from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.files.candidates import candidate_columns, candidate_rows, term_columns, term_row
@@ -43,7 +43,7 @@ def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
-    with replacing(path) as handle:
+    with atomic_write(path) as handle:
         handle.write(b"half")
         assert not path.exists()
     assert path.read_bytes() == b"half"
@@ -55,7 +55,7 @@ def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
     path.write_text("old")
 
     def interrupted() -> None:
-        with replacing(path) as handle:
+        with atomic_write(path) as handle:
             handle.write(b"half")
             raise KeyboardInterrupt
 
@@ -90,7 +90,7 @@ def test_permissions_are_those_of_a_new_file_or_of_the_one_that_was_there(tmp_pa
     reference = tmp_path / "reference"
     reference.touch()
     for path in (fresh, old):
-        with replacing(path):
+        with atomic_write(path):
             pass
     assert stat.S_IMODE(fresh.stat().st_mode) == stat.S_IMODE(reference.stat().st_mode)
     assert stat.S_IMODE(old.stat().st_mode) == 0o640
@@ -100,18 +100,18 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("old")
     link.symlink_to(target)
-    with replacing(link) as handle:
+    with atomic_write(link) as handle:
         handle.write(b"new")
     assert link.is_symlink()
     assert target.read_text() == "new"
 
 
 def test_where_nothing_can_be_written_the_user_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder"), replacing(tmp_path / "none" / "out.csv"):
+    with pytest.raises(InputError, match="no folder"), atomic_write(tmp_path / "none" / "out.csv"):
         pass
-    with pytest.raises(InputError, match="is a folder"), replacing(tmp_path):
+    with pytest.raises(InputError, match="is a folder"), atomic_write(tmp_path):
         pass
-    with pytest.raises(InputError, match="No space left"), replacing(tmp_path / "x"):
+    with pytest.raises(InputError, match="No space left"), atomic_write(tmp_path / "x"):
         raise OSError(28, "No space left on device")
 
 
