@@ -31,7 +31,7 @@ FLOORS = (
     "embeddings | database",
     "providers | server | disk_cache",
     "config | records | vectors | atomic_file | machine",
-    "errors | version | lazy | sql",
+    "errors | version | lazy | sql | arrays",
 )
 # The same inside mapping.
 MAPPING_FLOORS = (
