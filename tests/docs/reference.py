@@ -1,4 +1,4 @@
-"""Writes the reference pages that follow from the code: commands, Python, variables."""
+"""Generated reference pages: commands, Python API, variables."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from omop_emb.config import VARIABLES, Variable
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 110
-_NOTE = "<!-- Written by `make docs` from the code; a test compares. Change the code, not this page. -->\n"
+_NOTE = "<!-- Generated from the code by `make docs`. Change the code, not this page. -->\n"
 _VARIABLES_PAGE = """\
 # Variables
 
 {note}
-Every setting has a default. Options and arguments win over variables. A variable that is set to nothing
-counts as not set, but for the two prefixes, where an empty text is a choice.
+Every setting has a default. Options and arguments override variables. A variable with an empty value
+counts as unset, except for the two prefixes, which may be empty on purpose.
 
-## omop-emb's own
+## Variables of omop-emb
 
 {ours}
 
-The prefixes are read when an `EmbeddingClient` is constructed, and used exactly as given: mind the space at
-the end of one. They are part of the [space](../concepts/embedding-spaces.md) that is built with them. A
+The prefixes are read when an `EmbeddingClient` is constructed, and used exactly as given, including a space
+at the end. They are part of the [space](../concepts/embedding-spaces.md) that is built with them. A
 database URL looks like `postgresql://user:password@host:5432/database`; `postgres://` and
-`postgresql+psycopg://` are taken too.
+`postgresql+psycopg://` work too.
 
-## The providers' own
+## Variables of the providers
 
 {theirs}
 
 ## Folders
 
-The embedded server keeps its data in `OMOP_EMB_DATA_DIR`; if that is not set, as root in
-`/var/lib/omop-emb`, otherwise in `omop-emb` inside the user's data folder: `$XDG_DATA_HOME`, or
-`~/.local/share`. What can be made again is cached in `omop-emb` inside `$XDG_CACHE_HOME`, or `~/.cache`.
+The embedded server keeps its data in `OMOP_EMB_DATA_DIR`. If that is not set, it uses `/var/lib/omop-emb` for
+root, and for other users `omop-emb` inside the data folder: `$XDG_DATA_HOME`, or `~/.local/share`. [Cache
+files](caches.md) are in `omop-emb` inside `$XDG_CACHE_HOME`, or `~/.cache`, and can be deleted.
 """
 
 
 def commands() -> Iterator[tuple[str, click.Context]]:
-    """Each command's full name, "omop-emb" first, and a context that renders its help."""
+    """Each command's full name, "omop-emb" first, with the context that renders its help."""
 
-    def below(command: click.Command, name: str, parent: click.Context | None) -> Iterator[Any]:
+    def walk(command: click.Command, name: str, parent: click.Context | None) -> Iterator[Any]:
         # click keeps two columns of the terminal free.
         context = command.make_context(
             name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH - 2
@@ -57,12 +57,12 @@ def commands() -> Iterator[tuple[str, click.Context]]:
         yield context.command_path, context
         if isinstance(command, click.Group):
             for child in command.list_commands(context):
-                found = command.get_command(context, child)
-                assert found is not None
-                if not found.hidden:
-                    yield from below(found, child, context)
+                subcommand = command.get_command(context, child)
+                assert subcommand is not None
+                if not subcommand.hidden:
+                    yield from walk(subcommand, child, context)
 
-    yield from below(import_module("omop_emb.cli.main").cli, "omop-emb", None)
+    yield from walk(import_module("omop_emb.cli.main").cli, "omop-emb", None)
 
 
 def cli_page() -> str:
@@ -70,8 +70,8 @@ def cli_page() -> str:
     parts = [
         "# Commands\n",
         _NOTE,
-        "stdout is data, stderr is talk. Exit codes: 0 done, 1 an error told in one line, 2 wrong usage, "
-        "3 finished with rows kept out.\n",
+        "Data goes to stdout, messages and progress to stderr. Exit codes: 0 done, 1 an error, explained in "
+        "one line, 2 wrong usage, 3 finished, but some rows or texts were skipped.\n",
     ]
     for name, context in commands():
         parts += [f"## {name}\n", f"```text\n{context.get_help().rstrip()}\n```\n"]
@@ -79,12 +79,12 @@ def cli_page() -> str:
 
 
 def python_page() -> str:
-    """docs/reference/python-api.md: what `from omop_emb import …` offers."""
+    """docs/reference/python-api.md: the public names of `omop_emb`."""
     parts = [
-        "# Python\n",
+        "# Python API\n",
         _NOTE,
-        "Everything below is imported from `omop_emb`. All errors are subclasses of `OmopEmbError`; its tree "
-        "stands at the top of `omop_emb/errors.py`.\n",
+        "Import everything below from `omop_emb`. All errors are subclasses of `OmopEmbError`; the top of "
+        "`omop_emb/errors.py` shows the tree.\n",
     ]
     for name in sorted(omop_emb.__all__):
         body = _described(name, getattr(omop_emb, name))
@@ -94,23 +94,23 @@ def python_page() -> str:
 
 def _described(name: str, value: Any) -> str:
     if isinstance(value, type) and issubclass(value, Enum):
-        members = "\n".join(f"{name}.{member.name} = {member.value!r}" for member in value)
-        return f"{_documentation(value)}\n\n{members}"
+        values = "\n".join(f"{name}.{member.name} = {member.value!r}" for member in value)
+        return f"{_documentation(value)}\n\n{values}"
     if not isinstance(value, type):
         return f"{_signature(name, value)}\n{textwrap.indent(_documentation(value), '    ')}"
     signature = name if issubclass(value, Exception) else _signature(name, value)
     parts = [f"class {signature}\n{textwrap.indent(_documentation(value), '    ')}"]
-    held_by = {name: held for kind in reversed(value.__mro__[:-1]) for name, held in vars(kind).items()}
-    for member, held in held_by.items():
-        if member.startswith("_"):
+    members = {name: member for kind in reversed(value.__mro__[:-1]) for name, member in vars(kind).items()}
+    for member_name, member in members.items():
+        if member_name.startswith("_"):
             continue
-        if isinstance(held, property):
-            title = member
-        elif inspect.isfunction(held):
-            title = _signature(member, held)
+        if isinstance(member, property):
+            title = member_name
+        elif inspect.isfunction(member):
+            title = _signature(member_name, member)
         else:
             continue
-        described = f"{title}\n{textwrap.indent(_documentation(held), '    ')}"
+        described = f"{title}\n{textwrap.indent(_documentation(member), '    ')}"
         parts.append(textwrap.indent(described, "    "))
     return "\n\n".join(parts)
 
@@ -120,7 +120,7 @@ def _documentation(value: Any) -> str:
 
 
 def _signature(name: str, value: Any) -> str:
-    """A signature as it would be written, one parameter a line where it is long."""
+    """The signature as source code, with one parameter per line if it is long."""
     signature = inspect.signature(value)
     if isinstance(value, type):
         signature = signature.replace(return_annotation=inspect.Signature.empty)
@@ -140,7 +140,7 @@ def _signature(name: str, value: Any) -> str:
 
 
 def variables_page() -> str:
-    """docs/reference/variables.md: every variable that is read."""
+    """docs/reference/variables.md: every variable that omop-emb reads."""
     ours = [variable for variable in VARIABLES if variable.name.startswith("OMOP_EMB_")]
     theirs = [variable for variable in VARIABLES if not variable.name.startswith("OMOP_EMB_")]
     return _VARIABLES_PAGE.format(note=_NOTE, ours=_table(ours), theirs=_table(theirs))

@@ -1,11 +1,11 @@
-"""Every fenced example of the README and the docs runs, page by page, from top to bottom.
+"""Documentation examples: every fenced block of the README and the docs runs, page by page.
 
-    ```python         run; the blocks of a page share their names
-    ```console        lines that begin with "$ " are run by bash; what stands below one is its output
-    ```output         what the block before prints
+    ```python         is executed; the blocks of a page share their names
+    ```console        bash runs the lines that begin with "$ "; the lines below a command are its output
+    ```output         what the previous block prints
 
-In an output "..." stands for anything. A fence with another word beside the language, as "python notest",
-is shown and not run: it needs what a test has not got, and EXCEPTIONS counts how many there are of these.
+In an output "..." matches anything. "python notest" and "console notest" are shown but not run, because they
+need something that a test lacks; MAX_UNTESTED limits their number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 SHOWN = ("text", "toml", "sql", "csv", "json", "make")
 # Examples that need a key, another machine or half an hour.
-EXCEPTIONS = 30
+MAX_UNTESTED = 30
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class Fence:
 
 def fences(page: str) -> Iterator[Fence]:
     """The fenced blocks of a page, in order."""
-    for found in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
-        yield Fence(found[1].strip(), found[2], page[: found.start(2)].count("\n") + 1)
+    for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        yield Fence(match[1].strip(), match[2], page[: match.start(2)].count("\n") + 1)
 
 
-def _same(expected: str, printed: str) -> bool:
+def _matches(expected: str, printed: str) -> bool:
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     return doctest.OutputChecker().check_output(expected.strip() + "\n", printed.strip() + "\n", flags)
 
 
 def _commands(fence: Fence) -> Iterator[tuple[str, str]]:
-    """The commands of a console block, each with the output that is shown below it."""
+    """The commands of a console block, each with the output shown below it."""
     command, output = "", ""
     for line in fence.text.splitlines(keepends=True):
         if line.startswith("$ "):
@@ -81,15 +81,15 @@ def _run(page: Path, folder: Path) -> None:
 def _run_fences(page: Path, folder: Path, names: dict[str, Any]) -> None:
     printed = ""
     for fence in fences(page.read_text()):
-        place = f"{page.relative_to(ROOT)}, line {fence.line}"
+        location = f"{page.relative_to(ROOT)}, line {fence.line}"
         if fence.info == "python":
             stdout = io.StringIO()
             code = compile("\n" * (fence.line - 1) + fence.text, str(page), "exec")
             with contextlib.redirect_stdout(stdout):
-                exec(code, names)  # noqa: S102 - running our own documentation is what is tested
+                exec(code, names)  # noqa: S102 - running our own documentation is the purpose of this test
             printed = stdout.getvalue()
         elif fence.info == "output":
-            assert _same(fence.text, printed), f"{place}: it printed\n{printed}"
+            assert _matches(fence.text, printed), f"{location}: it printed\n{printed}"
         elif fence.info == "console":
             for command, expected in _commands(fence):
                 run = subprocess.run(
@@ -101,9 +101,9 @@ def _run_fences(page: Path, folder: Path, names: dict[str, Any]) -> None:
                     timeout=300,
                 )
                 printed = run.stdout
-                assert run.returncode == 0, f"{place}: $ {command}{run.stdout}{run.stderr}"
+                assert run.returncode == 0, f"{location}: $ {command}{run.stdout}{run.stderr}"
                 if expected.strip():
-                    assert _same(expected, printed), f"{place}: $ {command}it printed\n{printed}"
+                    assert _matches(expected, printed), f"{location}: $ {command}it printed\n{printed}"
 
 
 RUNNABLE = [
@@ -124,16 +124,16 @@ def test_the_examples_of_a_page_run(
     _run(page, tmp_path)
 
 
-def test_what_is_not_run_is_the_exception() -> None:
+def test_few_examples_are_not_run() -> None:
     infos = [fence.info for page in PAGES for fence in fences(page.read_text())]
-    known = {"python", "console", "output", "python notest", "console notest", *SHOWN}
-    assert set(infos) <= known
-    assert len([info for info in infos if info.endswith("notest")]) <= EXCEPTIONS
+    allowed = {"python", "console", "output", "python notest", "console notest", *SHOWN}
+    assert set(infos) <= allowed
+    assert len([info for info in infos if info.endswith("notest")]) <= MAX_UNTESTED
 
 
 def test_a_wrong_output_is_noticed() -> None:
-    assert _same("a ... c\n", "a b c\n")
-    assert not _same("a ... d\n", "a b c\n")
+    assert _matches("a ... c\n", "a b c\n")
+    assert not _matches("a ... d\n", "a b c\n")
 
 
 def test_a_console_block_is_read_as_commands_and_outputs() -> None:

@@ -1,4 +1,4 @@
-"""The reference pages say what the code does."""
+"""Reference pages: they match the code."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def test_the_page_shows_what_help_prints(name: str) -> None:
         env={**os.environ, "COLUMNS": str(_reference["WIDTH"])},
     )
     page = (ROOT / "docs/reference/cli.md").read_text()
-    found = re.search(rf"^## {re.escape(name)}\n\n```text\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    assert found[1] == run.stdout.rstrip()
+    section = re.search(rf"^## {re.escape(name)}\n\n```text\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    assert section[1] == run.stdout.rstrip()
     assert run.stderr == ""
 
 
@@ -48,13 +48,13 @@ def test_every_command_and_option_has_help(name: str) -> None:
             assert parameter.help, f"{name} {parameter.name}"
 
 
-def _named(page: str) -> set[str]:
+def _documented_variables(page: str) -> set[str]:
     """The variables in the first column of a page's tables."""
     rows = re.findall(r"^\|(.*?)\|", (ROOT / page).read_text(), re.MULTILINE)
     return {name for row in rows for name in re.findall(r"`([A-Z][A-Z0-9_]{4,})`", row)}
 
 
-def test_the_readme_names_no_variable_that_there_is_not() -> None:
-    named = _named("README.md")
-    assert "OMOP_EMB_MODEL" in named
-    assert named <= {variable.name for variable in VARIABLES}
+def test_the_readme_lists_only_variables_that_exist() -> None:
+    documented = _documented_variables("README.md")
+    assert "OMOP_EMB_MODEL" in documented
+    assert documented <= {variable.name for variable in VARIABLES}
