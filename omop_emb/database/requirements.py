@@ -100,7 +100,7 @@ def check_database(connection: psycopg.Connection[Any]) -> DatabaseFacts:
 def read_database_info(connection: psycopg.Connection[Any]) -> FoundFacts:
     """What the server says of itself and of this role's rights, unjudged."""
     with connection.cursor(row_factory=class_row(FoundFacts)) as cursor:
-        found = cursor.execute(read("database_facts")).fetchone()
+        found = cursor.execute(read("database_info")).fetchone()
     assert found is not None  # noqa: S101 - a select without from has one row
     return found
 

@@ -52,14 +52,14 @@ def plan_build(
     release = check_recipe(connection, recipe)
     found = create_plan_tables(connection, release, space, recipe, limit)
     tables = space.tables
-    connection.execute(_query("build_update", rows=tables.rows, texts=tables.texts))
+    connection.execute(_query("build_update_concepts", rows=tables.rows, texts=tables.texts))
     for table in (tables.rows, tables.texts):
-        connection.execute(_query("build_withdraw", table=table))
+        connection.execute(_query("build_delete_withdrawn", table=table))
     if found.reused:
         for number, source in enumerate((sibling_rows(connection, space), tables.rows)):
             connection.execute(
                 _query(
-                    "build_reuse",
+                    "build_copy_vectors",
                     rows=tables.rows,
                     texts=tables.texts,
                     source=source,
@@ -85,7 +85,7 @@ def plan_build(
         "values (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
         (space.space_id, settings, release.version, release.release_id, builder.lease_seconds),
     )
-    connection.execute(_query("build_chunks", space=sql.Literal(space.space_id), work=work))
+    connection.execute(_query("build_insert_chunks", space=sql.Literal(space.space_id), work=work))
     return found
 
 

@@ -21,7 +21,7 @@ from omop_emb.spaces.tables import KEY_COLUMNS, TEXT_COLUMNS
 from omop_emb.sql import read
 from omop_emb.vocabulary import reader
 
-_TABLES = ("wanted", "pending", "leaving", "reusable")
+_TABLES = ("desired_texts", "missing_texts", "surplus_texts", "reusable_vectors")
 _SAMPLE_TEXTS = 1000
 # In place of the tables of a space that is not there yet.
 _NO_ROWS = sql.SQL(
@@ -80,15 +80,16 @@ def create_plan_tables(
     recipe: Recipe,
     limit: int | None,
 ) -> BuildPlan:
-    """Fill the temporary tables wanted, pending, leaving and reusable, make the view to_embed, and count.
+    """Fill the temporary tables of _TABLES, create the view texts_to_embed, and count.
 
     All is read from the vocabulary's `tables`, those of one release, whatever is loaded meanwhile.
     """
-    connection.execute("drop view if exists pg_temp.to_embed")
+    connection.execute("drop view if exists pg_temp.texts_to_embed")
     connection.execute(
-        "drop table if exists pg_temp.wanted, pg_temp.pending, pg_temp.leaving, pg_temp.reusable"
+        "drop table if exists pg_temp.desired_texts, pg_temp.missing_texts, pg_temp.surplus_texts, "
+        "pg_temp.reusable_vectors"
     )
-    places = {name: sql.Identifier("pg_temp", name) for name in (*_TABLES, "to_embed")}
+    places = {name: sql.Identifier("pg_temp", name) for name in (*_TABLES, "texts_to_embed")}
     parts = _parts(connection, tables, space, recipe, limit, places)
     for name in _TABLES:
         connection.execute(
@@ -97,8 +98,8 @@ def create_plan_tables(
             )
         )
         connection.execute(sql.SQL("analyze {}").format(places[name]))
-    connection.execute(read("build_labels"))
-    connection.execute(sql.SQL("create temporary view to_embed as {}").format(parts["to_embed"]))
+    connection.execute(read("build_insert_labels"))
+    connection.execute(sql.SQL("create temporary view texts_to_embed as {}").format(parts["texts_to_embed"]))
     row = connection.execute(parts["counts"]).fetchone()
     assert row is not None  # noqa: S101 - aggregates have one row
     return BuildPlan(tables.version, *row)
@@ -116,7 +117,7 @@ def preview_plan(
         VocabularyError, UnknownValueError: as check().
     """
     tables = check_recipe(connection, recipe)
-    places = {name: sql.Identifier(name) for name in (*_TABLES, "to_embed")}
+    places = {name: sql.Identifier(name) for name in (*_TABLES, "texts_to_embed")}
     parts = _parts(connection, tables, space, recipe, limit, places)
     statement = sql.SQL(
         "with {}, counts as ({}) select counts.*, sample.* from counts, ({}) as sample"
@@ -125,7 +126,7 @@ def preview_plan(
             sql.SQL("{} as materialized ({})").format(places[name], parts[name]) for name in places
         ),
         parts["counts"],
-        sql.SQL(read("build_sample")).format(texts=sql.Literal(_SAMPLE_TEXTS)),
+        sql.SQL(read("build_sample_texts")).format(texts=sql.Literal(_SAMPLE_TEXTS)),
     )
     row = connection.execute(statement).fetchone()
     assert row is not None  # noqa: S101 - aggregates have one row
@@ -140,12 +141,12 @@ def check_recipe(connection: psycopg.Connection[Any], recipe: Recipe) -> reader.
         VocabularyError: there is no vocabulary.
         UnknownValueError: the filter names what the vocabulary does not have.
     """
-    tables = vocabulary_tables(connection)
+    tables = require_vocabulary(connection)
     reader.check_filter(connection, recipe.concept_filter)
     return tables
 
 
-def vocabulary_tables(connection: psycopg.Connection[Any]) -> reader.VocabularyTables:
+def require_vocabulary(connection: psycopg.Connection[Any]) -> reader.VocabularyTables:
     """Where the vocabulary stands that a build would read now; after a load, that is another release.
 
     Raises:
@@ -178,7 +179,7 @@ def _parts(
     # Of a space that holds more than the first few concepts, a build of these leaves the rest as it is.
     limited: sql.Composable = sql.SQL("true")
     if limit is not None:
-        limited = sql.SQL("t.concept_id <= (select max(concept_id) from {wanted})").format(**places)
+        limited = sql.SQL("t.concept_id <= (select max(concept_id) from {desired_texts})").format(**places)
     names: dict[str, sql.Composable] = {
         **places,
         "texts": texts,
@@ -189,7 +190,7 @@ def _parts(
     }
     queries = {
         name: sql.SQL(read(f"build_{name}")).format(**names)
-        for name in ("pending", "leaving", "reusable", "to_embed", "counts")
+        for name in ("missing_texts", "surplus_texts", "reusable_vectors", "texts_to_embed", "counts")
     }
-    wanted = texts_query(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym, limit=limit)
-    return {"wanted": wanted, **queries}
+    desired = texts_query(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym, limit=limit)
+    return {"desired_texts": desired, **queries}

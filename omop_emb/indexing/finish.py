@@ -13,7 +13,7 @@ from psycopg import sql
 
 from omop_emb.indexing.build_plan import discard_plan
 from omop_emb.indexing.builders import Builder, limit_idle_time
-from omop_emb.indexing.difference import vocabulary_tables
+from omop_emb.indexing.difference import require_vocabulary
 from omop_emb.indexing.vector_indexes import IndexSettings, reconcile_indexes
 from omop_emb.spaces import lifecycle, registry, row_counts
 from omop_emb.spaces.recipe import Recipe, filter_to_json
@@ -84,7 +84,7 @@ def finish_build(
     release, planned_id = row
     deleted = 0
     for table in (space.tables.rows, space.tables.texts):
-        statement = sql.SQL(read("build_obsolete")).format(table=table, work=space.tables.work)
+        statement = sql.SQL(read("build_delete_obsolete")).format(table=table, work=space.tables.work)
         deleted += connection.execute(statement).rowcount
     if deleted:
         record_write(connection, space)
@@ -116,5 +116,5 @@ def finish_build(
         FinishState.DONE,
         index_made=index_made,
         activated=not had_active,
-        release_changed=vocabulary_tables(connection).release_id != planned_id,
+        release_changed=require_vocabulary(connection).release_id != planned_id,
     )

@@ -75,7 +75,7 @@ class MatrixUnavailableError(DatabaseError):
 
 def state(connection: psycopg.Connection[Any], space: Space) -> str | None:
     """A name for the committed rows of a space; None while this transaction has written some itself."""
-    row = connection.execute(read("space_state"), {"space_id": space.space_id}).fetchone()
+    row = connection.execute(read("space_write_state"), {"space_id": space.space_id}).fetchone()
     assert row is not None  # noqa: S101 - an aggregate gives a row
     digest, written_here = row
     if written_here:

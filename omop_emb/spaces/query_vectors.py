@@ -43,7 +43,7 @@ class QueryVectors:
             query = "select key, vector from omop_emb.query_vector where key = any(%s)"
             rows = dict(connection.execute(query, (list(keys),)).fetchall())
             if rows:
-                connection.execute(read("query_vectors_used"), {"keys": list(rows)})
+                connection.execute(read("query_vectors_touch"), {"keys": list(rows)})
             return rows
 
         return self._do(found) or {}
@@ -57,7 +57,7 @@ class QueryVectors:
                 "select unnest(%s::bytea[]), unnest(%s::bytea[]) on conflict do nothing",
                 (list(values), list(values.values())),
             )
-            connection.execute(read("query_vectors_drop"), {"most": self._most_vectors})
+            connection.execute(read("query_vectors_evict"), {"most": self._most_vectors})
 
         self._do(keep)
 

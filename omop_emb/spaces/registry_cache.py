@@ -29,7 +29,7 @@ class KnownSpaces:
         if (last is None or last[0] != database) and not registry.registry_exists(connection):
             return []
         try:
-            state = connection.execute(read("spaces_state")).fetchall()
+            state = connection.execute(read("spaces_fingerprint")).fetchall()
         except UndefinedTable:
             self._last = None
             return []

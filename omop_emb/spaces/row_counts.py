@@ -49,7 +49,7 @@ def recount_rows(connection: psycopg.Connection[Any], space: Space) -> None:
     )
     connection.execute("delete from omop_emb.space_count where space_id = %s", (space.space_id,))
     connection.execute(
-        sql.SQL(read("count_rows")).format(rows=space.tables.rows), {"space_id": space.space_id}
+        sql.SQL(read("space_count_rows")).format(rows=space.tables.rows), {"space_id": space.space_id}
     )
 
 
@@ -62,7 +62,7 @@ def count_passing(
     """
     kept = filters.without_concept_ids(condition)
     row = connection.execute(
-        sql.SQL(read("count_passing")).format(
+        sql.SQL(read("space_count_passing")).format(
             condition=kept.text, domains=filters.domain_condition(kept).text
         ),
         {**kept.parameters, "space_id": space.space_id, "rows": f"omop_emb.space_{space.space_id}"},

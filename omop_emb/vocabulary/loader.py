@@ -96,7 +96,7 @@ def load_vocabulary(
             )
         )
         tables = release_tables(release_id)
-        cursor.execute(SQL(read("vocabulary_create")).format(**tables))
+        cursor.execute(SQL(read("vocabulary_create_tables")).format(**tables))
         copied = _copy_all(connection, files, tables, progress)
         for file in files:
             connection.execute(
@@ -113,12 +113,12 @@ def load_vocabulary(
             _add_key(connection, file, tables[file.layout.name])
         if progress is not None:
             progress(LoadProgress("indexing", "names", total, total))
-        cursor.execute(SQL(read("vocabulary_index")).format(**tables))
+        cursor.execute(SQL(read("vocabulary_create_indexes")).format(**tables))
         has_trigrams = _add_trigrams(connection, tables["concept"])
         blank: dict[str, int] = dict(
             cursor.execute(SQL(read("vocabulary_blank_names")).format(**tables)).fetchall()
         )
-        cursor.execute(SQL(read("vocabulary_values")).format(**tables), {"release_id": release_id})
+        cursor.execute(SQL(read("vocabulary_insert_values")).format(**tables), {"release_id": release_id})
         version = _one(cursor.execute(SQL(read("vocabulary_version")).format(**tables)))
         drop_retired(connection)
         cursor.execute("update omop_emb.vocabulary_release set state = 'retired' where state = 'active'")
@@ -145,7 +145,7 @@ def drop_retired(connection: psycopg.Connection[Any]) -> list[int]:
     Those that are being read stay until the next call. Returns the numbers of those that went.
     """
     cursor = connection.cursor(row_factory=tuple_row)
-    retired = cursor.execute(read("vocabulary_retired")).fetchall()
+    retired = cursor.execute(read("vocabulary_retired_releases")).fetchall()
     dropped = []
     for (release_id,) in retired:
         names = SQL(", ").join(release_tables(release_id).values())

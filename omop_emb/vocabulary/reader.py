@@ -87,7 +87,7 @@ def vocabulary_tables(connection: psycopg.Connection[Any]) -> VocabularyTables |
     if schema is not None:
         return _tables_of_schema(connection, schema.strip())
     cursor = connection.cursor(row_factory=tuple_row)
-    row = cursor.execute(read("vocabulary_exists")).fetchone()
+    row = cursor.execute(read("vocabulary_is_migrated")).fetchone()
     if row is None or not row[0]:
         return None
     row = cursor.execute("select omop_emb.pin_vocabulary()").fetchone()
@@ -250,7 +250,7 @@ def _status_of_release(connection: psycopg.Connection[Any], found: VocabularyTab
 
 def _status_of_schema(connection: psycopg.Connection[Any], found: VocabularyTables) -> VocabularyStatus:
     cursor = connection.cursor(row_factory=tuple_row)
-    query = SQL(read("vocabulary_concept_count")).format(concept=found.concept)
+    query = SQL(read("vocabulary_count_concepts")).format(concept=found.concept)
     concept_count, blank_names = cursor.execute(query).fetchone() or (0, 0)
     there = [layout.name for layout in LAYOUTS if getattr(found, layout.name) is not None]
     return VocabularyStatus(

@@ -1,4 +1,4 @@
--- Whether somebody else is at a build: its lease is kept up, and a connection of theirs holds the lock of builders.
+-- Whether another builder works on a build: its lease is renewed, and another connection holds the builders' lock.
 select exists (
     select from omop_emb.build where space_id = %(space)s and lease_until > clock_timestamp()
 ) and exists (

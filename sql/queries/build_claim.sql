@@ -1,5 +1,5 @@
--- A piece (that no batch job is at, or that this one is) that nobody holds, or whose holder died: it let its lease run out, or its connection is gone and with
--- it the lock that it held as long as it lived.
+-- The next chunk (of one batch job, or without one) that nobody holds, or whose holder died: its lease ran out, or its
+-- connection is gone, and with it the lock that it held as long as it lived.
 update omop_emb.build_chunk
 set builder = %(builder)s, lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 where (space_id, chunk) = (

@@ -98,7 +98,7 @@ def _trigram_schema(connection: psycopg.Connection[Any], release_id: int) -> str
 def _similar(
     connection: psycopg.Connection[Any], tables: VocabularyTables, schema: str, texts: Sequence[str]
 ) -> set[int]:
-    query = sql.SQL(read("mapping_similar")).format(concept=tables.concept, schema=sql.Identifier(schema))
+    query = sql.SQL(read("mapping_similar_names")).format(concept=tables.concept, schema=sql.Identifier(schema))
     cursor = connection.cursor(row_factory=tuple_row)
     return {key for text in texts for (key,) in cursor.execute(query, {"text": text, "k": _K}).fetchall()}
 
@@ -128,7 +128,7 @@ def _reached(
     relationships: Sequence[str],
 ) -> set[int]:
     assert tables.concept_relationship is not None  # noqa: S101 - read_near looked
-    query = sql.SQL(read("mapping_followed")).format(
+    query = sql.SQL(read("mapping_reachable_concepts")).format(
         concept=tables.concept, relationship=tables.concept_relationship
     )
     parameters = {

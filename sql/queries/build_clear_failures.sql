@@ -1,4 +1,4 @@
--- A failure is forgotten when its text was embedded after all, or is not wanted any more.
+-- A failure is deleted once its text was embedded after all, or is no longer wanted.
 delete from omop_emb.build_failure f
 where f.space_id = %(space)s and (
     exists (

@@ -2,9 +2,9 @@
 insert into omop_emb.label (kind, label)
 select kind, label
 from (
-    select 'domain' as kind, domain_id as label from pg_temp.wanted
-    union select 'vocabulary', vocabulary_id from pg_temp.wanted
-    union select 'concept class', concept_class_id from pg_temp.wanted
+    select 'domain' as kind, domain_id as label from pg_temp.desired_texts
+    union select 'vocabulary', vocabulary_id from pg_temp.desired_texts
+    union select 'concept class', concept_class_id from pg_temp.desired_texts
 ) as found
 where label is not null and not exists (
     select from omop_emb.label known where (known.kind, known.label) = (found.kind, found.label)

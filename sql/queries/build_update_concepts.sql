@@ -4,7 +4,7 @@ with changed as (
     set (concept_name, domain_id, vocabulary_id, concept_class_id, standard_concept, concept_code, invalid_reason)
         = (w.concept_name, w.domain_id, w.vocabulary_id, w.concept_class_id, w.standard_concept, w.concept_code,
            w.invalid_reason)
-    from pg_temp.wanted w
+    from pg_temp.desired_texts w
     where w.concept_id = t.concept_id and w.text_kind = 'n'
         and (t.concept_name, t.domain_id, t.vocabulary_id, t.concept_class_id, t.standard_concept,
              t.concept_code, t.invalid_reason)

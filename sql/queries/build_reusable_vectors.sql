@@ -4,11 +4,11 @@ select distinct on (concept_id, text_kind, text_hash) *
 from (
     select p.concept_id, p.text_kind, p.text_hash, 0 as source, p.concept_id as from_concept_id,
            p.text_kind as from_kind
-    from {pending} p
+    from {missing_texts} p
     join {sibling_rows} r using (concept_id, text_kind, text_hash)
     union all
     select p.concept_id, p.text_kind, p.text_hash, 1, t.concept_id, t.text_kind
-    from {pending} p
+    from {missing_texts} p
     join {texts} t on t.text_hash = p.text_hash and t.text = p.text
 ) as found
 order by concept_id, text_kind, text_hash, source, from_concept_id, from_kind

@@ -2,7 +2,7 @@
 select w.*, {input} as input, exists (
     select from {texts} t where t.concept_id = w.concept_id and t.text_kind <> 'a'
 ) as has_concept
-from {wanted} w
+from {desired_texts} w
 where not exists (
     select from {texts} t
     where (t.concept_id, t.text_kind, t.text_hash) = (w.concept_id, w.text_kind, w.text_hash)
