@@ -20,7 +20,7 @@ from canned_server import canned_server
 from ratios import Ratio, interleaved, options, report
 
 from omop_emb import EmbeddingClient, EmbeddingRole
-from omop_emb.vectors import Matrix
+from omop_emb.arrays import Vectors
 
 DIMENSIONS = 768
 MODELS = {
@@ -60,7 +60,7 @@ def vectors(provider: str, answer: dict[str, Any]) -> list[Any]:
     return [np.frombuffer(binascii.a2b_base64(entry["embedding"]), "<f4") for entry in answer["data"]]
 
 
-def bare_http(provider: str, url: str, texts: Sequence[str]) -> Callable[[], Matrix]:
+def bare_http(provider: str, url: str, texts: Sequence[str]) -> Callable[[], Vectors]:
     """A loop over httpx and json alone that ends with the same: a matrix of unit float32 rows."""
     import httpx
 
@@ -71,7 +71,7 @@ def bare_http(provider: str, url: str, texts: Sequence[str]) -> Callable[[], Mat
     }
     http = httpx.Client()
 
-    def run() -> Matrix:
+    def run() -> Vectors:
         parts = []
         for start in range(0, len(texts), TEXTS[provider]):
             batch = texts[start : start + TEXTS[provider]]
@@ -140,7 +140,7 @@ def concept_names(count: int) -> list[str]:
     return list(dict.fromkeys(line.split("\t")[1] for line in lines))[:count]
 
 
-def bare_onnx(batch: int) -> Callable[[list[str]], Matrix]:
+def bare_onnx(batch: int) -> Callable[[list[str]], Vectors]:
     """A loop over onnxruntime and tokenizers alone, the texts sorted by their tokens, on one thread."""
     import onnxruntime
     from tokenizers import Tokenizer
@@ -154,7 +154,7 @@ def bare_onnx(batch: int) -> Callable[[list[str]], Matrix]:
     tokenizer.enable_truncation(256)
     names = [entry.name for entry in session.get_inputs()]
 
-    def run(texts: list[str]) -> Matrix:
+    def run(texts: list[str]) -> Vectors:
         encodings = tokenizer.encode_batch_fast(texts)
         order = sorted(range(len(texts)), key=lambda place: len(encodings[place].ids))
         found = np.empty((len(texts), 384), np.float32)

