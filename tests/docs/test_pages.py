@@ -1,4 +1,4 @@
-"""Documentation pages: links lead somewhere, the index reaches every page, the tour names code that exists."""
+"""Documentation pages: links lead somewhere, the index reaches every page, the tour names existing code."""
 
 from __future__ import annotations
 
