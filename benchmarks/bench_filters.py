@@ -81,7 +81,7 @@ def _filters(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[
                     recall(found, nearest(data, queries, passing)),
                     at_least=0.99,
                     unit="",
-                    detail=f"p50 {p50 * 1e3:.1f} ms, p95 {p95 * 1e3:.1f} ms, {plan.way.value}",
+                    detail=f"p50 {p50 * 1e3:.1f} ms, p95 {p95 * 1e3:.1f} ms, {plan.method.value}",
                 )
     yield Ratio(
         f"{data.name}: slowest p95 of filters anywhere / unfiltered p95",

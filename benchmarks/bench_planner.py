@@ -16,7 +16,7 @@ from omop_emb import ConceptFilter, IndexType, MetricType
 from omop_emb.database import binary_format
 from omop_emb.database.engine import driver_connection
 from omop_emb.search import planner, row_search
-from omop_emb.search.planner import Request, SearchPlan, Way
+from omop_emb.search.planner import Request, SearchPlan, SearchMethod
 from omop_emb.spaces import filters
 from omop_emb.spaces.row_counts import RowCount
 
@@ -56,13 +56,13 @@ def _priced(conninfo: str, data: Data, rounds: int) -> Iterator[tuple[str, float
             count = RowCount(int((labels == str(share)).sum()), len(labels))
             wanted = ConceptFilter(vocabularies=(str(share),))
             cost = _cost(hnsw, len(data.queries), rounds, partial(_one, hnsw, data, wanted, None))
-            yield f"exact, {count.passing:,} rows", cost, planner.exact_price(count, data.dimensions)
+            yield f"exact, {count.passing:,} rows", cost, planner.exact_cost(count, data.dimensions)
         every = RowCount(len(labels), len(labels))
         cost = _cost(hnsw, len(data.queries), rounds, partial(_one, hnsw, data, None, None))
-        yield "exact, all rows", cost, planner.exact_price(every, data.dimensions)
+        yield "exact, all rows", cost, planner.exact_cost(every, data.dimensions)
         for ef_search in (40, 160, 640):
             cost = _cost(hnsw, len(data.queries), rounds, partial(_one, hnsw, data, None, ef_search))
-            yield f"index, ef_search {ef_search}", cost, planner.index_price(ef_search, data.dimensions)
+            yield f"index, ef_search {ef_search}", cost, planner.index_cost(ef_search, data.dimensions)
 
 
 def _one(
@@ -73,12 +73,12 @@ def _one(
     request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
     condition = filters.filter_condition(connection, wanted)
     query = data.queries[number]
-    with row_search.scope(connection), binary_format.binary_cursor(connection) as cursor:
+    with row_search.search_scope(connection), binary_format.binary_cursor(connection) as cursor:
         if ef_search is None:
-            return row_search.exact(cursor, hnsw.space, query, request, condition)
-        plan = SearchPlan(way=Way.INDEX, reason="", queries=1, ef_search=ef_search)
-        row_search.walk(connection, ef_search)
-        return row_search.through_index(cursor, hnsw.space, query, request, condition, plan)
+            return row_search.search_exactly(cursor, hnsw.space, query, request, condition)
+        plan = SearchPlan(method=SearchMethod.INDEX, reason="", queries=1, ef_search=ef_search)
+        row_search.set_ef_search(connection, ef_search)
+        return row_search.search_index(cursor, hnsw.space, query, request, condition, plan)
 
 
 def _cost(hnsw: Searched, count: int, rounds: int, one: Callable[[int], object]) -> float:

@@ -26,7 +26,9 @@ from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.providers.base import Limits, ModelInfo
 from omop_emb.search import planner
 from omop_emb.spaces import lifecycle, registry, row_counts, upsert
+from omop_emb.spaces.copy_rows import copy_block
 from omop_emb.spaces.registry import Space
+from omop_emb.spaces.tables import ROW_DTYPE
 
 K = 10
 SHARES = {"half": 0.5, "tenth": 0.1, "hundredth": 0.01, "thousandth": 0.001}
@@ -184,7 +186,7 @@ def searched(
 @contextmanager
 def by_sql() -> Iterator[None]:
     """No search in the block uses a matrix, or makes one: exact ones compare in the database."""
-    none = planner.MatrixPrice(saved=-1.0, making=1.0)
+    none = planner.MatrixCost(saved=-1.0, making=1.0)
     with mock.patch.object(planner, "matrix_price", return_value=none):
         yield
 
@@ -214,7 +216,7 @@ def _write(
     vocabularies: NDArray[np.str_] | None,
 ) -> None:
     count = len(data.rows)
-    keys = np.zeros(count, upsert.KEYS)
+    keys = np.zeros(count, ROW_DTYPE)
     keys["concept_id"] = keys["text_hash"] = np.arange(count)
     keys["text_kind"], keys["standard"], keys["valid"] = b"n", b"S", True
     for kind, labels in (("domain", domains), ("vocabulary", vocabularies)):
@@ -230,7 +232,7 @@ def _write(
             keys[kind] = [codes[label] for label in labels]
     for start in range(0, count, 20_000):
         part = slice(start, start + 20_000)
-        upsert.copy_block(connection, space, keys[part], data.rows[part], space.tables.rows)
+        copy_block(connection, space, keys[part], data.rows[part], space.tables.rows)
     connection.execute(
         sql.SQL(
             "insert into {} (concept_id, text_kind, text_hash, text, concept_name) "

@@ -115,8 +115,8 @@ def _found(session: Any, texts: list[str], explain: bool, **asked: Any) -> list[
 
 def _explanation(result: SearchResult) -> Iterator[str]:
     for plan in result.plans:
-        how = f"{plan.way.value} {plan.index}" if plan.index else plan.way.value
-        yield f"way: {how} in space {result.space}, because {plan.reason}"
+        how = f"{plan.method.value} {plan.index}" if plan.index else plan.method.value
+        yield f"method: {how} in space {result.space}, because {plan.reason}"
         read = f"rows: {plan.scanned:,} read for a query" if plan.scanned is not None else "rows:"
         scan = f" by {plan.scan}" if plan.scan else ""
         yield f"{read}{scan}, {plan.fetched:,} ranked again in double precision"

@@ -24,12 +24,12 @@ def limit_bytes() -> int:
     return (config.positive_integer("OMOP_EMB_CACHE_GB") or 20) * 10**9
 
 
-def holds(name: str) -> bool:
+def contains(name: str) -> bool:
     """Whether a finished matrix of that name is there."""
     return (folder() / name).is_dir()
 
 
-def find(name: str) -> Path | None:
+def cached_folder(name: str) -> Path | None:
     """The folder of a finished matrix, which is marked as used now; None where there is none."""
     path = folder() / name
     try:
@@ -40,7 +40,7 @@ def find(name: str) -> Path | None:
 
 
 @contextmanager
-def making(name: str, needed: int, *, wait: bool = True) -> Iterator[Path | None]:
+def build_folder(name: str, needed: int, *, wait: bool = True) -> Iterator[Path | None]:
     """A folder to fill, which takes its name at the end of the block; None if another process has made it.
 
     Only one process at a time is in such a block; the others wait. Matrices that were not used for the
@@ -53,7 +53,7 @@ def making(name: str, needed: int, *, wait: bool = True) -> Iterator[Path | None
     top = folder()
     top.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(top, wait=wait):
-        if holds(name):
+        if contains(name):
             yield None
             return
         for left in top.glob("*.part"):  # of a process that was killed: whoever makes one holds the lock

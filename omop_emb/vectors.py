@@ -48,17 +48,17 @@ def unit_rows(matrix: Vectors, *, dimensions: int | None = None) -> tuple[Vector
         (n, dimensions) float32, C-contiguous, a copy; and the positions of rows that hold NaN or infinity, or
         are zero: what stands there is of no use either.
     """
-    whole, useless = lengths(matrix)
+    whole, useless = row_lengths(matrix)
     cut = np.array(matrix[:, :dimensions], dtype=np.float32, order="C")
     if cut.shape != matrix.shape:
         # Of a row that is not zero, the first dimensions can be.
-        whole, of_cut = lengths(cut)
+        whole, of_cut = row_lengths(cut)
         useless = sorted({*useless, *of_cut})
     cut /= whole[:, None]
     return cut, useless
 
 
-def lengths(matrix: Vectors) -> tuple[Vectors, list[int]]:
+def row_lengths(matrix: Vectors) -> tuple[Vectors, list[int]]:
     """The rows' lengths, and which rows are useless.
 
     Returns:

@@ -180,7 +180,7 @@ class _Looking:
             return _passed("recall", "exact")
         if index_state(self.connection, self.space) != "valid":
             return _failed("recall", "cannot be measured without the index", _BUILD)
-        measured = recall.measure(self.connection, self.space)
+        measured = recall.measure_recall(self.connection, self.space)
         if not measured:
             return _passed("recall", "so few rows are compared one by one")
         used, _ = planner.ef_search_for(self.space, 10, None)

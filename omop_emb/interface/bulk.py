@@ -12,14 +12,14 @@ from omop_emb.errors import InputError, TextRejectedError
 from omop_emb.providers.batching import numbered_windows, rejection_reason
 from omop_emb.records import ConceptMatch, EmbeddingRole
 
-PART = 16_384  # texts at a time: enough for the matrix to pay, 200 MB of vectors at 3,072 dimensions
+BATCH_TEXTS = 16_384  # texts at a time: enough for the matrix to pay, 200 MB of vectors at 3,072 dimensions
 _REMEMBERED = 65_536  # texts whose matches are kept for when they come again
 
-Find = Callable[[NDArray[np.float32], int], list[list[ConceptMatch]]]
+SearchFunction = Callable[[NDArray[np.float32], int], list[list[ConceptMatch]]]
 """The matches of each query vector, given how many different ones there are in all."""
 
 
-def checked(texts: Iterable[object], *, start: int = 0) -> Iterator[str]:
+def valid_texts(texts: Iterable[object], *, start: int = 0) -> Iterator[str]:
     """The texts, if all of them can be embedded.
 
     Raises:
@@ -35,8 +35,8 @@ def checked(texts: Iterable[object], *, start: int = 0) -> Iterator[str]:
         yield text
 
 
-def nearest_of_texts(
-    texts: Iterable[str], client: EmbeddingClient, find: Find, *, different: int = 0
+def matches_of_texts(
+    texts: Iterable[str], client: EmbeddingClient, find: SearchFunction, *, different: int = 0
 ) -> Iterator[list[ConceptMatch]]:
     """The matches of each text, in order; the next PART texts are drawn, embedded and searched at once.
 
@@ -48,7 +48,7 @@ def nearest_of_texts(
             once; 0 where nobody knows: then as the first part, and a text that comes much later again.
     """
     known: dict[str, list[ConceptMatch]] = {}
-    for window in numbered_windows(texts, PART):
+    for window in numbered_windows(texts, BATCH_TEXTS):
         part = [(position, str(text)) for position, text in window]
         new: dict[str, int] = {}
         for position, text in part:

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError
-from omop_emb.interface.bulk import checked, nearest_of_texts
-from omop_emb.interface.inputs import unit_rows, whole_ids
+from omop_emb.interface.bulk import valid_texts, matches_of_texts
+from omop_emb.interface.inputs import unit_rows, integer_ids
 from omop_emb.interface.space_client import check_variables, client_of
 from omop_emb.providers.query_cache import VectorStore
 from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
@@ -78,7 +78,7 @@ class ConceptSearch:
             UnknownValueError: the filter names a domain, vocabulary or class that does not exist.
             InputError: a text is blank or no text.
         """
-        texts = list(checked(query_texts))
+        texts = list(valid_texts(query_texts))
         found = self._nearest_of_texts(
             session,
             texts,
@@ -112,7 +112,7 @@ class ConceptSearch:
         """
         return self._nearest_of_texts(
             session,
-            checked(query_texts),
+            valid_texts(query_texts),
             0,
             index_type=index_type,
             metric_type=metric_type,
@@ -138,7 +138,7 @@ class ConceptSearch:
 
         Arguments are as there. It takes the time of one more query: the server is asked to explain the first.
         """
-        texts = list(checked(query_texts))
+        texts = list(valid_texts(query_texts))
         with readable_errors():
             connection = driver_connection(session)
             space, client = self._reading_space(connection, index_type)
@@ -214,7 +214,7 @@ class ConceptSearch:
         Raises:
             InputError: a concept is not embedded in the space.
         """
-        ids = whole_ids(concept_ids)
+        ids = integer_ids(concept_ids)
         search.check_k(k)
         with readable_errors():
             connection = driver_connection(session)
@@ -261,7 +261,7 @@ class ConceptSearch:
                     **options,
                 ).matches
 
-        return nearest_of_texts(texts, client, find, different=different)
+        return matches_of_texts(texts, client, find, different=different)
 
     def _space(self, connection: psycopg.Connection[Any], index_type: IndexType | None) -> Space:
         there = self._known.listed(connection)

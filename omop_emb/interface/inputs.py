@@ -22,7 +22,7 @@ def unit_rows(rows: ArrayLike, dimensions: int) -> NDArray[np.float32]:
     return unit
 
 
-def useful_rows(
+def valid_rows(
     rows: ArrayLike, dimensions: int, *, count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`count` vectors of a caller, and the length of each, which is not zero.
@@ -31,7 +31,7 @@ def useful_rows(
         InputError: as unit_rows().
     """
     matrix = _matrix(rows, dimensions, count)
-    lengths, useless = vectors.lengths(matrix)
+    lengths, useless = vectors.row_lengths(matrix)
     _refuse(useless)
     return matrix, lengths
 
@@ -67,7 +67,7 @@ def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> t
         raise InputError(
             f"as many concept_ids as concept_texts are needed; found {len(ids)} and {len(texts)}"
         )
-    ids = whole_ids(ids)
+    ids = integer_ids(ids)
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"concept_texts[{position}] must be a text; found {type(text).__name__}")
@@ -78,7 +78,7 @@ def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> t
     return ids, texts
 
 
-def whole_ids(concept_ids: Iterable[int]) -> list[int]:
+def integer_ids(concept_ids: Iterable[int]) -> list[int]:
     """Concept ids as plain integers.
 
     Raises:

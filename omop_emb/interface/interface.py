@@ -14,9 +14,10 @@ from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError
 from omop_emb.interface.concept_search import ConceptSearch
-from omop_emb.interface.inputs import ids_and_texts, useful_rows
+from omop_emb.interface.inputs import ids_and_texts, valid_rows
 from omop_emb.records import Concept, EmbeddingRole, Fingerprint, IndexType, TextKind
 from omop_emb.spaces import lifecycle, registry, upsert
+from omop_emb.spaces.text_rows import TextRows
 from omop_emb.spaces.upsert import UpsertResult
 from omop_emb.vocabulary import reader
 
@@ -112,7 +113,7 @@ class EmbeddingInterface(ConceptSearch):
         with readable_errors():
             connection = driver_connection(session)
             fingerprint = self._writing_client(connection).fingerprint
-            rows, lengths = useful_rows(embeddings, fingerprint.dimensions, count=len(ids))
+            rows, lengths = valid_rows(embeddings, fingerprint.dimensions, count=len(ids))
             return self._write(connection, fingerprint, index_type, ids, texts, rows, lengths)
 
     def _write(
@@ -138,7 +139,7 @@ class EmbeddingInterface(ConceptSearch):
         return upsert.upsert_rows(
             connection,
             space,
-            upsert.TextRows(
+            TextRows(
                 concept_ids=np.array(ids, np.int32),
                 kinds=np.where(named, TextKind.NAME.value.encode(), TextKind.SYNONYM.value.encode()),
                 texts=texts,

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from omop_emb.database import binary_format
 from omop_emb.records import ConceptMatch
-from omop_emb.search.ranking import Hits
+from omop_emb.search.ranking import RankedRows
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import SpaceTables
 
@@ -24,11 +24,11 @@ _TEXTS = sql.SQL(
 )
 
 
-class ChangedError(Exception):
+class RowsChangedError(Exception):
     """Rows that were found have gone since: another transaction committed between two statements."""
 
 
-def matches(connection: psycopg.Connection[Any], space: Space, found: list[Hits]) -> list[list[ConceptMatch]]:
+def load_matches(connection: psycopg.Connection[Any], space: Space, found: list[RankedRows]) -> list[list[ConceptMatch]]:
     """The matches of each query's hits, same order.
 
     Raises:
@@ -49,7 +49,7 @@ def matches(connection: psycopg.Connection[Any], space: Space, found: list[Hits]
             if key in keys:
                 shown[key] = row[3:]
     if len(shown) < len(keys):
-        raise ChangedError
+        raise RowsChangedError
     return [
         [
             _match(key[0], shown[key], distance, similarity)

@@ -24,27 +24,17 @@ from omop_emb import disk_cache
 from omop_emb.database import binary_format
 from omop_emb.errors import DatabaseError
 from omop_emb.spaces.registry import Space
+from omop_emb.spaces.tables import ROW_COLUMNS, ROW_DTYPE, row_layout
 from omop_emb.sql import read
 
 _FORMAT = 1  # of the files below; another format is another name
 _ATTEMPTS = 3
 
-_KEYS = (
-    ("text_hash", ">i8"),
-    ("concept_id", ">i4"),
-    ("domain", ">i2"),
-    ("vocabulary", ">i2"),
-    ("concept_class", ">i2"),
-    ("text_kind", "S1"),
-    ("standard", "S1"),
-    ("valid", "?"),
-)
-_KEY_LAYOUT = np.dtype([(name, kind.replace(">", "<")) for name, kind in _KEYS])
 _COPY = sql.SQL("copy (select {columns} from {rows}) to stdout (format binary)")
 
 
 @dataclass(frozen=True)
-class Matrix:
+class VectorMatrix:
     """The rows of a space in one committed state, in no particular order.
 
     Attributes:
@@ -58,7 +48,7 @@ class Matrix:
     keys: NDArray[np.void]
     vectors: NDArray[np.float16]
     deviation: float
-    state: str
+    state_name: str
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -73,7 +63,7 @@ class MatrixUnavailableError(DatabaseError):
     """No matrix can be had here; the database itself can be searched all the same."""
 
 
-def state(connection: psycopg.Connection[Any], space: Space) -> str | None:
+def state_name(connection: psycopg.Connection[Any], space: Space) -> str | None:
     """A name for the committed rows of a space; None while this transaction has written some itself."""
     row = connection.execute(read("space_write_state"), {"space_id": space.space_id}).fetchone()
     assert row is not None  # noqa: S101 - an aggregate gives a row
@@ -83,7 +73,7 @@ def state(connection: psycopg.Connection[Any], space: Space) -> str | None:
     return hashlib.sha256(f"{_FORMAT} {space.fingerprint.dimensions} {digest}".encode()).hexdigest()[:40]
 
 
-def of_space(connection: psycopg.Connection[Any], space: Space, *, wait: bool = True) -> Matrix:
+def open_matrix(connection: psycopg.Connection[Any], space: Space, *, wait: bool = True) -> VectorMatrix:
     """The matrix of the rows that this transaction sees; made if it is not in the cache folder yet.
 
     Processes that need the same one at the same time wait for the first to make it, but for those that will
@@ -95,7 +85,7 @@ def of_space(connection: psycopg.Connection[Any], space: Space, *, wait: bool = 
             makes a matrix and `wait` is false.
     """
     for _ in range(_ATTEMPTS):
-        name = state(connection, space)
+        name = state_name(connection, space)
         if name is None:
             raise MatrixUnavailableError(
                 f"this transaction has written to space {space.name!r} and has not committed: commit first"
@@ -118,10 +108,10 @@ class _ChangedError(Exception):
 
 
 def _found_or_made(connection: psycopg.Connection[Any], space: Space, name: str, wait: bool) -> Path:
-    found = disk_cache.find(name)
+    found = disk_cache.cached_folder(name)
     if found is not None:
         return found
-    with disk_cache.making(name, _bytes_needed(connection, space), wait=wait) as made:
+    with disk_cache.build_folder(name, _bytes_needed(connection, space), wait=wait) as made:
         if made is not None:
             try:
                 # Rolled back, so that the lock on the rows is given back.
@@ -132,9 +122,9 @@ def _found_or_made(connection: psycopg.Connection[Any], space: Space, name: str,
                     "reading all rows takes longer than statement_timeout"
                 ) from error
             # Each statement may see a later state: the rows are of this one only if it is still there.
-            if state(connection, space) != name:
+            if state_name(connection, space) != name:
                 raise _ChangedError
-    found = disk_cache.find(name)
+    found = disk_cache.cached_folder(name)
     if found is None:
         raise _ChangedError  # removed by another process for want of room
     return found
@@ -150,10 +140,9 @@ def _bytes_needed(connection: psycopg.Connection[Any], space: Space) -> int:
 
 def _copy_out(connection: psycopg.Connection[Any], space: Space, folder: Path) -> None:
     dimensions = space.fingerprint.dimensions
-    columns: list[tuple[str, str | tuple[str, int]]] = [*_KEYS, ("embedding", (">f2", dimensions))]
-    layout = binary_format.row_dtype(columns)
+    layout = binary_format.row_dtype(row_layout(dimensions))
     statement = _COPY.format(
-        columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns), rows=space.tables.rows
+        columns=sql.SQL(", ").join(map(sql.Identifier, ROW_COLUMNS)), rows=space.tables.rows
     )
     deviation = 0.0
     with (
@@ -163,8 +152,8 @@ def _copy_out(connection: psycopg.Connection[Any], space: Space, folder: Path) -
         cursor.copy(statement) as copy,
     ):
         for block in binary_format.decode_rows(iter(copy), layout):
-            keys = np.empty(len(block), _KEY_LAYOUT)
-            for name, _ in _KEYS:
+            keys = np.empty(len(block), ROW_DTYPE)
+            for name in ROW_DTYPE.names or ():
                 keys[name] = block[name]
             keys_file.write(keys.tobytes())
             vectors = block["embedding"].astype("<f2")
@@ -175,12 +164,12 @@ def _copy_out(connection: psycopg.Connection[Any], space: Space, folder: Path) -
     (folder / "about.json").write_text(json.dumps({"dimensions": dimensions, "deviation": deviation}))
 
 
-def _open(folder: Path, dimensions: int, name: str) -> Matrix:
+def _open(folder: Path, dimensions: int, name: str) -> VectorMatrix:
     about = json.loads((folder / "about.json").read_text())
-    keys = np.fromfile(folder / "keys", _KEY_LAYOUT)
+    keys = np.fromfile(folder / "keys", ROW_DTYPE)
     shape = (len(keys), dimensions)
     # numpy cannot map an empty file.
     vectors = (
         np.memmap(folder / "vectors", np.float16, "r", shape=shape) if len(keys) else np.empty(shape, "e")
     )
-    return Matrix(keys, vectors, about["deviation"], name)
+    return VectorMatrix(keys, vectors, about["deviation"], name)

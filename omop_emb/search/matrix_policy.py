@@ -14,8 +14,8 @@ import psycopg
 
 from omop_emb import disk_cache
 from omop_emb.search import matrix
-from omop_emb.search.matrix import Matrix
-from omop_emb.search.planner import MatrixPrice
+from omop_emb.search.matrix import VectorMatrix
+from omop_emb.search.planner import MatrixCost
 from omop_emb.spaces.registry import Space
 
 _MOST = 64  # states of spaces that are remembered
@@ -23,11 +23,11 @@ _MOST = 64  # states of spaces that are remembered
 _forgone: dict[str, float] = {}
 """Microseconds that searches of this process would have saved so far, by the state of the space."""
 
-_kept: dict[str, Matrix] = {}
+_kept: dict[str, VectorMatrix] = {}
 """The one that was used last, by its state, as opening it takes longer than a search of few rows."""
 
 
-def of_space(connection: psycopg.Connection[Any], space: Space, price: MatrixPrice) -> Matrix | None:
+def matrix_if_repaid(connection: psycopg.Connection[Any], space: Space, price: MatrixCost) -> VectorMatrix | None:
     """The matrix of the rows that this transaction sees, if it is there or has become worth making.
 
     Where rows were written and not committed there is none.
@@ -35,10 +35,10 @@ def of_space(connection: psycopg.Connection[Any], space: Space, price: MatrixPri
     Raises:
         MatrixUnavailableError: it cannot be made; see matrix.of_space. It is not tried again in this state.
     """
-    name = matrix.state(connection, space)
+    name = matrix.state_name(connection, space)
     if name is None:
         return None
-    if disk_cache.find(name) is not None:
+    if disk_cache.cached_folder(name) is not None:
         kept = _kept.get(name)
         return kept if kept is not None else _opened(connection, space)
     _kept.pop(name, None)  # the cache was cleared: its room on the disk is given back
@@ -53,8 +53,8 @@ def of_space(connection: psycopg.Connection[Any], space: Space, price: MatrixPri
     return made
 
 
-def _opened(connection: psycopg.Connection[Any], space: Space) -> Matrix:
-    made = matrix.of_space(connection, space, wait=False)
+def _opened(connection: psycopg.Connection[Any], space: Space) -> VectorMatrix:
+    made = matrix.open_matrix(connection, space, wait=False)
     _kept.clear()
     _kept[made.state] = made
     return made

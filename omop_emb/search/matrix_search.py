@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from omop_emb.database import binary_format
 from omop_emb.records import MetricType
 from omop_emb.search import ranking
-from omop_emb.search.matrix import Matrix
-from omop_emb.search.ranking import Hits, Rows
+from omop_emb.search.matrix import VectorMatrix
+from omop_emb.search.ranking import RankedRows, CandidateRows
 from omop_emb.search.topk import TopK
 
 QUERIES = 1024  # per pass over the rows: enough to make widening float16 one twentieth of the product's time
@@ -24,9 +24,9 @@ Passing = NDArray[np.intp] | None
 """Positions of the rows that pass a filter, ascending; None: all do."""
 
 
-def nearest(
-    matrix: Matrix, queries: NDArray[np.float32], *, metric_type: MetricType, k: int, passing: Passing = None
-) -> list[Hits]:
+def search_matrix(
+    matrix: VectorMatrix, queries: NDArray[np.float32], *, metric_type: MetricType, k: int, passing: Passing = None
+) -> list[RankedRows]:
     """The k nearest concepts of each query, exactly; fewer only where fewer pass.
 
     Args:
@@ -36,31 +36,31 @@ def nearest(
         k: how many concepts.
         passing: which rows may be returned.
     """
-    found: list[Hits] = []
+    found: list[RankedRows] = []
     for start in range(0, len(queries), QUERIES):
         found += _nearest(matrix, queries[start : start + QUERIES], metric_type, k, passing, k + _SLACK)
     return found
 
 
 def _nearest(
-    matrix: Matrix,
+    matrix: VectorMatrix,
     queries: NDArray[np.float32],
     metric_type: MetricType,
     k: int,
     passing: Passing,
     keep: int,
-) -> list[Hits]:
+) -> list[RankedRows]:
     total = len(matrix) if passing is None else len(passing)
     keep = min(keep, total)
     if not keep:
-        return [ranking.NOTHING] * len(queries)
+        return [ranking.NO_ROWS] * len(queries)
     scores, places = _largest_products(matrix, queries, passing, keep)
     # Products of rows that are not quite of unit length rank like the metric up to their deviation.
     margin = 3 * matrix.deviation + 2 * _FLOAT32_ERROR
     kth, enough = _kth_concept(matrix.concept_ids[places], k)
     needed = np.where(enough, scores[np.arange(len(queries)), kth] - margin, -np.inf)
     complete = (scores[:, -1] < needed) | (keep == total)
-    hits: list[Hits] = [ranking.NOTHING] * len(queries)
+    hits: list[RankedRows] = [ranking.NO_ROWS] * len(queries)
     done = np.flatnonzero(complete)
     for query, found in zip(
         done,
@@ -89,31 +89,31 @@ def _kth_concept(concept_ids: NDArray[np.int32], k: int) -> tuple[NDArray[np.int
 
 
 def _ranked(
-    matrix: Matrix,
+    matrix: VectorMatrix,
     queries: NDArray[np.float32],
     scores: NDArray[np.float32],
     places: NDArray[np.intp],
     needed: NDArray[np.float64],
     metric_type: MetricType,
-) -> Iterator[Hits]:
+) -> Iterator[RankedRows]:
     step = max(1, _RANKED // (scores.shape[1] * queries.shape[1]))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
         query, column = np.nonzero(scores[part] >= needed[part, None])
         chosen = places[part][query, column]
         keys = matrix.keys[chosen]
-        rows = Rows(
+        rows = CandidateRows(
             queries=query,
             concept_ids=keys["concept_id"],
             text_kinds=keys["text_kind"],
             text_hashes=keys["text_hash"],
             vectors=binary_format.halves_to_float32(matrix.vectors[chosen]).astype(np.float64),
         )
-        yield from ranking.rank(rows, queries[part], metric_type)
+        yield from ranking.rank_rows(rows, queries[part], metric_type)
 
 
 def _largest_products(
-    matrix: Matrix, queries: NDArray[np.float32], passing: Passing, keep: int
+    matrix: VectorMatrix, queries: NDArray[np.float32], passing: Passing, keep: int
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """The `keep` largest products of each query, largest first, and the rows that they are with."""
     total = len(matrix) if passing is None else len(passing)

@@ -24,12 +24,12 @@ BULK_QUERIES = 64  # fewer do not leave an index for a matrix
 _CERTAINTY = 2.0
 _FEW_CANDIDATES = 250  # looked at in less time than any rows that are worth an index
 # Microseconds that a search may take to be exact where the index does not reach DEFAULT_RECALL.
-_BEARABLE = 200_000.0
+MAX_EXACT_MICROSECONDS = 200_000.0
 # The same for one of many, which makes the matrix for those that follow.
-_BEARABLE_ONCE = 5_000_000.0
+MAX_BUILD_MICROSECONDS = 5_000_000.0
 
 
-class Way(Enum):
+class SearchMethod(Enum):
     """How a search finds its rows."""
 
     EXACT = "exact"
@@ -43,7 +43,7 @@ class SearchPlan:
     """How queries with one filter were searched, and what came of it.
 
     Attributes:
-        way: which way was taken.
+        method: how the rows were found.
         reason: why, for a person.
         queries: how many queries it was for.
         rows: how many rows pass the filter, as counted when the space was last built; None if not needed.
@@ -58,7 +58,7 @@ class SearchPlan:
         scan: how it read them, such as "Index Scan using space_1_hnsw"; None where not asked for.
     """
 
-    way: Way
+    method: SearchMethod
     reason: str
     queries: int
     rows: int | None = None
@@ -97,7 +97,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class MatrixPrice:
+class MatrixCost:
     """What a matrix is to some searches, in microseconds.
 
     Attributes:
@@ -111,7 +111,7 @@ class MatrixPrice:
     @property
     def is_bearable(self) -> bool:
         """Whether a search that came alone may wait until it is made."""
-        return self.making < _BEARABLE_ONCE
+        return self.making < MAX_BUILD_MICROSECONDS
 
 
 def choose(space: Space, request: Request, count: RowCount | None) -> SearchPlan:
@@ -123,9 +123,9 @@ def choose(space: Space, request: Request, count: RowCount | None) -> SearchPlan
         count: how many rows pass; may be None where needs_count() says so.
     """
     plan = SearchPlan(
-        way=Way.EXACT, reason="", queries=request.queries, rows=None if count is None else count.passing
+        method=SearchMethod.EXACT, reason="", queries=request.queries, rows=None if count is None else count.passing
     )
-    settled = _must_be_exact(space, request)
+    settled = _reason_for_exact(space, request)
     if settled is not None:
         return replace(plan, reason=settled)
     domain = request.domains[0] if len(request.domains) == 1 else None
@@ -133,13 +133,13 @@ def choose(space: Space, request: Request, count: RowCount | None) -> SearchPlan
         domain = None
     found, known = ef_search_for(space, request.k, request.recall, domain)
     if found is None and request.recall is None and count is not None:
-        if exact_price(count, space.fingerprint.dimensions) > _BEARABLE:
-            found, known = _most(space, request.k, domain)
+        if exact_cost(count, space.fingerprint.dimensions) > MAX_EXACT_MICROSECONDS:
+            found, known = _largest_measured(space, request.k, domain)
     if found is None:
         return replace(plan, reason=known)
     plan = replace(
         plan,
-        way=Way.INDEX if domain is None else Way.PARTIAL_INDEX,
+        method=SearchMethod.INDEX if domain is None else SearchMethod.PARTIAL_INDEX,
         reason=known,
         ef_search=min(MAX_EF_SEARCH, found),
         candidates=found if space.first_pass else 0,
@@ -152,12 +152,12 @@ def choose(space: Space, request: Request, count: RowCount | None) -> SearchPlan
     visited = math.ceil(found / max(share, 1e-9))
     said = f"{count.passing:,} of {count.total:,} rows pass"
     dimensions = space.fingerprint.dimensions
-    worth = index_price(visited, dimensions) * (_CERTAINTY if request.filtered else 1)
-    if exact_price(count, dimensions) <= worth:
+    worth = index_cost(visited, dimensions) * (_CERTAINTY if request.filtered else 1)
+    if exact_cost(count, dimensions) <= worth:
         reason = f"{said}: so few are compared one by one"
         if not request.filtered:
             reason = f"all {count.total:,} rows are compared sooner than {found:,} candidates of the index"
-        return SearchPlan(way=Way.EXACT, reason=reason, queries=request.queries, rows=count.passing)
+        return SearchPlan(method=SearchMethod.EXACT, reason=reason, queries=request.queries, rows=count.passing)
     if not request.filtered:
         return plan
     said += ": too many to compare" if domain is None else ", and their domain has an index of its own"
@@ -175,13 +175,13 @@ def needs_count(space: Space, request: Request) -> bool:
     """Whether it has to be known how many rows pass, to choose a way or to tell what a matrix would save."""
     if request.metric_type is MetricType.L1:
         return False
-    if request.filtered or request.queries >= BULK_QUERIES or _must_be_exact(space, request) is not None:
+    if request.filtered or request.queries >= BULK_QUERIES or _reason_for_exact(space, request) is not None:
         return True
     found = ef_search_for(space, request.k, request.recall)[0]
     return found is None or found > _FEW_CANDIDATES
 
 
-def matrix_price(plans: list[SearchPlan], counts: list[RowCount], dimensions: int) -> MatrixPrice:
+def matrix_cost(plans: list[SearchPlan], counts: list[RowCount], dimensions: int) -> MatrixCost:
     """What one matrix saves that serves all of these instead of the ways chosen for each, and what it costs.
 
     Args:
@@ -192,16 +192,16 @@ def matrix_price(plans: list[SearchPlan], counts: list[RowCount], dimensions: in
     singly, together = 0.0, 1500.0
     for plan, count in zip(plans, counts, strict=True):
         if plan.ef_search is None:
-            singly += plan.queries * exact_price(count, dimensions)
+            singly += plan.queries * exact_cost(count, dimensions)
         else:
-            singly += plan.queries * index_price(plan.ef_search, dimensions)
+            singly += plan.queries * index_cost(plan.ef_search, dimensions)
         passes = math.ceil(plan.queries / 1024)
         together += count.passing * dimensions * (plan.queries * 2e-5 + passes * 4e-4) + plan.queries * 100
     rows = max((count.total for count in counts), default=0)
-    return MatrixPrice(saved=singly - together, making=20_000 + 10.0 * rows)
+    return MatrixCost(saved=singly - together, making=20_000 + 10.0 * rows)
 
 
-def exact_price(count: RowCount, dimensions: int) -> float:
+def exact_cost(count: RowCount, dimensions: int) -> float:
     """Microseconds to compare the rows that pass with one query: fetched one by one, or all in a row."""
     return 500 + min(
         count.passing * (0.9 + 0.0009 * dimensions),
@@ -209,7 +209,7 @@ def exact_price(count: RowCount, dimensions: int) -> float:
     )
 
 
-def index_price(visited: int, dimensions: int) -> float:
+def index_cost(visited: int, dimensions: int) -> float:
     """Microseconds of one search through HNSW that looks at so many candidates."""
     return 300 + visited * (8 + 0.012 * dimensions)
 
@@ -261,7 +261,7 @@ def _by_measured(all_measured: Recall, k: int, recall: float | None, most: int) 
     return None, f"no ef_search reaches recall {target:g} at {k} in this space"
 
 
-def _most(space: Space, k: int, domain: int | None) -> tuple[int | None, str]:
+def _largest_measured(space: Space, k: int, domain: int | None) -> tuple[int | None, str]:
     """The largest ef_search that was measured at a k as large, and what it found."""
     all_measured = space.recall if domain is None else space.partial_recall.get(domain, ())
     steps = [(measured, ef_search, found) for measured, ef_search, found in all_measured if measured >= k]
@@ -274,7 +274,7 @@ def _most(space: Space, k: int, domain: int | None) -> tuple[int | None, str]:
     )
 
 
-def _must_be_exact(space: Space, request: Request) -> str | None:
+def _reason_for_exact(space: Space, request: Request) -> str | None:
     if request.exact:
         return "exactness is asked for"
     if space.index_type is IndexType.FLAT:

@@ -20,7 +20,7 @@ for _place, _kind in enumerate(TextKind):
 
 
 @dataclass(frozen=True, slots=True)
-class Hits:
+class RankedRows:
     """What was found for one query: nearest first, one row a concept; arrays of one length.
 
     Attributes:
@@ -41,7 +41,7 @@ class Hits:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class CandidateRows:
     """Rows of a space that may be near some queries; arrays of one length, in any order.
 
     Attributes:
@@ -57,14 +57,14 @@ class Rows:
     vectors: NDArray[np.float64]
 
 
-def squares_of(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def squared_lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) the square of each row's length."""
     # Not BLAS: its last bit depends on where in the block a row stands, which would break ties by chance.
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors)
     return squares
 
 
-def measure(
+def distances_and_similarities(
     vectors: NDArray[np.float64],
     wanted: NDArray[np.float64],
     wanted_squares: NDArray[np.float64],
@@ -75,7 +75,7 @@ def measure(
     `wanted_squares` are the squares of these rows' lengths.
     """
     products = np.einsum("ij,ij->i", vectors, wanted)
-    squares = squares_of(vectors)
+    squares = squared_lengths(vectors)
     similarities = np.minimum(np.maximum(products / np.sqrt(squares * wanted_squares), -1.0), 1.0)
     match metric_type:
         case MetricType.COSINE:
@@ -89,14 +89,14 @@ def measure(
             return np.abs(vectors - wanted).sum(axis=1), similarities
 
 
-def rank(rows: Rows, queries: NDArray[np.float32], metric_type: MetricType) -> list[Hits]:
+def rank_rows(rows: CandidateRows, queries: NDArray[np.float32], metric_type: MetricType) -> list[RankedRows]:
     """The rows of each query, nearest first, ties by concept_id, the nearest text of each concept only.
 
     A concept's texts at the same distance: its name first, then synonyms, codes and aliases.
     """
     wanted = queries.astype(np.float64)
-    distances, similarities = measure(
-        rows.vectors, wanted[rows.queries], squares_of(wanted)[rows.queries], metric_type
+    distances, similarities = distances_and_similarities(
+        rows.vectors, wanted[rows.queries], squared_lengths(wanted)[rows.queries], metric_type
     )
     kinds = _KIND_ORDER[np.ascontiguousarray(rows.text_kinds).view(np.uint8)]
     order = np.lexsort((rows.text_hashes, kinds, rows.concept_ids, distances, rows.queries))
@@ -111,24 +111,24 @@ def rank(rows: Rows, queries: NDArray[np.float32], metric_type: MetricType) -> l
     ids, hashes = rows.concept_ids[kept], rows.text_hashes[kept]
     text_kinds, near, alike = rows.text_kinds[kept], distances[kept], similarities[kept]
     return [
-        Hits(ids[start:end], text_kinds[start:end], hashes[start:end], near[start:end], alike[start:end])
+        RankedRows(ids[start:end], text_kinds[start:end], hashes[start:end], near[start:end], alike[start:end])
         for start, end in pairwise(ends)
     ]
 
 
-def rank_one(
+def rank_few_rows(
     keys: Sequence[tuple[int, str, int]],
     vectors: NDArray[np.float64],
     query: NDArray[np.float32],
     metric_type: MetricType,
-) -> tuple[Hits, float]:
+) -> tuple[RankedRows, float]:
     """The rows of one query as rank() orders them, and the distance of the farthest of all rows.
 
     They are few: plain values are sorted sooner than arrays. `keys` are concept_id, text_kind and text_hash.
     """
     wanted = query.astype(np.float64)[None]
     every = np.broadcast_to(wanted, vectors.shape)
-    distances, similarities = measure(vectors, every, squares_of(wanted), metric_type)
+    distances, similarities = distances_and_similarities(vectors, every, squared_lengths(wanted), metric_type)
     firsts: dict[int, int] = {}
     ordered = sorted(
         (distance, concept_id, _KIND_ORDER.item(ord(kind)), text_hash, place)
@@ -139,7 +139,7 @@ def rank_one(
     for _, concept_id, _, _, place in ordered:
         firsts.setdefault(concept_id, place)
     kept = list(firsts.values())
-    hits = Hits(
+    hits = RankedRows(
         np.array(list(firsts), np.int32),
         np.array([keys[place][1] for place in kept], "S1"),
         np.array([keys[place][2] for place in kept], np.int64),
@@ -149,11 +149,11 @@ def rank_one(
     return hits, ordered[-1][0]
 
 
-def first(hits: Hits, k: int) -> Hits:
+def first(hits: RankedRows, k: int) -> RankedRows:
     """The k nearest of the hits."""
     if len(hits) <= k:
         return hits
-    return Hits(
+    return RankedRows(
         hits.concept_ids[:k],
         hits.text_kinds[:k],
         hits.text_hashes[:k],
@@ -162,4 +162,4 @@ def first(hits: Hits, k: int) -> Hits:
     )
 
 
-NOTHING = Hits(np.empty(0, np.int32), np.empty(0, "S1"), np.empty(0, np.int64), np.empty(0), np.empty(0))
+NO_ROWS = RankedRows(np.empty(0, np.int32), np.empty(0, "S1"), np.empty(0, np.int64), np.empty(0), np.empty(0))

@@ -30,7 +30,7 @@ _SAMPLE = 200
 _ROUNDING = 1e-6  # similarities nearer than that are one: the same text may belong to several concepts
 
 
-def sample(connection: psycopg.Connection[Any], space: Space) -> list[int]:
+def row_sample(connection: psycopg.Connection[Any], space: Space) -> list[int]:
     """Hashes of some rows, the same ones as long as these rows are there and few others have come."""
     rows = connection.execute(
         sql.SQL("select text_hash from {} order by hashint8(text_hash), text_hash limit %s").format(
@@ -49,7 +49,7 @@ def is_stale(connection: psycopg.Connection[Any], space: Space, now: list[int]) 
     return row is None or len(set(now) & set(row[0])) < (1 - _STALE_SHARE) * len(now)
 
 
-def measure(connection: psycopg.Connection[Any], space: Space, domain: int | None = None) -> Recall:
+def measure_recall(connection: psycopg.Connection[Any], space: Space, domain: int | None = None) -> Recall:
     """Recall at 10 and 100 for rising ef_search; nothing where there are too few rows to measure it.
 
     Queries are made of stored vectors: half of them lie between two rows that are near each other, half
@@ -136,12 +136,12 @@ def _measured(
             more = _found(cursor, space, queries[rest], kth_similarities[rest], ks, ef_search, domain)
             found = np.concatenate([found, more], axis=1)
         for k, shares in zip(ks, found, strict=True):
-            recall = surely(shares[::2], shares[1::2])
+            recall = lower_confidence_bound(shares[::2], shares[1::2])
             of_k[k] = [*((ef, min(lower, recall)) for ef, lower in of_k[k]), (ef_search, recall)]
     return tuple((k, ef, round(recall, 4)) for k, steps_of_k in of_k.items() for ef, recall in steps_of_k)
 
 
-def surely(*kinds: NDArray[np.float64]) -> float:
+def lower_confidence_bound(*kinds: NDArray[np.float64]) -> float:
     """The mean that all queries have at least, with a probability of 0.99, as samples of each kind tell.
 
     Kinds count alike, however different they are: the error is that of a stratified sample.
@@ -162,7 +162,7 @@ def _found(
 ) -> NDArray[np.float64]:
     """(ks, queries) the share of the k nearest that the index finds."""
     cursor.execute("select set_config('hnsw.ef_search', %s, true)", (str(min(ef_search, MAX_EF_SEARCH)),))
-    statement = statements.through_index(space, ALL_ROWS, partial_domain=domain)
+    statement = statements.index_statement(space, ALL_ROWS, partial_domain=domain)
     limit = max(ks) + statements.SLACK
     shares = np.empty((len(ks), len(queries)))
     for place, query in enumerate(queries):

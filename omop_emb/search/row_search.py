@@ -21,8 +21,8 @@ from psycopg.pq import TransactionStatus
 from omop_emb.database import binary_format
 from omop_emb.records import MetricType
 from omop_emb.search import ranking, statements
-from omop_emb.search.planner import Request, SearchPlan, Way
-from omop_emb.search.ranking import Hits
+from omop_emb.search.planner import Request, SearchPlan, SearchMethod
+from omop_emb.search.ranking import RankedRows
 from omop_emb.spaces.filters import Condition
 from omop_emb.spaces.registry import Space
 
@@ -38,7 +38,7 @@ _FLOAT32_ERROR = 1e-5  # more than the server's float32 sums can be off, at 16,0
 
 
 @contextmanager
-def scope(connection: psycopg.Connection[Any], ef_search: int | None = None) -> Iterator[None]:
+def search_scope(connection: psycopg.Connection[Any], ef_search: int | None = None) -> Iterator[None]:
     """A block whose searches leave nothing behind: neither settings nor locks, nor a transaction that failed.
 
     Index searches in it look at ef_search candidates. It is a savepoint within the caller's transaction, or
@@ -59,7 +59,7 @@ def scope(connection: psycopg.Connection[Any], ef_search: int | None = None) -> 
             connection.execute(_END, prepare=False)
 
 
-def walk(connection: psycopg.Connection[Any], ef_search: int) -> None:
+def set_ef_search(connection: psycopg.Connection[Any], ef_search: int) -> None:
     """Let index searches look at so many candidates from here on, until the scope ends."""
     connection.execute(_walk(ef_search), prepare=False)
 
@@ -69,13 +69,13 @@ def _walk(ef_search: int) -> str:
     return sql.SQL("set local hnsw.ef_search = {}").format(sql.Literal(ef_search)).as_string(None)
 
 
-def exact(
+def search_exactly(
     cursor: psycopg.Cursor[Any],
     space: Space,
     query: NDArray[np.float32],
     request: Request,
     condition: Condition,
-) -> tuple[Hits, int]:
+) -> tuple[RankedRows, int]:
     """The k nearest of all rows that pass, and how many rows were ranked again."""
     statement, parameters = _statement(space, query, request, condition, None)
     margin = _margin(query, request.metric_type)
@@ -92,14 +92,14 @@ def exact(
     return ranking.first(hits, request.k), len(fetched)
 
 
-def through_index(
+def search_index(
     cursor: psycopg.Cursor[Any],
     space: Space,
     query: NDArray[np.float32],
     request: Request,
     condition: Condition,
     plan: SearchPlan,
-) -> tuple[Hits | None, int]:
+) -> tuple[RankedRows | None, int]:
     """The k nearest that the index finds, and how many rows were ranked again; None: it gave up before k."""
     statement, parameters = _statement(space, query, request, condition, plan)
     margin = _margin(query, request.metric_type)
@@ -117,7 +117,7 @@ def through_index(
         limit *= 4
 
 
-def scan(
+def explain_scan(
     cursor: psycopg.Cursor[Any],
     space: Space,
     query: NDArray[np.float32],
@@ -130,7 +130,7 @@ def scan(
     statement, parameters = _statement(space, query, request, condition, plan)
     parameters |= {"limit": limit, "candidates": max(limit, plan.candidates or 0)}
     if plan.ef_search is not None:
-        walk(cursor.connection, plan.ef_search)
+        set_ef_search(cursor.connection, plan.ef_search)
     explain = f"explain (analyze, timing off, format json) {statement}"
     row = cursor.execute(explain, parameters).fetchone()
     assert row is not None  # noqa: S101 - explain gives a row
@@ -174,10 +174,10 @@ def _statement(
 ) -> tuple[str, dict[str, Any]]:
     """The SQL of a plan's way, exact for None, and its parameters but for the limits."""
     parameters = {**condition.parameters, "query": binary_format.encode_half_vector(query)}
-    if plan is None or plan.way is Way.EXACT:
-        return statements.exact(space, request.metric_type, condition), parameters
-    domain = condition.parameters["domain"][0] if plan.way is Way.PARTIAL_INDEX else None
-    return statements.through_index(
+    if plan is None or plan.method is SearchMethod.EXACT:
+        return statements.exact_statement(space, request.metric_type, condition), parameters
+    domain = condition.parameters["domain"][0] if plan.method is SearchMethod.PARTIAL_INDEX else None
+    return statements.index_statement(
         space, condition, partial_domain=domain, by_candidates=bool(plan.candidates)
     ), parameters
 
@@ -194,9 +194,9 @@ def _ranked(
     query: NDArray[np.float32],
     metric_type: MetricType,
     dimensions: int,
-) -> tuple[Hits, float]:
+) -> tuple[RankedRows, float]:
     """The rows that were fetched, ranked; and the distance of the farthest of them."""
     if not fetched:
-        return ranking.NOTHING, 0.0
+        return ranking.NO_ROWS, 0.0
     vectors = binary_format.decode_half_vectors([row[3] for row in fetched], dimensions)
-    return ranking.rank_one([row[:3] for row in fetched], vectors, query, metric_type)
+    return ranking.rank_few_rows([row[:3] for row in fetched], vectors, query, metric_type)

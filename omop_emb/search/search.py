@@ -16,8 +16,8 @@ from omop_emb.database import binary_format
 from omop_emb.errors import DatabaseError, InputError, SpaceError, SpaceNotFoundError
 from omop_emb.records import ConceptFilter, ConceptMatch, IndexType, MetricType
 from omop_emb.search import match_rows, matrix, matrix_policy, matrix_search, planner, ranking, row_search
-from omop_emb.search.planner import Request, SearchPlan, Way
-from omop_emb.search.ranking import Hits
+from omop_emb.search.planner import Request, SearchPlan, SearchMethod
+from omop_emb.search.ranking import RankedRows
 from omop_emb.spaces import filters, row_counts
 from omop_emb.spaces.filters import Condition
 from omop_emb.spaces.registry import Space
@@ -134,7 +134,7 @@ def search(
         for _ in range(_ATTEMPTS):
             try:
                 return _search(connection, space, queries, request, concept_filters, explain)
-            except match_rows.ChangedError:
+            except match_rows.RowsChangedError:
                 continue
     except postgres.UndefinedTable as error:
         raise SpaceNotFoundError(
@@ -169,30 +169,30 @@ def _search(
 ) -> SearchResult:
     groups = _groups(connection, space, request, concept_filters)
     rows = _matrix(connection, space, request, groups)
-    hits: list[Hits] = [ranking.NOTHING] * len(queries)
+    hits: list[RankedRows] = [ranking.NO_ROWS] * len(queries)
     plans = []
     ef_search = next((group.plan.ef_search for group in groups), None)
-    with row_search.scope(connection, ef_search), binary_format.binary_cursor(connection) as cursor:
+    with row_search.search_scope(connection, ef_search), binary_format.binary_cursor(connection) as cursor:
         for group in groups:
             started = time.perf_counter()
             wanted = queries[group.positions]
-            if isinstance(rows, matrix.Matrix):
+            if isinstance(rows, matrix.VectorMatrix):
                 found, plan = _by_matrix(rows, wanted, request, group)
             else:
                 if group.plan.ef_search not in (None, ef_search):
                     ef_search = group.plan.ef_search
-                    row_search.walk(connection, ef_search)
+                    row_search.set_ef_search(connection, ef_search)
                 found, plan = _by_statements(cursor, space, wanted, request, group)
                 if rows is not None:
                     plan = replace(plan, reason=f"{plan.reason}; no matrix: {rows}")
             plan = replace(plan, queries=len(wanted), milliseconds=(time.perf_counter() - started) * 1e3)
-            if explain and plan.way is not Way.MATRIX:
-                scanned, scan = row_search.scan(cursor, space, wanted[0], request, group.condition, plan)
+            if explain and plan.method is not SearchMethod.MATRIX:
+                scanned, scan = row_search.explain_scan(cursor, space, wanted[0], request, group.condition, plan)
                 plan = replace(plan, scanned=scanned, scan=scan)
             plans.append(plan)
             for position, hit in zip(group.positions, found, strict=True):
                 hits[position] = hit
-        matches = match_rows.matches(connection, space, hits)
+        matches = match_rows.load_matches(connection, space, hits)
     return SearchResult(matches=matches, plans=plans, space=space.name)
 
 
@@ -226,34 +226,34 @@ def _groups(
 
 def _matrix(
     connection: psycopg.Connection[Any], space: Space, request: Request, groups: list[_Group]
-) -> matrix.Matrix | str | None:
+) -> matrix.VectorMatrix | str | None:
     """The matrix, if it is the cheaper way; why it cannot be had; None where it is not wanted."""
     # What an index finds is the same from run to run, whether a matrix is there by then or not.
-    through_index = any(group.plan.way is not Way.EXACT for group in groups)
+    through_index = any(group.plan.method is not SearchMethod.EXACT for group in groups)
     counted = [group.count for group in groups if group.count is not None]
     if len(counted) < len(groups) or (through_index and request.queries < planner.BULK_QUERIES):
         return None
-    price = planner.matrix_price([group.plan for group in groups], counted, space.fingerprint.dimensions)
+    price = planner.matrix_cost([group.plan for group in groups], counted, space.fingerprint.dimensions)
     try:
         if price.saved > price.making:
-            return matrix.of_space(connection, space)
+            return matrix.open_matrix(connection, space)
         if price.saved > 0 and not through_index:
-            return matrix_policy.of_space(connection, space, price)
+            return matrix_policy.matrix_if_repaid(connection, space, price)
     except matrix.MatrixUnavailableError as error:
         return str(error)
     return None
 
 
 def _by_matrix(
-    rows: matrix.Matrix, queries: NDArray[np.float32], request: Request, group: _Group
-) -> tuple[list[Hits], SearchPlan]:
+    rows: matrix.VectorMatrix, queries: NDArray[np.float32], request: Request, group: _Group
+) -> tuple[list[RankedRows], SearchPlan]:
     passing = None
     if group.condition is not filters.ALL_ROWS:
         passing = np.flatnonzero(filters.passing_rows(group.condition, rows.keys))
-    hits = matrix_search.nearest(rows, queries, metric_type=request.metric_type, k=request.k, passing=passing)
+    hits = matrix_search.search_matrix(rows, queries, metric_type=request.metric_type, k=request.k, passing=passing)
     compared = len(rows) if passing is None else len(passing)
     return hits, SearchPlan(
-        way=Way.MATRIX,
+        method=SearchMethod.MATRIX,
         reason="the space's vectors lie here in a matrix: cheaper than to compare them in the database",
         queries=len(queries),
         rows=compared,
@@ -267,19 +267,19 @@ def _by_statements(
     queries: NDArray[np.float32],
     request: Request,
     group: _Group,
-) -> tuple[list[Hits], SearchPlan]:
+) -> tuple[list[RankedRows], SearchPlan]:
     plan = group.plan
     hits, fetched, fell_back = [], 0, 0
     for query in queries:
         of_query = None
         if plan.ef_search is not None:
-            of_query, compared = row_search.through_index(
+            of_query, compared = row_search.search_index(
                 cursor, space, query, request, group.condition, plan
             )
             fetched += compared
             fell_back += of_query is None
         if of_query is None:
-            of_query, compared = row_search.exact(cursor, space, query, request, group.condition)
+            of_query, compared = row_search.search_exactly(cursor, space, query, request, group.condition)
             fetched += compared
         hits.append(of_query)
     return hits, replace(plan, fetched=fetched, fell_back=fell_back)

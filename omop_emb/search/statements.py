@@ -41,12 +41,12 @@ _CANDIDATES = sql.SQL(
 _TEMPLATES = {"exact": _EXACT, "index": _INDEX, "candidates": _CANDIDATES}
 
 
-def exact(space: Space, metric_type: MetricType, condition: Condition) -> str:
+def exact_statement(space: Space, metric_type: MetricType, condition: Condition) -> str:
     """Compare all rows that pass: parameters query, limit and the condition's."""
     return _text("exact", space, metric_type, condition, None)
 
 
-def through_index(
+def index_statement(
     space: Space, condition: Condition, *, partial_domain: int | None, by_candidates: bool = False
 ) -> str:
     """Walk the HNSW index, or that of one domain: parameters query, limit and the condition's.
@@ -58,7 +58,7 @@ def through_index(
     return _text(way, space, MetricType.COSINE, condition, partial_domain)
 
 
-def ranked_by(first_pass: str, dimensions: int) -> sql.Composable:
+def index_order(first_pass: str, dimensions: int) -> sql.Composable:
     """What an HNSW search orders by: the expression of SpaceTables.create_hnsw() and the query's."""
     if first_pass == BINARY:
         bits = sql.Literal(dimensions)
@@ -110,7 +110,7 @@ def _composed(
             rows=SpaceTables(space_id, dimensions).rows,
             where=sql.SQL("where {}").format(sql.SQL(" and ").join(passing)) if passing else sql.SQL(""),
             operator=_OPERATORS[metric_type],
-            ranked_by=ranked_by(first_pass, dimensions),
+            ranked_by=index_order(first_pass, dimensions),
         )
         .as_string(None)
     )

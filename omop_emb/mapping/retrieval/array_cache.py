@@ -50,7 +50,7 @@ def sources() -> str:
 def find(name: str) -> Any | None:
     """What is kept under a name, its arrays read-only and read from the disk when they are used; or None."""
     try:
-        folder = disk_cache.find(name)
+        folder = disk_cache.cached_folder(name)
         return None if folder is None else _read(folder)
     except (OSError, ValueError, EOFError, pickle.UnpicklingError):
         return None  # removed for want of room, out of reach, or cut off when the machine stopped
@@ -71,7 +71,7 @@ def keep(name: str, made: _Made) -> _Made:
     shape = pickle.dumps(made, protocol=5, buffer_callback=buffers.append)
     views = [buffer.raw() for buffer in buffers]
     try:
-        with disk_cache.making(name, len(shape) + sum(view.nbytes + _ALIGNED for view in views)) as folder:
+        with disk_cache.build_folder(name, len(shape) + sum(view.nbytes + _ALIGNED for view in views)) as folder:
             if folder is not None:
                 _write(folder, shape, views)
     except OSError:

@@ -187,7 +187,7 @@ def read_vectors(connection: psycopg.Connection[Any], space: Space, index: Vocab
     """A space's vectors of standard concepts: its matrix on the disk; in memory where there can be none."""
     lexicon = index.lexical.lexicon
     try:
-        rows = matrix.of_space(connection, space)
+        rows = matrix.open_matrix(connection, space)
     except matrix.MatrixUnavailableError:
         return DenseIndex(lexicon, *_copied(connection, space))
     taken = (rows.keys["standard"] == b"S") & rows.keys["valid"]

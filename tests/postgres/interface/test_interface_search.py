@@ -20,7 +20,7 @@ from omop_emb import (
 )
 from omop_emb.errors import InputError, TextRejectedError
 from omop_emb.interface import bulk
-from omop_emb.search.planner import Way
+from omop_emb.search.planner import SearchMethod
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -58,7 +58,7 @@ def filled(interface: EmbeddingInterface, session: Session) -> Session:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "PART", 2)
+    monkeypatch.setattr(bulk, "BATCH_TEXTS", 2)
 
 
 def test_the_iterator_gives_what_the_list_gives(
@@ -96,7 +96,7 @@ def test_each_different_text_is_embedded_and_searched_once(
     interface: EmbeddingInterface, filled: Session, small_parts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched = []
-    original = bulk.nearest_of_texts
+    original = bulk.matches_of_texts
 
     def counting(texts: Any, client: Any, find: Any, **options: Any) -> Any:
         def counted(queries: Any, in_all: int) -> Any:
@@ -118,27 +118,27 @@ def test_all_parts_of_many_texts_are_searched_in_the_way_that_is_cheapest_for_al
     from omop_emb.search import search
 
     filled.commit()
-    taken: list[Way] = []
+    taken: list[SearchMethod] = []
     original = search.search
 
     def watched(*arguments: Any, **options: Any) -> Any:
         found = original(*arguments, **options)
-        taken.extend(plan.way for plan in found.plans)
+        taken.extend(plan.method for plan in found.plans)
         return found
 
     monkeypatch.setattr(search, "search", watched)
-    monkeypatch.setattr(bulk, "PART", 100)
+    monkeypatch.setattr(bulk, "BATCH_TEXTS", 100)
     texts = [f"term {n}" for n in range(130)]
     whole = interface.get_nearest_concepts_from_query_texts(
         session=filled, index_type=IndexType.FLAT, query_texts=texts, k=3
     )
-    assert taken == [Way.MATRIX] * 2
+    assert taken == [SearchMethod.MATRIX] * 2
     disk_cache.clear()
     single = interface.get_nearest_concepts_from_query_texts(
         session=filled, index_type=IndexType.FLAT, query_texts=texts[:5], k=3
     )
     assert single == whole[:5]
-    assert taken[2:] == [Way.EXACT]
+    assert taken[2:] == [SearchMethod.EXACT]
 
 
 @pytest.mark.parametrize("bad", ["", " \n", None, 5])
@@ -168,7 +168,7 @@ def test_a_text_that_the_provider_rejects_is_named_by_its_position_among_all() -
 
     texts = ["a", "b", "a", "a", "b", "bad"]
     client: Any = Rejecting()
-    found = bulk.nearest_of_texts(texts, client, lambda queries, _: [[] for _ in queries])
+    found = bulk.matches_of_texts(texts, client, lambda queries, _: [[] for _ in queries])
     with pytest.raises(TextRejectedError, match="text 5 cannot be embedded: too long") as caught:
         list(found)
     assert caught.value.positions == (5,)
@@ -238,8 +238,8 @@ def test_a_search_explains_which_way_it_took_and_what_the_server_read(
         session=filled, index_type=IndexType.FLAT, query_texts=["heart attack"], k=2
     )
     [plan] = found.plans
-    assert (plan.way, plan.reason, plan.queries) == (
-        Way.EXACT,
+    assert (plan.method, plan.reason, plan.queries) == (
+        SearchMethod.EXACT,
         "the space is FLAT, without a vector index",
         1,
     )
@@ -256,7 +256,7 @@ def test_what_is_asked_for_reaches_the_planner(interface: EmbeddingInterface, fi
             session=filled, index_type=IndexType.HNSW, query_texts=["gout"], **options
         ).plans[0]
 
-    assert plan().way is Way.INDEX
+    assert plan().method is SearchMethod.INDEX
     assert plan(exact=True).reason == "exactness is asked for"
     assert plan(recall=1.0).reason == "exactness is asked for"
     assert "recall 0.9 is asked for" in plan(recall=0.9).reason

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from omop_emb import disk_cache
 from omop_emb.records import Concept, Fingerprint, IndexType, MetricType, TextKind
 from omop_emb.search import matrix, matrix_search
-from omop_emb.spaces import lifecycle, upsert
+from omop_emb.spaces import lifecycle, tables, upsert
 from omop_emb.spaces.registry import Space
+from omop_emb.spaces.text_rows import TextRows
 
 Connection = psycopg.Connection[Any]
 
@@ -38,7 +39,7 @@ def write(connection: Connection, space: Space, vectors: dict[int, tuple[float, 
     upsert.upsert_rows(
         connection,
         space,
-        upsert.TextRows.of(
+        TextRows.from_concepts(
             [Concept(concept_id, f"concept {concept_id}") for concept_id in vectors],
             [TextKind.NAME] * len(vectors),
             [f"concept {concept_id}" for concept_id in vectors],
@@ -49,14 +50,14 @@ def write(connection: Connection, space: Space, vectors: dict[int, tuple[float, 
 
 
 def is_at_hand(connection: Connection, space: Space) -> bool:
-    name = matrix.state(connection, space)
-    return name is not None and disk_cache.holds(name)
+    name = matrix.state_name(connection, space)
+    return name is not None and disk_cache.contains(name)
 
 
 def test_a_matrix_holds_what_was_committed(connection: Connection, space: Space) -> None:
     write(connection, space, {1: (1, 0, 0), -2: (0, 0.6, 0.8)})
     connection.commit()
-    made = matrix.of_space(connection, space)
+    made = matrix.open_matrix(connection, space)
     order = np.argsort(made.concept_ids)
     assert made.concept_ids[order].tolist() == [-2, 1]
     assert made.vectors[order].tolist() == [[0, np.float16(0.6), np.float16(0.8)], [1, 0, 0]]
@@ -68,30 +69,30 @@ def test_a_matrix_is_made_once_per_state(connection: Connection, space: Space, c
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
     assert not is_at_hand(connection, space)
-    matrix.of_space(connection, space)
+    matrix.open_matrix(connection, space)
     assert is_at_hand(connection, space)
     first = {path: path.stat().st_ino for path in cache.glob("*/vectors")}
-    matrix.of_space(connection, space)
+    matrix.open_matrix(connection, space)
     assert {path: path.stat().st_ino for path in cache.glob("*/vectors")} == first
 
 
 def test_a_committed_write_makes_another_matrix(connection: Connection, space: Space) -> None:
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
-    matrix.of_space(connection, space)
+    matrix.open_matrix(connection, space)
     write(connection, space, {2: (0, 1, 0)})
     connection.commit()
     assert not is_at_hand(connection, space)
-    assert sorted(matrix.of_space(connection, space).concept_ids) == [1, 2]
+    assert sorted(matrix.open_matrix(connection, space).concept_ids) == [1, 2]
 
 
 def test_no_matrix_is_made_from_uncommitted_rows(connection: Connection, space: Space, cache: Path) -> None:
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
     write(connection, space, {2: (0, 1, 0)})
-    assert matrix.state(connection, space) is None
+    assert matrix.state_name(connection, space) is None
     with pytest.raises(matrix.MatrixUnavailableError, match="commit first"):
-        matrix.of_space(connection, space)
+        matrix.open_matrix(connection, space)
     assert not list(cache.glob("*/"))
 
 
@@ -102,9 +103,9 @@ def test_rows_that_another_transaction_has_not_committed_are_not_in_it(
     connection.commit()
     with psycopg.connect(database_url) as other:
         write(other, space, {2: (0, 1, 0)})
-        assert matrix.of_space(connection, space).concept_ids.tolist() == [1]
+        assert matrix.open_matrix(connection, space).concept_ids.tolist() == [1]
         other.commit()
-    assert sorted(matrix.of_space(connection, space).concept_ids) == [1, 2]
+    assert sorted(matrix.open_matrix(connection, space).concept_ids) == [1, 2]
 
 
 def test_a_write_while_the_rows_are_copied_out_starts_it_again(
@@ -121,7 +122,7 @@ def test_a_write_while_the_rows_are_copied_out_starts_it_again(
         copy_out(connection, space, folder)
 
     monkeypatch.setattr(matrix, "_copy_out", interrupted)
-    assert sorted(matrix.of_space(connection, space).concept_ids) == [1, 2]
+    assert sorted(matrix.open_matrix(connection, space).concept_ids) == [1, 2]
     assert len(list(disk_cache.folder().glob("*/"))) == 1
 
 
@@ -137,9 +138,9 @@ def test_a_matrix_that_could_not_be_finished_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(matrix, "_copy_out", fail)
         with pytest.raises(matrix.MatrixUnavailableError, match="No space left"):
-            matrix.of_space(connection, space)
+            matrix.open_matrix(connection, space)
     assert not list(cache.glob("*/"))
-    assert len(matrix.of_space(connection, space)) == 1
+    assert len(matrix.open_matrix(connection, space)) == 1
 
 
 def test_what_a_killed_process_left_goes_with_the_next_matrix(
@@ -148,7 +149,7 @@ def test_what_a_killed_process_left_goes_with_the_next_matrix(
     (cache / "abc.part").mkdir(parents=True)
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
-    matrix.of_space(connection, space)
+    matrix.open_matrix(connection, space)
     assert not list(cache.glob("*.part"))
 
 
@@ -156,7 +157,7 @@ def test_the_cache_is_bounded_and_forgets_the_least_recently_used(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make(name: str, size: int) -> None:
-        with disk_cache.making(name, size) as folder:
+        with disk_cache.build_folder(name, size) as folder:
             assert folder is not None
             (folder / "vectors").write_bytes(bytes(size))
 
@@ -165,7 +166,7 @@ def test_the_cache_is_bounded_and_forgets_the_least_recently_used(
     make("used", 100)
     os.utime(cache / "old", (1, 1))
     os.utime(cache / "used", (2, 2))
-    assert disk_cache.find("old") is not None
+    assert disk_cache.cached_folder("old") is not None
     make("new", 100)
     assert sorted(path.name for path in cache.glob("*/")) == ["new", "old"]
     with pytest.raises(OSError, match="OMOP_EMB_CACHE_GB"):
@@ -177,7 +178,7 @@ def test_the_cache_is_bounded_and_forgets_the_least_recently_used(
 def test_a_reader_keeps_its_matrix_when_the_cache_is_cleared(connection: Connection, space: Space) -> None:
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
-    made = matrix.of_space(connection, space)
+    made = matrix.open_matrix(connection, space)
     disk_cache.clear()
     assert made.vectors.tolist() == [[1, 0, 0]]
 
@@ -201,16 +202,16 @@ def test_blocked_products_find_what_sorting_everything_finds(
     vectors = random.standard_normal((700, 5)).astype(np.float32)
     vectors[100:200] = vectors[0]  # ties, more than are kept at first
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-    keys = np.zeros(len(vectors), matrix._KEY_LAYOUT)
+    keys = np.zeros(len(vectors), tables.ROW_DTYPE)
     keys["concept_id"] = random.permutation(700) // 2  # two texts a concept
     keys["text_hash"] = np.arange(700)
     keys["text_kind"] = b"n"
-    made = matrix.Matrix(keys, vectors, 5e-4, "state")
+    made = matrix.VectorMatrix(keys, vectors, 5e-4, "state")
     queries = random.standard_normal((40, 5)).astype(np.float32)
     queries[:3] = vectors[:3]
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     passing = np.flatnonzero(random.random(700) < 0.5) if seed % 2 else None
-    found = matrix_search.nearest(made, queries, metric_type=metric_type, k=10, passing=passing)
+    found = matrix_search.search_matrix(made, queries, metric_type=metric_type, k=10, passing=passing)
     chosen = np.arange(700) if passing is None else passing
     for query, hits in zip(queries, found, strict=True):
         stored = vectors[chosen].astype(np.float64)

@@ -25,10 +25,11 @@ from omop_emb.errors import DatabaseError, SpaceError, SpaceNotFoundError
 from omop_emb.indexing.build import Progress, build_index
 from omop_emb.records import Concept, Fingerprint, IndexType, TextKind
 from omop_emb.search import match_rows, row_search
-from omop_emb.search.planner import Way
+from omop_emb.search.planner import SearchMethod
 from omop_emb.service import demo
 from omop_emb.spaces import lifecycle, registry, row_counts, upsert
 from omop_emb.spaces.registry import Space
+from omop_emb.spaces.text_rows import TextRows
 from omop_emb.vocabulary import loader
 from omop_emb.vocabulary.lookup import look_up
 
@@ -43,7 +44,7 @@ def fill(connection: psycopg.Connection, space: Space, name: str) -> None:
     upsert.upsert_rows(
         connection,
         space,
-        upsert.TextRows.of(
+        TextRows.from_concepts(
             [Concept(number, f"{name} {number}", domain_id="Condition") for number in (1, 2, 3)],
             [TextKind.NAME] * 3,
             [f"{name} {number}" for number in (1, 2, 3)],
@@ -143,9 +144,9 @@ def test_rows_that_change_all_the_time_end_in_a_clear_error(
     two_spaces: tuple[Space, Space], session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: Any) -> Any:
-        raise match_rows.ChangedError
+        raise match_rows.RowsChangedError
 
-    monkeypatch.setattr(match_rows, "matches", never)
+    monkeypatch.setattr(match_rows, "load_matches", never)
     with pytest.raises(DatabaseError, match="was changed each time it was searched: try again"):
         names(session)
 
@@ -259,7 +260,7 @@ def test_a_role_that_may_only_read_can_search_in_every_way(sample_database_url: 
                 assert [len(matches) for matches in many] == [2] * 100
                 registry.active_space(driver_connection(session))
                 plan = interface.explain_search(session=session, query_texts=["gout"]).plans[0]
-                assert plan.way is Way.EXACT
+                assert plan.method is SearchMethod.EXACT
         finally:
             engine.dispose()
         done = subprocess.run(

@@ -24,9 +24,10 @@ from omop_emb.records import (
     TextKind,
 )
 from omop_emb.search import matrix, matrix_policy, planner, search
-from omop_emb.search.planner import SearchPlan, Way
+from omop_emb.search.planner import SearchPlan, SearchMethod
 from omop_emb.spaces import lifecycle, row_counts, upsert
 from omop_emb.spaces.registry import Space
+from omop_emb.spaces.text_rows import TextRows
 
 ROWS, DIMENSIONS = 3000, 16
 RANDOM = np.random.default_rng(5)
@@ -60,7 +61,7 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
                 first_pass=first_pass,
             )
             texts = [concept.concept_name for concept in CONCEPTS]
-            rows = upsert.TextRows.of(
+            rows = TextRows.from_concepts(
                 CONCEPTS, [TextKind.NAME] * ROWS, texts, upsert.text_hashes(texts), VECTORS
             )
             upsert.upsert_rows(connection, space, rows)
@@ -135,7 +136,7 @@ def test_an_unfiltered_search_reads_the_vector_index_and_few_rows(
 ) -> None:
     space = filled[name]
     matches, plan = found(connection, space)
-    assert (plan.way, plan.index) == (Way.INDEX, f"space_{space.space_id}_hnsw")
+    assert (plan.method, plan.index) == (SearchMethod.INDEX, f"space_{space.space_id}_hnsw")
     assert plan.scan == f"Index Scan using space_{space.space_id}_hnsw"
     assert plan.scanned is not None
     assert plan.scanned <= 200
@@ -148,15 +149,15 @@ def test_a_domain_with_an_index_of_its_own_is_read_through_that(
     prefer_indexes(connection, monkeypatch)
     space = filled["hnsw"]
     _, plan = found(connection, space, concept_filter=DRUGS)
-    assert (plan.way, plan.index) == (
-        Way.PARTIAL_INDEX,
+    assert (plan.method, plan.index) == (
+        SearchMethod.PARTIAL_INDEX,
         f"space_{space.space_id}_hnsw_{space.partial_domains[0]}",
     )
     assert plan.scan == f"Index Scan using {plan.index}"
     # Another filter beside the domain is looked at row by row.
     both = replace(DRUGS, vocabularies=("SNOMED",))
     matches, plan = found(connection, space, concept_filter=both)
-    assert plan.way is Way.PARTIAL_INDEX
+    assert plan.method is SearchMethod.PARTIAL_INDEX
     assert ids(matches[0]) == nearest(QUERY[0], both)
 
 
@@ -169,7 +170,7 @@ def test_an_exact_search_reads_no_vector_index(
                 _, plan = found(
                     connection, space, concept_filter=concept_filter, metric_type=metric_type, exact=True
                 )
-                assert plan.way is Way.EXACT, name
+                assert plan.method is SearchMethod.EXACT, name
                 assert plan.scan is not None
                 assert "hnsw" not in plan.scan
     _, plan = found(connection, filled["flat"])
@@ -180,7 +181,7 @@ def test_few_rows_that_pass_are_compared_and_no_others_are_read(
     connection: psycopg.Connection, filled: dict[str, Space]
 ) -> None:
     matches, plan = found(connection, filled["hnsw"], concept_filter=ConceptFilter(concept_ids=(7, 9, 8)))
-    assert (plan.way, plan.scanned, plan.rows) == (Way.EXACT, 3, 3)
+    assert (plan.method, plan.scanned, plan.rows) == (SearchMethod.EXACT, 3, 3)
     assert sorted(ids(matches[0])) == [7, 8, 9]
 
 
@@ -189,22 +190,22 @@ def test_no_plan_that_the_server_keeps_serves_another_way(
 ) -> None:
     """PostgreSQL may settle on one plan for a prepared statement after five runs, whatever is set later."""
     prefer_indexes(connection, monkeypatch)
-    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=-1.0, making=1.0))
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=-1.0, making=1.0))
     space = filled["hnsw"]
-    by_turns: list[tuple[dict[str, Any], Way]] = [
-        ({"exact": True}, Way.EXACT),
-        ({}, Way.INDEX),
-        ({"concept_filter": RXNORM}, Way.INDEX),
-        ({"concept_filter": RXNORM, "exact": True}, Way.EXACT),
-        ({"concept_filter": DRUGS}, Way.PARTIAL_INDEX),
-        ({"concept_filter": DRUGS, "index_type": IndexType.FLAT}, Way.EXACT),
+    by_turns: list[tuple[dict[str, Any], SearchMethod]] = [
+        ({"exact": True}, SearchMethod.EXACT),
+        ({}, SearchMethod.INDEX),
+        ({"concept_filter": RXNORM}, SearchMethod.INDEX),
+        ({"concept_filter": RXNORM, "exact": True}, SearchMethod.EXACT),
+        ({"concept_filter": DRUGS}, SearchMethod.PARTIAL_INDEX),
+        ({"concept_filter": DRUGS, "index_type": IndexType.FLAT}, SearchMethod.EXACT),
     ]
     # Eight queries each: more than the server needs to settle on a plan, in turns that hand it on.
     for options, way in by_turns * 3:
         matches, plan = found(connection, space, VECTORS[:8], **options)
-        assert plan.way is way
+        assert plan.method is way
         assert plan.scan is not None
-        if way is Way.EXACT:
+        if way is SearchMethod.EXACT:
             assert "hnsw" not in plan.scan
             assert [ids(of_query) for of_query in matches] == [
                 nearest(query, options.get("concept_filter")) for query in VECTORS[:8]
@@ -227,10 +228,10 @@ def test_queries_with_different_filters_are_searched_each_in_its_own_way(
         k=5,
         concept_filters=wanted,
     )
-    assert [(plan.way, plan.queries) for plan in result.plans[:3]] == [
-        (Way.INDEX, 8),
-        (Way.EXACT, 8),
-        (Way.EXACT, 4),
+    assert [(plan.method, plan.queries) for plan in result.plans[:3]] == [
+        (SearchMethod.INDEX, 8),
+        (SearchMethod.EXACT, 8),
+        (SearchMethod.EXACT, 4),
     ]
     for query, concept_filter, matches in zip(VECTORS, wanted, result.matches, strict=False):
         if concept_filter is RXNORM:
@@ -275,16 +276,16 @@ def test_a_search_leaves_neither_settings_nor_locks_in_the_callers_transaction(
 @pytest.fixture
 def repaid_at_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
     """A matrix saves each search two fifths of what it takes to make it."""
-    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=10.0, making=25.0))
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=10.0, making=25.0))
 
 
-def ways(connection: psycopg.Connection, space: Space, count: int, **changes: Any) -> list[Way]:
+def ways(connection: psycopg.Connection, space: Space, count: int, **changes: Any) -> list[SearchMethod]:
     """How so many single searches went, all of which found what brute force finds."""
     taken = []
     for query in VECTORS[:count]:
         [matches], plan = found(connection, space, query[None], **changes)
         assert ids(matches) == nearest(query, changes.get("concept_filter"))
-        taken.append(plan.way)
+        taken.append(plan.method)
     return taken
 
 
@@ -292,15 +293,15 @@ def ways(connection: psycopg.Connection, space: Space, count: int, **changes: An
 def test_exact_searches_one_at_a_time_make_the_matrix_once_it_would_have_paid(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = [Way.EXACT, Way.EXACT, Way.MATRIX, Way.MATRIX]
+    first = [SearchMethod.EXACT, SearchMethod.EXACT, SearchMethod.MATRIX, SearchMethod.MATRIX]
     assert ways(connection, filled["flat"], 4) == first
-    assert ways(connection, filled["flat"], 2, concept_filter=DRUGS) == [Way.MATRIX] * 2
+    assert ways(connection, filled["flat"], 2, concept_filter=DRUGS) == [SearchMethod.MATRIX] * 2
     # Another process finds it there.
     monkeypatch.setattr(matrix_policy, "_forgone", {})
     monkeypatch.setattr(matrix_policy, "_kept", {})
-    assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
+    assert ways(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
     assert ways(connection, filled["hnsw"], 4, exact=True) == first
-    assert found(connection, filled["flat"], metric_type=MetricType.L1)[1].way is Way.EXACT
+    assert found(connection, filled["flat"], metric_type=MetricType.L1)[1].method is SearchMethod.EXACT
 
 
 @pytest.mark.usefixtures("repaid_at_the_third")
@@ -308,68 +309,68 @@ def test_a_matrix_serves_single_searches_in_its_own_state_alone(
     connection: psycopg.Connection, filled: dict[str, Space]
 ) -> None:
     space = filled["flat"]
-    assert ways(connection, space, 3)[-1] is Way.MATRIX
+    assert ways(connection, space, 3)[-1] is SearchMethod.MATRIX
     upsert.record_write(connection, space)
-    assert ways(connection, space, 4) == [Way.EXACT] * 4  # not committed
+    assert ways(connection, space, 4) == [SearchMethod.EXACT] * 4  # not committed
     connection.commit()
-    assert ways(connection, space, 3) == [Way.EXACT, Way.EXACT, Way.MATRIX]
+    assert ways(connection, space, 3) == [SearchMethod.EXACT, SearchMethod.EXACT, SearchMethod.MATRIX]
     disk_cache.clear()
-    assert ways(connection, space, 4) == [Way.EXACT, Way.EXACT, Way.MATRIX, Way.MATRIX]
+    assert ways(connection, space, 4) == [SearchMethod.EXACT, SearchMethod.EXACT, SearchMethod.MATRIX, SearchMethod.MATRIX]
 
 
 def test_two_threads_that_search_two_spaces_never_get_the_matrix_of_the_other(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    price = planner.MatrixPrice(saved=1.0, making=1.0)
+    price = planner.MatrixCost(saved=1.0, making=1.0)
     mine, others = filled["flat"], filled["hnsw"]
     for space in (others, mine):
-        assert matrix_policy.of_space(connection, space, price) is not None
-    find = disk_cache.find
+        assert matrix_policy.matrix_if_repaid(connection, space, price) is not None
+    find = disk_cache.cached_folder
 
     def interrupted(name: str) -> Path | None:
         found = find(name)
-        monkeypatch.setattr(disk_cache, "find", find)
-        matrix_policy.of_space(connection, others, price)  # what another thread does at this moment
+        monkeypatch.setattr(disk_cache, "cached_folder", find)
+        matrix_policy.matrix_if_repaid(connection, others, price)  # what another thread does at this moment
         return found
 
-    monkeypatch.setattr(disk_cache, "find", interrupted)
-    rows = matrix_policy.of_space(connection, mine, price)
+    monkeypatch.setattr(disk_cache, "cached_folder", interrupted)
+    rows = matrix_policy.matrix_if_repaid(connection, mine, price)
     assert rows is not None
-    assert rows.state == matrix.state(connection, mine)
+    assert rows.state == matrix.state_name(connection, mine)
 
 
 @pytest.mark.usefixtures("repaid_at_the_third")
 def test_an_index_is_not_left_for_a_matrix_that_happens_to_be_there(
     connection: psycopg.Connection, filled: dict[str, Space]
 ) -> None:
-    assert ways(connection, filled["hnsw"], 3, exact=True)[-1] is Way.MATRIX
+    assert ways(connection, filled["hnsw"], 3, exact=True)[-1] is SearchMethod.MATRIX
     for count in (1, planner.BULK_QUERIES):
-        assert found(connection, filled["hnsw"], VECTORS[:count])[1].way is Way.INDEX
+        assert found(connection, filled["hnsw"], VECTORS[:count])[1].method is SearchMethod.INDEX
 
 
 def test_who_asks_one_thing_does_not_wait_for_a_matrix_that_takes_long(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=6e6, making=6e6))
-    assert ways(connection, filled["flat"], 3) == [Way.EXACT] * 3
-    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=10.0, making=10.0))
-    with disk_cache.making("another", 1):
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=6e6, making=6e6))
+    assert ways(connection, filled["flat"], 3) == [SearchMethod.EXACT] * 3
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=10.0, making=10.0))
+    with disk_cache.build_folder("another", 1):
         _, plan = found(connection, filled["flat"])
-        assert plan.way is Way.EXACT
+        assert plan.method is SearchMethod.EXACT
         assert "no matrix: another process is making one" in plan.reason
-    assert ways(connection, filled["flat"], 2) == [Way.EXACT] * 2  # nor does it try again
-    matrix.of_space(connection, filled["flat"])
-    assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
+    assert ways(connection, filled["flat"], 2) == [SearchMethod.EXACT] * 2  # nor does it try again
+    matrix.open_matrix(connection, filled["flat"])
+    assert ways(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
 
 
 def test_a_statement_timeout_that_ends_the_making_of_a_matrix_ends_no_search(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=7e6, making=6e6))
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=7e6, making=6e6))
     monkeypatch.setattr(matrix, "_copy_out", lambda connection, *_: connection.execute("select pg_sleep(9)"))
     connection.execute("set statement_timeout = '200ms'")
     _, plan = found(connection, filled["flat"])
-    assert plan.way is Way.EXACT
+    assert plan.method is SearchMethod.EXACT
     assert "no matrix: reading all rows takes longer than statement_timeout" in plan.reason
     assert ids(found(connection, filled["flat"])[0][0]) == nearest(QUERY[0], None)
 
@@ -378,11 +379,11 @@ def test_queries_wait_for_a_matrix_that_they_repay_at_once_but_leave_an_index_on
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefer_indexes(connection, monkeypatch)
-    monkeypatch.setattr(planner, "matrix_price", lambda *_: planner.MatrixPrice(saved=7e6, making=6e6))
-    assert ways(connection, filled["flat"], 1) == [Way.MATRIX]
-    for count, way in ((planner.BULK_QUERIES - 1, Way.INDEX), (planner.BULK_QUERIES, Way.MATRIX)):
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=7e6, making=6e6))
+    assert ways(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
+    for count, way in ((planner.BULK_QUERIES - 1, SearchMethod.INDEX), (planner.BULK_QUERIES, SearchMethod.MATRIX)):
         _, plan = found(connection, filled["hnsw"], VECTORS[:count], concept_filter=RXNORM)
-        assert plan.way is way
+        assert plan.method is way
 
 
 @pytest.mark.usefixtures("own_cache")
@@ -391,4 +392,4 @@ def test_a_part_of_many_queries_is_searched_as_all_of_them_are(
 ) -> None:
     _, alone = found(connection, filled["flat"], VECTORS[:3])
     _, part = found(connection, filled["flat"], VECTORS[:3], queries_in_all=100_000)
-    assert (alone.way, part.way, part.queries) == (Way.EXACT, Way.MATRIX, 3)
+    assert (alone.method, part.method, part.queries) == (SearchMethod.EXACT, SearchMethod.MATRIX, 3)

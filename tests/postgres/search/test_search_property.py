@@ -26,9 +26,10 @@ from omop_emb.records import (
     TextKind,
 )
 from omop_emb.search import planner, search
-from omop_emb.search.planner import Way
+from omop_emb.search.planner import SearchMethod
 from omop_emb.spaces import lifecycle, row_counts, upsert
 from omop_emb.spaces.registry import Space
+from omop_emb.spaces.text_rows import TextRows
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -182,7 +183,7 @@ def fill(connection: psycopg.Connection, space: Space, stored: Stored) -> None:
     upsert.upsert_rows(
         connection,
         space,
-        upsert.TextRows.of(
+        TextRows.from_concepts(
             stored.concepts,
             [TextKind.SYNONYM] * len(stored.texts),
             stored.texts,
@@ -292,20 +293,20 @@ def run(connection: psycopg.Connection, made: dict[str, Space], name: str, case:
     shares = []
     result = found(connection, space, stored.queries, case)
     for matches, truth in zip(result.matches, truths, strict=True):
-        if result.plans[0].way in (Way.INDEX, Way.PARTIAL_INDEX):
+        if result.plans[0].method in (SearchMethod.INDEX, SearchMethod.PARTIAL_INDEX):
             check_shape(matches, truth, case.k)
             shares.append(found_share(matches, truth, case.k))
         else:
             check_exact(matches, truth, case.k)
     if space.index_type is IndexType.HNSW:
         forced = found(connection, space, stored.queries, case, exact=True)
-        assert [plan.way for plan in forced.plans] == [Way.EXACT]
+        assert [plan.method for plan in forced.plans] == [SearchMethod.EXACT]
         for matches, truth in zip(forced.matches, truths, strict=True):
             check_exact(matches, truth, case.k)
     elif case.metric_type is not MetricType.L1:
         repeated = np.repeat(stored.queries, 100, axis=0)
         many = found(connection, space, repeated, case)
-        assert [plan.way for plan in many.plans] == [Way.MATRIX]
+        assert [plan.method for plan in many.plans] == [SearchMethod.MATRIX]
         assert many.matches[::100] == result.matches
         assert many.matches[99::100] == result.matches
     connection.rollback()

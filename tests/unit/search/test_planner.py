@@ -10,7 +10,7 @@ import pytest
 
 from omop_emb.records import Fingerprint, IndexType, MetricType
 from omop_emb.search import planner, recall
-from omop_emb.search.planner import Request, SearchPlan, Way
+from omop_emb.search.planner import Request, SearchPlan, SearchMethod
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.row_counts import RowCount
 
@@ -37,7 +37,7 @@ def choose(count: RowCount | None = None, space: Space = SPACE, **changes: Any) 
 
 
 def test_an_unfiltered_search_walks_the_index_as_far_as_the_measured_recall_asks() -> None:
-    assert (choose().way, choose().ef_search, choose().index) == (Way.INDEX, 100, "space_7_hnsw")
+    assert (choose().method, choose().ef_search, choose().index) == (SearchMethod.INDEX, 100, "space_7_hnsw")
     assert choose(recall=0.9).ef_search == 40
     assert choose(recall=0.999).ef_search == 200
     assert choose(k=100).ef_search == 400
@@ -58,25 +58,25 @@ def test_an_unfiltered_search_walks_the_index_as_far_as_the_measured_recall_asks
 )
 def test_what_the_index_cannot_serve_is_exact_and_says_so(changes: dict[str, Any], reason: str) -> None:
     plan = choose(**changes)
-    assert (plan.way, plan.ef_search) == (Way.EXACT, None)
+    assert (plan.method, plan.ef_search) == (SearchMethod.EXACT, None)
     assert reason in plan.reason
 
 
 def test_an_unmeasured_space_is_searched_through_its_index_unless_a_recall_is_asked_for() -> None:
     plan = choose(space=replace(SPACE, recall=()))
-    assert (plan.way, plan.ef_search) == (Way.INDEX, 100)
+    assert (plan.method, plan.ef_search) == (SearchMethod.INDEX, 100)
     assert "not measured" in plan.reason
 
 
 def test_few_rows_are_compared_and_many_are_searched_through_the_index() -> None:
     total = 1_000_000
-    ways = [choose(RowCount(passing, total)).way for passing in (0, 10, 1000, 300_000, total)]
-    assert ways == [Way.EXACT] * 3 + [Way.INDEX] * 2
-    border = next(n for n in range(1000, 300_000, 100) if choose(RowCount(n, total)).way is Way.INDEX)
+    ways = [choose(RowCount(passing, total)).method for passing in (0, 10, 1000, 300_000, total)]
+    assert ways == [SearchMethod.EXACT] * 3 + [SearchMethod.INDEX] * 2
+    border = next(n for n in range(1000, 300_000, 100) if choose(RowCount(n, total)).method is SearchMethod.INDEX)
 
     def index_is_cheaper(passing: int) -> bool:
         visited = 100 * total // passing
-        return planner.exact_price(RowCount(passing, total), 768) > 2 * planner.index_price(visited, 768)
+        return planner.exact_cost(RowCount(passing, total), 768) > 2 * planner.index_cost(visited, 768)
 
     assert not index_is_cheaper(border - 200)
     assert index_is_cheaper(border)
@@ -87,11 +87,11 @@ def test_an_index_that_must_look_at_many_candidates_is_not_taken_where_all_rows_
     assert planner.needs_count(SPACE, request)  # 400 candidates
     assert not planner.needs_count(SPACE, replace(request, k=10))
     few, many = (planner.choose(SPACE, request, RowCount(rows, rows)) for rows in (5_000, 15_000))
-    assert (few.way, many.way) == (Way.EXACT, Way.INDEX)
+    assert (few.method, many.method) == (SearchMethod.EXACT, SearchMethod.INDEX)
     assert "all 5,000 rows are compared sooner than 400 candidates" in few.reason
-    for rows, way in ((5_000, few.way), (15_000, many.way)):
-        is_cheaper = planner.exact_price(RowCount(rows, rows), 768) <= planner.index_price(400, 768)
-        assert is_cheaper == (way is Way.EXACT)
+    for rows, way in ((5_000, few.method), (15_000, many.method)):
+        is_cheaper = planner.exact_cost(RowCount(rows, rows), 768) <= planner.index_cost(400, 768)
+        assert is_cheaper == (way is SearchMethod.EXACT)
 
 
 def test_between_two_measured_steps_as_little_is_looked_at_as_the_line_between_them_allows() -> None:
@@ -122,59 +122,59 @@ def test_where_the_index_finds_too_little_a_search_is_exact_as_long_as_that_is_b
     assert planner.needs_count(SPACE, replace(request, queries=planner.BULK_QUERIES))
     assert planner.needs_count(SPACE, replace(request, exact=True))
     assert not planner.needs_count(SPACE, replace(request, metric_type=MetricType.L1))
-    assert planner.choose(space, request, RowCount(100_000, 100_000)).way is Way.EXACT
+    assert planner.choose(space, request, RowCount(100_000, 100_000)).method is SearchMethod.EXACT
     plan = planner.choose(space, request, RowCount(1_000_000, 1_000_000))
-    assert (plan.way, plan.ef_search) == (Way.INDEX, 1000)
+    assert (plan.method, plan.ef_search) == (SearchMethod.INDEX, 1000)
     assert "measured as 0.970, the most" in plan.reason
     asked = planner.choose(space, replace(request, recall=0.99), RowCount(1_000_000, 1_000_000))
-    assert asked.way is Way.EXACT
+    assert asked.method is SearchMethod.EXACT
 
 
 def test_a_domain_with_an_index_of_its_own_is_searched_through_it() -> None:
     space = replace(SPACE, partial_domains=(3,), partial_recall={3: ((10, 64, 0.995),)})
     plan = choose(RowCount(80_000, 1_000_000, 80_000), space, domains=(3,))
-    assert (plan.way, plan.index, plan.ef_search) == (Way.PARTIAL_INDEX, "space_7_hnsw_3", 64)
+    assert (plan.method, plan.index, plan.ef_search) == (SearchMethod.PARTIAL_INDEX, "space_7_hnsw_3", 64)
     assert choose(RowCount(80_000, 1_000_000, 160_000), space, domains=(3,)).ef_search == 128
-    assert choose(RowCount(80_000, 1_000_000), space, domains=(3, 4)).way is Way.INDEX
-    assert choose(RowCount(80_000, 1_000_000), space, domains=(4,)).way is Way.INDEX
-    assert choose(RowCount(1_000, 1_000_000), space, domains=(3,)).way is Way.EXACT
+    assert choose(RowCount(80_000, 1_000_000), space, domains=(3, 4)).method is SearchMethod.INDEX
+    assert choose(RowCount(80_000, 1_000_000), space, domains=(4,)).method is SearchMethod.INDEX
+    assert choose(RowCount(1_000, 1_000_000), space, domains=(3,)).method is SearchMethod.EXACT
 
 
-def matrix_price(queries: int, way: Way, *, rows: int = 100_000) -> planner.MatrixPrice:
-    plan = SearchPlan(way=way, reason="", queries=queries, ef_search=100 if way is Way.INDEX else None)
-    return planner.matrix_price([plan], [RowCount(rows, rows)], 768)
+def matrix_price(queries: int, way: SearchMethod, *, rows: int = 100_000) -> planner.MatrixCost:
+    plan = SearchPlan(method=way, reason="", queries=queries, ef_search=100 if way is SearchMethod.INDEX else None)
+    return planner.matrix_cost([plan], [RowCount(rows, rows)], 768)
 
 
 def test_a_matrix_saves_more_than_it_costs_from_some_exact_searches_on() -> None:
     for queries, pays in ((1, False), (10, False), (100, True), (10_000, True)):
-        price = matrix_price(queries, Way.EXACT)
+        price = matrix_price(queries, SearchMethod.EXACT)
         assert 0 < price.saved
         assert (price.saved > price.making) == pays
-    assert matrix_price(1, Way.EXACT, rows=500).saved < 0  # looking for it alone takes longer
+    assert matrix_price(1, SearchMethod.EXACT, rows=500).saved < 0  # looking for it alone takes longer
 
 
 def test_a_matrix_pays_instead_of_an_index_in_bulk_only() -> None:
     for queries, rows, pays in ((100, 100_000, False), (100_000, 100_000, True), (10_000, 20_000, True)):
-        price = matrix_price(queries, Way.INDEX, rows=rows)
+        price = matrix_price(queries, SearchMethod.INDEX, rows=rows)
         assert (price.saved > price.making) == pays
 
 
 def test_nobody_who_asks_one_thing_waits_for_the_matrix_of_millions_of_rows() -> None:
-    assert matrix_price(1, Way.EXACT, rows=400_000).is_bearable
-    assert not matrix_price(1, Way.EXACT, rows=3_000_000).is_bearable
+    assert matrix_price(1, SearchMethod.EXACT, rows=400_000).is_bearable
+    assert not matrix_price(1, SearchMethod.EXACT, rows=3_000_000).is_bearable
 
 
 def test_a_measured_recall_allows_for_the_chance_of_its_sample() -> None:
     shares = np.ones(150)
-    assert recall.surely(shares) == 1.0
+    assert recall.lower_confidence_bound(shares) == 1.0
     shares[:15] = 0.9
     # Mean 0.99, standard error 0.0025: a larger sample could well have a lower mean.
-    assert 0.984 < recall.surely(shares) < 0.985
-    assert recall.surely(np.repeat(shares, 100)) > 0.989  # hardly so if it is large
+    assert 0.984 < recall.lower_confidence_bound(shares) < 0.985
+    assert recall.lower_confidence_bound(np.repeat(shares, 100)) > 0.989  # hardly so if it is large
 
 
 def test_kinds_of_queries_count_alike_and_their_difference_is_no_error() -> None:
     easy, hard = np.ones(150), np.full(150, 0.9)
-    assert recall.surely(easy, hard) == pytest.approx(0.95)
+    assert recall.lower_confidence_bound(easy, hard) == pytest.approx(0.95)
     hard[:75] = 0.8  # their errors, 0 and 0.0041, make one of 0.0020
-    assert recall.surely(easy, hard) == pytest.approx(0.925 - 2.33 * hard.std(ddof=1) / np.sqrt(150) / 2)
+    assert recall.lower_confidence_bound(easy, hard) == pytest.approx(0.925 - 2.33 * hard.std(ddof=1) / np.sqrt(150) / 2)
