@@ -1,6 +1,6 @@
-"""PostgreSQL's binary formats, built from and read into numpy blocks: COPY rows and halfvec values.
+"""COPY's binary format: rows and halfvec values encoded from numpy blocks and decoded into them.
 
-Turning floats into text is where slow loaders lose their time; none is turned into text here.
+Turning floats into text is where slow loaders lose their time; nothing is turned into text here.
 Formats: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format), and halfvec_send in
 pgvector's src/halfvec.c (two 16-bit integers, dimensions and 0, then IEEE half-precision values).
 """
@@ -21,10 +21,14 @@ COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 _LENGTH = Struct(">i").pack
 _NULL = b"\xff\xff\xff\xff"
+_MIN_BLOCK_BYTES = 1 << 20  # smaller blocks would cost more in numpy calls than in work
+
+# Columns of fixed width that are never null: name and numpy type, or (type, dimensions) for a halfvec.
+CopyColumns = Sequence[tuple[str, str | tuple[str, int]]]
 
 
 class HalfVector(bytes):
-    """A halfvec in its binary form, ready to be a query's parameter."""
+    """A halfvec in its binary form, as a query parameter."""
 
     __slots__ = ()
 
@@ -69,11 +73,8 @@ def halves_to_float32(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     return floats
 
 
-def row_dtype(columns: Sequence[tuple[str, str | tuple[str, int]]]) -> np.dtype[np.void]:
-    """The layout of one COPY row whose columns are all of fixed width and never null.
-
-    Each column is (name, numpy type): its value stands behind a length field named `<name>_length`.
-    """
+def row_dtype(columns: CopyColumns) -> np.dtype[np.void]:
+    """One COPY row as a structured dtype; the field `<name>_length` stands before each value."""
     layout: list[Any] = [("column_count", ">i2")]
     for name, kind in columns:
         layout.append((f"{name}_length", ">i4"))
@@ -84,12 +85,9 @@ def row_dtype(columns: Sequence[tuple[str, str | tuple[str, int]]]) -> np.dtype[
     return np.dtype(layout)
 
 
-def encode_rows(
-    columns: Sequence[tuple[str, str | tuple[str, int]]], values: dict[str, NDArray[Any]], count: int
-) -> NDArray[np.void]:
-    """`count` COPY rows of fixed width; `values` holds one array per column."""
-    layout = row_dtype(columns)
-    block = np.zeros(count, layout)
+def encode_rows(columns: CopyColumns, values: dict[str, NDArray[Any]], count: int) -> NDArray[np.void]:
+    """`count` COPY rows of dtype row_dtype(columns); `values` holds one array per column."""
+    block = np.zeros(count, row_dtype(columns))
     block["column_count"] = len(columns)
     for name, kind in columns:
         if isinstance(kind, tuple):
@@ -101,13 +99,30 @@ def encode_rows(
     return block
 
 
-def array_literal(numbers: Iterable[int]) -> str:
-    """Whole numbers as PostgreSQL writes an array; many times as fast as a list that psycopg adapts."""
-    return f"{{{','.join(map(str, numbers))}}}"
+def decode_rows(
+    chunks: Iterator[bytes | bytearray | memoryview], layout: np.dtype[np.void]
+) -> Iterator[NDArray[np.void]]:
+    """The rows of a COPY … TO STDOUT (FORMAT BINARY), in blocks of dtype `layout`; see row_dtype()."""
+    buffer = bytearray()
+    header_bytes = len(COPY_HEADER)
+    for chunk in chunks:
+        buffer += chunk
+        if header_bytes:
+            if len(buffer) < header_bytes:
+                continue
+            del buffer[:header_bytes]
+            header_bytes = 0
+        complete = len(buffer) // layout.itemsize * layout.itemsize
+        if complete >= _MIN_BLOCK_BYTES:
+            yield np.frombuffer(bytes(buffer[:complete]), layout)
+            del buffer[:complete]
+    complete = len(buffer) // layout.itemsize * layout.itemsize
+    if complete:
+        yield np.frombuffer(bytes(buffer[:complete]), layout)
 
 
 def encode_text_columns(*values: str | None) -> bytes:
-    """Text columns of a COPY row; a None becomes null."""
+    """Text columns of a COPY row; None becomes null."""
     parts: list[bytes] = []
     for value in values:
         if value is None:
@@ -118,26 +133,6 @@ def encode_text_columns(*values: str | None) -> bytes:
     return b"".join(parts)
 
 
-def decode_rows(
-    chunks: Iterator[bytes | bytearray | memoryview], layout: np.dtype[np.void]
-) -> Iterator[NDArray[np.void]]:
-    """Rows of a COPY … TO STDOUT (FORMAT BINARY) as blocks of structured arrays.
-
-    Every column must be of fixed width and not null, as in `layout`.
-    """
-    waiting = bytearray()
-    header_left = len(COPY_HEADER)
-    for chunk in chunks:
-        waiting += chunk
-        if header_left:
-            if len(waiting) < header_left:
-                continue
-            del waiting[:header_left]
-            header_left = 0
-        whole = len(waiting) // layout.itemsize * layout.itemsize
-        if whole >= 1 << 20:
-            yield np.frombuffer(bytes(waiting[:whole]), layout)
-            del waiting[:whole]
-    whole = len(waiting) // layout.itemsize * layout.itemsize
-    if whole:
-        yield np.frombuffer(bytes(waiting[:whole]), layout)
+def array_literal(numbers: Iterable[int]) -> str:
+    """Whole numbers as PostgreSQL writes an array; many times as fast as a list that psycopg adapts."""
+    return f"{{{','.join(map(str, numbers))}}}"

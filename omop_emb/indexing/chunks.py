@@ -1,4 +1,4 @@
-"""The pieces of a build: claimed under a lease by one of its builders, written in one transaction."""
+"""Chunks of a build: claimed under a lease by one of its builders, written in one transaction each."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from omop_emb.errors import DatabaseError
 from omop_emb.indexing.builders import Builder, limit_idle_time
 from omop_emb.spaces import upsert
 from omop_emb.spaces.registry import Space
-from omop_emb.spaces.tables import TEXT_COLUMNS
+from omop_emb.spaces.tables import ROW_DTYPE, TEXT_COLUMNS
 from omop_emb.sql import read
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A claimed piece of work.
+    """A claimed chunk.
 
     Attributes:
-        number: which of the build's pieces.
-        inputs: the different texts to embed, templates filled in, without the model's prefix.
+        number: of the chunk within its build.
+        inputs: the distinct texts to embed, templates filled in, without the model's prefix.
         keys: (rows,) structured array of what a row holds besides its vector.
         input_of: (rows,) the position in `inputs` of each row's text.
         characters: of all inputs.
@@ -41,16 +41,12 @@ class Chunk:
 def claim(
     connection: psycopg.Connection[Any], space: Space, builder: Builder, *, job_id: int | None = None
 ) -> Chunk | None:
-    """The next piece that nobody holds, or whose holder died; None where there is none.
+    """Claim the next chunk that nobody holds or whose holder died; None if there is none.
 
-    Args:
-        connection: that commits each statement by itself.
-        space: that is built.
-        builder: who claims.
-        job_id: claims the piece of that batch job; None one that no job is at.
+    With `job_id` the chunk of that batch job, otherwise one without a job.
 
     Raises:
-        DatabaseError: the builder's locks are gone, so that others would take its pieces over.
+        DatabaseError: the builder's locks are lost, so that others would take its chunks over.
     """
     if builder.is_lost.is_set():
         raise DatabaseError(
@@ -67,20 +63,22 @@ def claim(
         return None
     number, _, characters = claimed
     statement = sql.SQL("select {}, input from {} where chunk = {}").format(
-        sql.SQL(", ").join(map(sql.Identifier, upsert.KEYS.fields or ())),
+        sql.SQL(", ").join(map(sql.Identifier, ROW_DTYPE.fields or ())),
         space.tables.work,
         sql.Literal(number),
     )
-    place: dict[str, int] = {}
     try:
         rows = connection.execute(statement).fetchall()
     except UndefinedTable:
-        return None  # the build was finished or given up since
+        return None  # the build has ended since
+    positions: dict[str, int] = {}
+    for row in rows:
+        positions.setdefault(row[-1], len(positions))
     return Chunk(
         number=number,
-        input_of=np.fromiter((place.setdefault(row[-1], len(place)) for row in rows), np.int64, len(rows)),
-        inputs=list(place),
-        keys=np.array([(*row[:5], row[5].encode(), row[6].encode(), row[7]) for row in rows], upsert.KEYS),
+        inputs=list(positions),
+        keys=np.array([(*row[:5], row[5].encode(), row[6].encode(), row[7]) for row in rows], ROW_DTYPE),
+        input_of=np.array([positions[row[-1]] for row in rows], np.int64),
         characters=characters,
     )
 
@@ -93,36 +91,38 @@ def write(
     vectors: NDArray[np.float32],
     failures: dict[int, str],
 ) -> int | None:
-    """Write a piece's rows and strike it off, in the caller's transaction; how many rows were written.
+    """Write a chunk's rows in the caller's transaction, and delete the chunk from the plan.
 
     Args:
         connection: in whose transaction it happens.
         space: where the rows go.
-        builder: who claimed the piece.
-        chunk: the piece.
+        builder: who claimed the chunk.
+        chunk: the chunk.
         vectors: (len(chunk.inputs), dimensions) float32, rows of unit length; those of failures are ignored.
         failures: position in `chunk.inputs` -> why the text has no vector.
 
     Returns:
-        None where another builder took the piece over, or the build was given up: nothing is written then.
+        How many rows were written; None, and nothing is written, if the chunk is no longer this builder's.
     """
     limit_idle_time(connection, builder)
-    mine = connection.execute(
+    is_mine = connection.execute(
         "delete from omop_emb.build_chunk where space_id = %s and chunk = %s and builder = %s",
         (space.space_id, chunk.number, builder.builder_id),
     ).rowcount
-    if not mine:
+    if not is_mine:
         return None
-    kept = ~np.isin(chunk.input_of, np.fromiter(failures, np.int64, len(failures)))
+    has_vector = ~np.isin(chunk.input_of, np.fromiter(failures, np.int64, len(failures)))
     work = space.tables.work
-    failed = sql.SQL("chunk = {} and input = any({})").format(
-        sql.Literal(chunk.number), sql.Literal([chunk.inputs[position] for position in failures])
+    texts = sql.SQL("select {} from {} where chunk = {} and not input = any({})").format(
+        sql.SQL(", ").join(map(sql.Identifier, TEXT_COLUMNS)),
+        work,
+        sql.Literal(chunk.number),
+        sql.Literal([chunk.inputs[position] for position in failures]),
     )
-    texts = sql.SQL("select {} from {} where chunk = {} and not ({})").format(
-        sql.SQL(", ").join(map(sql.Identifier, TEXT_COLUMNS)), work, sql.Literal(chunk.number), failed
-    )
-    if kept.any():
-        upsert.insert_block(connection, space, chunk.keys[kept], vectors[chunk.input_of[kept]], texts=texts)
+    if has_vector.any():
+        upsert.insert_block(
+            connection, space, chunk.keys[has_vector], vectors[chunk.input_of[has_vector]], texts=texts
+        )
     for position, reason in failures.items():
         connection.execute(
             sql.SQL(read("build_record_failure")).format(work=work),
@@ -133,4 +133,4 @@ def write(
                 "reason": reason,
             },
         )
-    return int(kept.sum())
+    return int(has_vector.sum())

@@ -164,7 +164,7 @@ def _copy(connection: psycopg.Connection[Any], space: Space, batch: Any, path: P
     if unknown or wrong.any():
         what = f"texts of kind {min(unknown)!r}" if unknown else "vectors that are not of unit length"
         raise InputError(f"{path} is damaged: it holds {what}")
-    rows = TextRows.of(
+    rows = TextRows.from_concepts(
         concepts=[
             Concept(*values)
             for values in zip(columns["concept_id"], *(columns[name] for name in _DETAILS), strict=True)
@@ -193,7 +193,7 @@ def _finish(connection: psycopg.Connection[Any], space: Space, description: Spac
     record_write(connection, space)
     connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
     row_counts.recount_rows(connection, space)
-    reconcile_indexes(connection, space, IndexSettings.asked(space, None, None))
+    reconcile_indexes(connection, space, IndexSettings.resolve(space, None, None))
     lifecycle.activate_space(connection, space, only_if_none_is=True)
 
 

@@ -234,7 +234,7 @@ def _space(connection: psycopg.Connection[Any], space: registry.Space, release: 
 
 def _rows_and_index(connection: psycopg.Connection[Any], space: registry.Space) -> tuple[int, bool]:
     query = sql.SQL(read("space_rows_and_index")).format(rows=space.tables.rows)
-    row = connection.execute(query, {"index_name": space.tables.hnsw_name}).fetchone()
+    row = connection.execute(query, {"index_name": space.tables.index_name()}).fetchone()
     return (int(row[0]), bool(row[1])) if row is not None else (0, False)
 
 

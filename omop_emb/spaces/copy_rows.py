@@ -1,4 +1,4 @@
-"""COPY BINARY of a space's rows and texts, built from numpy blocks while the server takes the ones before."""
+"""COPY of a space's rows and texts: each binary block is built while the server takes the one before."""
 
 from __future__ import annotations
 
@@ -16,31 +16,22 @@ from psycopg.copy import QueuedLibpqWriter
 from omop_emb.database import binary_format
 from omop_emb.records import Concept
 from omop_emb.spaces.registry import Space
-from omop_emb.spaces.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS, VECTOR_HASH
+from omop_emb.spaces.tables import (
+    KEY_COLUMNS,
+    ROW_COLUMNS,
+    ROW_DTYPE,
+    TEXT_COLUMNS,
+    TEXT_KEY_LAYOUT,
+    VECTOR_HASH,
+    row_layout,
+)
 from omop_emb.spaces.text_rows import TextRows, row_slices, vector_hashes
 
-# The text table's columns of fixed width, which are sent first, and the others.
-_FIXED_LAYOUT = (("concept_id", ">i4"), ("text_kind", "S1"), ("text_hash", ">i8"), (VECTOR_HASH, ">i8"))
+# The text table's columns of fixed width are sent first.
 _TEXT_ORDER = (*KEY_COLUMNS, VECTOR_HASH, *(name for name in TEXT_COLUMNS if name not in KEY_COLUMNS))
 _LENGTH = Struct(">i").pack
 _FILTERS = attrgetter("domain_id", "vocabulary_id", "concept_class_id", "standard_concept", "invalid_reason")
-_UNKNOWN = binary_format.encode_text_columns(
-    *[None] * 6
-)  # what no vocabulary says of a concept besides its name
-
-# What a row holds besides its vector, in the row table's order; codes as in label_codes().
-KEYS = np.dtype(
-    [
-        ("text_hash", "i8"),
-        ("concept_id", "i4"),
-        ("domain", "i2"),
-        ("vocabulary", "i2"),
-        ("concept_class", "i2"),
-        ("text_kind", "S1"),
-        ("standard", "S1"),
-        ("valid", "?"),
-    ]
-)
+_NO_DETAILS = binary_format.encode_text_columns(*[None] * 6)  # where no vocabulary describes a concept
 
 
 def copy_block(
@@ -50,31 +41,21 @@ def copy_block(
     vectors: NDArray[np.float32] | NDArray[np.float16],
     target: sql.Identifier,
 ) -> None:
-    """COPY rows into a table with the columns of the space's row table.
+    """COPY rows into a table that has the columns of the space's row table.
 
-    Args:
-        connection: in whose transaction it happens.
-        space: whose rows they are.
-        keys: (n,) of dtype KEYS.
-        vectors: (n, dimensions), rows of unit length; stored in half precision.
-        target: the table.
+    `keys` are (n,) of ROW_DTYPE, `vectors` (n, dimensions) rows of unit length.
     """
-    columns = _row_layout(space)
-    _copy(
-        connection,
-        target,
-        ROW_COLUMNS,
-        (_row_block(columns, keys[part], vectors[part]) for part in row_slices(len(keys))),
-    )
+    row_blocks = (_encode_block(space, keys[part], vectors[part]) for part in row_slices(len(keys)))
+    _copy(connection, target, ROW_COLUMNS, row_blocks)
 
 
 def copy_new(connection: psycopg.Connection, space: Space, rows: TextRows) -> None:
-    """COPY rows into both tables of a space; texts are made ready while the server takes the vectors."""
-    columns, keys, encoder, texts = _row_layout(space), _row_keys(connection, rows), _TextEncoder(rows), []
+    """COPY rows into both tables of a space; texts are encoded while the server takes the vectors."""
+    keys, encoder, texts = _row_keys(connection, rows), _TextEncoder(rows), []
 
     def row_blocks() -> Iterator[memoryview]:
-        for part, halves in rows.in_halves():
-            yield _row_block(columns, keys[part], halves)
+        for part, halves in rows.half_blocks():
+            yield _encode_block(space, keys[part], halves)
             texts.append(encoder.block(part, halves))
 
     _copy(connection, space.tables.rows, ROW_COLUMNS, row_blocks())
@@ -82,60 +63,45 @@ def copy_new(connection: psycopg.Connection, space: Space, rows: TextRows) -> No
 
 
 def copy_rows(connection: psycopg.Connection, space: Space, rows: TextRows, target: sql.Identifier) -> None:
-    """COPY keys, filter columns and vectors into a table with the columns of the space's row table."""
-    columns, keys = _row_layout(space), _row_keys(connection, rows)
-    row_blocks = (_row_block(columns, keys[part], halves) for part, halves in rows.in_halves())
+    """COPY keys, filter columns and vectors into a table that has the columns of the space's row table."""
+    keys = _row_keys(connection, rows)
+    row_blocks = (_encode_block(space, keys[part], halves) for part, halves in rows.half_blocks())
     _copy(connection, target, ROW_COLUMNS, row_blocks)
 
 
 def copy_texts(connection: psycopg.Connection, rows: TextRows, target: sql.Identifier) -> None:
-    """COPY texts and what is shown of their concepts into a table like the space's text table."""
+    """COPY texts and the details of their concepts into a table like the space's text table."""
     encoder = _TextEncoder(rows)
-    _copy(connection, target, _TEXT_ORDER, (encoder.block(*block) for block in rows.in_halves()))
+    _copy(connection, target, _TEXT_ORDER, (encoder.block(*block) for block in rows.half_blocks()))
 
 
-def _row_layout(space: Space) -> tuple[tuple[str, str | tuple[str, int]], ...]:
-    return (
-        ("text_hash", ">i8"),
-        ("concept_id", ">i4"),
-        ("domain", ">i2"),
-        ("vocabulary", ">i2"),
-        ("concept_class", ">i2"),
-        ("text_kind", "S1"),
-        ("standard", "S1"),
-        ("valid", "?"),
-        ("embedding", (">f2", space.fingerprint.dimensions)),
-    )
-
-
-def _row_block(
-    columns: tuple[tuple[str, str | tuple[str, int]], ...],
-    keys: NDArray[np.void],
-    vectors: NDArray[np.float32] | NDArray[np.float16],
+def _encode_block(
+    space: Space, keys: NDArray[np.void], vectors: NDArray[np.float32] | NDArray[np.float16]
 ) -> memoryview:
-    values: dict[str, NDArray[np.generic]] = {name: keys[name] for name in KEYS.fields or ()}
+    values: dict[str, NDArray[np.generic]] = {name: keys[name] for name in ROW_DTYPE.names or ()}
     values["embedding"] = vectors
-    return binary_format.encode_rows(columns, values, len(keys)).data.cast("B")
+    layout = row_layout(space.fingerprint.dimensions)
+    return binary_format.encode_rows(layout, values, len(keys)).data.cast("B")
 
 
 def _row_keys(connection: psycopg.Connection, rows: TextRows) -> NDArray[np.void]:
-    """Keys and filter columns of each row, of dtype KEYS."""
-    known = [concept for concept in rows.concepts.values() if isinstance(concept, Concept)]
-    # Few concepts differ in all of these, so that each combination is looked up once; the first is of those
-    # that no vocabulary describes.
-    examples = {_FILTERS(concept): concept for concept in (Concept(0, ""), *known)}
-    codes = label_codes(connection, list(examples.values()))
-    combined = np.empty(len(examples), KEYS)
-    combined["domain"] = [codes["domain", c.domain_id] for c in examples.values()]
-    combined["vocabulary"] = [codes["vocabulary", c.vocabulary_id] for c in examples.values()]
-    combined["concept_class"] = [codes["concept class", c.concept_class_id] for c in examples.values()]
-    combined["standard"] = [(c.standard_concept or " ")[:1].encode() for c in examples.values()]
-    combined["valid"] = [not c.invalid_reason for c in examples.values()]
-    keys = combined[np.zeros(len(rows), np.intp)]
-    if known:
-        places = {values: place for place, values in enumerate(examples)}
-        place_of = {concept.concept_id: places[_FILTERS(concept)] for concept in known}
-        keys = combined[np.array([place_of.get(found, 0) for found in rows.concept_ids.tolist()])]
+    """Keys and filter columns of each row, of ROW_DTYPE."""
+    described = [concept for concept in rows.concepts.values() if isinstance(concept, Concept)]
+    # Few concepts differ in all filter columns, so each combination is looked up once; the first stands for
+    # the concepts that no vocabulary describes.
+    examples = {_FILTERS(concept): concept for concept in (Concept(0, ""), *described)}
+    codes = _label_codes(connection, list(examples.values()))
+    combinations = np.empty(len(examples), ROW_DTYPE)
+    combinations["domain"] = [codes["domain", c.domain_id] for c in examples.values()]
+    combinations["vocabulary"] = [codes["vocabulary", c.vocabulary_id] for c in examples.values()]
+    combinations["concept_class"] = [codes["concept class", c.concept_class_id] for c in examples.values()]
+    combinations["standard"] = [(c.standard_concept or " ")[:1].encode() for c in examples.values()]
+    combinations["valid"] = [not c.invalid_reason for c in examples.values()]
+    keys = combinations[np.zeros(len(rows), np.intp)]
+    if described:
+        position = {values: index for index, values in enumerate(examples)}
+        of_concept = {concept.concept_id: position[_FILTERS(concept)] for concept in described}
+        keys = combinations[np.array([of_concept.get(id_, 0) for id_ in rows.concept_ids.tolist()])]
     for name, values in rows.keys.items():
         keys[name] = values
     return keys
@@ -146,76 +112,70 @@ class _TextEncoder:
 
     def __init__(self, rows: TextRows) -> None:
         self._rows = rows
-        self._described: dict[int, bytes] = {}  # a concept with many texts is encoded once
+        self._details: dict[int, bytes] = {}  # a concept with many texts is encoded once
 
     def block(self, part: slice, halves: NDArray[np.float16]) -> bytes:
         values = {name: column[part] for name, column in self._rows.keys.items()}
         fixed = binary_format.encode_rows(
-            _FIXED_LAYOUT, {**values, VECTOR_HASH: vector_hashes(halves)}, len(halves)
+            TEXT_KEY_LAYOUT, {**values, VECTOR_HASH: vector_hashes(halves)}, len(halves)
         )
         fixed["column_count"] = len(_TEXT_ORDER)
         width, prefixes = fixed.dtype.itemsize, fixed.tobytes()
         encoded: list[bytes] = []
-        concept_ids = values["concept_id"].tolist()
-        for place, concept_id, text in zip(
-            range(0, len(prefixes), width), concept_ids, self._rows.texts[part], strict=True
+        for start, concept_id, text in zip(
+            range(0, len(prefixes), width), values["concept_id"].tolist(), self._rows.texts[part], strict=True
         ):
-            details = self._described.get(concept_id)
+            details = self._details.get(concept_id)
             if details is None:
-                details = self._described[concept_id] = _details(self._rows.concepts[concept_id])
+                details = self._details[concept_id] = _encode_details(self._rows.concepts[concept_id])
             characters = text.encode()
-            encoded += (prefixes[place : place + width], _LENGTH(len(characters)), characters, details)
+            encoded += (prefixes[start : start + width], _LENGTH(len(characters)), characters, details)
         return b"".join(encoded)
 
 
-def _details(concept: Concept | str) -> bytes:
+def _encode_details(concept: Concept | str) -> bytes:
     """The columns of the text table that are the same for each text of a concept."""
     if isinstance(concept, str):
-        name = concept.encode()
-        return b"".join((_LENGTH(len(name)), name, _UNKNOWN))
-    name = concept.concept_name.encode()
+        return binary_format.encode_text_columns(concept) + _NO_DETAILS
     return b"".join(
         (
-            _LENGTH(len(name)),
-            name,
-            _label_columns(
+            binary_format.encode_text_columns(concept.concept_name),
+            _encode_labels(
                 concept.domain_id, concept.vocabulary_id, concept.concept_class_id, concept.standard_concept
             ),
             binary_format.encode_text_columns(concept.concept_code),
-            _label_columns(concept.invalid_reason),
+            _encode_labels(concept.invalid_reason),
         )
     )
 
 
 @lru_cache(maxsize=10_000)
-def _label_columns(*labels: str | None) -> bytes:
-    """The same few values over and over, encoded once."""
+def _encode_labels(*labels: str | None) -> bytes:
     return binary_format.encode_text_columns(*labels)
 
 
-def label_codes(
+def _label_codes(
     connection: psycopg.Connection, concepts: Sequence[Concept]
 ) -> dict[tuple[str, str | None], int]:
     """The two-byte codes of these concepts' domains, vocabularies and classes; new ones are recorded."""
-    labels: dict[str, set[str | None]] = {
-        "domain": {concept.domain_id for concept in concepts},
-        "vocabulary": {concept.vocabulary_id for concept in concepts},
-        "concept class": {concept.concept_class_id for concept in concepts},
+    labels = {
+        *(("domain", concept.domain_id) for concept in concepts),
+        *(("vocabulary", concept.vocabulary_id) for concept in concepts),
+        *(("concept class", concept.concept_class_id) for concept in concepts),
     }
-    wanted = {(kind, label) for kind, found in labels.items() for label in found}
     codes: dict[tuple[str, str | None], int] = {
         (kind, label): code
         for kind, label, code in connection.execute("select kind, label, code from omop_emb.label")
     }
-    codes.update((entry, 0) for entry in wanted if entry[1] is None)
+    codes.update((entry, 0) for entry in labels if entry[1] is None)
     # Sorted, so that two writers with the same new labels wait for each other instead of deadlocking.
-    missing = sorted((kind, label) for kind, label in wanted - codes.keys() if label is not None)
+    missing = sorted((kind, label) for kind, label in labels - codes.keys() if label is not None)
     if missing:
         with connection.cursor() as cursor:
             cursor.executemany(
                 "insert into omop_emb.label (kind, label) values (%s, %s) on conflict do nothing", missing
             )
-        return label_codes(connection, concepts)
+        return _label_codes(connection, concepts)
     return codes
 
 

@@ -1,12 +1,14 @@
-"""The two tables of an embedding space: their names, columns and indexes."""
+"""Space tables: names, columns and indexes of the two tables that hold an embedding space."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import psycopg
 from psycopg import sql
 
+from omop_emb.database.binary_format import CopyColumns
 from omop_emb.errors import SpaceError
 
 SCHEMA = "omop_emb"
@@ -18,76 +20,64 @@ MAX_PLAIN_DIMENSIONS = 3900
 
 BINARY = "binary"  # a first pass over the signs of the values
 
-ROW_COLUMNS = (
-    "text_hash",
-    "concept_id",
-    "domain",
-    "vocabulary",
-    "concept_class",
-    "text_kind",
-    "standard",
-    "valid",
-    "embedding",
-)
-TEXT_COLUMNS = (
-    "concept_id",
-    "text_kind",
-    "text_hash",
-    "text",
-    "concept_name",
-    "domain_id",
-    "vocabulary_id",
-    "concept_class_id",
-    "standard_concept",
-    "concept_code",
-    "invalid_reason",
-)
-# What the text table has besides: a hash of the row's vector, so that an equal one need not be sent to be
-# compared (see store_rows.vector_hashes); null where whoever wrote the vector did not hash it.
-VECTOR_HASH = "vector_hash"
 KEY_COLUMNS = ("concept_id", "text_kind", "text_hash")
+# The row table but for its vector, which comes last. Widest first: at 768 dimensions five rows fill a page.
+_ROW_TYPES = {
+    "text_hash": "bigint",
+    "concept_id": "integer",
+    "domain": "smallint",
+    "vocabulary": "smallint",
+    "concept_class": "smallint",
+    "text_kind": '"char"',
+    "standard": '"char"',
+    "valid": "boolean",
+}
+_TEXT_TYPES = {
+    "concept_id": "integer",
+    "text_kind": '"char"',
+    "text_hash": "bigint",
+    "text": "text not null",
+    "concept_name": "text not null",
+    "domain_id": "text",
+    "vocabulary_id": "text",
+    "concept_class_id": "text",
+    "standard_concept": "text",
+    "concept_code": "text",
+    "invalid_reason": "text",
+}
+# The text table's last column: a hash of the row's vector (see text_rows.vector_hashes), so that an upsert
+# need not send an equal vector to compare it. Null where the writer did not hash the vector.
+VECTOR_HASH = "vector_hash"
+_NUMPY_TYPES = {"bigint": "i8", "integer": "i4", "smallint": "i2", '"char"': "S1", "boolean": "?"}
 
-# Widest alignment first and the vector last: at 768 dimensions five rows fill a page.
+ROW_COLUMNS = (*_ROW_TYPES, "embedding")
+TEXT_COLUMNS = tuple(_TEXT_TYPES)
+# A row but for its vector; domain, vocabulary and class as codes of omop_emb.label.
+ROW_DTYPE = np.dtype([(name, f"<{_NUMPY_TYPES[kind]}") for name, kind in _ROW_TYPES.items()])
+# The text table's columns of fixed width, as COPY sends them.
+TEXT_KEY_LAYOUT: CopyColumns = (
+    *((name, f">{_NUMPY_TYPES[_TEXT_TYPES[name]]}") for name in KEY_COLUMNS),
+    (VECTOR_HASH, ">i8"),
+)
+
 _CREATE_ROWS = sql.SQL(
-    """
-    create table {rows} (
-        text_hash bigint not null,
-        concept_id integer not null,
-        domain smallint not null,
-        vocabulary smallint not null,
-        concept_class smallint not null,
-        text_kind "char" not null,
-        standard "char" not null,
-        valid boolean not null,
-        embedding halfvec({dimensions}) not null,
-        primary key (concept_id, text_kind, text_hash)
-    )
-    """
+    "create table {rows} ({columns}, embedding halfvec({dimensions}) not null, "
+    "primary key (concept_id, text_kind, text_hash))"
 )
 _CREATE_TEXTS = sql.SQL(
-    """
-    create table {texts} (
-        concept_id integer not null,
-        text_kind "char" not null,
-        text_hash bigint not null,
-        text text not null,
-        concept_name text not null,
-        domain_id text,
-        vocabulary_id text,
-        concept_class_id text,
-        standard_concept text,
-        concept_code text,
-        invalid_reason text,
-        vector_hash bigint,
-        primary key (concept_id, text_kind, text_hash)
-    )
-    """
+    "create table {texts} ({columns}, vector_hash bigint, primary key (concept_id, text_kind, text_hash))"
 )
+
+
+def row_layout(dimensions: int) -> CopyColumns:
+    """The row table's columns as COPY sends them."""
+    types = ((name, f">{_NUMPY_TYPES[kind]}") for name, kind in _ROW_TYPES.items())
+    return (*types, ("embedding", (">f2", dimensions)))
 
 
 @dataclass(frozen=True)
 class SpaceTables:
-    """Names of a space's tables and indexes, as identifiers that can be put into SQL."""
+    """Names of a space's tables and indexes, as identifiers for SQL."""
 
     space_id: int
     dimensions: int
@@ -104,29 +94,31 @@ class SpaceTables:
 
     @property
     def work(self) -> sql.Identifier:
-        """The texts that wait for a vector; there only while a build is under way."""
+        """The texts that wait for a vector; exists only during a build."""
         return sql.Identifier(SCHEMA, f"space_{self.space_id}_work")
 
-    @property
-    def hnsw_name(self) -> str:
-        """The vector index's name, without its schema."""
-        return self.index_name(None)
-
-    def index_name(self, domain: int | None) -> str:
-        """The name, without its schema, of the vector index of all rows or of a domain's own."""
+    def index_name(self, domain: int | None = None) -> str:
+        """The name, without its schema, of the vector index over all rows or over one domain's."""
         return f"space_{self.space_id}_hnsw" + ("" if domain is None else f"_{domain}")
 
     def create(self, connection: psycopg.Connection) -> None:
-        """Make both tables, without a vector index."""
+        """Create both tables, without a vector index."""
         connection.execute(
-            _CREATE_ROWS.format(rows=self.rows, dimensions=sql.Literal(self.dimensions)), prepare=False
+            _CREATE_ROWS.format(
+                rows=self.rows,
+                columns=_column_list(sql.SQL("{} {} not null"), _ROW_TYPES),
+                dimensions=sql.Literal(self.dimensions),
+            ),
+            prepare=False,
         )
         # By default a vector of 2 kB is moved out of line, which makes an exact scan five times slower.
         storage = sql.SQL("plain" if self.dimensions <= MAX_PLAIN_DIMENSIONS else "external")
         connection.execute(
             sql.SQL("alter table {} alter column embedding set storage {}").format(self.rows, storage)
         )
-        connection.execute(_CREATE_TEXTS.format(texts=self.texts))
+        connection.execute(
+            _CREATE_TEXTS.format(texts=self.texts, columns=_column_list(sql.SQL("{} {}"), _TEXT_TYPES))
+        )
         connection.execute(
             sql.SQL("create index on {} (domain, vocabulary, concept_class)").format(self.rows)
         )
@@ -141,17 +133,17 @@ class SpaceTables:
         domain: int | None = None,
         name: str | None = None,
     ) -> None:
-        """Make the HNSW index; one for cosine serves L2 and inner product too, since rows are unit.
+        """Create the HNSW index; one for cosine serves L2 and inner product too, since rows are unit.
 
         This is the one statement to change for another index type (see docs/concepts/scale.md).
 
         Args:
-            connection: in whose transaction it is made.
+            connection: its transaction is used.
             m: links of a node.
-            ef_construction: candidates while it is made.
+            ef_construction: candidates per node while the index is built.
             first_pass: "" indexes the vectors, a number their first dimensions, "binary" the signs of their
                 values; statements.ranked_by() must order by the same expression.
-            domain: only the rows of this domain, in an index of their own.
+            domain: indexes only the rows of this domain.
             name: of the index, if not index_name().
         """
         check_hnsw_dimensions(self.dimensions, first_pass)
@@ -160,14 +152,14 @@ class SpaceTables:
             sql.SQL("create index {} on {} using hnsw ({}) with (m = {}, ef_construction = {}) {}").format(
                 sql.Identifier(name or self.index_name(domain)),
                 self.rows,
-                self._indexed(first_pass),
+                self._index_expression(first_pass),
                 sql.Literal(m),
                 sql.Literal(ef_construction),
                 where,
             )
         )
 
-    def _indexed(self, first_pass: str) -> sql.Composable:
+    def _index_expression(self, first_pass: str) -> sql.Composable:
         if first_pass == BINARY:
             return sql.SQL("(cast(binary_quantize(embedding) as bit({}))) bit_hamming_ops").format(
                 sql.Literal(self.dimensions)
@@ -185,11 +177,17 @@ class SpaceTables:
         )
 
 
+def _column_list(template: sql.SQL, types: dict[str, str]) -> sql.Composed:
+    return sql.SQL(", ").join(
+        template.format(sql.Identifier(name), sql.SQL(kind)) for name, kind in types.items()
+    )
+
+
 def check_hnsw_dimensions(dimensions: int, first_pass: str = "") -> None:
     """Refuse an HNSW index on more dimensions than pgvector can index.
 
     Raises:
-        SpaceError: more than 4,000 dimensions without a first pass, or a first pass that is none.
+        SpaceError: more than 4,000 dimensions without a first pass, or an invalid first pass.
     """
     if first_pass == BINARY:
         return

@@ -1,4 +1,4 @@
-"""TextRows: texts of concepts with their vectors, as they come to be written into a space."""
+"""TextRows: texts of concepts with their vectors, on their way into a space."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from omop_emb.errors import InputError
 from omop_emb.records import Concept, TextKind
 
-_BLOCK_ROWS = 500  # a megabyte or two: they stay in the processor's cache
+_BLOCK_ROWS = 500  # a megabyte or two: a block stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class TextRows:
     """Texts of concepts with their vectors, one row each; all but `concepts` have the same length.
 
     Attributes:
-        concept_ids: (n,) int32, whose texts they are.
+        concept_ids: (n,) int32, the concept of each text.
         kinds: (n,) S1, the values of TextKind.
         texts: the texts as they are shown.
         text_hashes: (n,) int64, see text_hash(), of the texts as embedded (their template filled in).
         vectors: (n, dimensions) float32, stored in half precision, or stored values themselves (float16).
-        concepts: what is known of each concept; of one that no vocabulary describes, a name alone.
+        concepts: each concept by its id; a name alone for one that no vocabulary describes.
         lengths: (n,) float32 that vectors are divided by to have unit length; None where they have it.
     """
 
@@ -38,7 +38,7 @@ class TextRows:
     lengths: NDArray[np.float32] | None = None
 
     @classmethod
-    def of(
+    def from_concepts(
         cls,
         concepts: Sequence[Concept],
         kinds: Sequence[TextKind],
@@ -64,8 +64,8 @@ class TextRows:
         """The primary key: concept_id, text_kind and text_hash, each (n,)."""
         return {"concept_id": self.concept_ids, "text_kind": self.kinds, "text_hash": self.text_hashes}
 
-    def in_halves(self) -> Iterator[tuple[slice, NDArray[np.float16]]]:
-        """The vectors as they are stored, of unit length in half precision, some hundred at a time."""
+    def half_blocks(self) -> Iterator[tuple[slice, NDArray[np.float16]]]:
+        """The vectors as stored, of unit length in half precision, in blocks of some hundred rows."""
         scratch = np.empty((min(_BLOCK_ROWS, len(self)), self.vectors.shape[1]), np.float32)
         for part in row_slices(len(self)):
             vectors = self.vectors[part]
@@ -74,7 +74,7 @@ class TextRows:
                 vectors = np.divide(vectors, lengths, out=scratch[: len(vectors)])
             yield part, vectors.astype("<f2", copy=False).view(np.float16)
 
-    def taken(self, positions: NDArray[np.int64]) -> TextRows:
+    def take(self, positions: NDArray[np.int64]) -> TextRows:
         """The rows at these positions."""
         return TextRows(
             self.concept_ids[positions],
@@ -90,28 +90,28 @@ class TextRows:
         """Each text of a concept once.
 
         Raises:
-            InputError: the same text of a concept stands there with two different vectors.
+            InputError: the same text of a concept has two different vectors.
         """
         if (np.diff(self.concept_ids.astype(np.int64)) > 0).all():
-            return self  # as most callers have them: sorted, one text each
+            return self  # the usual case: sorted, one text each
         order = np.lexsort(tuple(self.keys.values()))
         repeats = np.ones(max(len(self) - 1, 0), bool)
         for values in self.keys.values():
             repeats &= values[order[1:]] == values[order[:-1]]
         if not repeats.any():
             return self
-        # lexsort is stable: of equal keys, the one before stands earlier in the call.
+        # lexsort is stable: of equal keys, the earlier row of the call comes first.
         for earlier, later in zip(order[:-1][repeats], order[1:][repeats], strict=True):
             if not np.array_equal(self.vectors[earlier], self.vectors[later]):
                 raise InputError(
-                    f"concept {self.concept_ids[later]} stands at {earlier} and {later} with one "
-                    "text, two vectors: give each text of a concept once"
+                    f"concept {self.concept_ids[later]} has one text with two different vectors, at "
+                    f"positions {earlier} and {later}: give each text of a concept once"
                 )
-        return self.taken(np.delete(np.arange(len(self)), order[1:][repeats]))
+        return self.take(np.delete(np.arange(len(self)), order[1:][repeats]))
 
 
 def vector_hashes(halves: NDArray[np.float16]) -> NDArray[np.int64]:
-    """(n,) of vectors as stored: those with one hash are equal, but for one pair of different ones in 2**48.
+    """(n,) hashes of vectors as stored; two different vectors share one with probability 2**-48.
 
     Sums of the 16-bit values, each multiplied by a 64-bit number of its own (multilinear hashing).
     """
@@ -121,5 +121,5 @@ def vector_hashes(halves: NDArray[np.float16]) -> NDArray[np.int64]:
 
 
 def row_slices(count: int) -> Iterator[slice]:
-    """Slices that follow each other and together are `count` rows."""
+    """Consecutive slices that together cover `count` rows."""
     return (slice(first, first + _BLOCK_ROWS) for first in range(0, count, _BLOCK_ROWS))

@@ -22,10 +22,11 @@ from omop_emb.indexing.build import build_index
 from omop_emb.indexing.vector_indexes import AUTO, NONE, IndexSettings
 from omop_emb.records import Concept, ConceptFilter, ConceptMatch, Fingerprint, MetricType, TextKind
 from omop_emb.search import planner, recall, search, statements
-from omop_emb.search.planner import Way
+from omop_emb.search.planner import SearchMethod
 from omop_emb.search.search import SearchResult
 from omop_emb.spaces import filters, lifecycle, registry, row_counts, upsert
 from omop_emb.spaces.registry import Space
+from omop_emb.spaces.text_rows import TextRows
 from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts
 
 Connection = psycopg.Connection[Any]
@@ -51,8 +52,8 @@ VECTORS, QUERIES = _vectors()
 @pytest.fixture(autouse=True)
 def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches go through an index that would compare so few rows one by one."""
-    monkeypatch.setattr(planner, "exact_price", lambda count, dimensions: 1e9)
-    monkeypatch.setattr(planner, "_BEARABLE", 1e9)
+    monkeypatch.setattr(planner, "exact_cost", lambda count, dimensions: 1e9)
+    monkeypatch.setattr(planner, "MAX_EXACT_MICROSECONDS", 1e9)
     monkeypatch.setattr(recall, "_QUERIES", 30)
 
 
@@ -68,7 +69,7 @@ def space(connection: Connection) -> Space:
     texts = [concept.concept_name for concept in concepts]
     hashes = upsert.text_hashes(texts)
     upsert.upsert_rows(
-        connection, made, upsert.TextRows.of(concepts, [TextKind.NAME] * ROWS, texts, hashes, VECTORS)
+        connection, made, TextRows.from_concepts(concepts, [TextKind.NAME] * ROWS, texts, hashes, VECTORS)
     )
     connection.execute("analyze")
     row_counts.recount_rows(connection, made)
@@ -140,12 +141,12 @@ def test_an_index_finds_what_is_asked_for_by_its_measured_recall(
     space = bring_about(connection, space, first_pass=first_pass)
     assert space.has_index
     assert space.first_pass == first_pass
-    statement = statements.through_index(space, filters.ALL_ROWS, partial_domain=None)
+    statement = statements.index_statement(space, filters.ALL_ROWS, partial_domain=None)
     plan = explained(connection, statement, {"limit": 34, "candidates": 100})
     assert f"Index Scan using space_{space.space_id}_hnsw on" in plan
     measured = min(0.99, max(share for k, _, share in space.recall if k == 10))
-    ways = [plan.way for plan in found(connection, space, recall=measured).plans]
-    assert ways == [Way.INDEX]
+    ways = [plan.method for plan in found(connection, space, recall=measured).plans]
+    assert ways == [SearchMethod.INDEX]
     assert share_found(connection, space, recall=measured) >= measured - 0.03
     either = ConceptFilter(domains=("Drug", "Device"))
     assert share_found(connection, space, recall=measured, concept_filter=either) >= measured - 0.03
@@ -160,7 +161,7 @@ def test_a_domains_own_index_serves_searches_in_that_domain(connection: Connecti
     assert space.partial_domains == (drug,)
     assert space.partial_recall[drug]
     condition = filters.filter_condition(connection, DRUGS)
-    statement = statements.through_index(space, condition, partial_domain=drug)
+    statement = statements.index_statement(space, condition, partial_domain=drug)
     plan = explained(connection, statement, {"limit": 34, **condition.parameters})
     assert f"Index Scan using space_{space.space_id}_hnsw_{drug} on" in plan
     plans = found(connection, space, concept_filter=DRUGS).plans
@@ -238,7 +239,7 @@ def test_recall_counts_equally_near_rows_as_found(connection: Connection, space:
         f"update omop_emb.space_{space.space_id} r set embedding = (select embedding "  # noqa: S608 - a number of ours
         f"from omop_emb.space_{space.space_id} where concept_id = r.concept_id / 3 * 3)"
     )
-    assert {share for _, _, share in recall.measure(connection, space)} == {1.0}
+    assert {share for _, _, share in recall.measure_recall(connection, space)} == {1.0}
 
 
 def test_few_rows_are_not_measured(connection: Connection, space: Space) -> None:

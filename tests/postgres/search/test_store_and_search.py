@@ -26,7 +26,8 @@ from omop_emb.records import (
 from omop_emb.search import search
 from omop_emb.spaces import copy_rows, lifecycle, registry, upsert
 from omop_emb.spaces.registry import Space
-from omop_emb.spaces.text_rows import vector_hashes
+from omop_emb.spaces.tables import ROW_DTYPE
+from omop_emb.spaces.text_rows import TextRows, vector_hashes
 from tests.small_vocabulary import direction
 
 Connection = psycopg.Connection[Any]
@@ -62,7 +63,7 @@ def write(
 ) -> upsert.UpsertResult:
     vectors = np.array([vector for _, _, vector in entries], np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    rows = upsert.TextRows.of(
+    rows = TextRows.from_concepts(
         concepts=[concept for concept, _, _ in entries],
         kinds=[TextKind.NAME if text == c.concept_name else TextKind.SYNONYM for c, text, _ in entries],
         texts=[text for _, text, _ in entries],
@@ -191,7 +192,7 @@ def test_later_texts_replace_a_concepts_earlier_ones_but_no_other_concepts(
 
 
 def test_an_approved_alias_outlives_its_concepts_other_texts(connection: Connection, space: Space) -> None:
-    alias = upsert.TextRows.of(
+    alias = TextRows.from_concepts(
         [condition(1)],
         [TextKind.ALIAS],
         ["hse term"],
@@ -236,7 +237,9 @@ def test_duplicates_inside_a_batch_are_one_row(connection: Connection, space: Sp
 def test_one_text_with_two_vectors_is_refused_and_nothing_is_written(
     connection: Connection, space: Space
 ) -> None:
-    with pytest.raises(InputError, match="concept 1 stands at 0 and 1"):
+    with pytest.raises(
+        InputError, match="concept 1 has one text with two different vectors, at positions 0 and 1"
+    ):
         write(
             connection,
             space,
@@ -465,7 +468,7 @@ def test_an_upsert_of_the_same_vectors_sends_none_of_them_and_one_of_others_send
     sent: list[int] = []
     real = copy_rows._row_keys
 
-    def row_keys(connection: Connection, rows: upsert.TextRows) -> NDArray[np.void]:
+    def row_keys(connection: Connection, rows: TextRows) -> NDArray[np.void]:
         sent.append(len(rows))
         return real(connection, rows)
 
@@ -486,7 +489,7 @@ def test_a_vector_that_a_build_wrote_over_an_upserted_one_is_not_taken_for_it(
 ) -> None:
     entry = (condition(1), "one", [1.0, 0.0, 0.0])
     write(connection, space, [entry])
-    keys = np.zeros(1, upsert.KEYS)
+    keys = np.zeros(1, ROW_DTYPE)
     keys["concept_id"], keys["text_kind"], keys["text_hash"] = 1, b"s", upsert.text_hash("one")
     keys["standard"], keys["valid"] = b"S", True
     texts = sql.SQL(
