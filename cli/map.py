@@ -75,11 +75,18 @@ def command(**options: Any) -> int:
 
     engine = database_engine()
     try:
-        with counting("terms mapped", in_lines=job.judge is not None) as progress:
-            report = run(engine, job, tell=echo, confirm=confirm, progress=progress, stdin=sys.stdin.buffer)
+        with counting("terms mapped", in_lines=job.judge is not None) as on_progress:
+            report = run(
+                engine,
+                job,
+                on_message=echo,
+                confirm=confirm,
+                on_progress=on_progress,
+                stdin=sys.stdin.buffer,
+            )
     finally:
         engine.dispose()
-    _tell(job, report)
+    _echo_report(job, report)
     return 3 if report.problems else 0
 
 
@@ -115,7 +122,7 @@ def _job(
     policy = Policy(accept_precision=accept_precision, accept_untrained=accept_untrained)
     asked = None
     if judge is not None:
-        asked = JudgeJob(model=make_chat_model(judge), most_terms=judge_terms, prices=judge_prices)
+        asked = JudgeJob(model=make_chat_model(judge), max_terms=judge_terms, prices=judge_prices)
     return FileJob(
         input=input,
         reading=reading(files),
@@ -129,20 +136,24 @@ def _job(
     )
 
 
-def _tell(job: FileJob, report: JobReport) -> None:
+def _echo_report(job: FileJob, report: JobReport) -> None:
     for problem in report.problems:
-        echo(f"{problem}; kept out")
-    decided = ", ".join(f"{count:,} {decision.value}" for decision, count in report.decisions.items())
-    echo(f"{report.terms:,} terms mapped to {job.outputs.output} ({decided or 'none'})")
-    if report.kept:
-        echo(f"{report.kept:,} of them were approved before and stay")
+        echo(f"{problem}; skipped")
+    decisions = ", ".join(f"{count:,} {decision.value}" for decision, count in report.decisions.items())
+    echo(f"{report.terms:,} terms mapped to {job.outputs.output} ({decisions or 'none'})")
+    if report.reused:
+        echo(f"{report.reused:,} of them keep an earlier approved mapping")
     if report.disagreeing:
-        echo(f"{report.disagreeing:,} codes lead elsewhere than their names: see the column disagrees")
-    if report.replaced is not None:
-        echo(f"source_to_concept_map in {job.outputs.map_schema}: {report.replaced:,} earlier rows replaced")
-    if report.waiting:
-        echo(f"{report.waiting:,} terms wait for review and are not in source_to_concept_map (--unreviewed)")
+        echo(f"{report.disagreeing:,} codes disagree with their names: see the column disagrees")
+    if report.replaced_rows is not None:
+        rows = report.replaced_rows
+        echo(f"source_to_concept_map in {job.outputs.map_schema}: {rows:,} earlier rows replaced")
+    if report.unreviewed:
+        echo(
+            f"{report.unreviewed:,} terms need review and are not in source_to_concept_map "
+            "(add --unreviewed to include them)"
+        )
     if report.run_id is not None:
         echo(f"every candidate is in omop_emb.mapping_result, run {report.run_id}")
     if report.problems:
-        echo(f"{len(report.problems):,} rows were kept out")
+        echo(f"{len(report.problems):,} rows were skipped")

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from omop_emb.mapping.evaluation.evaluate import measure as measure
     from omop_emb.mapping.evaluation.report import write_report as write_report
     from omop_emb.mapping.file_job.job import FileJob as FileJob, JobReport as JobReport, run as run
-    from omop_emb.mapping.files.terms import open_terms as open_terms
+    from omop_emb.mapping.files.term_file import open_terms as open_terms
     from omop_emb.mapping.judge.judge import Judge as Judge
-    from omop_emb.mapping.mapper import Mapper as Mapper, map_terms as map_terms
+    from omop_emb.mapping.mapper import Mapper as Mapper, map_terms as map_terms, open_mapper as open_mapper
     from omop_emb.mapping.settings import Settings as Settings
     from omop_emb.mapping.training.site_training import train as train
 
@@ -28,9 +28,9 @@ __getattr__, __all__ = lazy_names(
         "evaluation.evaluate": ("measure",),
         "evaluation.report": ("write_report",),
         "file_job.job": ("FileJob", "JobReport", "run"),
-        "files.terms": ("open_terms",),
+        "files.term_file": ("open_terms",),
         "judge.judge": ("Judge",),
-        "mapper": ("Mapper", "map_terms"),
+        "mapper": ("Mapper", "map_terms", "open_mapper"),
         "settings": ("Settings",),
         "training.site_training": ("train",),
     },

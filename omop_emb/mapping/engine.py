@@ -1,4 +1,4 @@
-"""The engine: everything in memory that maps terms, and the way of a batch through it."""
+"""Mapping engine: vocabulary, vectors, memory and ranker in memory, and the steps of a batch of terms."""
 
 from __future__ import annotations
 
@@ -6,82 +6,83 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from omop_emb.arrays import Doubles, Floats, Ints
 from omop_emb.mapping.features.features import Features, Scored
 from omop_emb.mapping.features.names import NAMES
 from omop_emb.mapping.ranking import calibration
 from omop_emb.mapping.ranking.linear import Ranker
-from omop_emb.mapping.records import Variant, MappedTerm, Provenance, SourceTerm
-from omop_emb.mapping.results import Ranked, Results
+from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm, Variant
+from omop_emb.mapping.results import RankedBatch, ResultBuilder
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Embed, Found, Query, find
-from omop_emb.mapping.retrieval.concept_attributes import Facts, gather
+from omop_emb.mapping.retrieval.concept_attributes import Facts
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
-from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.normalise import forms
 
-_ALIKE = [place for place, name in enumerate(NAMES) if name.startswith("reads alike")]
+_EQUAL_TEXT = [number for number, name in enumerate(NAMES) if name.startswith("reads alike")]
+_FURTHER_NAME_VARIANTS = 2  # at most, of each further name
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
-    """A batch whose candidates have been looked up; terms without a name have no query."""
+class PendingBatch:
+    """A batch whose candidates have been found; terms without a name have no query."""
 
     terms: Sequence[SourceTerm]
     queries: list[Query]
-    found: Found | None
+    candidates: Found | None
 
 
 class Engine:
-    """Maps batches of terms; built once for a vocabulary, a space and a site's memory.
+    """Maps batches of terms.
 
     Args:
-        lexicon: the vocabulary.
+        lexical: the vocabulary, searchable by spelling.
+        facts: the attributes of its concepts.
         dense: a space's vectors; None maps by spelling alone.
-        embed: texts -> (n, dimensions) unit rows for the role of a query; needed with `dense`.
-        ranker: what orders the candidates.
+        embed: texts -> (n, dimensions) unit rows, embedded as queries; needed with `dense`.
+        ranker: orders the candidates.
         calibrated: whether the ranker's probabilities are valid for this space.
-        memory: what the site has approved.
-        lexical, facts: made from the lexicon already, to share them between engines.
+        memory: the names that the site has approved.
     """
 
     def __init__(
         self,
-        lexicon: Lexicon,
+        lexical: LexicalIndex,
+        facts: Facts,
         dense: DenseIndex | None,
         embed: Embed | None,
         ranker: Ranker,
         *,
         calibrated: bool,
         memory: MemoryIndex | None = None,
-        lexical: LexicalIndex | None = None,
-        facts: Facts | None = None,
     ) -> None:
-        self.lexicon = lexicon
-        self.lexical = lexical or LexicalIndex(lexicon)
-        self.facts = facts or gather(lexicon, self.lexical)
+        self.lexicon, self.lexical, self.facts = lexical.lexicon, lexical, facts
         self.dense, self.embed, self.memory = dense, embed, memory
         self.ranker, self.calibrated = ranker, calibrated
-        self.features = Features(self.lexical, self.facts, dense, memory)
+        self.features = Features(lexical, facts, dense, memory)
 
-    def query(self, term: SourceTerm, settings: Settings) -> Query:
-        """A term with its forms; further names are forms too."""
-        made = list(forms(term.name, domain=term.domain, rules=settings.rules, limit=settings.variants))
+    def build_query(self, term: SourceTerm, settings: Settings) -> Query:
+        """A term's variants as a query; those of its further names belong to it too."""
+        variants = list(forms(term.name, domain=term.domain, rules=settings.rules, limit=settings.variants))
         for name in term.further_names:
-            made.extend(
-                Variant(form.text, "further name" if form.rule == "original" else form.rule)
-                for form in forms(name, domain=term.domain, rules=settings.rules, limit=2)
-                if form.text
+            variants += (
+                Variant(variant.text, "further name" if variant.rule == "original" else variant.rule)
+                for variant in forms(
+                    name, domain=term.domain, rules=settings.rules, limit=_FURTHER_NAME_VARIANTS
+                )
+                if variant.text
             )
-        distinct = {form.text: form for form in reversed(made)}
-        kept = [form for form in made if distinct[form.text] is form]
-        return Query.of(tuple(kept[: settings.variants + len(term.further_names)]), term.domain)
+        distinct: dict[str, Variant] = {}
+        for variant in variants:
+            distinct.setdefault(variant.text, variant)
+        limit = settings.variants + len(term.further_names)
+        return Query.of(tuple(distinct.values())[:limit], term.domain)
 
     def find(self, queries: list[Query], settings: Settings) -> Found:
-        """Candidates of a batch; most of a batch's time, and in libraries that let other threads run."""
+        """Candidates of a batch: most of its time, in libraries that let other threads run."""
         return find(
             queries,
             self.lexical,
@@ -93,48 +94,45 @@ class Engine:
             k_other=settings.retrieved_other,
         )
 
-    def rank(self, queries: list[Query], settings: Settings, found: Found | None = None) -> Ranked:
-        """Candidates of a batch, found (unless they are already), described and ordered; ties by id."""
-        if found is None:
-            found = self.find(queries, settings)
-        scored = self.features.score(queries, found)
-        names = [self.lexicon.domains[code] for code in self.lexicon.domain[found.concept]]
-        columns = self.ranker.columns(scored.features, found.first, names)
-        scores = self.ranker.score(columns, names)
-        ids = self.lexicon.concept_id[found.concept]
+    def rank(self, queries: list[Query], settings: Settings, candidates: Found | None = None) -> RankedBatch:
+        """A batch's candidates (found now unless given), scored and ordered; ties by concept id."""
+        if candidates is None:
+            candidates = self.find(queries, settings)
+        scored = self.features.score(queries, candidates)
+        domains = [self.lexicon.domains[code] for code in self.lexicon.domain[candidates.concept]]
+        columns = self.ranker.columns(scored.features, candidates.first, domains)
+        scores = self.ranker.score(columns, domains)
+        ids = self.lexicon.concept_id[candidates.concept]
         order = []
-        for place in range(len(queries)):
-            span = slice(int(found.first[place]), int(found.first[place + 1]))
-            order.append(span.start + np.lexsort((ids[span], -scores[span])))
+        for begin, end in zip(candidates.first[:-1].tolist(), candidates.first[1:].tolist(), strict=True):
+            order.append(begin + np.lexsort((ids[begin:end], -scores[begin:end])))
         probability = None
         if self.calibrated and self.ranker.calibration is not None:
-            values, best = self.signals(found, scored, scores)
-            domains = [names[place] if place >= 0 else "" for place in best]
-            probability = self.ranker.calibration.probability(values, domains)
+            values, best = self.signals(candidates, scored, scores)
+            best_domains = [domains[row] if row >= 0 else "" for row in best]
+            probability = self.ranker.calibration.probability(values, best_domains)
             probability[best < 0] = 0.0
-        return Ranked(queries, found, scored, columns, scores, order, probability)
+        return RankedBatch(queries, candidates, scored, columns, scores, order, probability)
 
     @staticmethod
-    def signals(
-        found: Found, scored: Scored, scores: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """What probabilities are made from (see calibration.signals)."""
-        alike = scored.features[:, _ALIKE].max(axis=1) if len(scores) else np.zeros(0, np.float32)
-        return calibration.signals(scores, found.first, scored.dense, scored.lexical, alike)
+    def signals(candidates: Found, scored: Scored, scores: Floats) -> tuple[Doubles, Ints]:
+        """What probabilities are computed from, see calibration.signals()."""
+        equal = scored.features[:, _EQUAL_TEXT].max(axis=1) if len(scores) else np.zeros(0, np.float32)
+        return calibration.signals(scores, candidates.first, scored.dense, scored.lexical, equal)
 
-    def begin(self, terms: Sequence[SourceTerm], settings: Settings) -> Begun:
+    def begin(self, terms: Sequence[SourceTerm], settings: Settings) -> PendingBatch:
         """The first half of mapping a batch: its candidates."""
-        queries = [self.query(term, settings) for term in terms if term.name.strip()]
-        return Begun(terms, queries, self.find(queries, settings) if queries else None)
+        queries = [self.build_query(term, settings) for term in terms if term.name.strip()]
+        return PendingBatch(terms, queries, self.find(queries, settings) if queries else None)
 
-    def finish(self, begun: Begun, settings: Settings, provenance: Provenance) -> list[MappedTerm]:
-        """The second half: one result a term, in the same order."""
-        ranked = self.rank(begun.queries, settings, begun.found) if begun.queries else None
-        results = Results(self.lexicon, self.ranker, self.memory, settings, provenance)
-        places = iter(range(len(begun.queries)))
+    def finish(self, batch: PendingBatch, settings: Settings, provenance: Provenance) -> list[MappedTerm]:
+        """The second half: one result per term, in the same order."""
+        ranked = self.rank(batch.queries, settings, batch.candidates) if batch.queries else None
+        results = ResultBuilder(self.lexicon, self.ranker, self.memory, settings, provenance)
+        numbers = iter(range(len(batch.queries)))
         return [
-            results.of(term, ranked, next(places))
+            results.build(term, ranked, next(numbers))
             if ranked is not None and term.name.strip()
-            else results.of_unnamed(term)
-            for term in begun.terms
+            else results.build_unnamed(term)
+            for term in batch.terms
         ]

@@ -1,4 +1,4 @@
-"""The values that travel through mapping: a source term in, candidates with reasons out."""
+"""Mapping records: source terms, their candidates, and the decision for each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Decision(Enum):
-    """What is to happen with a mapped term."""
+    """What to do with a mapped term."""
 
     ACCEPT = "accept"
     REVIEW = "review"
@@ -16,7 +16,7 @@ class Decision(Enum):
 
 
 class Retriever(Enum):
-    """Who found a candidate."""
+    """How a candidate was found."""
 
     CODE = "code"
     EXACT = "exact"
@@ -30,15 +30,15 @@ class SourceTerm:
     """A term as a source system writes it.
 
     Attributes:
-        name: the text to map; may be empty only where a code is looked up.
-        code: the source's code for it, "" where there is none.
-        frequency: how often it occurs in the data; None where the file does not say.
-        domain: OMOP domain that its concept must be in; None sets no limit.
+        name: the text to map; may be empty only if the term has a code to look up.
+        code: the source's code, "" for none.
+        frequency: how often the term occurs in the data; None if unknown.
+        domain: OMOP domain that the concept must be in, or several separated by "|"; None allows all.
         further_names: other texts for the same thing (the original language, a translation).
-        source_vocabulary: OMOP vocabulary that the code is from; codes are looked up only where it is given.
+        source_vocabulary: OMOP vocabulary of the code; without it the code is not looked up.
         context: columns that help to understand the term (a ward, a table), name to value.
-        extra: further columns of the file, carried through untouched, name to value.
-        line: the line of the file that it came from, counted from 1; None for a term from elsewhere.
+        extra: further columns of the file, copied unchanged to the outputs, name to value.
+        line: its line in the file, from 1; None for a term that is not from a file.
     """
 
     name: str
@@ -53,17 +53,17 @@ class SourceTerm:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Code and name: what a reviewed term is recognised by."""
+        """Code and name, which together identify a reviewed term."""
         return self.code, self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to write a source term as a query.
+    """A source term, or a rewriting of it, used as a query.
 
     Attributes:
         text: the query.
-        rule: name of the rule that made it; "original" for the term itself.
+        rule: the normalisation rule that wrote it; "original" for the term itself.
     """
 
     text: str
@@ -72,7 +72,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """One relationship that was followed from a concept that was hit towards a standard one."""
+    """A relationship followed from a matched concept towards a standard one."""
 
     concept_id: int
     concept_name: str
@@ -81,7 +81,7 @@ class PathStep:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What a feature added to a candidate's score: positive speaks for it, negative against."""
+    """How much a feature raised (positive) or lowered (negative) a candidate's score."""
 
     feature: str
     value: float
@@ -96,16 +96,16 @@ class Candidate:
         rank: 1 is the best.
         concept_id: OMOP concept id; the other concept fields are those of OMOP's CONCEPT table.
         score: the ranker's order, larger is better; comparable within one term only.
-        probability: that this candidate is right, 0 to 1; None where the space is not calibrated.
+        probability: that this candidate is right, 0 to 1; None if the space is not calibrated.
         variant: the variant of the term that found it.
-        matched_text: the concept's text that fitted best: a name, synonym, code or approved alias.
+        matched_text: the concept's text that matched best: a name, synonym, code or approved alias.
         matched_kind: "name", "synonym", "code", "alias" (approved here before) or "short name".
-        retrievers: score of each retriever that saw it: cosine similarity (dense), TF-IDF cosine
-            (lexical), 1.0 (code, exact, memory).
-        path: relationships followed from the concept that was hit; empty if that was the candidate itself.
-        flags: differences that matter, as "laterality: left, not right".
-        contributions: features that spoke for and against, strongest first; empty unless asked for.
-        judged: True where a second opinion chose this candidate.
+        retrievers: score from each retriever that found it: cosine similarity (dense, memory), TF-IDF
+            cosine (lexical), 1.0 (code, exact).
+        path: relationships from the matched concept to this one; empty if they are the same.
+        flags: differences that a reviewer must see, such as "laterality: left, not right".
+        contributions: features for and against, strongest first; empty unless Settings.explain asks for them.
+        judged: whether the judge chose this candidate.
     """
 
     rank: int
@@ -130,17 +130,17 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a mapping was made with: enough to make it again.
+    """What a mapping was made with: enough to repeat it.
 
     Attributes:
-        space_id: the embedding space; None where no dense retriever took part.
+        space_id: the embedding space; None if no dense retriever was used.
         model: provider:model of that space.
         fingerprint: digest of the space's fingerprint.
-        vocabulary: release of the vocabulary, "" where it does not say.
+        vocabulary: release of the vocabulary, "" if it names none.
         ranker: name of the ranker, such as "default-2" or "site-3".
         calibrated: whether the probabilities are valid for this space.
-        accept_precision: the precision that was asked for; None if nothing is accepted by itself.
-        accept_untrained: whether acceptance without approvals of one's own was forced.
+        accept_precision: the precision required to accept; None accepts nothing without review.
+        accept_untrained: whether acceptance was forced without approvals of the site's own.
         version: version of omop-emb.
     """
 
@@ -157,20 +157,20 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class MappedTerm:
-    """A source term with its candidates and what is to be done with it.
+    """A source term with its candidates and the decision.
 
     Attributes:
-        term: the source term, as it came in.
-        candidates: best first; empty where nothing was found.
+        term: the source term, unchanged.
+        candidates: best first; empty if nothing was found.
         decision: accept, review or no match.
         reason: why, in a few words for a person.
-        probability: that the first candidate is right, 0 to 1; None where the space is not calibrated.
-        priority: frequency times uncertainty, larger is to be reviewed sooner.
-        by_code: concept ids that the code leads to through Maps to; empty if no code was looked up.
-        disagrees: True where the code leads elsewhere than the name's first candidate.
-        previous: concept ids of an earlier mapping that was kept; empty otherwise.
-        judge: the second opinion's answer and reason; "" if none was asked for.
-        provenance: what made it.
+        probability: that the first candidate is right, 0 to 1; None if the space is not calibrated.
+        priority: frequency times uncertainty; review the largest first.
+        by_code: concept ids that the code maps to; empty if no code was looked up.
+        disagrees: whether the code maps to another concept than the name's first candidate.
+        previous: concept ids of an earlier mapping that is reused; empty otherwise.
+        judge: the judge's answer and reason; "" if it was not asked.
+        provenance: what the mapping was made with.
     """
 
     term: SourceTerm
@@ -187,12 +187,17 @@ class MappedTerm:
 
     @property
     def best(self) -> Candidate | None:
-        """The first candidate, None where there is none."""
+        """The first candidate, None if there is none."""
         return self.candidates[0] if self.candidates else None
 
     @property
+    def is_reused(self) -> bool:
+        """Whether an earlier approval decided it."""
+        return bool(self.previous) and self.decision is not Decision.REVIEW
+
+    @property
     def targets(self) -> tuple[int, ...]:
-        """Concept ids that the term maps to if its decision stands: several where a code maps to several."""
+        """Concept ids that the term maps to under its decision; several if its code maps to several."""
         if self.decision is Decision.NO_MATCH:
             return ()
         if self.previous:

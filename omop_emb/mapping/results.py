@@ -1,62 +1,63 @@
-"""What a ranked term is given back as: its candidates with their evidence, a decision and the reason."""
+"""Mapping results: a ranked term as candidates with their evidence, a decision and its reason."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from omop_emb.mapping.explain import flags, is_drug
+from omop_emb.arrays import Doubles, Floats, Ints
 from omop_emb.mapping.features.features import Scored
 from omop_emb.mapping.features.names import ALIASES, NAMES
 from omop_emb.mapping.ranking.linear import Ranker
 from omop_emb.mapping.records import (
     Candidate,
     Decision,
-    Variant,
     MappedTerm,
     PathStep,
     Provenance,
     Retriever,
     SourceTerm,
+    Variant,
 )
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import DENSE, EXACT, LEXICAL, UNIT, Found, Query
 from omop_emb.mapping.retrieval.lexicon import KINDS, Lexicon
 from omop_emb.mapping.settings import Settings
+from omop_emb.mapping.terms import contrasts, drugs
+from omop_emb.mapping.terms.normalise import specimen
+from omop_emb.mapping.terms.words import normal
 
-_MEMORY = [NAMES.index(name) for name in ALIASES]
+_MEMORY_FEATURES = [NAMES.index(name) for name in ALIASES]
+_MIN_MEMORY_SIMILARITY = 0.5  # below, an approved name is no better an explanation than the concept's own
 
-Targets = list[tuple[int, PathStep | None]]
-"""Rows of the standard concepts that a code leads to, each with the step there; None: it bears the code."""
+CodeTargets = list[tuple[int, PathStep | None]]
+"""Rows of the standard concepts that a code maps to, each with its relationship; None for their own code."""
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class RankedBatch:
     """A batch's candidates, ranked.
 
     Attributes:
-        found, scored: see candidates.py and features.py.
-        columns: (p, columns) what the ranker looked at.
+        candidates, scored: see retrieval/candidates.py and features/features.py.
+        columns: (p, columns) what the ranker read.
         scores: (p,) the ranker's.
-        order: for each query, its candidates' places, best first.
-        probability: (n,) that the first is right; None where the ranker is not calibrated here.
+        order: per query, the numbers of its candidates, best first.
+        probability: (n,) that the first is right; None if the ranker is not calibrated for this space.
     """
 
     queries: list[Query]
-    found: Found
+    candidates: Found
     scored: Scored
-    columns: npt.NDArray[np.float32]
-    scores: npt.NDArray[np.float32]
-    order: list[npt.NDArray[np.int64]]
-    probability: npt.NDArray[np.float64] | None
+    columns: Floats
+    scores: Floats
+    order: list[Ints]
+    probability: Doubles | None
 
 
 @dataclass(frozen=True, eq=False)
-class Results:
-    """Makes results out of what an engine ranked."""
+class ResultBuilder:
+    """Builds the results of a ranked batch."""
 
     lexicon: Lexicon
     ranker: Ranker
@@ -64,69 +65,67 @@ class Results:
     settings: Settings
     provenance: Provenance
 
-    def of(self, term: SourceTerm, ranked: Ranked, place: int) -> MappedTerm:
-        """The result of a term, whose query has that place among those that were ranked."""
-        probability = None if ranked.probability is None else float(ranked.probability[place])
-        shown = tuple(
-            self._candidate(term, ranked, place, int(where), rank, probability if rank == 1 else None)
-            for rank, where in enumerate(ranked.order[place][: self.settings.candidates], start=1)
+    def build(self, term: SourceTerm, ranked: RankedBatch, query: int) -> MappedTerm:
+        """The result of a term; `query` is the number of its query in the batch."""
+        probability = None if ranked.probability is None else float(ranked.probability[query])
+        candidates = tuple(
+            self._candidate(term, ranked, query, int(number), rank, probability if rank == 1 else None)
+            for rank, number in enumerate(ranked.order[query][: self.settings.candidates], start=1)
         )
-        if by_code := self._by_code(term):
-            return self._coded(term, shown, by_code)
-        if not shown:
+        if targets := self._code_targets(term):
+            return self._coded(term, candidates, targets)
+        if not candidates:
             return self._result(term, (), Decision.NO_MATCH, "nothing was found", probability)
-        decision, reason = self.settings.policy.decide(probability, shown[0].domain_id, self.ranker)
+        decision, reason = self.settings.policy.decide(probability, candidates[0].domain_id, self.ranker)
         if term.code and term.source_vocabulary:
             reason = f"its code leads nowhere in {term.source_vocabulary}; {reason}"
-        return self._result(term, shown, decision, reason, probability)
+        return self._result(term, candidates, decision, reason, probability)
 
-    def of_unnamed(self, term: SourceTerm) -> MappedTerm:
-        """The result of a term that has nothing but a code, if that."""
-        if by_code := self._by_code(term):
-            return self._coded(term, (), by_code)
+    def build_unnamed(self, term: SourceTerm) -> MappedTerm:
+        """The result of a term that has at most a code."""
+        if targets := self._code_targets(term):
+            return self._coded(term, (), targets)
         return self._result(term, (), Decision.NO_MATCH, "no name, and its code leads nowhere", None)
 
-    def _by_code(self, term: SourceTerm) -> Targets:
+    def _code_targets(self, term: SourceTerm) -> CodeTargets:
         if not term.source_vocabulary or not term.code:
             return []
-        found: dict[int, PathStep | None] = {}
+        targets: dict[int, PathStep | None] = {}
         for concept_id in self.lexicon.coded(term.source_vocabulary, term.code):
             for relationship, row in self.lexicon.standard_targets(concept_id):
                 name = self.lexicon.paths.name_of(concept_id) or term.code
-                found.setdefault(row, PathStep(concept_id, name, relationship) if relationship else None)
-        return sorted(found.items(), key=lambda target: int(self.lexicon.concept_id[target[0]]))
+                targets.setdefault(row, PathStep(concept_id, name, relationship) if relationship else None)
+        return sorted(targets.items(), key=lambda target: int(self.lexicon.concept_id[target[0]]))
 
-    def _coded(self, term: SourceTerm, shown: tuple[Candidate, ...], by_code: Targets) -> MappedTerm:
-        """A term whose code decides: its targets first, what its name would have given behind them."""
+    def _coded(self, term: SourceTerm, by_name: tuple[Candidate, ...], by_code: CodeTargets) -> MappedTerm:
+        """A term whose code decides: the code's targets first, the name's candidates after them."""
         targets = tuple(int(self.lexicon.concept_id[row]) for row, _ in by_code)
-        disagrees = bool(shown) and shown[0].concept_id not in targets
+        disagrees = bool(by_name) and by_name[0].concept_id not in targets
         probability = None if disagrees else 1.0
-        first = [
-            self._by_row(term, row, step, rank, probability)
-            for rank, (row, step) in enumerate(by_code, start=1)
-        ]
-        others = [replace(one, probability=None) for one in shown if one.concept_id not in targets]
-        candidates = tuple(replace(one, rank=rank) for rank, one in enumerate([*first, *others], start=1))
+        candidates = [self._code_candidate(term, row, step, probability) for row, step in by_code]
+        candidates += (
+            replace(candidate, probability=None)
+            for candidate in by_name
+            if candidate.concept_id not in targets
+        )
         reason = f"code {term.source_vocabulary} {term.code}"
         if disagrees:
-            reason += f"; the name says {shown[0].concept_id} {shown[0].concept_name}"
-        accepted = self.settings.accept_codes and not disagrees
+            reason += f"; the name says {by_name[0].concept_id} {by_name[0].concept_name}"
         return self._result(
             term,
-            candidates,
-            Decision.ACCEPT if accepted else Decision.REVIEW,
+            tuple(replace(candidate, rank=rank) for rank, candidate in enumerate(candidates, start=1)),
+            Decision.ACCEPT if self.settings.accept_codes and not disagrees else Decision.REVIEW,
             reason,
             probability,
             by_code=targets,
             disagrees=disagrees,
         )
 
-    def _by_row(
-        self, term: SourceTerm, row: int, step: PathStep | None, rank: int, probability: float | None
+    def _code_candidate(
+        self, term: SourceTerm, row: int, step: PathStep | None, probability: float | None
     ) -> Candidate:
-        lexicon = self.lexicon
         return Candidate(
-            rank=rank,
+            rank=1,
             **self._concept(row),
             score=0.0,
             probability=probability,
@@ -135,7 +134,7 @@ class Results:
             matched_kind="code",
             retrievers={Retriever.CODE: 1.0},
             path=(step,) if step is not None else (),
-            flags=flags(term.name, lexicon.names[row], is_drug=is_drug(lexicon, row)) if term.name else (),
+            flags=self._flags(term, row) if term.name else (),
         )
 
     def _concept(self, row: int) -> dict[str, Any]:
@@ -150,48 +149,55 @@ class Results:
             "concept_code": lexicon.codes[row],
         }
 
+    def _flags(self, term: SourceTerm, row: int) -> tuple[str, ...]:
+        domain = self.lexicon.domains[self.lexicon.domain[row]]
+        return flags(term.name, self.lexicon.names[row], is_drug=domain == "Drug")
+
     def _candidate(
         self,
         term: SourceTerm,
-        ranked: Ranked,
-        place: int,
-        where: int,
+        ranked: RankedBatch,
+        query: int,
+        number: int,
         rank: int,
         probability: float | None,
     ) -> Candidate:
+        """Candidate `number` of a batch, which belongs to that query."""
         lexicon, scored = self.lexicon, ranked.scored
-        row, text = int(ranked.found.concept[where]), int(scored.text[where])
-        by = int(ranked.found.by[where])
+        row, text = int(ranked.candidates.concept[number]), int(scored.text[number])
+        by = int(ranked.candidates.by[number])
+        dense, lexical = float(scored.dense[number]), float(scored.lexical[number])
         retrievers: dict[Retriever, float] = {}
         if by & (EXACT | UNIT):
             retrievers[Retriever.EXACT] = 1.0
         if by & DENSE:
-            retrievers[Retriever.DENSE] = float(scored.dense[where])
+            retrievers[Retriever.DENSE] = dense
         if by & LEXICAL:
-            retrievers[Retriever.LEXICAL] = float(scored.lexical[where])
-        matched, kind = lexicon.texts[text], KINDS[lexicon.text_kind[text]]
-        remembered = int(scored.memory[where])
-        nearest = float(scored.features[where, _MEMORY].max()) if remembered >= 0 else 0.0
-        if self.memory is not None and nearest > max(float(scored.lexical[where]), 0.5):
-            matched, kind = self.memory.names[remembered], "alias"
-            retrievers[Retriever.MEMORY] = nearest
+            retrievers[Retriever.LEXICAL] = lexical
+        matched_text, kind = lexicon.texts[text], KINDS[lexicon.text_kind[text]]
+        approved = int(scored.memory[number])
+        if self.memory is not None and approved >= 0:
+            similarity = float(scored.features[number, _MEMORY_FEATURES].max())
+            if similarity > max(lexical, _MIN_MEMORY_SIMILARITY):
+                matched_text, kind = self.memory.names[approved], "alias"
+                retrievers[Retriever.MEMORY] = similarity
         path = lexicon.text_path[text]
         contributions = (
-            self.ranker.explain(ranked.columns[where], lexicon.domains[lexicon.domain[row]])
+            self.ranker.explain(ranked.columns[number], lexicon.domains[lexicon.domain[row]])
             if rank <= self.settings.explain
             else ()
         )
         return Candidate(
             rank=rank,
             **self._concept(row),
-            score=float(ranked.scores[where]),
+            score=float(ranked.scores[number]),
             probability=probability,
-            variant=ranked.queries[place].forms[int(scored.form[where])],
-            matched_text=matched,
+            variant=ranked.queries[query].forms[int(scored.form[number])],
+            matched_text=matched_text,
             matched_kind="name" if kind == "non-standard" else kind,
             retrievers=retrievers,
             path=(lexicon.paths[path],) if path >= 0 and kind == "non-standard" else (),
-            flags=flags(term.name, lexicon.names[row], is_drug=is_drug(lexicon, row)),
+            flags=self._flags(term, row),
             contributions=tuple(contributions),
         )
 
@@ -206,15 +212,33 @@ class Results:
         by_code: tuple[int, ...] = (),
         disagrees: bool = False,
     ) -> MappedTerm:
-        certain = probability if probability is not None else 0.5
+        certainty = probability if probability is not None else 0.5
         return MappedTerm(
             term=term,
             candidates=candidates,
             decision=decision,
             reason=reason,
             probability=probability,
-            priority=(term.frequency if term.frequency is not None else 1) * (1 - certain),
+            priority=(term.frequency if term.frequency is not None else 1) * (1 - certainty),
             provenance=self.provenance,
             by_code=by_code,
             disagrees=disagrees,
         )
+
+
+def flags(term: str, concept_name: str, *, is_drug: bool) -> tuple[str, ...]:
+    """Differences that a reviewer must see: laterality, negation, course, specimen … and strength."""
+    term_bits = contrasts.bits(normal(term))
+    laboratory = specimen(term)
+    if laboratory is not None:
+        term_bits |= contrasts.bits(normal(laboratory[1]))
+    differences = contrasts.differences(term_bits, contrasts.bits(normal(concept_name)))
+    if is_drug:
+        ours, theirs = drugs.strengths(term), drugs.strengths(concept_name)
+        if ours and theirs and not set(ours) & set(theirs):
+            differences.append(f"strength: {_joined(ours)} in the term, {_joined(theirs)} in the concept")
+    return tuple(differences)
+
+
+def _joined(values: tuple[float, ...]) -> str:
+    return " and ".join(f"{value:g}" for value in values)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ConfigurationError, InputError
 from omop_emb.mapping.evaluation.evaluate import Measured, measure
-from omop_emb.mapping.mapper import Mapper
+from omop_emb.mapping.mapper import map_terms, open_mapper
 from omop_emb.mapping.ranking import ranker_store
 from omop_emb.mapping.ranking.policy import Policy
 from omop_emb.mapping.ranking.trees import TreeRanker
@@ -79,9 +79,9 @@ def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_amo
     assert any("never saw" in name for name in names)
     for protocol in trained.protocols:
         assert 0 < protocol.figures["recall@1"] <= protocol.figures["recall@10"] <= 1
-    ranker = ranker_store.active(
-        driver_connection(sample), "default", Mapper(sample).space.fingerprint.digest
-    )
+    with open_mapper(sample) as mapper:
+        digest = mapper.space.fingerprint.digest
+    ranker = ranker_store.active(driver_connection(sample), "default", digest)
     assert ranker is not None
     assert ranker.own
     learned = ranker_store.trained_on(driver_connection(sample), "default", ranker.fingerprint)
@@ -122,10 +122,8 @@ def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path
     rows += [f"{target},our own jargon", f"{target},GH/Sinus-X"]
     path.write_text("concept_id,name\n" + "\n".join(rows) + "\n", encoding="utf-8")
     train(sample, [path], Training(site="north", rounds=10))
-    mapper = Mapper(sample, site="north")
-    same, other_case, elsewhere = mapper.map(
-        [SourceTerm(name="our own jargon"), SourceTerm(name="gh sinus x"), SourceTerm(name="Osteoarthritis")]
-    )
+    names = ("our own jargon", "gh sinus x", "Osteoarthritis")
+    same, other_case, elsewhere = map_terms(sample, names, site="north")
     for mapped in (same, other_case):
         assert mapped.best is not None
         assert mapped.best.concept_id == target
@@ -137,13 +135,14 @@ def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path
 
 def test_the_ranker_is_the_sites_alone_and_explains_itself(sample: Session, tmp_path: Path) -> None:
     train(sample, approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=10))
-    assert not Mapper(sample, site="south").engine.ranker.own
-    mapper = Mapper(sample, site="north", settings=Settings(explain=2))
-    (mapped,) = mapper.map([SourceTerm(name="acute bronchitis")])
+    with open_mapper(sample, site="south") as mapper:
+        assert not mapper.engine.ranker.own
+    policy = Policy(accept_precision=0.95)
+    with open_mapper(sample, site="north", settings=Settings(explain=2, policy=policy)) as mapper:
+        (mapped,) = mapper.map([SourceTerm(name="acute bronchitis")])
+        assert isinstance(mapper.engine.ranker, TreeRanker) or mapper.engine.ranker.own
     assert mapped.provenance.ranker.startswith("north-")
     assert mapped.candidates[0].contributions
-    assert isinstance(mapper.engine.ranker, TreeRanker) or mapper.engine.ranker.own
-    Mapper(sample, site="north", settings=Settings(policy=Policy(accept_precision=0.95)))
 
 
 def test_a_ranker_of_an_earlier_version_is_refused_until_another_is_trained(
@@ -155,11 +154,12 @@ def test_a_ranker_of_an_earlier_version_is_refused_until_another_is_trained(
         "update omop_emb.mapping_ranker "
         """set kind = 'trees', trained_on = trained_on || '{"features": ["dense"], "domains": []}'"""
     )
-    with pytest.raises(ConfigurationError, match="calibrate again"):
-        Mapper(sample, site="north")
+    with pytest.raises(ConfigurationError, match="calibrate again"), open_mapper(sample, site="north"):
+        pass
     measure(sample, paths, Measured(site="north", shipped=True))
     train(sample, paths, asked)
-    assert Mapper(sample, site="north").engine.ranker.own
+    with open_mapper(sample, site="north") as mapper:
+        assert mapper.engine.ranker.own
 
 
 def test_too_few_approvals_are_refused_and_leave_nothing(sample: Session, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_csv_becomes_a_usagi_file_with_what_is_needed_to_review_it(run_map: Ma
     assert done.code == 3
     for line in ("line 5: no term", "line 6: the frequency", "line 7: its domain has no concepts"):
         assert line in done.err
-    assert "3 rows were kept out" in done.err
+    assert "3 rows were skipped" in done.err
     queue = table("queue.csv")
     assert [float(row["priority"]) for row in queue] == sorted(
         (float(row["priority"]) for row in queue), reverse=True
@@ -194,7 +194,7 @@ def test_codes_decide_before_names_and_a_name_that_disagrees_is_shown(run_map: M
     assert (bare["decision"], bare["targets"]) == ("accept", str(target))
     assert (unknown["concept_name"], unknown["decision"]) == ("Sinusitis", "review")
     assert "its code leads nowhere" in unknown["reason"]
-    assert "1 codes lead elsewhere" in done.err
+    assert "1 codes disagree" in done.err
     run_map("terms.csv", "-o", "out.csv", "--source-vocabulary", vocabulary)
     assert {row["decision"] for row in table("out.csv")} == {"review"}
     run_map("terms.csv", "-o", "out.csv")
@@ -274,7 +274,7 @@ def test_a_source_to_concept_map_is_written_as_a_file_and_into_the_database(
     )  # fmt: skip
     done = run_map(*arguments)
     assert table("map.csv") == []
-    assert "2 terms wait for review" in done.err
+    assert "2 terms need review" in done.err
     done = run_map(*arguments, "omop_emb", "--unreviewed", "--keep-run", "-k", "3")
     rows = table("map.csv")
     assert [(row["source_code"], row["source_vocabulary_id"]) for row in rows] == [("1", "LAB"), ("2", "LAB")]
@@ -316,7 +316,7 @@ def test_approved_mappings_stay_and_lost_targets_are_listed(run_map: Map) -> Non
     assert "approved under another name" in renamed["reason"]
     assert [row["concept_id"] for row in table("lost.csv")] == ["999999999"]
     assert len(table("queue.csv")) == 2
-    assert "1 of them were approved before" in done.err
+    assert "1 of them keep an earlier approved mapping" in done.err
 
 
 # --- a second opinion
@@ -395,10 +395,10 @@ def test_a_killed_run_leaves_the_old_output_and_goes_on(database: str, run_map: 
     assert Path("out.csv").read_text() == "the old one\n"
     mapped_before = journal.read_bytes().count(b"\n") - 1
     assert 0 < mapped_before < 200
-    with pytest.raises(OmopEmbError, match="another settings"):
+    with pytest.raises(OmopEmbError, match="other settings"):
         run_map("terms.csv", "-o", "out.csv", "-k", "3", "--resume")
     done = run_map("terms.csv", "-o", "out.csv", "--batch-size", "50", "--resume")
-    assert f"{mapped_before:,} terms were mapped before" in done.err
+    assert f"{mapped_before:,} terms are mapped already" in done.err
     assert [row["source_name"] for row in table("out.csv")] == names
     columns = ("source_name", "concept_id", "decision", "others", "provenance")
     resumed = [[row[column] for column in columns] for row in table("out.csv")]

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from omop_emb import EmbeddingClient, config, database_engine
 from omop_emb.database.engine import driver_connection, session_scope
 from omop_emb.indexing.build import build_index
-from omop_emb.mapping.mapper import Mapper, map_terms
+from omop_emb.mapping.mapper import map_terms, open_mapper
 from omop_emb.mapping.records import MappedTerm, SourceTerm
 from omop_emb.records import IndexType
 
@@ -104,7 +104,8 @@ def test_memory_stays_through_a_build_and_no_space_holds_it(memory: Memory, samp
                 f"select count(*) from omop_emb.{table} where text like 'zq%'"  # noqa: S608 - a name of ours
             ).fetchone()
             assert found == (0,)
-        assert Mapper(session, use_memory=False).engine.memory is None
+        with open_mapper(session, use_memory=False) as mapper:
+            assert mapper.engine.memory is None
     engine.dispose()
     assert first("zq local jargon") == OSTEOARTHRITIS
 

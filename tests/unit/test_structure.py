@@ -42,9 +42,9 @@ MAPPING_FLOORS = (
     "results",
     "settings",
     "ranking",
-    "features | approvals | explain",
+    "features | approvals",
     "retrieval",
-    "files | judge | terms | batches",
+    "files | judge | terms | batches | term_frames",
     "records",
 )
 

@@ -14,10 +14,10 @@ from omop_emb.errors import InputError
 from omop_emb.mapping.approvals.replacements import Fate, Replacement, fates
 from omop_emb.mapping.files.delimited import Problem, read_rows
 from omop_emb.mapping.files.encoding import detect_encoding, open_text
-from omop_emb.mapping.files.source import Source
-from omop_emb.mapping.files.table_out import Column
-from omop_emb.mapping.files.terms import FileKind, TermFile
-from omop_emb.mapping.files.usagi import UsagiTarget
+from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.mapping.files.table_writer import Column
+from omop_emb.mapping.files.term_file import FileKind, TermFile
+from omop_emb.mapping.files.usagi_file import UsagiTarget
 from omop_emb.mapping.records import (
     Candidate,
     Decision,
@@ -198,7 +198,7 @@ def read_approved(path: str | Path) -> tuple[dict[Key, PreviousMapping], list[Pr
     Raises:
         InputError: it is neither, or cannot be read.
     """
-    with Source(path) as source, TermFile(source) as terms:
+    with InputFile(path) as source, TermFile(source) as terms:
         if terms.kind is FileKind.USAGI and terms.usagi is not None:
             problems = [Problem(m.line, m.problem) for m in terms.usagi.mappings() if m.problem and m.rows[0]]
             approved = [m for m in terms.usagi.mappings() if not m.problem and m.status == "APPROVED"]
@@ -226,7 +226,7 @@ def check_previous(
     return CheckedMappings(mappings, fates(connection, targets), codes)
 
 
-def _read_map(source: Source, terms: TermFile) -> tuple[dict[Key, PreviousMapping], list[Problem]]:
+def _read_map(source: InputFile, terms: TermFile) -> tuple[dict[Key, PreviousMapping], list[Problem]]:
     problems: list[Problem] = []
     found: dict[Key, PreviousMapping] = {}
     headers: Sequence[str] = terms.headers

@@ -15,7 +15,7 @@ from omop_emb.mapping.evaluation.metrics import figures
 from omop_emb.mapping.evaluation.outcomes import evaluate
 from omop_emb.mapping.evaluation.report import Evaluation, read_ranks
 from omop_emb.mapping.files.columns import Columns
-from omop_emb.mapping.mapper import SITE, Mapper
+from omop_emb.mapping.mapper import DEFAULT_SITE, open_mapper
 from omop_emb.mapping.ranking import ranker_store
 from omop_emb.mapping.settings import Settings
 from omop_emb.spaces import registry
@@ -41,7 +41,7 @@ class Measured:
         columns, target_column, source_column: see gold.read_gold.
     """
 
-    site: str = SITE
+    site: str = DEFAULT_SITE
     space: str | None = None
     shipped: bool = False
     use_memory: bool = True
@@ -73,28 +73,28 @@ def measure(
     gold = read_gold(
         paths, columns=asked.columns, target_column=asked.target_column, source_column=asked.source_column
     )
-    client = None
     with readable_errors():
         connection = driver_connection(session)
+        client = None
         if asked.space is not None:
             client = client_of(registry.space_by_name(connection, asked.space))
-        mapper = Mapper(
+        with open_mapper(
             session,
             client=client,
             site=asked.site,
             use_memory=asked.use_memory,
             use_own_ranker=not asked.shipped,
-        )
-        provenance, notes = mapper.provenance, list(mapper.notes)
-        if mapper.engine.ranker.own:
-            digest = mapper.space.fingerprint.digest
-            learned = ranker_store.trained_on(connection, asked.site, digest).get("files", {})
-            if both := sorted(name for name, sha in gold.digests.items() if sha in learned.values()):
-                notes.append(
-                    f"the ranker {provenance.ranker} learned from {', '.join(both)}: these figures flatter "
-                    "it; what omop-emb calibrate cross-validated does not"
-                )
-    outcomes = evaluate(mapper.engine, gold.terms, asked.settings, progress=progress)
+        ) as mapper:
+            provenance, notes = mapper.provenance, list(mapper.notes)
+            if mapper.engine.ranker.own:
+                digest = mapper.space.fingerprint.digest
+                learned = ranker_store.trained_on(connection, asked.site, digest).get("files", {})
+                if both := sorted(name for name, sha in gold.digests.items() if sha in learned.values()):
+                    notes.append(
+                        f"the ranker {provenance.ranker} learned from {', '.join(both)}: these figures "
+                        "flatter it; what omop-emb calibrate cross-validated does not"
+                    )
+            outcomes = evaluate(mapper.engine, gold.terms, asked.settings, progress=progress)
     differences = compare(ranks_by_key(outcomes), earlier) if earlier is not None else []
     evaluation = Evaluation(
         title=", ".join(gold.digests),

@@ -11,8 +11,8 @@ from omop_emb.errors import InputError
 from omop_emb.mapping.approvals.reuse import MAP_HEADERS, read_approved
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.files.delimited import Problem
-from omop_emb.mapping.files.source import Source
-from omop_emb.mapping.files.terms import FileKind, ReadOptions, TermFile
+from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.mapping.files.term_file import FileKind, ReadOptions, TermFile
 from omop_emb.mapping.records import SourceTerm
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 
@@ -78,7 +78,7 @@ def read_gold(
     digests: dict[str, str] = {}
     for path in paths:
         name = Path(path).name
-        with Source(path) as source, TermFile(source, ReadOptions(columns=columns or Columns())) as file:
+        with InputFile(path) as source, TermFile(source, ReadOptions(columns=columns or Columns())) as file:
             digests[name] = source.digest()
             if file.kind is FileKind.USAGI or set(file.headers) >= MAP_HEADERS:
                 rows = _approved(path, name, problems)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from omop_emb.arrays import Doubles, Ints, Mask
 from omop_emb.errors import InputError
 from omop_emb.mapping.evaluation.outcomes import RANKINGS, Outcome
 from omop_emb.mapping.ranking.calibration import calibration_error
-
-Doubles = npt.NDArray[np.float64]
 
 CUTS = (1, 5, 10, 50)
 PRECISIONS = (0.95, 0.98)
@@ -182,7 +180,7 @@ def _macro(groups: Sequence[Sequence[Outcome]], kind: str) -> list[Figure]:
     return result
 
 
-def rank_values(ranks: npt.NDArray[np.int64]) -> dict[str, Doubles]:
+def rank_values(ranks: Ints) -> dict[str, Doubles]:
     """Metric -> (n,) its value for each term, of which the mean is taken."""
     values = {f"recall@{cut}": ((ranks > 0) & (ranks <= cut)).astype(np.float64) for cut in CUTS}
     return {**values, "MRR": np.where(ranks > 0, 1 / np.maximum(ranks, 1), 0.0)}
@@ -196,8 +194,8 @@ def _is_right(outcome: Outcome, no_match_below: float) -> bool:
     return not outcome.findable if refused else outcome.right
 
 
-def _probability_metrics() -> list[tuple[str, Callable[[Doubles, npt.NDArray[np.bool_]], float]]]:
-    def coverage(precision: float) -> Callable[[Doubles, npt.NDArray[np.bool_]], float]:
+def _probability_metrics() -> list[tuple[str, Callable[[Doubles, Mask], float]]]:
+    def coverage(precision: float) -> Callable[[Doubles, Mask], float]:
         return lambda probability, right: coverage_at(precision, probability, right)
 
     return [
@@ -206,7 +204,7 @@ def _probability_metrics() -> list[tuple[str, Callable[[Doubles, npt.NDArray[np.
     ]
 
 
-def coverage_at(precision: float, probability: Doubles, right: npt.NDArray[np.bool_]) -> float:
+def coverage_at(precision: float, probability: Doubles, right: Mask) -> float:
     """The largest share of terms, most probable first, of which this share is right (no bound: a point)."""
     order = np.argsort(-probability, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(right) + 1)

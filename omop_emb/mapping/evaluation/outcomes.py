@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Mask
 from omop_emb.mapping.engine import Engine
 from omop_emb.mapping.evaluation.gold import GoldTerm, Targets
 from omop_emb.mapping.evaluation.leakage import OwnSource
 from omop_emb.mapping.features.names import ALIASES, NAMES
-from omop_emb.mapping.results import Ranked
+from omop_emb.mapping.results import RankedBatch
 from omop_emb.mapping.retrieval.candidates import DENSE, EXACT, LEXICAL, MEMORY, UNIT
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.words import normal
@@ -97,7 +97,7 @@ def evaluate(
     outcomes: list[Outcome] = []
     for at in range(0, len(resolved), batch_size):
         block = resolved[at : at + batch_size]
-        queries = [own.hide(engine.query(gold.term, settings), gold.term) for gold, _ in block]
+        queries = [own.hide(engine.build_query(gold.term, settings), gold.term) for gold, _ in block]
         ranked = engine.rank(queries, settings)
         outcomes.extend(
             _outcome(engine, ranked, place, gold, rows) for place, (gold, rows) in enumerate(block)
@@ -107,8 +107,10 @@ def evaluate(
     return outcomes
 
 
-def _outcome(engine: Engine, ranked: Ranked, place: int, gold: GoldTerm, rows: frozenset[int]) -> Outcome:
-    lexicon, found, scored = engine.lexicon, ranked.found, ranked.scored
+def _outcome(
+    engine: Engine, ranked: RankedBatch, place: int, gold: GoldTerm, rows: frozenset[int]
+) -> Outcome:
+    lexicon, found, scored = engine.lexicon, ranked.candidates, ranked.scored
     span = slice(int(found.first[place]), int(found.first[place + 1]))
     concepts, by, features = found.concept[span], found.by[span], scored.features[span]
     right = np.isin(concepts, list(rows))
@@ -147,9 +149,7 @@ def _own_texts(engine: Engine, row: int) -> list[str]:
     return [lexicon.texts[text] for text in texts if lexicon.text_kind[text] < 2]
 
 
-def rank_of(
-    scores: npt.NDArray[np.float32], right: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]
-) -> int:
+def rank_of(scores: Floats, right: Mask, found: Mask) -> int:
     """Rank of the best right candidate among those found, ties in their order; 0 where none is found."""
     hits = np.flatnonzero(right & found)
     if not len(hits):

@@ -1,4 +1,4 @@
-"""A whole file mapped: read, settled by earlier approvals, mapped, judged and written, or nothing of it."""
+"""File jobs: a file of terms read, mapped, judged and written completely, or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -19,14 +19,14 @@ from omop_emb.embeddings.models import find_model
 from omop_emb.errors import InputError, UnknownValueError
 from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous, read_approved
 from omop_emb.mapping.batches import map_in_batches
-from omop_emb.mapping.engine import Begun
-from omop_emb.mapping.file_job.outputs import FileOutputs, Outputs
+from omop_emb.mapping.engine import PendingBatch
+from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter
 from omop_emb.mapping.files.delimited import Problem
+from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.journal import Journal, journal_path
-from omop_emb.mapping.files.source import Source
-from omop_emb.mapping.files.terms import ReadOptions, TermFile, open_terms
-from omop_emb.mapping.judge.judge_job import JudgeJob, judged
-from omop_emb.mapping.mapper import BATCH, SITE, Mapper
+from omop_emb.mapping.files.term_file import ReadOptions, TermFile, open_terms
+from omop_emb.mapping.judge.judge_job import JudgeJob, judge_terms
+from omop_emb.mapping.mapper import BATCH_SIZE, DEFAULT_SITE, Mapper, open_mapper
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
 from omop_emb.mapping.retrieval import vocabulary_subset
 from omop_emb.mapping.retrieval.lexicon import Lexicon
@@ -34,59 +34,60 @@ from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.language import looks_english
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import Session
 
-_LOOKED_AT = 1_000
-Tell = Callable[[str], None]
+_LANGUAGE_SAMPLE = 1_000  # terms
+OnMessage = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileJob:
-    """What is to be done with a file.
+    """A file to map, and how.
 
     Attributes:
         input: the file of terms; "-" is stdin.
         outputs: what is written.
         reading: how the file is read.
         settings: how terms are mapped.
-        site: whose memory and ranker are used.
-        previous: a file of approved mappings, which stay where they still stand.
-        judge: asks a generative model about terms in review; None asks nobody.
-        resume: go on with an interrupted run.
-        batch_size: terms at once.
+        site: the site whose memory and ranker are used.
+        previous: a file of approved mappings, which are reused while their targets are valid.
+        judge: asks a generative model about terms in review; None asks none.
+        resume: continue an interrupted run.
+        batch_size: terms per batch.
     """
 
     input: str | Path
     outputs: Outputs
     reading: ReadOptions = field(default_factory=ReadOptions)
     settings: Settings = field(default_factory=Settings)
-    site: str = SITE
+    site: str = DEFAULT_SITE
     previous: Path | None = None
     judge: JudgeJob | None = None
     resume: bool = False
-    batch_size: int = BATCH
+    batch_size: int = BATCH_SIZE
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobReport:
-    """What was done.
+    """What a job did.
 
     Attributes:
-        decisions: how many terms were decided how.
-        kept: terms whose approved mapping stands, among them.
-        disagreeing: terms whose code leads elsewhere than their name.
-        problems: rows that were kept out of an output, by line.
-        waiting: terms that are not in source_to_concept_map because nobody has reviewed them.
-        replaced: rows that were replaced in the database's source_to_concept_map; None if not asked for.
-        run_id: of the run in the database; None if it was not kept.
+        decisions: number of terms by decision.
+        reused: terms among them that an earlier approval decided.
+        disagreeing: terms whose code maps to another concept than their name.
+        problems: rows that were skipped, or left out of an output, by line.
+        unreviewed: terms that are not in source_to_concept_map because nobody has reviewed them.
+        replaced_rows: rows replaced in the database's source_to_concept_map; None if it was not written.
+        run_id: of the run in the database; None if it was not stored.
     """
 
     decisions: Counter[Decision]
-    kept: int
+    reused: int
     disagreeing: int
     problems: list[Problem]
-    waiting: int
-    replaced: int | None
+    unreviewed: int
+    replaced_rows: int | None
     run_id: int | None
 
     @property
@@ -99,186 +100,187 @@ def run(
     engine: Engine,
     job: FileJob,
     *,
-    tell: Tell,
+    on_message: OnMessage,
     confirm: Callable[[str], bool] = lambda _question: True,
-    progress: Callable[[int], None] = lambda _done: None,
+    on_progress: Callable[[int], None] = lambda _terms: None,
     stdin: BinaryIO | None = None,
 ) -> JobReport:
-    """Map a file; its outputs appear whole, all of them, or none.
+    """Map a file; all outputs appear, complete, or none does.
 
     Args:
-        engine: of the database; transactions are this function's own.
-        job: what is to be done.
-        tell: is called with lines for a person.
-        confirm: is asked before a judge is, with what that will take; False leaves the judge out.
-        progress: is told how many terms are done.
-        stdin: where "-" reads from.
+        engine: of the database; this function opens its own transactions.
+        job: the file, and how to map it.
+        on_message: called with each line for the user.
+        confirm: asked before the judge is used, with the expected cost; False skips the judge.
+        on_progress: called with the number of terms done.
+        stdin: what an input of "-" reads.
 
     Raises:
-        InputError: a file cannot be read or written, or a column is not there.
-        ConfigurationError: acceptance was asked for and cannot be given.
-        OmopEmbError: anything else that a person can put right.
+        InputError: a file cannot be read or written, or a column is missing.
+        ConfigurationError: the settings ask for acceptance that is not possible.
+        OmopEmbError: anything else that the user can fix.
     """
     with ExitStack() as stack:
         file = stack.enter_context(open_terms(job.input, job.reading, stdin=stdin))
         job.outputs.check(file)
-        place = _journal_place(job, stack)
+        path = _journal_path(job, stack)
         with session_scope(engine) as session:
-            first = list(islice(file, vocabulary_subset.FEW + 1))
-            few = (
-                first
-                if job.reading.source_vocabulary is None and len(first) <= vocabulary_subset.FEW
-                else None
+            mapper = stack.enter_context(
+                open_mapper(session, site=job.site, settings=job.settings, terms=_few_terms(job, file))
             )
-            mapper = Mapper(session, site=job.site, settings=job.settings, terms=few)
-            previous = _previous(job, tell, session)
+            previous = _read_previous(session, job.previous, on_message) if job.previous is not None else None
+        for note in [*file.notes, *mapper.notes, *_language_warnings(mapper, file)]:
+            on_message(note)
         lexicon = mapper.engine.lexicon
-        for note in [*file.notes, *mapper.notes, *_language_notes(mapper, file)]:
-            tell(note)
         _check_vocabulary(job.reading.source_vocabulary, lexicon)
+        settings = _all_settings(job, file, mapper)
         journal = stack.enter_context(
-            Journal(
-                place,
-                input_digest=file.source.digest(),
-                settings=_settings(job, file, mapper),
-                resume=job.resume,
-            )
+            Journal(path, input_digest=file.source.digest(), settings=settings, resume=job.resume)
         )
         if journal.done:
-            tell(f"{journal.done:,} terms were mapped before; going on with the rest")
+            on_message(f"resuming: {journal.done:,} terms are mapped already")
         problems: list[Problem] = []
         results = map_in_batches(
-            _usable(file, lexicon, problems),
-            lambda begun: _finish(mapper, previous, begun),
-            begin=lambda batch: _begin(mapper, previous, batch),
+            _checked_domains(file, lexicon, problems),
+            lambda batch: _finish(mapper, previous, batch),
+            begin=lambda terms: _begin(mapper, previous, terms),
             batch_size=job.batch_size,
             journal=journal,
         )
         if job.judge is not None:
             for number, _ in enumerate(results, start=1):
-                progress(number)
-            learned = mapper.engine.ranker.calibration if mapper.provenance.calibrated else None
-            shifts = learned.judged if learned is not None else {}
-            results = judged(engine, job.judge, journal.replay, shifts=shifts, tell=tell, confirm=confirm)
-        decisions: Counter[Decision] = Counter()
-        kept = disagreeing = 0
-        with FileOutputs(engine, job.outputs, file, previous) as outputs:
-            for number, mapped in enumerate(results, start=1):
-                outputs.write(mapped)
-                decisions[mapped.decision] += 1
-                kept += "approved before (" in mapped.reason
-                disagreeing += mapped.disagrees
-                progress(number)
-            outputs.finish(site=job.site, input_name=Path(file.source.name).name, made=mapper.provenance)
+                on_progress(number)
+            calibration = mapper.engine.ranker.calibration if mapper.provenance.calibrated else None
+            shifts = calibration.judged if calibration is not None else {}
+            results = judge_terms(
+                engine, job.judge, journal.replay, shifts=shifts, on_message=on_message, confirm=confirm
+            )
+        with OutputWriter(engine, job.outputs, file, previous) as writer:
+            decisions, reused, disagreeing = _write(writer, results, on_progress)
+            writer.finish(site=job.site, input_name=Path(file.source.name).name, provenance=mapper.provenance)
         journal.remove()
-        found = sorted({*file.problems, *problems, *outputs.problems}, key=lambda p: (p.line, p.reason))
         return JobReport(
             decisions=decisions,
-            kept=kept,
+            reused=reused,
             disagreeing=disagreeing,
-            problems=found,
-            waiting=outputs.waiting,
-            replaced=outputs.replaced,
-            run_id=outputs.run_id,
+            problems=sorted({*file.problems, *problems, *writer.problems}, key=lambda p: (p.line, p.reason)),
+            unreviewed=writer.unreviewed,
+            replaced_rows=writer.replaced_rows,
+            run_id=writer.run_id,
         )
 
 
-def _journal_place(job: FileJob, stack: ExitStack) -> Path:
-    """Beside the output; for stdout in a folder that goes with the run."""
+def _write(
+    writer: OutputWriter, results: Iterable[MappedTerm], on_progress: Callable[[int], None]
+) -> tuple[Counter[Decision], int, int]:
+    """Write the results and count decisions, reused approvals and disagreeing codes."""
+    decisions: Counter[Decision] = Counter()
+    reused = disagreeing = 0
+    for number, mapped in enumerate(results, start=1):
+        writer.write(mapped)
+        decisions[mapped.decision] += 1
+        reused += mapped.is_reused
+        disagreeing += mapped.disagrees
+        on_progress(number)
+    return decisions, reused, disagreeing
+
+
+def _journal_path(job: FileJob, stack: ExitStack) -> Path:
+    """Beside the output; for stdout in a temporary folder that ends with the run."""
     if str(job.outputs.output) == "-" and not job.resume:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="omop-emb-"))
         return Path(folder) / "journal"
-    place = journal_path(job.outputs.output)
-    if not place.parent.is_dir():
-        raise InputError(f"there is no folder {place.parent}; make it first")
-    return place
+    path = journal_path(job.outputs.output)
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent}; create it first")
+    return path
 
 
-def _previous(job: FileJob, tell: Tell, session: object) -> CheckedMappings | None:
-    if job.previous is None:
-        return None
-    approved, problems = read_approved(job.previous)
+def _few_terms(job: FileJob, file: TermFile) -> list[SourceTerm] | None:
+    """All terms of a small file; None for a larger one, or one whose codes need the whole vocabulary."""
+    terms = list(islice(file, vocabulary_subset.FEW + 1))
+    return terms if job.reading.source_vocabulary is None and len(terms) <= vocabulary_subset.FEW else None
+
+
+def _read_previous(session: Session | Connection, path: Path, on_message: OnMessage) -> CheckedMappings:
+    approved, problems = read_approved(path)
     for problem in problems:
-        tell(f"{job.previous}, {problem}; left out")
-    checked = check_previous(driver_connection(session), approved)  # type: ignore[arg-type]  # a Session
-    lost = sum(1 for _ in checked.outdated())
-    tell(f"{len(approved):,} approved mappings in {job.previous}, {lost:,} targets of them no longer stand")
+        on_message(f"{path}, {problem}; skipped")
+    checked = check_previous(driver_connection(session), approved)
+    outdated = sum(1 for _ in checked.outdated())
+    on_message(f"{len(approved):,} approved mappings in {path}; {outdated:,} of their targets are outdated")
     return checked
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """A batch under way: what was settled by an earlier approval, and the rest."""
+class _PendingTerms:
+    """A batch in progress: results that earlier approvals decide, and the terms still to be mapped."""
 
-    settled: list[MappedTerm | None]
-    rest: Future[Begun] | None
-
-
-def _begin(mapper: Mapper, previous: CheckedMappings | None, batch: Sequence[SourceTerm]) -> _Batch:
-    """Terms whose approved mapping stands need not be mapped."""
-    settled = [previous.settle(term, mapper.provenance) if previous else None for term in batch]
-    rest = [term for term, done in zip(batch, settled, strict=True) if done is None]
-    return _Batch(settled, mapper.begin(rest) if rest else None)
+    reused: list[MappedTerm | None]
+    pending: Future[PendingBatch] | None
 
 
-def _finish(mapper: Mapper, previous: CheckedMappings | None, begun: _Batch) -> list[MappedTerm]:
-    """One result a term."""
-    found = iter(mapper.finish(begun.rest) if begun.rest is not None else ())
-    results = [done or next(found) for done in begun.settled]
-    return results if previous is None else [previous.annotate(one) for one in results]
+def _begin(mapper: Mapper, previous: CheckedMappings | None, terms: Sequence[SourceTerm]) -> _PendingTerms:
+    reused = [previous.settle(term, mapper.provenance) if previous else None for term in terms]
+    rest = [term for term, result in zip(terms, reused, strict=True) if result is None]
+    return _PendingTerms(reused, mapper.begin(rest) if rest else None)
 
 
-def _usable(file: TermFile, lexicon: Lexicon, problems: list[Problem]) -> Iterator[SourceTerm]:
-    """The file's terms, their domains written as the vocabulary does; unknown domains are kept out."""
+def _finish(mapper: Mapper, previous: CheckedMappings | None, batch: _PendingTerms) -> list[MappedTerm]:
+    mapped = iter(mapper.finish(batch.pending) if batch.pending is not None else ())
+    results = [result or next(mapped) for result in batch.reused]
+    return results if previous is None else [previous.annotate(result) for result in results]
+
+
+def _checked_domains(file: TermFile, lexicon: Lexicon, problems: list[Problem]) -> Iterator[SourceTerm]:
+    """The file's terms with domains spelt as in the vocabulary; rows with unknown ones become problems."""
     known = {domain.casefold(): domain for domain in lexicon.domains}
     for term in file:
         if term.domain is None:
             yield term
             continue
-        asked = [part.strip() for part in term.domain.split("|") if part.strip()]
-        found = [known.get(part.casefold()) for part in asked]
-        if None in found:
-            wrong = asked[found.index(None)]
-            near = difflib.get_close_matches(wrong.casefold(), known, n=1)
-            hint = f"; did you mean {known[near[0]]}?" if near else ""
+        requested = [part.strip() for part in term.domain.split("|") if part.strip()]
+        unknown = next((part for part in requested if part.casefold() not in known), None)
+        if unknown is not None:
+            matches = difflib.get_close_matches(unknown.casefold(), known, n=1)
+            hint = f"; did you mean {known[matches[0]]}?" if matches else ""
             problems.append(Problem(term.line or 0, f"its domain has no concepts in the vocabulary{hint}"))
             continue
-        yield replace(term, domain="|".join(name for name in found if name))
+        yield replace(term, domain="|".join(known[part.casefold()] for part in requested))
 
 
-def _language_notes(mapper: Mapper, file: TermFile) -> list[str]:
-    """A warning where the names of no column look English and the model knows nothing else."""
-    known = find_model(mapper.provenance.model)
-    if known is None or not known.english_only:
+def _language_warnings(mapper: Mapper, file: TermFile) -> list[str]:
+    """A warning if no name column looks English and the model knows only English."""
+    model = find_model(mapper.provenance.model)
+    if model is None or not model.english_only:
         return []
-    terms = list(islice(file, _LOOKED_AT))
+    terms = list(islice(file, _LANGUAGE_SAMPLE))
     further = max((len(term.further_names) for term in terms), default=0)
     columns = [[term.name for term in terms]]
     columns += [
         [term.further_names[n] for term in terms if len(term.further_names) > n] for n in range(further)
     ]
     words = mapper.engine.lexical.words.number
-    if not any(looks_english(names, words) for names in columns):
-        return [
-            f"warning: {known.name} knows only English: terms in other languages are found by their spelling "
-            "alone. Give a translation with a further --name-column, or build a space with a multilingual "
-            "model (omop-emb models list)"
-        ]
-    return []
+    if any(looks_english(names, words) for names in columns):
+        return []
+    return [
+        f"warning: {model.name} knows only English: terms in other languages are found by their spelling "
+        "alone. Add a translation with a further --name-column, or build a space with a multilingual "
+        "model (omop-emb models list)"
+    ]
 
 
 def _check_vocabulary(name: str | None, lexicon: Lexicon) -> None:
-    if name is None or name in lexicon.code_vocabularies:
-        return
-    near = difflib.get_close_matches(name, lexicon.code_vocabularies, n=3, cutoff=0.4)
-    raise UnknownValueError("vocabulary with codes", name, near)
+    if name is not None and name not in lexicon.code_vocabularies:
+        matches = difflib.get_close_matches(name, lexicon.code_vocabularies, n=3, cutoff=0.4)
+        raise UnknownValueError("vocabulary with codes", name, matches)
 
 
-def _settings(job: FileJob, file: TermFile, mapper: Mapper) -> dict[str, object]:
-    """Everything but the input that shapes the results."""
+def _all_settings(job: FileJob, file: TermFile, mapper: Mapper) -> dict[str, object]:
+    """Everything but the input that the results depend on."""
     previous = None
     if job.previous is not None:
-        with Source(job.previous) as source:
+        with InputFile(job.previous) as source:
             previous = source.digest()
     memory = mapper.engine.memory
     approved = "" if memory is None else repr([*zip(memory.names, memory.concept.tolist(), strict=True)])

@@ -1,4 +1,4 @@
-"""Mapping runs in the database: every candidate of every term, with what made them."""
+"""Run store: mapping runs in the database, every candidate of every term with the run's provenance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
-from omop_emb.mapping.files.candidates import candidate_rows
+from omop_emb.mapping.files.result_rows import candidate_rows
 from omop_emb.mapping.records import MappedTerm, Provenance
 
 _COPY = (
@@ -22,11 +22,11 @@ _COPY = (
 ResultRow = tuple[Any, ...]
 
 
-def result_rows(place: int, mapped: MappedTerm) -> list[ResultRow]:
-    """A term's rows for mapping_result, but for the run: a row a candidate, rank 0 where it has none."""
+def result_rows(term_number: int, mapped: MappedTerm) -> list[ResultRow]:
+    """A term's rows of mapping_result without the run's id: one per candidate, or one with rank 0."""
     return [
         (
-            place,
+            term_number,
             mapped.term.code,
             mapped.term.name,
             row.get("rank", 0),
@@ -40,7 +40,7 @@ def result_rows(place: int, mapped: MappedTerm) -> list[ResultRow]:
     ]
 
 
-def store(
+def store_run(
     connection: psycopg.Connection[Any],
     *,
     site: str,
@@ -48,11 +48,8 @@ def store(
     provenance: Provenance,
     rows: Iterable[ResultRow],
 ) -> int:
-    """Keep a run in omop_emb.mapping_run and its rows in mapping_result; returns the run's number.
-
-    The caller's transaction is used and never committed; rows stream.
-    """
-    found = (
+    """Store a run in mapping_run and its rows in mapping_result, uncommitted; returns the run's id."""
+    inserted = (
         connection.cursor(row_factory=tuple_row)
         .execute(
             "insert into omop_emb.mapping_run (site, input, provenance) "
@@ -61,8 +58,8 @@ def store(
         )
         .fetchone()
     )
-    assert found is not None  # noqa: S101 - returning always gives one
-    run_id = int(found[0])
+    assert inserted is not None  # noqa: S101 - an insert with returning gives one row
+    run_id = int(inserted[0])
     with connection.cursor().copy(_COPY) as copy:
         for row in rows:
             copy.write_row((run_id, *row))

@@ -13,13 +13,13 @@ from omop_emb.lazy import lazy_names
 if TYPE_CHECKING:
     from omop_emb.mapping.files.columns import Columns as Columns
     from omop_emb.mapping.files.source_to_concept_map import MapSettings as MapSettings
-    from omop_emb.mapping.files.terms import ReadOptions as ReadOptions, open_terms as open_terms
+    from omop_emb.mapping.files.term_file import ReadOptions as ReadOptions, open_terms as open_terms
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
         "columns": ("Columns",),
         "source_to_concept_map": ("MapSettings",),
-        "terms": ("ReadOptions", "open_terms"),
+        "term_file": ("ReadOptions", "open_terms"),
     },
 )

@@ -14,7 +14,7 @@ _SAMPLE_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TextRow:
     """A row's values as text, the line on which it begins (counted from 1), and its text in the file."""
 
     line: int
@@ -57,7 +57,7 @@ def detect_separator(lines: Iterable[str]) -> str:
     return best
 
 
-def read_rows(lines: Iterable[str], separator: str, report: Callable[[Problem], None]) -> Iterator[Row]:
+def read_rows(lines: Iterable[str], separator: str, report: Callable[[Problem], None]) -> Iterator[TextRow]:
     """The rows of a delimited text; blank lines are left out, malformed rows reported and left out.
 
     After a malformed row reading goes on at the next line, so that a quote which is opened and never
@@ -79,7 +79,7 @@ def read_rows(lines: Iterable[str], separator: str, report: Callable[[Problem], 
                 feed.give_back()
                 break
             if len(values) > 1 or (values and values[0].strip()):
-                yield Row(feed.first, values, feed.raw)
+                yield TextRow(feed.first, values, feed.raw)
 
 
 def _ignore(problem: Problem) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.files.source import Source
+from omop_emb.mapping.files.input_file import InputFile
 
 _CHUNK = 1 << 20
 _BOMS = (
@@ -35,7 +35,7 @@ class Encoding:
     guessed: bool = False
 
 
-def detect_encoding(source: Source) -> Encoding:
+def detect_encoding(source: InputFile) -> Encoding:
     """The encoding of a source: byte order mark, else UTF-16 without one, UTF-8, Windows-1252, Latin-1.
 
     The whole file is read: a single letter in its last line may be what tells UTF-8 from Windows-1252.
@@ -52,7 +52,7 @@ def detect_encoding(source: Source) -> Encoding:
         return _eight_bits(handle)
 
 
-def open_text(source: Source, encoding: str) -> io.TextIOWrapper:
+def open_text(source: InputFile, encoding: str) -> io.TextIOWrapper:
     r"""The text of a source; lines end at \n, \r or \r\n, and keep their ends.
 
     Raises:

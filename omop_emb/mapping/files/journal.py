@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.files.results import from_json, to_json
+from omop_emb.mapping.files.result_json import from_json, to_json
 from omop_emb.mapping.records import MappedTerm
 
 _FORMAT = 2
@@ -127,14 +127,13 @@ class Journal:
         except ValueError as error:
             raise InputError(f"{self._path} is not a journal; remove it, or leave --resume out") from error
         for key, what in (
-            ("omop_emb_journal", "version of omop-emb"),
-            ("input", "input"),
-            ("settings", "settings"),
+            ("omop_emb_journal", "another version of omop-emb"),
+            ("input", "another input"),
+            ("settings", "other settings"),
         ):
             if not isinstance(head, dict) or head.get(key) != self._head[key]:
                 raise InputError(
-                    f"the interrupted run was of another {what}: its results would not fit; "
-                    "run again without --resume"
+                    f"the interrupted run had {what}, so its results do not fit; run again without --resume"
                 )
         end = len(first)
         for line in self._handle:

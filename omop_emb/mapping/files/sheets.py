@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from omop_emb.errors import InputError, MissingExtraError
-from omop_emb.mapping.files.delimited import Row
+from omop_emb.mapping.files.delimited import TextRow
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.files.source import Source
+    from omop_emb.mapping.files.input_file import InputFile
 
 _BATCH = 1_000
 
 
-def excel_rows(source: Source, sheet: str | None = None) -> Iterator[Row]:
+def excel_rows(source: InputFile, sheet: str | None = None) -> Iterator[TextRow]:
     """The rows of a worksheet that are not blank, the header first; the first sheet unless one is named.
 
     Rows are read one by one. A row that ends early is filled up with "" to the header's width.
@@ -51,12 +51,12 @@ def excel_rows(source: Source, sheet: str | None = None) -> Iterator[Row]:
                     values.pop()
                 if values:
                     width = width or len(values)
-                    yield Row(number, values + [""] * (width - len(values)))
+                    yield TextRow(number, values + [""] * (width - len(values)))
         finally:
             book.close()
 
 
-def parquet_rows(source: Source) -> Iterator[Row]:
+def parquet_rows(source: InputFile) -> Iterator[TextRow]:
     """The header and the rows of a Parquet file; a row's "line" is its number, counted from 1.
 
     Raises:
@@ -70,13 +70,13 @@ def parquet_rows(source: Source) -> Iterator[Row]:
         raise MissingExtraError("reading Parquet files", "parquet") from error
     try:
         table = pyarrow.parquet.ParquetFile(source.open(), pre_buffer=False)
-        yield Row(0, list(table.schema_arrow.names))
+        yield TextRow(0, list(table.schema_arrow.names))
         number = 0
         for batch in table.iter_batches(batch_size=_BATCH):
             columns = [column.to_pylist() for column in batch.columns]
             for cells in zip(*columns, strict=True):
                 number += 1
-                yield Row(number, [plain_text(cell) for cell in cells])
+                yield TextRow(number, [plain_text(cell) for cell in cells])
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{source.name} is not a Parquet file that can be read: {error}") from error
 

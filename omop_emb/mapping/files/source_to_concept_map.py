@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.files.candidates import target_candidates
 from omop_emb.mapping.files.delimited import Problem
-from omop_emb.mapping.files.table_out import Column
-from omop_emb.mapping.files.usagi import UsagiMapping
+from omop_emb.mapping.files.result_rows import target_candidates
+from omop_emb.mapping.files.table_writer import Column
+from omop_emb.mapping.files.usagi_file import UsagiMapping
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.records import Concept
 
@@ -80,12 +80,12 @@ class MapSettings:
             )
 
 
-class MapRows:
+class MapRowBuilder:
     """Turns mappings into rows of source_to_concept_map.
 
     Attributes:
         problems: what could not be written, or was cut, and why.
-        left_out: terms that nobody has reviewed, and that were therefore left out.
+        unreviewed: terms that nobody has reviewed, and that were therefore left out.
     """
 
     def __init__(
@@ -98,17 +98,17 @@ class MapRows:
             concepts: looks up targets that are no candidates; ids that it does not know are reported.
         """
         self.problems: list[Problem] = []
-        self.left_out = 0
+        self.unreviewed = 0
         self._settings, self._concepts = settings, concepts
         self._seen: set[tuple[str, int]] = set()
 
-    def of_term(self, mapped: MappedTerm) -> Iterator[MapRow]:
+    def rows_of_term(self, mapped: MappedTerm) -> Iterator[MapRow]:
         """A row for each target of a term; without a match one with concept 0.
 
         A term that is to be reviewed gives none, unless the settings say so.
         """
         if mapped.decision is Decision.REVIEW and not self._settings.unreviewed:
-            self.left_out += 1
+            self.unreviewed += 1
             return
         term = mapped.term
         pairs = target_candidates(mapped)
@@ -116,12 +116,12 @@ class MapRows:
         targets = [concept_id for concept_id, _ in pairs]
         yield from self._rows(term.line or 0, term.code or term.name, term.name, targets, known)
 
-    def of_usagi(self, mapping: UsagiMapping) -> Iterator[MapRow]:
+    def rows_of_usagi(self, mapping: UsagiMapping) -> Iterator[MapRow]:
         """A row for each target of an approved mapping of Usagi's; others give none."""
         if mapping.problem:
             return
         if mapping.status != "APPROVED":
-            self.left_out += mapping.status != "IGNORED"
+            self.unreviewed += mapping.status != "IGNORED"
             return
         code, name = mapping.key
         targets = [target.concept_id for target in mapping.targets]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import omop_emb
+from omop_emb.arrays import Floats
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.errors import InputError
 from omop_emb.mapping.approvals import approval_store
@@ -23,7 +24,7 @@ from omop_emb.mapping.features import relative
 from omop_emb.mapping.features.names import NAMES
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.judge import judge_calibration
-from omop_emb.mapping.mapper import SITE, Mapper
+from omop_emb.mapping.mapper import DEFAULT_SITE, open_mapper
 from omop_emb.mapping.ranking import calibration, ranker_store, trees
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import LinearRanker, approved_first, default_ranker
@@ -58,7 +59,7 @@ class Training:
         rounds: how many trees; None: trees.ROUNDS.
     """
 
-    site: str = SITE
+    site: str = DEFAULT_SITE
     remember: bool = True
     columns: Columns = field(default_factory=Columns)
     target_column: str | None = None
@@ -116,8 +117,8 @@ def train(
             for source in dict.fromkeys(term.source for term in gold.terms):
                 chosen = [term for term in gold.terms if term.source == source]
                 remembered += approval_store.remember(connection, asked.site, _approvals(chosen), source)
-        mapper = Mapper(session, site=asked.site, use_own_ranker=False)
-        digest = mapper.space.fingerprint.digest
+        with open_mapper(session, site=asked.site, use_own_ranker=False) as mapper:
+            digest = mapper.space.fingerprint.digest
     terms, notes = _usable(mapper.engine, gold)
     say(f"describing the candidates of {len(terms):,} terms")
     examples = examples_of(mapper.engine, terms)
@@ -129,12 +130,12 @@ def train(
     calibrated = calibrate(examples, scores, fold, isotonic=True)
     _, best = calibration.signals(scores, examples.first, examples.dense, examples.lexical, examples.alike)
     answers = [
-        judge_calibration.answer_of(gold.term.extra.get("judge", ""), int(examples.concept_id[place]))
+        judge_calibration.classify_answer(gold.term.extra.get("judge", ""), int(examples.concept_id[place]))
         if place >= 0
         else None
         for (gold, _), place in zip(terms, best, strict=True)
     ]
-    judged, note = judge_calibration.learn(calibrated.probability, answers, calibrated.right)
+    judged, note = judge_calibration.learn_shifts(calibrated.probability, answers, calibrated.right)
     if note:
         notes.append(note)
     fitted = replace(calibrated.calibration, judged=judged)
@@ -218,9 +219,9 @@ def examples_of(engine: Engine, terms: Usable, settings: Settings | None = None)
     domains = np.array(engine.lexicon.domains)
     for at in range(0, len(terms), 500):
         block = terms[at : at + 500]
-        queries = [own.hide(engine.query(gold.term, settings), gold.term) for gold, _ in block]
+        queries = [own.hide(engine.build_query(gold.term, settings), gold.term) for gold, _ in block]
         ranked = engine.rank(queries, settings)
-        found, scored = ranked.found, ranked.scored
+        found, scored = ranked.candidates, ranked.scored
         right = np.concatenate(
             [
                 np.isin(found.concept[found.first[place] : found.first[place + 1]], list(rows))
@@ -273,7 +274,7 @@ def _with_shipped(examples: Examples, shipped: LinearRanker) -> Examples:
 
 def _cross_validated(
     examples: Examples, shipped: LinearRanker, digest: str, rounds: int | None, say: Say
-) -> tuple[list[Protocol], bool, npt.NDArray[np.float32]]:
+) -> tuple[list[Protocol], bool, Floats]:
     """What shipped and own ranker reach, whether the own one orders better, and the better one's scores."""
 
     def fit(part: Examples) -> Score:

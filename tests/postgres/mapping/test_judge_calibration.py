@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from omop_emb.mapping.judge.judge_calibration import with_answer
-from omop_emb.mapping.mapper import Mapper
+from omop_emb.mapping.judge.judge_calibration import apply_answer
+from omop_emb.mapping.mapper import open_mapper
 from omop_emb.mapping.records import Decision, SourceTerm
 from omop_emb.mapping.training.site_training import Training, train
 from tests.cli.test_calibrate import approvals
@@ -29,15 +29,15 @@ def test_approved_terms_with_a_judges_answers_teach_what_they_are_worth(
             writer.writerow([*row.values(), said])
     trained = train(sample, [path], Training(site="judged", rounds=5))
     assert any("judge's answers change probabilities" in note for note in trained.notes)
-    mapper = Mapper(sample, site="judged")
-    calibration = mapper.engine.ranker.calibration
-    assert calibration is not None
-    assert calibration.judged["agrees"] > 0
-    (found,) = mapper.map([SourceTerm(name="degenerative joint trouble")])
+    with open_mapper(sample, site="judged") as mapper:
+        calibration = mapper.engine.ranker.calibration
+        assert calibration is not None
+        assert calibration.judged["agrees"] > 0
+        (found,) = mapper.map([SourceTerm(name="degenerative joint trouble")])
     term = replace(found, probability=0.5)  # a small sample's curve may be quite sure
     assert term.best is not None
     assert term.probability is not None
-    after = with_answer(replace(term, judge=f"{term.best.concept_id}: it is"), calibration.judged)
+    after = apply_answer(replace(term, judge=f"{term.best.concept_id}: it is"), calibration.judged)
     assert after.probability is not None
     assert after.probability > term.probability
     assert after.decision is Decision.REVIEW

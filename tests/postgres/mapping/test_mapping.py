@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ConfigurationError
 from omop_emb.mapping.approvals import approval_store
-from omop_emb.mapping.mapper import Mapper, map_terms, to_frame
+from omop_emb.mapping.mapper import map_terms, open_mapper
 from omop_emb.mapping.ranking.policy import Policy
 from omop_emb.mapping.records import Decision, SourceTerm
 from omop_emb.mapping.settings import Settings
+from omop_emb.mapping.term_frames import to_frame
 
 
 def test_exact_name_comes_first_with_a_probability_and_is_left_to_review(sample: Session) -> None:
@@ -37,10 +38,10 @@ def test_a_domain_limits_the_candidates_of_its_term_alone(sample: Session) -> No
 
 
 def test_same_terms_map_alike_one_by_one_and_together(sample: Session) -> None:
-    mapper = Mapper(sample)
     terms = [SourceTerm(name=name) for name in ("acute bronchitis", "Aspirin 81 MG", "broken arm")]
-    together = [[c.concept_id for c in mapped.candidates] for mapped in mapper.map(terms)]
-    apart = [[c.concept_id for c in mapped.candidates] for mapped in mapper.map(terms, batch_size=1)]
+    with open_mapper(sample) as mapper:
+        together = [[c.concept_id for c in mapped.candidates] for mapped in mapper.map(terms)]
+        apart = [[c.concept_id for c in mapped.candidates] for mapped in mapper.map(terms, batch_size=1)]
     assert together == apart
 
 
@@ -55,8 +56,12 @@ def test_a_frame_of_terms_becomes_a_frame_of_their_mappings(sample: Session) -> 
 
 
 def test_acceptance_without_approvals_of_ones_own_is_refused_and_says_what_to_run(sample: Session) -> None:
-    with pytest.raises(ConfigurationError, match="omop-emb calibrate"):
-        Mapper(sample, settings=Settings(policy=Policy(accept_precision=0.95)))
+    settings = Settings(policy=Policy(accept_precision=0.95))
+    with (
+        pytest.raises(ConfigurationError, match="omop-emb calibrate"),
+        open_mapper(sample, settings=settings),
+    ):
+        pass
 
 
 def test_an_approved_name_leads_back_to_its_concept_until_it_is_withdrawn(sample: Session) -> None:
@@ -67,11 +72,12 @@ def test_an_approved_name_leads_back_to_its_concept_until_it_is_withdrawn(sample
     approval = approval_store.Approval(source_name="zq local jargon", concept_id=target)
     assert approval_store.remember(connection, "default", [approval], "test") == 1
     assert approval_store.remember(connection, "default", [approval], "test") == 0
-    mapper = Mapper(sample)
-    assert mapper.engine.memory is not None
-    assert len(mapper.engine.memory) == 1
+    with open_mapper(sample) as mapper:
+        assert mapper.engine.memory is not None
+        assert len(mapper.engine.memory) == 1
     assert approval_store.withdraw(connection, "default") == 1
-    assert Mapper(sample).engine.memory is None
+    with open_mapper(sample) as mapper:
+        assert mapper.engine.memory is None
 
 
 def test_the_command_maps_a_file_and_keeps_its_order(

@@ -12,14 +12,14 @@ import pytest
 from omop_emb.errors import DatabaseError, InputError, VocabularyError
 from omop_emb.mapping.approvals.replacements import fates
 from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous, read_approved
-from omop_emb.mapping.file_job.map_table import Written, write_map_rows
+from omop_emb.mapping.file_job.map_table import MapTableCounts, write_map_rows
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.source_to_concept_map import MapRow
-from omop_emb.mapping.files.terms import open_terms
-from omop_emb.mapping.files.usagi_out import UsagiWriter
+from omop_emb.mapping.files.term_file import open_terms
+from omop_emb.mapping.files.usagi_writer import UsagiWriter
 from omop_emb.mapping.judge.prompt import ConceptContext, concept_contexts
 from omop_emb.mapping.records import Decision, SourceTerm
-from tests.unit.mapping.files.results import PROVENANCE, candidate, mapped
+from tests.unit.mapping.files.sample_results import PROVENANCE, candidate, mapped
 
 # id, standard, invalid
 CONCEPTS = [
@@ -264,8 +264,8 @@ def map_row(code: str, target: int, vocabulary: str = "HOSP") -> MapRow:
 @pytest.mark.parametrize("schema", ["omop_emb", "cdm"])
 def test_rows_replace_those_of_the_same_codes(cdm: psycopg.Connection[Any], schema: str) -> None:
     first = [map_row("a", 1), map_row("a", 5), map_row("b", 1)]
-    assert write_map_rows(cdm, first, schema=schema) == Written(3, 0)
-    assert write_map_rows(cdm, [map_row("a", 11)], schema=schema) == Written(1, 2)
+    assert write_map_rows(cdm, first, schema=schema) == MapTableCounts(3, 0)
+    assert write_map_rows(cdm, [map_row("a", 11)], schema=schema) == MapTableCounts(1, 2)
     found = cdm.execute(f"select * from {schema}.source_to_concept_map order by source_code").fetchall()  # noqa: S608 - a name of ours
     assert found == [tuple(map_row("a", 11).as_dict().values()), tuple(map_row("b", 1).as_dict().values())]
 

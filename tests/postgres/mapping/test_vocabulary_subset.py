@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from omop_emb import disk_cache
 from omop_emb.database.engine import driver_connection
 from omop_emb.mapping.approvals import approval_store
-from omop_emb.mapping.mapper import Mapper, map_terms
+from omop_emb.mapping.mapper import map_terms, open_mapper
 from omop_emb.mapping.records import MappedTerm, Retriever, SourceTerm
 from omop_emb.mapping.retrieval import idf_store, vocabulary_subset
 from omop_emb.mapping.settings import Settings
@@ -31,15 +31,16 @@ def _mapped_near(session: Session, terms: list[SourceTerm], settings: Settings) 
     """Each term by itself, with nothing in the cache folder, and only what is near it in memory."""
     result: list[MappedTerm] = []
     for term in terms:
-        mapper = Mapper(session, settings=settings, terms=[term])
-        assert len(mapper.engine.lexicon.concept_id) < 1_500
-        result += mapper.map([term])
+        with open_mapper(session, settings=settings, terms=[term]) as mapper:
+            assert len(mapper.engine.lexicon.concept_id) < 1_500
+            result += mapper.map([term])
     return result
 
 
 def test_what_is_near_a_term_is_compared_as_with_the_whole_vocabulary(sample: Session) -> None:
     settings = Settings(candidates=200)
-    whole = list(Mapper(sample, settings=settings).map(TERMS))
+    with open_mapper(sample, settings=settings) as mapper:
+        whole = list(mapper.map(TERMS))
     disk_cache.clear()
     for one, other in zip(_mapped_near(sample, TERMS, settings), whole, strict=True):
         ours = {candidate.concept_id: candidate for candidate in one.candidates}
@@ -53,10 +54,10 @@ def test_what_is_near_a_term_is_compared_as_with_the_whole_vocabulary(sample: Se
 
 
 def test_names_of_non_standard_concepts_lead_to_their_targets(sample: Session) -> None:
-    whole = Mapper(sample)
-    lexicon = whole.engine.lexicon
-    name = next(lexicon.texts[row] for row in (lexicon.text_kind == 4).nonzero()[0].tolist())
-    (expected,) = whole.map([SourceTerm(name=name)])
+    with open_mapper(sample) as mapper:
+        lexicon = mapper.engine.lexicon
+        name = next(lexicon.texts[row] for row in (lexicon.text_kind == 4).nonzero()[0].tolist())
+        (expected,) = mapper.map([SourceTerm(name=name)])
     disk_cache.clear()
     (found,) = _mapped_near(sample, [SourceTerm(name=name)], Settings())
     assert found.best is not None
@@ -78,15 +79,16 @@ def test_an_approved_concept_is_near(sample: Session) -> None:
 def test_the_whole_vocabulary_is_read_where_there_is_no(sample: Session, lacking: str) -> None:
     connection = driver_connection(sample)
     if lacking != "statistics":
-        Mapper(sample)
+        with open_mapper(sample):
+            pass
         disk_cache.clear()
     if lacking == "trigrams":
         connection.execute("drop extension pg_trgm cascade")
     terms = TERMS[:1] * (vocabulary_subset.FEW + 1) if lacking == "few terms" else TERMS[:1]
     if lacking == "a free domain":
         terms = [SourceTerm(name="Osteoarthritis", domain="Condition")]
-    mapper = Mapper(sample, terms=terms)
-    assert len(mapper.engine.lexicon.concept_id) > 1_500
+    with open_mapper(sample, terms=terms) as mapper:
+        assert len(mapper.engine.lexicon.concept_id) > 1_500
     assert idf_store.find(connection, _state(sample)) is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from omop_emb.mapping.explain import flags
+from omop_emb.mapping.results import flags
 from omop_emb.mapping.retrieval.concept_attributes import gather
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.lexicon import build

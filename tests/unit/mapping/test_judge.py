@@ -15,7 +15,7 @@ import pytest
 from omop_emb.errors import ConfigurationError, ProviderRefusedError, QuotaExhaustedError, RateLimitError
 from omop_emb.mapping.judge.judge import Judge
 from omop_emb.mapping.judge.judge_cache import JudgeCache
-from omop_emb.mapping.judge.prompt import ConceptContext, describe, read_answers
+from omop_emb.mapping.judge.prompt import ConceptContext, describe_term, read_answers
 from omop_emb.mapping.judge.verdict import Verdict, with_verdict
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
 from omop_emb.providers.chat import make_chat_model
@@ -29,7 +29,7 @@ from tests.unit.mapping.chat_server import (
     sleeping,
     status,
 )
-from tests.unit.mapping.files.results import candidate, mapped
+from tests.unit.mapping.files.sample_results import candidate, mapped
 
 MODELS = {"ollama": "ollama:llama3.1", "gemini": "gemini:gemini-2.5-flash", "openai": "openai:gpt-4o-mini"}
 Serve = Callable[..., AbstractContextManager[tuple[ChatServer, Judge]]]
@@ -165,7 +165,7 @@ def test_too_many_requests_are_waited_for_and_tried_again(serve: Serve) -> None:
 
 
 def test_a_server_that_is_too_late_costs_its_terms_and_at_last_the_judge(serve: Serve) -> None:
-    with serve(sleeping(1.0), timeout_seconds=0.1, tries=2, batch_terms=1) as (server, judge):
+    with serve(sleeping(1.0), timeout_seconds=0.1, max_attempts=2, batch_terms=1) as (server, judge):
         results = judge.judge(terms(5))
     assert all("no answer" in result.judge for result in results)
     assert "in time" in results[0].judge
@@ -336,7 +336,7 @@ def test_only_terms_in_review_with_candidates_are_asked_about(ollama: Serve) -> 
 
 
 def test_terms_are_asked_about_in_batches_and_the_most_valuable_where_not_all_may_be(ollama: Serve) -> None:
-    with ollama(first_candidates, batch_terms=2, most_terms=3) as (server, judge):
+    with ollama(first_candidates, batch_terms=2, max_terms=3) as (server, judge):
         results = judge.judge(terms(5))
         assert judge.judge(terms(1))[0].judge == ""
     assert chosen(results) == [None, None, 31, 41, 51]
@@ -358,7 +358,7 @@ def test_the_cost_is_estimated_before_and_nothing_is_asked_for_it(ollama: Serve)
         estimate = judge.estimate(terms(5))
         assert server.requests == []
     assert (estimate.terms, estimate.cached, estimate.requests) == (5, 0, 3)
-    sent = sum(len(describe(term, {})) for term in terms(5)) / 4
+    sent = sum(len(describe_term(term, {})) for term in terms(5)) / 4
     assert sent < estimate.input_tokens < sent + 3 * 1000
     assert estimate.cost(1.0, 2.0) == pytest.approx(
         (estimate.input_tokens + 2 * estimate.output_tokens) / 1e6
@@ -399,8 +399,8 @@ def test_a_description_is_bounded() -> None:
     term = SourceTerm(name="x" * 10_000, context={"note": "y" * 10_000})
     many = mapped(term, *(candidate(n, "z" * 1000, rank=n) for n in range(1, 100)))
     contexts = {n: ConceptContext(("s" * 1000,) * 50, ("p" * 1000,) * 50) for n in range(1, 100)}
-    assert len(describe(many, contexts)) < 60_000
-    assert describe(many, contexts).count('"concept_id"') == 12
+    assert len(describe_term(many, contexts)) < 60_000
+    assert describe_term(many, contexts).count('"concept_id"') == 12
 
 
 def test_answers_are_read_as_models_write_them() -> None:

@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 
 from omop_emb.mapping.evaluation.gold import read_gold
-from omop_emb.mapping.files.usagi_out import UsagiWriter
-from omop_emb.mapping.judge.judge_calibration import ANSWERS, answer_of, learn, shifted, with_answer
+from omop_emb.mapping.files.usagi_writer import UsagiWriter
+from omop_emb.mapping.judge.judge_calibration import ANSWERS, classify_answer, learn_shifts, shift_probability, apply_answer
 from omop_emb.mapping.judge.verdict import Verdict
 from omop_emb.mapping.ranking.calibration import SIGNALS, Calibration, calibration_error
 from omop_emb.mapping.records import Decision, SourceTerm
-from tests.unit.mapping.files.results import candidate, mapped
+from tests.unit.mapping.files.sample_results import candidate, mapped
 
 SHIFTS = {"agrees": 1.0, "chooses another": -1.0, "says none": -2.0}
 
 
 def test_an_answer_is_read_as_the_judge_writes_it() -> None:
-    assert answer_of(f"{Verdict(4)} (ollama:m)", 4) == "agrees"
-    assert answer_of(f"{Verdict(4, '12 of them: a cough')} (ollama:m)", 4) == "agrees"
-    assert answer_of(str(Verdict(45, "another")), 4) == "chooses another"
-    assert answer_of(str(Verdict(None, "nothing fits")), 4) == "says none"
+    assert classify_answer(f"{Verdict(4)} (ollama:m)", 4) == "agrees"
+    assert classify_answer(f"{Verdict(4, '12 of them: a cough')} (ollama:m)", 4) == "agrees"
+    assert classify_answer(str(Verdict(45, "another")), 4) == "chooses another"
+    assert classify_answer(str(Verdict(None, "nothing fits")), 4) == "says none"
     for nothing in ("", str(Verdict(None, problem="broken JSON")), "nonetheless", "about 4"):
-        assert answer_of(nothing, 4) is None
+        assert classify_answer(nothing, 4) is None
 
 
 def terms(count: int, *, informed: float) -> tuple[np.ndarray, list[str | None], np.ndarray]:
@@ -42,13 +42,13 @@ def terms(count: int, *, informed: float) -> tuple[np.ndarray, list[str | None],
 
 def test_a_judge_who_knows_something_moves_probabilities_of_other_terms_towards_the_truth() -> None:
     probability, answers, right = terms(4_000, informed=0.7)
-    shifts, told = learn(probability[:2_000], answers[:2_000], right[:2_000])
+    shifts, told = learn_shifts(probability[:2_000], answers[:2_000], right[:2_000])
     assert shifts["agrees"] > 0.5
     assert shifts["chooses another"] < -0.5
     assert shifts["says none"] < -0.5
     assert "1,000 approved terms" in told
     later, answers, right = probability[2_000:], answers[2_000:], right[2_000:]
-    moved = np.array([shifted(p, shifts.get(a or "", 0.0)) for p, a in zip(later, answers, strict=True)])
+    moved = np.array([shift_probability(p, shifts.get(a or "", 0.0)) for p, a in zip(later, answers, strict=True)])
     assert ((moved - right) ** 2).mean() < 0.9 * ((later - right) ** 2).mean()
     assert calibration_error(moved, right) < 0.06
 
@@ -57,20 +57,20 @@ def test_a_judge_who_knows_something_moves_probabilities_of_other_terms_towards_
 def test_nothing_changes_for_a_judge_who_guesses_or_answered_too_rarely_and_that_is_said(
     count: int, informed: float, says: str
 ) -> None:
-    shifts, told = learn(*terms(count, informed=informed))
+    shifts, told = learn_shifts(*terms(count, informed=informed))
     assert shifts == {}
     assert says in told
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.2, 1.0])
 def test_agreeing_never_lowers_a_probability_and_contradicting_never_raises_it(probability: float) -> None:
-    assert probability <= shifted(probability, 1.0) <= 1
-    assert 0 <= shifted(probability, -1.0) <= probability
-    assert shifted(1.0, -1.0) < 1
+    assert probability <= shift_probability(probability, 1.0) <= 1
+    assert 0 <= shift_probability(probability, -1.0) <= probability
+    assert shift_probability(1.0, -1.0) < 1
 
 
 def test_without_a_judge_nothing_is_said() -> None:
-    assert learn(np.full(500, 0.5), [None] * 500, np.ones(500, bool)) == ({}, "")
+    assert learn_shifts(np.full(500, 0.5), [None] * 500, np.ones(500, bool)) == ({}, "")
 
 
 def test_an_answer_changes_the_probability_and_what_is_reviewed_first_but_no_decision() -> None:
@@ -82,16 +82,16 @@ def test_an_answer_changes_the_probability_and_what_is_reviewed_first_but_no_dec
     )
     for judge, order in (("7: it is", 1), ("8: rather", -1), ("none: no", -1)):
         one = replace(term, judge=judge)
-        after = with_answer(one, SHIFTS)
+        after = apply_answer(one, SHIFTS)
         assert after.probability is not None
         assert (after.probability - 0.75) * order > 0
         assert (after.priority - one.priority) * order < 0
         assert after.best is not None
         assert after.best.probability == after.probability
         assert after.decision is one.decision is Decision.REVIEW
-        assert with_answer(one, {}) == one
+        assert apply_answer(one, {}) == one
     for same in (term, replace(term, judge="no answer: broken"), replace(term, judge="7", by_code=(7,))):
-        assert with_answer(same, SHIFTS) == same
+        assert apply_answer(same, SHIFTS) == same
 
 
 def test_a_calibration_keeps_what_it_learned_of_a_judge() -> None:

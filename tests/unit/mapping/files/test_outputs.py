@@ -19,17 +19,17 @@ import pytest
 from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import InputError
 from omop_emb.mapping.batches import map_in_batches
-from omop_emb.mapping.files.candidates import candidate_columns, candidate_rows, term_columns, term_row
+from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.journal import Journal, journal_path
-from omop_emb.mapping.files.results import from_json, to_json
+from omop_emb.mapping.files.result_json import from_json, to_json
+from omop_emb.mapping.files.result_rows import candidate_columns, candidate_rows, term_columns, term_row
 from omop_emb.mapping.files.review_queue import ReviewQueueWriter
-from omop_emb.mapping.files.source import Source
-from omop_emb.mapping.files.source_to_concept_map import COLUMNS, MapRow, MapRows, MapSettings
-from omop_emb.mapping.files.table_out import Column, TableWriter
-from omop_emb.mapping.files.usagi import UsagiFile
+from omop_emb.mapping.files.source_to_concept_map import COLUMNS, MapRow, MapRowBuilder, MapSettings
+from omop_emb.mapping.files.table_writer import Column, TableWriter
+from omop_emb.mapping.files.usagi_file import UsagiFile
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
 from omop_emb.records import Concept
-from tests.unit.mapping.files.results import candidate, mapped, rich
+from tests.unit.mapping.files.sample_results import candidate, mapped, rich
 
 TERM = SourceTerm(name='Köhä, "dry"', code="007", frequency=12, extra={"ward": "A", "rank": "R"}, line=2)
 
@@ -70,8 +70,8 @@ def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
     script = (
         "import sys, time\n"
-        "from omop_emb.atomic_file import replacing\n"
-        "with replacing(sys.argv[1]) as handle:\n"
+        "from omop_emb.atomic_file import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as handle:\n"
         "    handle.write(b'x' * 10_000_000)\n"
         "    print('written', flush=True)\n"
         "    time.sleep(60)\n"
@@ -200,12 +200,12 @@ def vocabulary(ids: Iterable[int]) -> Mapping[int, Concept]:
     return {concept_id: known[concept_id] for concept_id in ids if concept_id in known}
 
 
-def rows_of(rows: MapRows, *terms: MappedTerm) -> list[MapRow]:
-    return [row for term in terms for row in rows.of_term(term)]
+def rows_of(rows: MapRowBuilder, *terms: MappedTerm) -> list[MapRow]:
+    return [row for term in terms for row in rows.rows_of_term(term)]
 
 
 def test_accepted_terms_and_their_targets_become_rows() -> None:
-    rows = MapRows(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
+    rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
     term = mapped(TERM, candidate(5), decision=Decision.ACCEPT, by_code=(5, 7))
     first, second = rows_of(rows, term)
     assert first == MapRow(
@@ -224,18 +224,18 @@ def test_accepted_terms_and_their_targets_become_rows() -> None:
 
 
 def test_no_match_is_concept_0_of_vocabulary_none_and_review_is_left_out() -> None:
-    rows = MapRows(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
+    rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
     (row,) = rows_of(
         rows, mapped(TERM, candidate(5)), mapped(SourceTerm(name="x", code="8"), decision=Decision.NO_MATCH)
     )
     assert (row.source_code, row.target_concept_id, row.target_vocabulary_id) == ("8", 0, "None")
-    assert rows.left_out == 1
-    eager = MapRows(MapSettings(source_vocabulary_id="HOSP", unreviewed=True), vocabulary)
+    assert rows.unreviewed == 1
+    eager = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP", unreviewed=True), vocabulary)
     assert [row.target_concept_id for row in rows_of(eager, mapped(TERM, candidate(5)))] == [5]
 
 
 def test_what_does_not_fit_the_cdm_is_reported() -> None:
-    rows = MapRows(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
+    rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
 
     def accepted(name: str, code: str, line: int, *targets: int) -> MappedTerm:
         term = SourceTerm(name=name, code=code, line=line)
@@ -268,11 +268,11 @@ def test_approved_mappings_of_usagi_become_rows(tmp_path: Path) -> None:
     lines = ["1,a,3,1,APPROVED,7", "2,b,3,1,APPROVED,0", "3,c,3,1,UNCHECKED,7", "4,d,3,1,IGNORED,0"]
     path = tmp_path / "u.csv"
     path.write_text("\n".join([header, *lines]) + "\n")
-    rows = MapRows(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
-    with Source(path) as source:
-        found = [row for each in UsagiFile(source, "utf-8").mappings() for row in rows.of_usagi(each)]
+    rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
+    with InputFile(path) as source:
+        found = [row for each in UsagiFile(source, "utf-8").mappings() for row in rows.rows_of_usagi(each)]
     assert [(row.source_code, row.target_concept_id) for row in found] == [("1", 7), ("2", 0)]
-    assert rows.left_out == 1
+    assert rows.unreviewed == 1
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 21])
@@ -360,7 +360,7 @@ def test_another_input_or_other_settings_are_refused(tmp_path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(InputError, match="another input"):
         run(path, Mapper(), resume=True, digest="e", space="1")
-    with pytest.raises(InputError, match="another settings"):
+    with pytest.raises(InputError, match="other settings"):
         run(path, Mapper(), resume=True, space="2")
     assert path.read_bytes() == before
     path.write_text("code,name\n")

@@ -14,7 +14,7 @@ import pytest
 
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.columns import Columns, read_frequency
-from omop_emb.mapping.files.terms import FileKind, ReadOptions, TermFile, open_terms
+from omop_emb.mapping.files.term_file import FileKind, ReadOptions, TermFile, open_terms
 from omop_emb.mapping.records import SourceTerm
 
 

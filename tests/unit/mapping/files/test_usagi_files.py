@@ -15,14 +15,14 @@ from omop_emb.mapping.approvals.replacements import Fate
 from omop_emb.mapping.approvals.reuse import CheckedMappings
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.files.delimited import Problem
-from omop_emb.mapping.files.source import Source
-from omop_emb.mapping.files.terms import FileKind, ReadOptions, open_terms
-from omop_emb.mapping.files.usagi import STATUSES, UsagiFile, UsagiTarget
+from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.mapping.files.term_file import FileKind, ReadOptions, open_terms
 from omop_emb.mapping.files.usagi_dialect import join_line, join_rfc4180, split_line
-from omop_emb.mapping.files.usagi_out import UsagiWriter
+from omop_emb.mapping.files.usagi_file import STATUSES, UsagiFile, UsagiTarget
+from omop_emb.mapping.files.usagi_writer import UsagiWriter
 from omop_emb.mapping.records import Decision, PathStep, SourceTerm
 from omop_emb.records import Concept
-from tests.unit.mapping.files.results import PROVENANCE, candidate, mapped, rich
+from tests.unit.mapping.files.sample_results import PROVENANCE, candidate, mapped, rich
 
 HEADER = (
     "sourceCode,sourceName,sourceFrequency,sourceAutoAssignedConceptIds,ADD_INFO:ward,matchScore,"
@@ -114,7 +114,7 @@ def test_any_names_go_round(tmp_path_factory: pytest.TempPathFactory, cases: lis
     folder = tmp_path_factory.mktemp("usagi")
     rows = [row(f"c{n}", name, mappingStatus=status) for n, (name, status) in enumerate(cases)]
     path = save(folder / "in.csv", rows)
-    with Source(path) as source:
+    with InputFile(path) as source:
         names = [mapping.key[1] for mapping in UsagiFile(source, "utf-8").mappings()]
     assert names == [name for name, _ in cases]
     assert copy(path, folder / "out.csv") == path.read_bytes()
@@ -135,7 +135,7 @@ def test_adjacent_rows_of_a_code_are_one_mapping(tmp_path: Path) -> None:
         row("2", "b"),
         row("1", "a", conceptId="13", mappingType="EVENT"),
     ]
-    with Source(save(tmp_path / "in.csv", rows)) as source:
+    with InputFile(save(tmp_path / "in.csv", rows)) as source:
         found = [(m.line, m.key, m.targets) for m in UsagiFile(source, "utf-8").mappings()]
     assert found == [
         (2, ("1", "a"), (UsagiTarget(10), UsagiTarget(11, "MAPS_TO_VALUE"))),

@@ -8,12 +8,12 @@ from typing import Any
 from omop_emb.mapping.records import (
     Candidate,
     Decision,
-    Variant,
     MappedTerm,
     PathStep,
     Provenance,
     Retriever,
     SourceTerm,
+    Variant,
 )
 
 PROVENANCE = Provenance(

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import BinaryIO, Protocol
 
 from omop_emb.atomic_file import atomic_write
-from omop_emb.mapping.files.candidates import other_candidates, provenance_text, target_candidates
 from omop_emb.mapping.files.delimited import Problem
-from omop_emb.mapping.files.usagi import ADD_INFO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
+from omop_emb.mapping.files.result_rows import other_candidates, provenance_text, target_candidates
 from omop_emb.mapping.files.usagi_dialect import UsagiDialect, join_line, join_rfc4180
+from omop_emb.mapping.files.usagi_file import ADD_INFO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
 from omop_emb.mapping.records import Candidate, Decision, MappedTerm, SourceTerm
 from omop_emb.records import Concept
 

@@ -12,12 +12,12 @@ from omop_emb.mapping.records import (
     Candidate,
     Contribution,
     Decision,
-    Variant,
     MappedTerm,
     PathStep,
     Provenance,
     Retriever,
     SourceTerm,
+    Variant,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from omop_emb.mapping.files.table_out import Column
+from omop_emb.mapping.files.table_writer import Column
 from omop_emb.mapping.records import Candidate, MappedTerm, Retriever
 
 _TERM = (

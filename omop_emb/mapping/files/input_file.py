@@ -18,7 +18,7 @@ from omop_emb.errors import InputError
 _CHUNK = 1 << 20
 
 
-class Source:
+class InputFile:
     """An input file, or stdin for "-", which is kept in an anonymous temporary file.
 
     Use it as a context manager, or close it.
@@ -79,7 +79,7 @@ class Source:
         """Close what was opened; a copy of stdin is gone."""
         self._handles.close()
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> InputFile:
         return self
 
     def __exit__(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.columns import Columns, read_frequency
-from omop_emb.mapping.files.delimited import Problem, Row, read_rows
+from omop_emb.mapping.files.delimited import Problem, TextRow, read_rows
 from omop_emb.mapping.files.encoding import open_text
 from omop_emb.mapping.files.usagi_dialect import UsagiDialect, detect_dialect, line_end, split_line
 from omop_emb.mapping.records import SourceTerm
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.files.source import Source
+    from omop_emb.mapping.files.input_file import InputFile
 
 ADD_INFO = "ADD_INFO:"
 REQUIRED = ("sourceCode", "sourceName", "sourceFrequency", "matchScore", "mappingStatus", "conceptId")
@@ -96,7 +96,7 @@ class UsagiFile:
         notes: what a person should know about how it was understood.
     """
 
-    def __init__(self, source: Source, encoding: str) -> None:
+    def __init__(self, source: InputFile, encoding: str) -> None:
         """Read the header and find the dialect.
 
         Raises:
@@ -125,7 +125,7 @@ class UsagiFile:
 
     def mappings(self) -> Iterator[UsagiMapping]:
         """All source codes in the order of the file; nothing is left out: rows that make no sense say why."""
-        group: list[tuple[Row, dict[str, str]]] = []
+        group: list[tuple[TextRow, dict[str, str]]] = []
         for row in self._rows():
             cells, problem = self._cells(row)
             if problem:
@@ -159,22 +159,22 @@ class UsagiFile:
                 else:
                     report(Problem(mapping.line, "no source name"))
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self) -> Iterator[TextRow]:
         with open_text(self._source, self._encoding) as text:
             if self.dialect is UsagiDialect.RFC4180:
                 broken: list[Problem] = []
                 rows = read_rows(text, ",", broken.append)
                 next(rows, None)
                 for row in rows:
-                    yield from (Row(problem.line, [problem.reason]) for problem in broken)
+                    yield from (TextRow(problem.line, [problem.reason]) for problem in broken)
                     broken.clear()
                     yield row
-                yield from (Row(problem.line, [problem.reason]) for problem in broken)
+                yield from (TextRow(problem.line, [problem.reason]) for problem in broken)
                 return
             for number, line in enumerate(islice(text, 1, None), start=2):
-                yield Row(number, split_line(line.rstrip("\r\n")), line)
+                yield TextRow(number, split_line(line.rstrip("\r\n")), line)
 
-    def _cells(self, row: Row) -> tuple[dict[str, str], str]:
+    def _cells(self, row: TextRow) -> tuple[dict[str, str], str]:
         """A row's values by header, and what is wrong with it."""
         cells = dict(zip(self.headers, row.values, strict=False))
         if len(row.values) != len(self.headers):
@@ -237,7 +237,7 @@ def _identity(cells: Mapping[str, str]) -> tuple[str, str, str]:
     return cells["sourceCode"], cells["sourceName"], cells.get("sourceValueCode", "")
 
 
-def _grouped(group: Sequence[tuple[Row, dict[str, str]]]) -> Iterator[UsagiMapping]:
+def _grouped(group: Sequence[tuple[TextRow, dict[str, str]]]) -> Iterator[UsagiMapping]:
     if group:
         yield UsagiMapping(
             group[0][0].line, tuple(cells for _, cells in group), "".join(row.raw for row, _ in group)

@@ -12,12 +12,12 @@ from typing import BinaryIO
 
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.columns import Columns, read_frequency, resolve_columns, unique_headers
-from omop_emb.mapping.files.delimited import SEPARATORS, Problem, Row, detect_separator, read_rows
+from omop_emb.mapping.files.delimited import SEPARATORS, Problem, TextRow, detect_separator, read_rows
 from omop_emb.mapping.files.encoding import Encoding, detect_encoding, open_text
+from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.sheets import excel_rows, parquet_rows
-from omop_emb.mapping.files.source import Source
-from omop_emb.mapping.files.usagi import ADD_INFO, UsagiFile, is_usagi_header, usagi_columns
 from omop_emb.mapping.files.usagi_dialect import split_line
+from omop_emb.mapping.files.usagi_file import ADD_INFO, UsagiFile, is_usagi_header, usagi_columns
 from omop_emb.mapping.records import SourceTerm
 
 _SAMPLE_LINES = 2_000
@@ -69,7 +69,7 @@ class TermFile:
         notes: what a person should know about how the file was understood.
     """
 
-    def __init__(self, source: Source, options: ReadOptions | None = None) -> None:
+    def __init__(self, source: InputFile, options: ReadOptions | None = None) -> None:
         """Find out what a source is, and read its header.
 
         Raises:
@@ -215,7 +215,7 @@ class TermFile:
             f"{self.source.name} is not {name}: leave --encoding out, or name the one it is written in"
         )
 
-    def _rows(self, report: Callable[[Problem], None]) -> Iterator[Row]:
+    def _rows(self, report: Callable[[Problem], None]) -> Iterator[TextRow]:
         """The header, then the rows."""
         if self.kind is FileKind.EXCEL:
             yield from excel_rows(self.source, self._options.sheet)
@@ -229,7 +229,7 @@ class TermFile:
                 except UnicodeError as error:
                     raise self._undecodable() from error
 
-    def _term(self, row: Row) -> SourceTerm | None:
+    def _term(self, row: TextRow) -> SourceTerm | None:
         values = row.values
         if not any(value.strip() for value in values):
             return None
@@ -269,7 +269,7 @@ class TermFile:
             line=row.line,
         )
 
-    def _keep_out(self, row: Row, reason: str) -> None:
+    def _keep_out(self, row: TextRow, reason: str) -> None:
         self.problems.append(Problem(row.line, reason))
 
 
@@ -282,7 +282,7 @@ def open_terms(
         InputError: there is no such file, it is empty or nothing that can be read, or a column is missing.
         MissingExtraError: Excel or Parquet, and the library for it is not installed.
     """
-    source = Source(path, stdin=stdin)
+    source = InputFile(path, stdin=stdin)
     try:
         return TermFile(source, options)
     except BaseException:
