@@ -32,7 +32,9 @@ class WaitingModel:
         rows = np.random.default_rng(7).standard_normal((1024, dimensions)).astype(np.float32)
         self._rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
-    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> EmbeddingResponse:
+    def embed_batch(
+        self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float
+    ) -> EmbeddingResponse:
         time.sleep(self._seconds)
         return EmbeddingResponse(self._rows[[crc32(text.encode()) % len(self._rows) for text in texts]])
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ProviderError, TextRejectedError
-from omop_emb.indexing.difference import vocabulary_tables
+from omop_emb.indexing.difference import require_vocabulary
 from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
 from omop_emb.spaces.recipe import Recipe, texts_query
 from omop_emb.vocabulary import loader
@@ -180,7 +180,7 @@ def counting_client(provider: CountingProvider | None = None, prefix: str = "") 
 
 def wanted(connection: psycopg.Connection[Any], recipe: Recipe) -> list[tuple[int, str, str]]:
     """(concept_id, kind, text) of all texts that a build would take from the vocabulary, in order."""
-    tables = vocabulary_tables(connection)
+    tables = require_vocabulary(connection)
     query = texts_query(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym)
     return sorted((concept_id, kind, text) for concept_id, kind, _, text, *_ in connection.execute(query))
 

@@ -1,7 +1,7 @@
-"""Embeddings: texts become checked vectors of unit length, for a role.
+"""Embeddings: texts become unit vectors, each for the role that it plays.
 
-`EmbeddingClient` adds prefixes, batches, caches and checks around any provider; `known_models()` and `prices`
-are what is known of models. Nothing here touches a database.
+`EmbeddingClient` adds prefixes, batches, a cache and checks to any provider; `known_models()` and
+`price_list()` are what is known about models and their prices. Nothing here uses a database.
 """
 
 from __future__ import annotations

@@ -1,59 +1,53 @@
-"""EmbeddingClient: texts to checked unit vectors, each for the role it plays."""
+"""EmbeddingClient: texts to checked unit vectors, each for the role that it plays."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from omop_emb import config, providers
+from omop_emb.arrays import Vectors
 from omop_emb.embeddings import models
 from omop_emb.embeddings.identity import ModelIdentity
 from omop_emb.embeddings.text_embedder import EmbeddedTexts, TextEmbedder, checked_role, checked_texts
 from omop_emb.errors import ConfigurationError, InputError
-from omop_emb.providers.base import OffersJobs, Provider
-from omop_emb.providers.calling import Caller
-from omop_emb.providers.jobs import EmbeddingJobs
-from omop_emb.providers.limiter import Limiter, Rate
+from omop_emb.providers.base import HasBatchApi, Provider
+from omop_emb.providers.batch_embedder import BatchEmbedder
+from omop_emb.providers.embedding_jobs import EmbeddingJobs
 from omop_emb.providers.query_cache import QueryCache, VectorStore, vector_key
-from omop_emb.providers.retrying import Patience
-from omop_emb.providers.usage import Meter, Usage
+from omop_emb.providers.rate_limiter import Rate, RateLimiter
+from omop_emb.providers.retrying import RetryPolicy
+from omop_emb.providers.usage import Usage, UsageCounter
 from omop_emb.records import EmbeddingRole, Fingerprint
-from omop_emb.vectors import Matrix
-
-__all__ = ["EmbeddedTexts", "EmbeddingClient", "EmbeddingRole"]
 
 logger = logging.getLogger(__name__)
 
-# Texts drawn from a stream at a time, sorted by length and freed of duplicates before they are sent.
-_WINDOW = 4096
-_CACHE_BYTES = 64 * 2**20
+# Texts read from a stream at a time, to be sorted by length and freed of duplicates.
+_WINDOW_TEXTS = 4096
+_QUERY_CACHE_BYTES = 64 * 2**20
 
 
 class EmbeddingClient:
-    """One embedding model, used for documents and for queries.
+    """One embedding model, for documents and for queries; may be shared by threads.
 
     Construction reads the environment and checks the settings; no model is loaded and nothing is sent.
-    A client may be shared by threads.
 
     Args:
         model: provider:model; default OMOP_EMB_MODEL, else the packaged local model.
         dimensions: length to which vectors are cut before they are normalised (Matryoshka); default
             OMOP_EMB_DIMENSIONS, else the model's own.
         document_prefix, query_prefix: put before each text of that role, exactly as given; default
-            OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX and OMOP_EMB_QUERY_EMBEDDING_PREFIX, else "". An empty one is
-            warned of.
+            OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX and OMOP_EMB_QUERY_EMBEDDING_PREFIX, else "", with a warning.
         rate: limits per minute; default OMOP_EMB_REQUESTS_PER_MINUTE, OMOP_EMB_TEXTS_PER_MINUTE and
             OMOP_EMB_TOKENS_PER_MINUTE, else none.
-        concurrency: requests in flight at once; default OMOP_EMB_CONCURRENCY, else what suits the provider.
-        query_patience, bulk_patience: timeouts, tries and deadline while somebody waits for a query, and for
-            everything else.
-        query_store: a lasting store for query vectors beside the memory of this client.
-        provider: an embedding provider of your own (see omop_emb.providers.Provider); model is then
-            only its name.
-        document_task, query_task: task types in place of a role's own, for models that take them (Gemini).
-        advise: whether prefixes and dimensions that the model is known not to like are warned of.
+        concurrency: most requests at the same time; default OMOP_EMB_CONCURRENCY, else the provider's.
+        query_retries, bulk_retries: while a person waits for a query, and for everything else.
+        query_store: a lasting store for query vectors, besides the memory of this client.
+        provider: one of your own (see omop_emb.providers.Provider), in place of `model`.
+        tasks: task types in place of those that follow the role, for models that take them (Gemini).
+        warn: whether to log settings that are likely mistakes for this model.
 
     Raises:
         ConfigurationError: the model's name or a setting cannot be used.
@@ -68,97 +62,78 @@ class EmbeddingClient:
         query_prefix: str | None = None,
         rate: Rate | None = None,
         concurrency: int | None = None,
-        query_patience: Patience | None = None,
-        bulk_patience: Patience | None = None,
+        query_retries: RetryPolicy | None = None,
+        bulk_retries: RetryPolicy | None = None,
         query_store: VectorStore | None = None,
         provider: Provider | None = None,
-        document_task: str | None = None,
-        query_task: str | None = None,
-        advise: bool = True,
+        tasks: Mapping[EmbeddingRole, str] | None = None,
+        warn: bool = True,
     ) -> None:
         if dimensions is None:
             dimensions = config.positive_integer("OMOP_EMB_DIMENSIONS")
         elif isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1:
             raise ConfigurationError(f"dimensions must be a whole number above 0; found {dimensions!r}")
         if provider is None:
-            spelled = model or config.model()
-            tasks = {EmbeddingRole.DOCUMENT: document_task, EmbeddingRole.QUERY: query_task}
-            provider = providers.make_provider(
-                spelled, dimensions=dimensions, tasks={role: task for role, task in tasks.items() if task}
-            )
+            provider = providers.make_provider(model or config.model(), dimensions=dimensions, tasks=tasks)
         self._provider = provider
         self._requested_dimensions = dimensions
         self._prefixes = {
             EmbeddingRole.DOCUMENT: _prefix(EmbeddingRole.DOCUMENT, document_prefix),
             EmbeddingRole.QUERY: _prefix(EmbeddingRole.QUERY, query_prefix),
         }
-        for line in models.advice(self.model, self._prefixes, dimensions) if advise else ():
+        for line in models.advice(self.model, self._prefixes, dimensions) if warn else ():
             logger.warning("%s", line)
         limits = provider.limits
-        query_patience = query_patience or Patience(
-            timeout_seconds=limits.query_timeout_seconds,
-            tries=3,
-            deadline_seconds=2 * limits.query_timeout_seconds,
-            first_wait_seconds=0.25,
-            longest_limit_seconds=2 * limits.query_timeout_seconds,
-        )
-        self._bulk_patience = bulk_patience or Patience(
-            timeout_seconds=limits.bulk_timeout_seconds,
-            tries=8,
-            deadline_seconds=max(600.0, 2 * limits.bulk_timeout_seconds),
-        )
-        self._rate = rate = rate or _rate_of_environment()
-        self._meter = Meter()
-        self._caller = Caller(
+        query_retries = query_retries or RetryPolicy.for_queries(limits.query_timeout_seconds)
+        self._bulk_retries = bulk_retries or RetryPolicy.for_bulk(limits.bulk_timeout_seconds)
+        self._rate = rate or Rate.from_environment()
+        self._usage = UsageCounter()
+        self._embedder = BatchEmbedder(
             provider,
             dimensions=dimensions,
-            limiter=Limiter(rate),
-            meter=self._meter,
-            batch_texts=min(limits.batch_texts, rate.texts_per_minute or limits.batch_texts),
+            limiter=RateLimiter(self._rate),
+            usage=self._usage,
+            batch_texts=min(limits.batch_texts, self._rate.texts_per_minute or limits.batch_texts),
         )
-        self._known = ModelIdentity(
+        self._identity = ModelIdentity(
             provider,
-            self._caller,
+            self._embedder,
             prefixes=self._prefixes,
             dimensions=dimensions,
-            patience=query_patience,
-            advise=advise,
+            retries=query_retries,
+            warn=warn,
         )
         self._texts = TextEmbedder(
-            caller=self._caller,
+            embedder=self._embedder,
             prefixes=self._prefixes,
-            in_flight=concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.in_flight,
+            concurrency=concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.concurrency,
             batch_tokens=limits.batch_tokens,
-            query_patience=query_patience,
-            bulk_patience=self._bulk_patience,
+            query_retries=query_retries,
+            bulk_retries=self._bulk_retries,
         )
-        self._queries = QueryCache(most_bytes=_CACHE_BYTES, store=query_store)
+        self._queries = QueryCache(max_bytes=_QUERY_CACHE_BYTES, store=query_store)
 
     @classmethod
     def for_fingerprint(
         cls, fingerprint: Fingerprint, *, query_store: VectorStore | None = None
     ) -> EmbeddingClient:
-        """The client that makes vectors of this fingerprint, whatever the environment says about it.
+        """The client that makes vectors of this fingerprint, whatever the environment says.
 
-        Nothing is warned of: what a space was built with is no longer a choice. Whether the model is still
-        the same one is for the caller to see: compare `fingerprint`.
+        It logs no warnings: a space's settings are no longer a choice. Compare its own `fingerprint` to see
+        whether the model has changed since.
         """
         tasks = {
             EmbeddingRole.DOCUMENT: fingerprint.document_task,
             EmbeddingRole.QUERY: fingerprint.query_task,
         }
-        provider = providers.make_provider(
-            f"{fingerprint.provider}:{fingerprint.model}",
-            dimensions=fingerprint.dimensions,
-            tasks={role: task for role, task in tasks.items() if task},
-        )
         return cls(
-            provider=provider,
+            f"{fingerprint.provider}:{fingerprint.model}",
             dimensions=fingerprint.dimensions,
             document_prefix=fingerprint.document_prefix,
             query_prefix=fingerprint.query_prefix,
             query_store=query_store,
-            advise=False,
+            tasks={role: task for role, task in tasks.items() if task},
+            warn=False,
         )
 
     def __repr__(self) -> str:
@@ -172,51 +147,51 @@ class EmbeddingClient:
 
     @property
     def dimensions(self) -> int:
-        """The length of a vector. Where no setting or file tells, the model is asked once."""
+        """The length of a vector; the model is asked once if no setting or file says it."""
         return self.fingerprint.dimensions
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Everything that shapes this client's vectors; may load or ask the model once.
+        """Everything that shapes this client's vectors; may load the model, or ask it once.
 
         Raises:
             ProviderError: the model cannot be asked.
         """
-        return self._known.fingerprint
+        return self._identity.fingerprint
 
     @property
     def rate(self) -> Rate:
-        """What may be asked of the provider a minute."""
+        """The limits per minute that this client keeps to."""
         return self._rate
 
     @property
-    def request_texts(self) -> int:
-        """The most texts that one request holds."""
-        return self._caller.batch_texts
+    def batch_texts(self) -> int:
+        """The most texts of one request."""
+        return self._embedder.batch_texts
 
     @property
     def usage(self) -> Usage:
-        """What has been asked of the provider since this client was made."""
-        return self._meter.usage
+        """Counts of what was sent to the provider since this client was created."""
+        return self._usage.usage
 
-    def mistakes(self) -> list[str]:
+    def setting_warnings(self) -> list[str]:
         """A line for each setting that is likely a mistake, with what to do; may load or ask the model once.
 
         Raises:
             ProviderError: the model cannot be asked.
         """
-        known = models.mistakes(self.model, self._prefixes, self.dimensions)
-        return known + self._known.unlike_its_files()
+        warnings = models.setting_warnings(self.model, self._prefixes, self.dimensions)
+        return warnings + self._identity.prefix_mismatches()
 
     def embedding_role_prefixes(self) -> dict[EmbeddingRole, str]:
         """What is put before the texts of each role, exactly."""
         return dict(self._prefixes)
 
-    def embeddings(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> Matrix:
+    def embeddings(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> Vectors:
         """(n, dimensions) float32, rows of unit length, one for each text in the same order.
 
-        No text: (0, dimensions). The same text twice is sent once. Query vectors are remembered. A text
-        longer than the model's longest is cut by local and Gemini models and refused by Ollama's.
+        No texts give (0, dimensions). A repeated text is sent once, and query vectors are cached. A text
+        longer than the model reads is cut by local and Gemini models and refused by Ollama's.
 
         Args:
             texts: a sequence of str, none of them blank; one text alone is a list of one.
@@ -225,70 +200,69 @@ class EmbeddingClient:
         Raises:
             InputError: a str in place of a sequence, something that is not text, a blank text; names the
                 position, never the text.
-            TextRejectedError: the provider cannot embed some of the texts; nothing is returned. To go on
+            TextRejectedError: the provider cannot embed some of the texts; nothing is returned. To continue
                 with the others use `embed_stream`.
             ProviderError: the provider fails, or answers what cannot be embeddings.
         """
         role = checked_role(embedding_role)
-        listed = checked_texts(texts)
-        if not listed:
+        checked = checked_texts(texts)
+        if not checked:
             return np.empty((0, self.dimensions), dtype=np.float32)
         if role is EmbeddingRole.DOCUMENT:
-            return self._texts.rows(listed, role)
-        keys = [vector_key(self.fingerprint, role, text) for text in listed]
-        found = self._queries.get_many(keys, self.dimensions)
-        missing = {key: text for key, text in zip(keys, listed, strict=True) if key not in found}
-        self._meter.count(cached_queries=sum(key in found for key in keys))
+            return self._texts.rows(checked, role)
+        keys = [vector_key(self.fingerprint, role, text) for text in checked]
+        vectors = self._queries.get_many(keys, self.dimensions)
+        missing = {key: text for key, text in zip(keys, checked, strict=True) if key not in vectors}
+        self._usage.add(Usage(cached_queries=sum(key in vectors for key in keys)))
         if missing:
-            positions = {text: position for position, text in reversed(list(enumerate(listed)))}
-            vectors = self._texts.rows(list(missing.values()), role, positions)
-            new = dict(zip(missing, vectors, strict=True))
+            first_positions = {text: position for position, text in reversed(list(enumerate(checked)))}
+            rows = self._texts.rows(list(missing.values()), role, first_positions)
+            new = dict(zip(missing, rows, strict=True))
             self._queries.put_many(new)
-            found.update(new)
-        return np.stack([found[key] for key in keys])
+            vectors.update(new)
+        return np.stack([vectors[key] for key in keys])
 
     def embed_stream(
-        self, texts: Iterable[str], *, embedding_role: EmbeddingRole, window_texts: int = _WINDOW
+        self, texts: Iterable[str], *, embedding_role: EmbeddingRole, window_texts: int = _WINDOW_TEXTS
     ) -> Iterator[EmbeddedTexts]:
         """Embed any number of texts in parts; a text that cannot be embedded is reported, the rest goes on.
 
-        Texts are drawn as they are needed and parts are yielded as they are answered, so that memory stays
-        flat and the parts come out of order: `positions` tells what each row is. Every position comes once,
-        in `positions` or in `failures`. Several requests are in flight (see `concurrency`), also while the
-        consumer is busy. When the provider fails for good, what was answered is yielded first.
+        Texts are read as needed and parts are yielded as they are answered: memory stays flat, and parts come
+        out of order. Each position of the stream comes once, in `positions` or in `failures`. Requests run
+        concurrently, also while the consumer is busy. When the provider fails for good, what it has answered
+        is yielded first.
 
         Args:
             texts: any number of them.
             embedding_role: what they are.
-            window_texts: how many are drawn at a time, to be sorted by length and freed of duplicates.
+            window_texts: how many are read at a time, to be sorted by length and freed of duplicates.
 
         Raises:
             InputError: something that is not text; names its position.
-            ProviderError: nothing can be embedded any more for now; run again for the rest.
+            ProviderError: nothing more can be embedded for now; run again for the rest.
         """
         role = checked_role(embedding_role)
         if isinstance(texts, (str, bytes)):
             raise InputError(f"texts must be a sequence of str; found one {type(texts).__name__}")
         return self._texts.stream(texts, role, window_texts, dimensions=lambda: self.dimensions)
 
-    def jobs(self) -> EmbeddingJobs:
+    def batch_jobs(self) -> EmbeddingJobs:
         """Batch jobs for documents: cheaper, answered within a day.
 
         Raises:
             ConfigurationError: the provider offers none.
         """
-        if not isinstance(self._provider, OffersJobs):
+        if not isinstance(self._provider, HasBatchApi):
             raise ConfigurationError(f"{self.model} has no batch API: leave --batch-api out")
-        jobs, native = self._provider.jobs(), self._known.identity.dimensions
         return EmbeddingJobs(
-            jobs,
-            caller=self._caller,
-            meter=self._meter,
+            self._provider.batch_api(),
+            embedder=self._embedder,
+            usage=self._usage,
             prefix=self._prefixes[EmbeddingRole.DOCUMENT],
             dimensions=self.dimensions,
-            lengths=[length for length in (native, self.dimensions) if length is not None],
+            lengths={self.dimensions, self._identity.info.dimensions or self.dimensions},
             limits=self._provider.limits,
-            patience=self._bulk_patience,
+            retries=self._bulk_retries,
         )
 
     def similarity(
@@ -298,7 +272,7 @@ class EmbeddingClient:
         *,
         terms_role: EmbeddingRole,
         terms_to_match_role: EmbeddingRole,
-    ) -> Matrix:
+    ) -> Vectors:
         """(m, n) float32 cosine similarity, -1 to 1, of m terms with n terms to match.
 
         Args:
@@ -310,26 +284,17 @@ class EmbeddingClient:
         Raises:
             InputError, ProviderError: as `embeddings`.
         """
-        rows = self.embeddings(_one_or_more(terms), embedding_role=terms_role)
-        columns = self.embeddings(_one_or_more(terms_to_match), embedding_role=terms_to_match_role)
-        cosines: Matrix = np.clip(rows @ columns.T, -1, 1)
+        rows, columns = (
+            self.embeddings([texts] if isinstance(texts, str) else texts, embedding_role=role)
+            for texts, role in ((terms, terms_role), (terms_to_match, terms_to_match_role))
+        )
+        cosines: Vectors = np.clip(rows @ columns.T, -1, 1)
         return cosines
 
 
-def _prefix(role: EmbeddingRole, given: str | None) -> str:
-    prefix = config.variable(models.PREFIX_VARIABLES[role]) or "" if given is None else given
+def _prefix(role: EmbeddingRole, prefix: str | None) -> str:
+    if prefix is None:
+        return config.variable(models.PREFIX_VARIABLES[role]) or ""
     if not isinstance(prefix, str):
         raise ConfigurationError(f"the {role.value} prefix must be a str; found {type(prefix).__name__}")
     return prefix
-
-
-def _one_or_more(texts: str | Sequence[str]) -> Sequence[str]:
-    return [texts] if isinstance(texts, str) else texts
-
-
-def _rate_of_environment() -> Rate:
-    return Rate(
-        requests_per_minute=config.positive_integer("OMOP_EMB_REQUESTS_PER_MINUTE"),
-        texts_per_minute=config.positive_integer("OMOP_EMB_TEXTS_PER_MINUTE"),
-        tokens_per_minute=config.positive_integer("OMOP_EMB_TOKENS_PER_MINUTE"),
-    )

@@ -24,7 +24,7 @@ class KnownModel:
 
     Attributes:
         name: provider:model.
-        also: other names of the same model.
+        aliases: other names of the same model.
         dimensions: of its own vectors.
         matryoshka: shorter lengths that it was trained for.
         max_tokens: of a text.
@@ -46,7 +46,7 @@ class KnownModel:
     dimensions: int
     max_tokens: int
     role: str
-    also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     matryoshka: tuple[int, ...] = ()
     document: str = ""
     query: str = ""
@@ -90,7 +90,7 @@ def find_model(model: str) -> KnownModel | None:
         bare = ",".join(part.partition("@")[0] for part in name.split(","))
     else:
         bare = name.partition(":")[0]
-    names = {name: known for known in known_models() for name in (known.name, *known.also)}
+    names = {name: known for known in known_models() for name in (known.name, *known.aliases)}
     return names.get(model) or names.get(f"{provider}:{bare}")
 
 
@@ -106,10 +106,12 @@ def advice(model: str, prefixes: Mapping[EmbeddingRole, str], dimensions: int | 
                 if known
                 else f"{line}. Models trained with a prefix for each role find worse matches without it"
             )
-    return lines + mistakes(model, prefixes, dimensions)
+    return lines + setting_warnings(model, prefixes, dimensions)
 
 
-def mistakes(model: str, prefixes: Mapping[EmbeddingRole, str], dimensions: int | None = None) -> list[str]:
+def setting_warnings(
+    model: str, prefixes: Mapping[EmbeddingRole, str], dimensions: int | None = None
+) -> list[str]:
     """A line for each setting of a model that is likely a mistake, with what to do.
 
     Args:

@@ -41,7 +41,7 @@ def price_of(model: str) -> Price | None:
         ConfigurationError: the file that OMOP_EMB_PRICES names cannot be used.
     """
     known = find_model(model)
-    names = {model} if known is None else {model, known.name, *known.also}
+    names = {model} if known is None else {model, known.name, *known.aliases}
     return next((price for price in price_list() if price.model in names), None)
 
 
@@ -67,7 +67,7 @@ def price_list() -> list[Price]:
     listed = [
         Price(known.name, known.price, known.batch_price, known.price_date, known.price_source)
         for known in known_models()
-        if known.price is not None and not named & {known.name, *known.also}
+        if known.price is not None and not named & {known.name, *known.aliases}
     ]
     return [*own, *listed]
 

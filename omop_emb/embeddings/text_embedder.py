@@ -1,4 +1,4 @@
-"""Texts of one role to unit vectors: batched, sent at the same time, put back into their order."""
+"""Text embedder: texts of one role, checked, batched, embedded concurrently and put back in order."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import chain, islice
 
 import numpy as np
 
+from omop_emb.arrays import Vectors
 from omop_emb.errors import InputError, TextRejectedError
-from omop_emb.providers.batching import Batch, batches, complaint, windows
-from omop_emb.providers.calling import Caller, Outcome
-from omop_emb.providers.retrying import Patience
-from omop_emb.providers.streaming import in_flight
+from omop_emb.providers.batch_embedder import BatchEmbedder, BatchResult
+from omop_emb.providers.batching import Batch, batches, numbered_windows, rejection_reason
+from omop_emb.providers.concurrent_map import concurrent_map
+from omop_emb.providers.retrying import RetryPolicy
 from omop_emb.records import EmbeddingRole
-from omop_emb.vectors import Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,34 +22,34 @@ class EmbeddedTexts:
     """A part of a stream of texts, embedded.
 
     Attributes:
-        positions: (n,) int64: where the embedded texts stand in the stream, ascending.
+        positions: (n,) int64: the positions of the embedded texts in the stream, ascending.
         vectors: (n, dimensions) float32, rows of unit length, one for each position.
-        failures: position -> why that text could not be embedded; the text itself is not in it.
+        failures: position -> why that text could not be embedded, without the text.
     """
 
     positions: np.ndarray[tuple[int], np.dtype[np.int64]]
-    vectors: Matrix
+    vectors: Vectors
     failures: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TextEmbedder:
-    """Embeds texts with one model.
+    """Embeds any number of texts with one model.
 
     Attributes:
-        caller: asks the model.
-        prefixes: what is put before the texts of each role.
-        in_flight: requests at once.
-        batch_tokens: the most estimated tokens of a request.
-        query_patience, bulk_patience: while somebody waits for a query, and for everything else.
+        embedder: embeds one batch.
+        prefixes: put before the texts of each role.
+        concurrency: most requests at the same time.
+        batch_tokens: most estimated tokens of a request.
+        query_retries, bulk_retries: while a person waits for a query, and for everything else.
     """
 
-    caller: Caller
+    embedder: BatchEmbedder
     prefixes: Mapping[EmbeddingRole, str]
-    in_flight: int
+    concurrency: int
     batch_tokens: int
-    query_patience: Patience
-    bulk_patience: Patience
+    query_retries: RetryPolicy
+    bulk_retries: RetryPolicy
 
     def stream(
         self,
@@ -61,82 +61,92 @@ class TextEmbedder:
     ) -> Iterator[EmbeddedTexts]:
         """Parts of a stream of texts as they are answered; see EmbeddingClient.embed_stream.
 
-        `dimensions` tells how long a vector is where no text of a part has one; it may ask the model.
+        `dimensions` gives the length of a vector for a part without any; it may ask the model.
         """
-        refused: dict[int, str] = {}
+        rejected: dict[int, str] = {}
 
-        def work(batch: Batch) -> Outcome:
-            return self.caller.embed([prefix + text for text in batch.texts], role, self.bulk_patience)
-
-        def every_batch() -> Iterator[Batch]:
-            for window in windows(texts, window_texts):
-                good: list[tuple[int, str]] = []
+        def checked_batches() -> Iterator[Batch]:
+            for window in numbered_windows(texts, window_texts):
+                valid: list[tuple[int, str]] = []
                 for position, text in window:
-                    reason = complaint(text, position)
-                    if reason is None and isinstance(text, str):
-                        good.append((position, text))
-                    elif reason is not None:
-                        refused[position] = reason
-                yield from batches(
-                    good,
-                    batch_texts=lambda: self.caller.batch_texts,
-                    batch_tokens=self.batch_tokens,
-                    prefix=prefix,
-                )
+                    reason = rejection_reason(text, position)
+                    if reason is not None:
+                        rejected[position] = reason
+                    elif isinstance(text, str):
+                        valid.append((position, text))
+                yield from self._batches(valid, role)
 
-        prefix = self.prefixes[role]
-        for batch, outcome in in_flight(work, every_batch(), workers=self.in_flight):
-            failures, refused = refused, {}
-            if not outcome.positions:
-                outcome.vectors = np.empty((0, dimensions()), np.float32)
-            yield _spread(batch, outcome, failures)
-        if refused:
-            yield EmbeddedTexts(np.empty(0, np.int64), np.empty((0, dimensions()), np.float32), refused)
+        for batch, result in self._embed(checked_batches(), role, self.bulk_retries, self.concurrency):
+            failures = dict(rejected)
+            rejected.clear()
+            for index, reason in result.failures.items():
+                failures.update(dict.fromkeys(batch.positions[index], reason))
+            # A text may be at several positions of the stream.
+            rows_by_position = sorted(
+                (position, row)
+                for row, index in enumerate(result.positions)
+                for position in batch.positions[index]
+            )
+            yield EmbeddedTexts(
+                positions=np.array([position for position, _ in rows_by_position], dtype=np.int64),
+                vectors=(
+                    result.vectors[[row for _, row in rows_by_position]]
+                    if rows_by_position
+                    else np.empty((0, dimensions()), np.float32)
+                ),
+                failures=failures,
+            )
+        if rejected:
+            yield EmbeddedTexts(np.empty(0, np.int64), np.empty((0, dimensions()), np.float32), rejected)
 
     def rows(
         self, texts: list[str], role: EmbeddingRole, positions: Mapping[str, int] | None = None
-    ) -> Matrix:
-        """The rows of texts that have been checked; positions say where each stands in the caller's list."""
-        prefix = self.prefixes[role]
-        parts = batches(
-            enumerate(texts),
-            batch_texts=lambda: self.caller.batch_texts,
-            batch_tokens=self.batch_tokens,
-            prefix=prefix,
-        )
-        first = list(islice(parts, 2))
-        someone_waits = role is EmbeddingRole.QUERY and len(first) == 1
-        patience = self.query_patience if someone_waits else self.bulk_patience
-
-        def work(batch: Batch) -> Outcome:
-            return self.caller.embed([prefix + text for text in batch.texts], role, patience)
-
-        result: Matrix | None = None
-        for batch, outcome in in_flight(
-            work, chain(first, parts), workers=self.in_flight if len(first) > 1 else 1
+    ) -> Vectors:
+        """The rows of at least one checked text; positions are those of the caller's list, for errors."""
+        remaining = self._batches(enumerate(texts), role)
+        first_two = list(islice(remaining, 2))
+        is_single = len(first_two) == 1
+        is_interactive = role is EmbeddingRole.QUERY and is_single
+        rows: Vectors | None = None
+        for batch, result in self._embed(
+            chain(first_two, remaining),
+            role,
+            self.query_retries if is_interactive else self.bulk_retries,
+            1 if is_single else self.concurrency,
         ):
-            if outcome.failures:
-                index, reason = min(outcome.failures.items())
-                text = batch.texts[index]
-                position = batch.positions[index][0] if positions is None else positions[text]
+            if result.failures:
+                index, reason = min(result.failures.items())
+                position = batch.positions[index][0] if positions is None else positions[batch.texts[index]]
                 raise TextRejectedError(f"text {position} cannot be embedded: {reason}", positions=[position])
-            if result is None:
-                result = np.empty((len(texts), outcome.vectors.shape[1]), dtype=np.float32)
-            places = list(chain.from_iterable(batch.positions))
-            rows = outcome.vectors
-            if len(places) > len(rows):
-                rows = rows.repeat([len(of_text) for of_text in batch.positions], axis=0)
-            result[places] = rows
-        assert result is not None  # noqa: S101 - there is at least one text, hence one batch
-        return result
+            if rows is None:
+                rows = np.empty((len(texts), result.vectors.shape[1]), dtype=np.float32)
+            repeats = [len(of_text) for of_text in batch.positions]
+            vectors = result.vectors if max(repeats) == 1 else result.vectors.repeat(repeats, axis=0)
+            rows[list(chain.from_iterable(batch.positions))] = vectors
+        assert rows is not None  # noqa: S101 - there is at least one text, hence one batch
+        return rows
+
+    def _batches(self, numbered_texts: Iterable[tuple[int, str]], role: EmbeddingRole) -> Iterator[Batch]:
+        return batches(
+            numbered_texts,
+            batch_texts=lambda: self.embedder.batch_texts,
+            batch_tokens=self.batch_tokens,
+            prefix=self.prefixes[role],
+        )
+
+    def _embed(
+        self, items: Iterable[Batch], role: EmbeddingRole, policy: RetryPolicy, workers: int
+    ) -> Iterator[tuple[Batch, BatchResult]]:
+        prefix = self.prefixes[role]
+
+        def work(batch: Batch) -> BatchResult:
+            return self.embedder.embed([prefix + text for text in batch.texts], role, policy)
+
+        return concurrent_map(work, items, workers=workers)
 
 
 def checked_role(role: object) -> EmbeddingRole:
-    """A role.
-
-    Raises:
-        InputError: it is none.
-    """
+    """The role; InputError if it is none."""
     if not isinstance(role, EmbeddingRole):
         raise InputError(
             "embedding_role must be EmbeddingRole.DOCUMENT or EmbeddingRole.QUERY; "
@@ -146,31 +156,17 @@ def checked_role(role: object) -> EmbeddingRole:
 
 
 def checked_texts(texts: object) -> list[str]:
-    """Texts that can be embedded.
+    """The texts as a list.
 
     Raises:
         InputError: it is no sequence of texts, or one of them is blank; names its position, never the text.
     """
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable) or isinstance(texts, Mapping):
         raise InputError(f"texts must be a sequence of str; found {type(texts).__name__}")
-    listed: list[str] = []
+    checked: list[str] = []
     for position, text in enumerate(texts):
-        reason = complaint(text, position)
+        reason = rejection_reason(text, position)
         if reason is not None:
             raise InputError(f"text {position} cannot be embedded: {reason}")
-        listed.append(text)
-    return listed
-
-
-def _spread(batch: Batch, outcome: Outcome, failures: dict[int, str]) -> EmbeddedTexts:
-    """An outcome for distinct texts, spread over every position of the stream that holds them."""
-    places = [(place, row) for row, index in enumerate(outcome.positions) for place in batch.positions[index]]
-    places.sort()
-    for index, reason in outcome.failures.items():
-        failures.update(dict.fromkeys(batch.positions[index], reason))
-    rows = [row for _, row in places]
-    return EmbeddedTexts(
-        positions=np.array([place for place, _ in places], dtype=np.int64),
-        vectors=outcome.vectors[rows],
-        failures=failures,
-    )
+        checked.append(text)
+    return checked

@@ -1,7 +1,7 @@
-"""Providers: where vectors come from, one module each, with what they share around them.
+"""Embedding and chat providers: models that run here or behind an API, one module each.
 
-`make_provider()` takes "provider:model"; a `Provider` embeds one batch for one role. Batching, retries, rate
-limits and usage are the same for all. `make_chat_model()` is for generative models.
+`make_provider("ollama:nomic-embed-text")` gives a `Provider`, which embeds one batch of texts for one role.
+Batching, retries and rate limits are shared by all providers; `make_chat_model()` is for generative models.
 """
 
 from __future__ import annotations
@@ -13,20 +13,15 @@ from omop_emb.lazy import lazy_names
 if TYPE_CHECKING:
     from omop_emb.providers.base import Provider as Provider
     from omop_emb.providers.chat import make_chat_model as make_chat_model
-    from omop_emb.providers.limiter import Rate as Rate
-    from omop_emb.providers.make import (
-        PROVIDERS as PROVIDERS,
-        int8_model as int8_model,
-        make_provider as make_provider,
-        split_model as split_model,
-    )
+    from omop_emb.providers.factory import int8_model as int8_model, make_provider as make_provider
+    from omop_emb.providers.rate_limiter import Rate as Rate
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
         "base": ("Provider",),
         "chat": ("make_chat_model",),
-        "limiter": ("Rate",),
-        "make": ("PROVIDERS", "int8_model", "make_provider", "split_model"),
+        "factory": ("int8_model", "make_provider"),
+        "rate_limiter": ("Rate",),
     },
 )

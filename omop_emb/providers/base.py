@@ -1,4 +1,4 @@
-"""What a provider of embeddings must offer, and the values it trades in."""
+"""Provider protocol: what a source of embeddings must offer, and the values that it exchanges."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
+from omop_emb.arrays import Vectors
 from omop_emb.errors import ProviderError
 from omop_emb.records import EmbeddingRole
-from omop_emb.vectors import Matrix
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A provider's answer to one batch.
+class EmbeddingResponse:
+    """A provider's response to one batch.
 
     Attributes:
-        vectors: one row per text, in the texts' order; not yet checked, cut or normalised.
+        vectors: one row per text, in the order of the texts; not yet checked, cut or normalised.
         tokens: how many tokens the provider says it has read; None where it does not say.
     """
 
-    vectors: Matrix | Sequence[Sequence[float]]
+    vectors: Vectors | Sequence[Sequence[float]]
     tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How a provider likes to be asked.
+    """The sizes and times of requests that suit a provider.
 
     Attributes:
         batch_texts: most texts of one request.
         batch_tokens: most tokens of one request, as estimated by `estimated_tokens`.
-        in_flight: how many requests may be under way at once.
+        concurrency: most requests at the same time.
         query_timeout_seconds: for one attempt while a person waits.
         bulk_timeout_seconds: for one attempt of a long job.
     """
 
     batch_texts: int
     batch_tokens: int = 1_000_000
-    in_flight: int = 1
+    concurrency: int = 1
     query_timeout_seconds: float = 10.0
     bulk_timeout_seconds: float = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
-    """What a provider can tell about its model.
+class ModelInfo:
+    """What a provider knows about its model.
 
     Attributes:
-        revision: what identifies the weights; "" where the provider offers nothing.
-        dimensions: length of the vectors it answers; None where only an answer tells.
-        suggested_prefixes: what the model's own files say should stand before the texts of each role.
+        revision: identifies the weights; "" where the provider offers nothing.
+        dimensions: length of the model's own vectors; None where only a response tells.
+        suggested_prefixes: the prefix for each role that the model's own files ask for.
     """
 
     revision: str = ""
@@ -62,14 +62,14 @@ class Identity:
 class Provider(Protocol):
     """One embedding model behind one call.
 
-    A provider only translates: batching, limits, retries, checks and normalisation are done around it, once
-    for all. `embed_batch` is called from several threads if `limits.in_flight` is above 1.
+    A provider only translates: batching, limits, retries, checks and normalisation happen around it.
+    `embed_batch` is called from several threads if `limits.concurrency` is above 1.
 
     Attributes:
         name: such as "ollama".
         model: the provider's name for the model.
-        limits: how it likes to be asked.
-        tasks: the task type that each role is sent as; empty where the provider has none.
+        limits: the requests that suit it.
+        tasks: the task type that is sent for each role; empty where the provider has none.
     """
 
     name: str
@@ -77,36 +77,38 @@ class Provider(Protocol):
     limits: Limits
     tasks: dict[EmbeddingRole, str]
 
-    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> Answer:
-        """Embed at least one text, prefixes already in front.
+    def embed_batch(
+        self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float
+    ) -> EmbeddingResponse:
+        """Embed at least one text; prefixes have been added.
 
         Raises:
             ProviderUnavailableError: trying again may help.
             BatchTooLargeError: fewer texts at once may help.
-            TextRejectedError: one of the texts may be to blame.
+            TextRejectedError: one of the texts may be the cause.
             ProviderRefusedError, QuotaExhaustedError, InvalidAnswerError: nothing helps for now.
         """
         ...
 
-    def identity(self, *, timeout_seconds: float) -> Identity:
-        """What identifies the model; may load or ask it once."""
+    def model_info(self, *, timeout_seconds: float) -> ModelInfo:
+        """What identifies the model; may load it, or send one request."""
         ...
 
 
 class JobState(Enum):
-    """How far a batch job is."""
+    """Progress of a batch job."""
 
-    WAITING = "queued or running"
-    DONE = "finished: it has answers"
-    GONE = "failed, cancelled, expired or forgotten: it will never have answers"
+    PENDING = "queued or running"
+    DONE = "finished, with results"
+    FAILED = "failed, cancelled, expired or deleted: there will never be results"
 
 
 @dataclass(frozen=True, slots=True)
-class JobAnswer:
-    """What a batch job answers for one text.
+class JobResult:
+    """A batch job's result for one text.
 
     Attributes:
-        key: what the text was sent with.
+        key: that was sent with the text.
         vector: not yet checked, cut or normalised; None where the text could not be embedded.
         tokens: how many the provider says it has read; None where it does not say.
     """
@@ -116,57 +118,57 @@ class JobAnswer:
     tokens: int | None = None
 
 
-class JobProvider(Protocol):
-    """Batch jobs of a provider: handed in now, answered within hours, cheaper.
+class BatchApi(Protocol):
+    """A provider's batch jobs: submitted now, finished within hours, cheaper.
 
     Every method raises as Provider.embed_batch does.
     """
 
     def upload(self, texts: Mapping[str, str], role: EmbeddingRole, *, timeout_seconds: float) -> str:
-        """Hand in texts by key, prefixes in front; returns what submit() needs."""
+        """Upload texts by key, prefixes included; returns the file name that submit() needs."""
         ...
 
     def submit(self, file: str, *, label: str, timeout_seconds: float) -> str:
-        """Begin a job and return its name; the label is ours, to find it by if the name is lost."""
+        """Start a job and return its name; the label is ours, to find the job if its name is lost."""
         ...
 
-    def find(self, label: str, *, timeout_seconds: float) -> str | None:
+    def find_by_label(self, label: str, *, timeout_seconds: float) -> str | None:
         """The name of the job with that label, if there is one."""
         ...
 
     def state(self, name: str, *, timeout_seconds: float) -> JobState:
-        """How far a job is."""
+        """The job's progress."""
         ...
 
-    def answers(self, name: str, *, timeout_seconds: float) -> Iterator[JobAnswer]:
-        """What a finished job answers, in any order; texts may lack."""
+    def results(self, name: str, *, timeout_seconds: float) -> Iterator[JobResult]:
+        """The results of a finished job, in any order; some texts may be missing."""
         ...
 
     def cancel(self, name: str, *, timeout_seconds: float) -> None:
-        """Stop a job, if it is not finished."""
+        """Stop a job, unless it is finished."""
         ...
 
 
 @runtime_checkable
-class OffersJobs(Protocol):
-    """A provider that offers batch jobs besides answering at once."""
+class HasBatchApi(Protocol):
+    """A provider with batch jobs."""
 
-    def jobs(self) -> JobProvider:
-        """The jobs of its model.
+    def batch_api(self) -> BatchApi:
+        """The batch jobs of its model.
 
         Raises:
-            ConfigurationError: not as it is set up.
+            ConfigurationError: its settings do not allow batch jobs.
         """
         ...
 
 
 class BatchTooLargeError(ProviderError):
-    """A request held more texts or bytes than the provider takes at once; half of it may pass."""
+    """A request held more texts or bytes than the provider accepts; half of it may pass."""
 
 
 def estimated_tokens(text: str) -> int:
-    """About how many tokens a model reads for a text: a token for every four bytes of UTF-8, two more.
+    """About how many tokens a model reads for a text: one for every four bytes of UTF-8, and two more.
 
-    On clinical names in English subword vocabularies need 3.5 to 4.5 bytes a token.
+    English subword vocabularies need 3.5 to 4.5 bytes a token for clinical names.
     """
     return 2 + (len(text) if text.isascii() else len(text.encode())) // 4

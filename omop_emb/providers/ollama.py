@@ -1,61 +1,86 @@
-"""Models served by Ollama, through its Python library."""
+"""Ollama provider: models served by Ollama, through its Python library."""
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from omop_emb.errors import MissingExtraError, ProviderRefusedError
-from omop_emb.providers.base import Answer, Identity, Limits
-from omop_emb.providers.http_faults import garbled, http_fault, transport_fault
-from omop_emb.providers.http_hooks import CallHooks
+from omop_emb import config
+from omop_emb.errors import ProviderError, ProviderRefusedError
+from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
+from omop_emb.providers.connection import Connection
+from omop_emb.providers.http_errors import http_error
 from omop_emb.records import EmbeddingRole
 
-# Ollama's own 5 minutes would unload the model while a long write to the database is under way.
+# Ollama's own 5 minutes would unload the model during a long write to the database.
 _KEEP_ALIVE = "30m"
-_ON_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 - compared, not bound
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 - compared, not bound
+
+
+class OllamaConnection(Connection):
+    """A connection to one model of the server at OLLAMA_HOST, by default 127.0.0.1:11434.
+
+    Attributes:
+        is_local: whether the server runs on this machine.
+    """
+
+    extra = "ollama"
+
+    def __init__(self, model: str) -> None:
+        self._host = config.text_or_none("OLLAMA_HOST")
+        address = self._host or "127.0.0.1"
+        hostname = urlsplit(address if "://" in address else f"//{address}").hostname
+        self.is_local = hostname in _LOCAL_HOSTS
+        super().__init__(model, server=f"Ollama at {hostname or self._host}")
+
+    def _open(self, **client_arguments: Any) -> Any:
+        import ollama
+
+        return ollama.Client(host=self._host, **client_arguments)
+
+    def _sdk_error(self, error: Exception, headers: Mapping[str, str]) -> ProviderError | None:
+        import ollama
+
+        if not isinstance(error, ollama.ResponseError):
+            return None
+        return http_error(
+            self.source,
+            error.status_code,
+            str(error.error),
+            headers=headers,
+            not_found=f"run ollama pull {self.model}",
+            key="OLLAMA_API_KEY",
+        )
 
 
 class OllamaProvider:
-    """A model by the name that `ollama list` shows.
+    """A model by the name that `ollama list` shows, such as "nomic-embed-text:v1.5".
 
-    A text longer than the model takes is refused: Ollama is told not to cut it silently. Ollama itself adds
-    no prefix.
-
-    Args:
-        model: name and tag, such as "nomic-embed-text:v1.5".
-        dimensions: cut and normalised by the server.
-        host: as OLLAMA_HOST; None is 127.0.0.1:11434.
+    A text longer than the model reads is refused, because Ollama is told not to cut it silently. Ollama adds
+    no prefix. Dimensions are cut and normalised by the server.
     """
 
     name = "ollama"
 
-    def __init__(self, model: str, *, dimensions: int | None = None, host: str | None = None) -> None:
+    def __init__(self, model: str, *, dimensions: int | None = None) -> None:
         self.model = model
         self.tasks: dict[EmbeddingRole, str] = {}
-        address = urlsplit(host if host and "://" in host else f"//{host or '127.0.0.1'}")
-        self._where = f"Ollama at {address.hostname or host}"
-        # Ollama computes an embedding model's texts one after the other: more requests in flight and larger
-        # batches only hide round trips.
-        near = address.hostname in _ON_THIS_MACHINE
+        self._connection = OllamaConnection(model)
+        self._dimensions = dimensions
+        # Ollama embeds texts one after the other: more requests and larger batches only hide round trips.
         self.limits = Limits(
             batch_texts=64,
-            in_flight=2 if near else 8,
+            concurrency=2 if self._connection.is_local else 8,
             query_timeout_seconds=120.0,  # the first call loads the model
             bulk_timeout_seconds=600.0,
         )
-        self._source, self._dimensions, self._host = f"ollama:{model}", dimensions, host
-        self._hooks = CallHooks()
-        self._lock = threading.Lock()
-        self._client_made: Any = None
 
-    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> Answer:
+    def embed_batch(
+        self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float
+    ) -> EmbeddingResponse:
         """Embed texts with POST /api/embed, not cut."""
-        with self.calling(timeout_seconds) as client:
+        with self._connection.client(timeout_seconds) as client:
             response = client.embed(
                 model=self.model,
                 input=list(texts),
@@ -63,53 +88,23 @@ class OllamaProvider:
                 keep_alive=_KEEP_ALIVE,
                 dimensions=self._dimensions,
             )
-        return Answer(response.embeddings, tokens=response.prompt_eval_count)
+        return EmbeddingResponse(response.embeddings, tokens=response.prompt_eval_count)
 
-    def identity(self, *, timeout_seconds: float) -> Identity:
+    def model_info(self, *, timeout_seconds: float) -> ModelInfo:
         """The digest of the weights that the name stands for now, and their dimensions."""
-        with self.calling(timeout_seconds) as client:
-            shown = client.show(self.model)
-            listed = client.list().models
-        if shown.capabilities and "embedding" not in shown.capabilities:
+        with self._connection.client(timeout_seconds) as client:
+            details = client.show(self.model)
+            models = client.list().models
+        if details.capabilities and "embedding" not in details.capabilities:
             raise ProviderRefusedError(
-                f"{self._source} is no embedding model; choose one with omop-emb models list"
+                f"{self._connection.source} is not an embedding model: choose one with omop-emb models list"
             )
         names = {self.model, f"{self.model}:latest"}
-        digests = [entry.digest for entry in listed if entry.model in names and entry.digest]
+        digests = [entry.digest for entry in models if entry.model in names and entry.digest]
         lengths = [
-            value for key, value in (shown.modelinfo or {}).items() if key.endswith(".embedding_length")
+            value for key, value in (details.modelinfo or {}).items() if key.endswith(".embedding_length")
         ]
-        return Identity(
+        return ModelInfo(
             revision=digests[0] if digests else "",
             dimensions=lengths[0] if len(lengths) == 1 and isinstance(lengths[0], int) else None,
         )
-
-    @contextmanager
-    def calling(self, timeout_seconds: float) -> Iterator[Any]:
-        """The client, its errors told as ours."""
-        try:
-            import httpx
-            import ollama
-        except ImportError:
-            raise MissingExtraError(f"the model {self._source}", "ollama") from None
-        with self._lock:
-            if self._client_made is None:
-                self._client_made = ollama.Client(host=self._host, **self._hooks.client_arguments)
-                weakref.finalize(self, self._client_made.close)
-        try:
-            with self._hooks.call(timeout_seconds):
-                yield self._client_made
-        except ollama.ResponseError as error:
-            raise http_fault(
-                self._source,
-                error.status_code,
-                str(error.error),
-                headers=self._hooks.headers,
-                not_found=f"run ollama pull {self.model}",
-                key="OLLAMA_API_KEY",
-            ) from None
-        except (httpx.TransportError, ConnectionError) as error:
-            raise transport_fault(self._source, self._where, error) from None
-        except (ValueError, TypeError, AttributeError):
-            # What the library raises for a body that is no JSON, or not the JSON it expects.
-            raise garbled(self._source, self._where) from None

@@ -1,4 +1,4 @@
-"""One call, tried again after outages: full jitter, a cap, a deadline, and what the provider asks for."""
+"""Retries: one call, repeated after outages with full jitter, a cap and a deadline."""
 
 from __future__ import annotations
 
@@ -17,83 +17,95 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long a call may take.
+class RetryPolicy:
+    """How often a call is tried, and how long it may take.
 
     Attributes:
         timeout_seconds: for one attempt.
-        tries: attempts at most.
-        deadline_seconds: for all attempts and the waits between them; time spent waiting for the limiter
-            is not counted.
-        first_wait_seconds: the wait before the second attempt is drawn from 0 to this, and its upper end
-            doubles with each attempt.
-        longest_wait_seconds: the upper end stops here.
-        longest_limit_seconds: how long the limiter may hold a request back.
+        max_attempts: the first one included.
+        deadline_seconds: for all attempts and the waits between them; waits for the rate limiter are extra.
+        first_wait_seconds: the wait before the second attempt is drawn from 0 to this; the upper end doubles
+            with each attempt.
+        max_wait_seconds: the upper end stops here.
+        max_limiter_wait_seconds: how long the rate limiter may hold a request back.
     """
 
     timeout_seconds: float
-    tries: int
+    max_attempts: int
     deadline_seconds: float
     first_wait_seconds: float = 0.5
-    longest_wait_seconds: float = 60.0
-    longest_limit_seconds: float = math.inf
+    max_wait_seconds: float = 60.0
+    max_limiter_wait_seconds: float = math.inf
 
-    def with_tries(self, tries: int) -> Patience:
-        """The same, but for the number of attempts."""
-        return replace(self, tries=tries)
+    @classmethod
+    def for_queries(cls, timeout_seconds: float) -> RetryPolicy:
+        """For a person who waits: three attempts, within twice the timeout of one."""
+        return cls(
+            timeout_seconds=timeout_seconds,
+            max_attempts=3,
+            deadline_seconds=2 * timeout_seconds,
+            first_wait_seconds=0.25,
+            max_limiter_wait_seconds=2 * timeout_seconds,
+        )
+
+    @classmethod
+    def for_bulk(cls, timeout_seconds: float) -> RetryPolicy:
+        """For a long job: eight attempts, within ten minutes or twice the timeout of one."""
+        deadline_seconds = max(600.0, 2 * timeout_seconds)
+        return cls(timeout_seconds=timeout_seconds, max_attempts=8, deadline_seconds=deadline_seconds)
+
+    def with_max_attempts(self, max_attempts: int) -> RetryPolicy:
+        """The same policy with another number of attempts."""
+        return replace(self, max_attempts=max_attempts)
 
 
-def with_retries(
+def call_with_retries(
     call: Callable[[float], _T],
-    patience: Patience,
+    policy: RetryPolicy,
     *,
     before_attempt: Callable[[], None] = lambda: None,
     after_failure: Callable[[ProviderUnavailableError, float], None] = lambda _error, _wait: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> _T:
-    """The result of `call(timeout_seconds)`, tried again while it raises ProviderUnavailableError.
+    """The result of `call(timeout_seconds)`, repeated while it raises ProviderUnavailableError.
 
     A wait that the provider asks for (Retry-After, RetryInfo) is kept, and lengthened by up to a fifth so
-    that many workers do not come back at once; one that would end after the deadline is not begun.
+    that many workers do not come back at once; one that would end after the deadline is not started.
 
     Args:
         call: makes one attempt within the given seconds.
-        patience: tries, timeouts and deadline.
+        policy: attempts, timeouts and deadline.
         before_attempt: blocks until an attempt may be made; its time is not counted.
-        after_failure: told of each failed attempt that is followed by another, and of the wait.
+        after_failure: receives each failure that will be retried, and the seconds until then.
         sleep: waits.
 
     Raises:
-        ProviderUnavailableError: the last one, its message telling how often it was tried.
+        ProviderUnavailableError: the last one; its message says how often the call was tried.
     """
-    spent = 0.0
+    spent_seconds = 0.0
 
     def attempt() -> _T:
-        nonlocal spent
+        nonlocal spent_seconds
         before_attempt()
         started = time.monotonic()
         try:
-            return call(min(patience.timeout_seconds, max(patience.deadline_seconds - spent, 0.05)))
+            return call(min(policy.timeout_seconds, max(policy.deadline_seconds - spent_seconds, 0.05)))
         finally:
-            spent += time.monotonic() - started
+            spent_seconds += time.monotonic() - started
+
+    jitter = tenacity.wait_random_exponential(policy.first_wait_seconds, policy.max_wait_seconds)
 
     def wait(state: tenacity.RetryCallState) -> float:
-        widest = min(
-            patience.longest_wait_seconds, patience.first_wait_seconds * 2 ** (state.attempt_number - 1)
-        )
-        asked = _failure(state).retry_after_seconds
-        draw = random.random()  # noqa: S311 - spreads the load, guards nothing
-        return widest * draw if asked is None else asked * (1 + draw / 5)
+        requested = _failure(state).retry_after_seconds
+        return jitter(state) if requested is None else requested * random.uniform(1, 1.2)  # noqa: S311 - spreads the load, protects nothing
 
     def stop(state: tenacity.RetryCallState) -> bool:
-        return (
-            state.attempt_number >= patience.tries
-            or spent + state.upcoming_sleep >= patience.deadline_seconds
-        )
+        ends_too_late = spent_seconds + state.upcoming_sleep >= policy.deadline_seconds
+        return ends_too_late or state.attempt_number >= policy.max_attempts
 
     def before_sleep(state: tenacity.RetryCallState) -> None:
-        nonlocal spent
-        spent += state.upcoming_sleep
+        nonlocal spent_seconds
+        spent_seconds += state.upcoming_sleep
         after_failure(_failure(state), state.upcoming_sleep)
 
     def give_up(state: tenacity.RetryCallState) -> _T:
@@ -101,7 +113,7 @@ def with_retries(
         kind = RateLimitError if isinstance(error, RateLimitError) else ProviderUnavailableError
         times = "once" if state.attempt_number == 1 else f"{state.attempt_number} times"
         raise kind(
-            f"{error} (tried {times} in {spent:.1f} s)", retry_after_seconds=error.retry_after_seconds
+            f"{error} (tried {times} in {spent_seconds:.1f} s)", retry_after_seconds=error.retry_after_seconds
         ) from None
 
     return tenacity.Retrying(
@@ -116,5 +128,5 @@ def with_retries(
 
 def _failure(state: tenacity.RetryCallState) -> ProviderUnavailableError:
     error = state.outcome.exception() if state.outcome is not None else None
-    assert isinstance(error, ProviderUnavailableError)  # noqa: S101 - the retry condition lets no other by
+    assert isinstance(error, ProviderUnavailableError)  # noqa: S101 - only these are retried
     return error

@@ -1,22 +1,22 @@
-"""What a client has asked of its provider so far: requests, texts, tokens."""
+"""Usage: the requests, texts and tokens that a client has sent to its provider."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Counts since a client was made.
+    """Counts since a client was created.
 
     Attributes:
         requests: answered and failed requests, each attempt counted.
-        texts: texts that were answered, each sending counted.
-        reported_tokens: tokens of the answers that say how many were read.
-        estimated_tokens: tokens of the answers that do not, by omop-emb's estimate.
-        batch_tokens: those of the tokens that went through a batch API.
-        cached_queries: query vectors that no request was needed for.
+        texts: texts that were answered, each time counted.
+        reported_tokens: tokens of the responses that say how many were read.
+        estimated_tokens: tokens of the other responses, by omop-emb's estimate.
+        batch_tokens: the part of these tokens that went through a batch API.
+        cached_queries: query vectors that needed no request.
     """
 
     requests: int = 0
@@ -26,6 +26,10 @@ class Usage:
     batch_tokens: int = 0
     cached_queries: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        names = (entry.name for entry in fields(self))
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
     @property
     def tokens(self) -> int:
         """Reported and estimated tokens together."""
@@ -34,47 +38,22 @@ class Usage:
     def cost(
         self, price_per_million_tokens: float, batch_price_per_million_tokens: float | None = None
     ) -> float:
-        """The tokens at their prices per million, in the prices' currency; None is the same for batches."""
-        cheaper = (
-            price_per_million_tokens
-            if batch_price_per_million_tokens is None
-            else batch_price_per_million_tokens
-        )
-        at_once = (self.tokens - self.batch_tokens) * price_per_million_tokens
-        return (at_once + self.batch_tokens * cheaper) / 1_000_000
+        """The cost of the tokens, in the currency of the prices; without a batch price, all at the first."""
+        batch_price = batch_price_per_million_tokens
+        if batch_price is None:
+            batch_price = price_per_million_tokens
+        other_tokens = self.tokens - self.batch_tokens
+        return (other_tokens * price_per_million_tokens + self.batch_tokens * batch_price) / 1_000_000
 
 
-class Meter:
-    """Counts usage from many threads."""
+class UsageCounter:
+    """Adds up usage from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._usage = Usage()
+        self.usage = Usage()
 
-    @property
-    def usage(self) -> Usage:
-        """The counts by now."""
-        return self._usage
-
-    def count(
-        self,
-        *,
-        requests: int = 0,
-        texts: int = 0,
-        reported_tokens: int = 0,
-        estimated_tokens: int = 0,
-        batch_tokens: int = 0,
-        cached_queries: int = 0,
-    ) -> None:
+    def add(self, usage: Usage) -> None:
         """Add to the counts."""
         with self._lock:
-            now = self._usage
-            self._usage = replace(
-                now,
-                requests=now.requests + requests,
-                texts=now.texts + texts,
-                reported_tokens=now.reported_tokens + reported_tokens,
-                estimated_tokens=now.estimated_tokens + estimated_tokens,
-                batch_tokens=now.batch_tokens + batch_tokens,
-                cached_queries=now.cached_queries + cached_queries,
-            )
+            self.usage += usage

@@ -13,12 +13,12 @@ import pytest
 from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.errors import OmopEmbError
 from omop_emb.providers.base import Provider
-from omop_emb.providers.retrying import Patience
+from omop_emb.providers.retrying import RetryPolicy
 from tests.fake_providers import KEY, FakeProviders, Fault
 from tests.tiny_models import tiny_folder
 from tests.unit.conftest import REMOTE
 
-PATIENCE = Patience(timeout_seconds=10, tries=2, deadline_seconds=20, first_wait_seconds=0.01)
+RETRIES = RetryPolicy(timeout_seconds=10, max_attempts=2, deadline_seconds=20, first_wait_seconds=0.01)
 SECRET = "jane doe dysphagia"  # noqa: S105 - a patient's words, no password
 ECHO = json.dumps({"error": {"message": f"cannot embed {SECRET!r} with {KEY}", "status": "X", "code": 1}})
 FAULTS = {
@@ -64,7 +64,7 @@ def test_a_remote_provider_lets_nothing_out(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     client = EmbeddingClient(
-        provider=remote_providers[name], bulk_patience=PATIENCE, query_patience=PATIENCE, concurrency=1
+        provider=remote_providers[name], bulk_retries=RETRIES, query_retries=RETRIES, concurrency=1
     )
     fake.fault = lambda _call: fault
     told = told_by(client, caplog)

@@ -20,10 +20,11 @@ from omop_emb import ConceptFilter, EmbeddingClient, IndexType
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ConfigurationError, ProviderError, ProviderUnavailableError, RateLimitError
 from omop_emb.indexing.batch_jobs import cancel_jobs
-from omop_emb.indexing.build import BuildReport, Phase, Progress, build_index
+from omop_emb.indexing.report import BuildReport, Phase, Progress
 from omop_emb.indexing.status import space_statuses
 from omop_emb.providers.embedding_jobs import text_key
 from omop_emb.providers.retrying import RetryPolicy
+from tests.builds import build_with
 from tests.fake_gemini_jobs import CANCELLED, FAILED, PENDING
 from tests.fake_providers import FakeProviders, Fault, fake_vector
 from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts, stored
@@ -46,7 +47,7 @@ def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
 
 def build(engine: Engine, client: EmbeddingClient, **options: Any) -> BuildReport:
     options = {"index_type": IndexType.FLAT, "batch_api": True, "poll_seconds": 0.01, **options}
-    return build_index(engine, client, **options)
+    return build_with(engine, client, **options)
 
 
 def jobs_of(engine: Engine) -> list[tuple[str | None, bool]]:
@@ -120,12 +121,12 @@ def test_after_a_stop_the_next_build_collects_and_begins_nothing_twice(
 ) -> None:
     fake.jobs.finishes = False
     with pytest.raises(Stopped):
-        build(engine, client, chunk_texts=4, progress=stop_when_waiting)
+        build(engine, client, chunk_texts=4, on_progress=stop_when_waiting)
     assert len(fake.jobs.jobs) == 2
     assert jobs_of(engine) == [("batches/j0", False), ("batches/j1", False)]
     with engine.connect() as connection:
         (state,) = space_statuses(driver_connection(connection))
-    assert (state.batch_jobs, state.waiting) == (2, 6)
+    assert (state.batch_jobs, state.pending_texts) == (2, 6)
     fake.jobs.finish()
     # Another machine has a client of its own, and may cut its pieces otherwise.
     other = EmbeddingClient("gemini:gemini-embedding-001", dimensions=128)
@@ -142,7 +143,7 @@ def test_what_changed_while_a_job_ran_is_embedded_besides_and_the_rest_is_collec
 ) -> None:
     fake.jobs.finishes = False
     with pytest.raises(Stopped):
-        build(engine, client, progress=stop_when_waiting)
+        build(engine, client, on_progress=stop_when_waiting)
     vocabulary.load(Row(3, "Metformin hydrochloride"), Row(6, "Asthma"))
     fake.jobs.finish()
     fake.jobs.finishes = True
@@ -157,7 +158,7 @@ def test_a_job_whose_texts_nobody_wants_any_more_is_cancelled(
 ) -> None:
     fake.jobs.finishes = False
     with pytest.raises(Stopped):
-        build(engine, client, progress=stop_when_waiting, concept_filter=ConceptFilter(domains=("Drug",)))
+        build(engine, client, on_progress=stop_when_waiting, concept_filter=ConceptFilter(domains=("Drug",)))
     report = build(engine, client, batch_api=False, concept_filter=ConceptFilter(domains=("Condition",)))
     assert report.embedded == 6
     assert [job.state for job in fake.jobs.jobs.values()] == [CANCELLED]
@@ -169,7 +170,7 @@ def test_a_limited_build_leaves_the_jobs_of_other_texts_alone(
 ) -> None:
     fake.jobs.finishes = False
     with pytest.raises(Stopped):
-        build(engine, client, chunk_texts=1, progress=stop_when_waiting)
+        build(engine, client, chunk_texts=1, on_progress=stop_when_waiting)
     fake.jobs.finish()
     build(engine, client, batch_api=False, limit=1)
     assert texts_of(engine) == ["HTN", "High blood pressure", "Hypertension"]
@@ -262,7 +263,7 @@ def test_jobs_are_cancelled_on_request_and_the_waiting_build_submits_nothing_aga
             told.append(cancel_jobs(engine, client, index_type=IndexType.FLAT))
 
     with pytest.raises(ProviderError, match="failed"):
-        build(engine, client, chunk_texts=3, progress=cancel)
+        build(engine, client, chunk_texts=3, on_progress=cancel)
     assert told == [(2, 0)]
     assert [job.state for job in fake.jobs.jobs.values()] == [CANCELLED, CANCELLED]
     assert jobs_of(engine) == []
@@ -290,7 +291,7 @@ def test_a_finished_job_is_not_cancelled_but_left_to_be_collected(
 ) -> None:
     fake.jobs.finishes = False
     with pytest.raises(Stopped):
-        build(engine, client, chunk_texts=3, progress=stop_when_waiting)
+        build(engine, client, chunk_texts=3, on_progress=stop_when_waiting)
     next(iter(fake.jobs.jobs.values())).state = "BATCH_STATE_SUCCEEDED"
     assert cancel_jobs(engine, client, index_type=IndexType.FLAT) == (1, 1)
     fake.jobs.finishes = True
@@ -392,7 +393,7 @@ def test_the_command_that_cancels_says_how_many(
 ) -> None:
     fake.jobs.finishes = False
     with pytest.raises(Stopped):
-        build(engine, client, chunk_texts=3, progress=stop_when_waiting)
+        build(engine, client, chunk_texts=3, on_progress=stop_when_waiting)
     next(iter(fake.jobs.jobs.values())).state = "BATCH_STATE_SUCCEEDED"
     done = command(engine, client, "--cancel-batch")
     assert (done.returncode, done.stdout) == (0, "")
@@ -413,7 +414,7 @@ def test_dropping_a_space_cancels_its_jobs_or_says_that_they_go_on(
 ) -> None:
     fake.jobs.finishes = False
     with pytest.raises(Stopped):
-        build(engine, client, chunk_texts=3, progress=stop_when_waiting)
+        build(engine, client, chunk_texts=3, on_progress=stop_when_waiting)
     if not reachable:
         fake.always(Fault(403, "{}"))
     monkeypatch.setenv("OMOP_EMB_DATABASE_URL", engine.url.render_as_string(hide_password=False))

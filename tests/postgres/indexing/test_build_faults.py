@@ -27,11 +27,12 @@ from omop_emb.errors import (
     ProviderUnavailableError,
     QuotaExhaustedError,
 )
-from omop_emb.indexing.build import BuildReport, build_index
+from omop_emb.indexing.report import BuildReport
 from omop_emb.providers import make_provider
 from omop_emb.providers.base import Provider
 from omop_emb.providers.retrying import RetryPolicy
 from omop_emb.spaces import registry
+from tests.builds import build_with
 from tests.fake_providers import Call, FakeProviders, Fault, fake_vector
 from tests.small_vocabulary import Row, SmallVocabulary, stored
 from tests.tiny_models import WORDS, tiny_folder
@@ -47,7 +48,7 @@ FAULTS: dict[str, tuple[Fault, type[OmopEmbError], str]] = {
     "401": (Fault(401, "{}"), ProviderRefusedError, "does not accept the key"),
     "quota of the day": (Fault(429, QUOTA), QuotaExhaustedError, "what was done stays done"),
     "503": (Fault(503, "{}"), ProviderUnavailableError, "HTTP 503"),
-    "a web page": (Fault(body="<html></html>"), ProviderUnavailableError, "something else than embeddings"),
+    "a web page": (Fault(body="<html></html>"), ProviderUnavailableError, "something other than embeddings"),
     "cut within the body": (Fault(how="cut within"), ProviderUnavailableError, "broke"),
     "hangs": (Fault(how="hang"), ProviderUnavailableError, "does not answer in time"),
     "too few vectors": (Fault(change=lambda rows: rows[1:]), ProviderError, "0 vectors for 1 texts"),
@@ -59,7 +60,7 @@ FAULTS: dict[str, tuple[Fault, type[OmopEmbError], str]] = {
     "NaN": (
         Fault(change=lambda rows: [[NAN] * len(row) for row in rows]),
         ProviderError,
-        "a harmless text fares no better",
+        "a plain test word fails too",
     ),
 }
 
@@ -97,7 +98,7 @@ def build(
         document_prefix="",
         query_prefix="",
     )
-    report = build_index(engine, client, index_type=IndexType.FLAT, chunk_texts=CHUNK, limit=limit)
+    report = build_with(engine, client, index_type=IndexType.FLAT, chunk_texts=CHUNK, limit=limit)
     return report, client.usage.texts
 
 

@@ -22,11 +22,11 @@ from omop_emb.errors import (
     QuotaExhaustedError,
     TextRejectedError,
 )
-from omop_emb.providers.base import Answer, BatchTooLargeError, Identity, Limits
-from omop_emb.providers.retrying import Patience
+from omop_emb.providers.base import BatchTooLargeError, EmbeddingResponse, Limits, ModelInfo
+from omop_emb.providers.retrying import RetryPolicy
 
 DOCUMENT, QUERY = EmbeddingRole.DOCUMENT, EmbeddingRole.QUERY
-BRIEF = Patience(timeout_seconds=1, tries=3, deadline_seconds=5, first_wait_seconds=0.001)
+BRIEF = RetryPolicy(timeout_seconds=1, max_attempts=3, deadline_seconds=5, first_wait_seconds=0.001)
 CONFIDENTIAL = "a patient's own words"
 
 Rows = Sequence[Sequence[float]]
@@ -47,19 +47,21 @@ class Scripted:
         answer: Callable[[Sequence[str]], Rows] = lambda texts: list(map(vector, texts)),
         *,
         batch_texts: int = 4,
-        in_flight: int = 1,
+        concurrency: int = 1,
     ) -> None:
         self.answer = answer
         self.tasks: dict[EmbeddingRole, str] = {}
-        self.limits = Limits(batch_texts=batch_texts, in_flight=in_flight)
+        self.limits = Limits(batch_texts=batch_texts, concurrency=concurrency)
         self.sent: list[list[str]] = []
 
-    def embed_batch(self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float) -> Answer:
+    def embed_batch(
+        self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float
+    ) -> EmbeddingResponse:
         self.sent.append(list(texts))
-        return Answer(self.answer(texts))
+        return EmbeddingResponse(self.answer(texts))
 
-    def identity(self, *, timeout_seconds: float) -> Identity:
-        return Identity(revision="r1", dimensions=3)
+    def model_info(self, *, timeout_seconds: float) -> ModelInfo:
+        return ModelInfo(revision="r1", dimensions=3)
 
 
 def client(
@@ -69,8 +71,8 @@ def client(
         provider=provider,
         dimensions=dimensions,
         document_prefix=document_prefix,
-        bulk_patience=BRIEF,
-        query_patience=BRIEF,
+        bulk_retries=BRIEF,
+        query_retries=BRIEF,
     )
 
 
@@ -268,7 +270,7 @@ def test_a_lasting_store_answers_for_another_client_and_holds_no_text() -> None:
 
 def test_a_stream_gives_every_position_once_whatever_is_in_it() -> None:
     texts = ["a", "", "ccc", "a", "\ud800", "bb" * 9, "ccc"]
-    rows, failures = stream(Scripted(in_flight=3, batch_texts=2), texts)
+    rows, failures = stream(Scripted(concurrency=3, batch_texts=2), texts)
     assert sorted(rows) == [0, 2, 3, 5, 6]
     assert sorted(failures) == [1, 4]
     for position, row in rows.items():
@@ -290,7 +292,7 @@ def test_a_stream_draws_texts_only_as_it_needs_them() -> None:
             drawn += 1
             yield f"text {drawn}"
 
-    parts = client(Scripted(in_flight=2, batch_texts=10)).embed_stream(endless(), embedding_role=DOCUMENT)
+    parts = client(Scripted(concurrency=2, batch_texts=10)).embed_stream(endless(), embedding_role=DOCUMENT)
     next(parts)
     assert drawn < 10_000
     parts.close()  # type: ignore[attr-defined] # it is a generator
@@ -338,12 +340,12 @@ POISONS = {
 
 
 @pytest.mark.parametrize("answer", POISONS.values(), ids=POISONS)
-@pytest.mark.parametrize("in_flight", [1, 4])
+@pytest.mark.parametrize("concurrency", [1, 4])
 def test_one_poisonous_text_is_set_aside_and_the_rest_goes_in(
-    answer: Callable[[Sequence[str]], Rows], in_flight: int
+    answer: Callable[[Sequence[str]], Rows], concurrency: int
 ) -> None:
     texts = [*(f"text {number:04}" for number in range(40)), CONFIDENTIAL, "last"]
-    rows, failures = stream(Scripted(answer, batch_texts=16, in_flight=in_flight), texts)
+    rows, failures = stream(Scripted(answer, batch_texts=16, concurrency=concurrency), texts)
     assert sorted(rows) == [*range(40), 41]
     assert list(failures) == [40]
     assert CONFIDENTIAL not in str(failures)
@@ -365,7 +367,7 @@ def test_a_setting_that_every_text_fails_with_is_not_blamed_on_the_texts() -> No
         raise TextRejectedError("scripted:three-numbers refused the request (HTTP 400)")
 
     provider = Scripted(refuse, batch_texts=64)
-    with pytest.raises(ProviderError, match="a harmless text fares no better") as caught:
+    with pytest.raises(ProviderError, match="a plain test word fails too") as caught:
         stream(provider, [f"text {number}" for number in range(64)])
     assert not isinstance(caught.value, TextRejectedError)
     assert len(provider.sent) == 2
@@ -389,7 +391,7 @@ def test_a_batch_of_nothing_but_bad_texts_is_a_part_without_rows() -> None:
 def test_a_model_that_breaks_down_within_a_stream_is_not_blamed_on_the_texts() -> None:
     good = [[vector("a")] * 4]
     provider = Scripted(lambda texts: good.pop() if good else [[float("nan")] * 3 for _ in texts])
-    with pytest.raises(ProviderError, match="zeros or NaN; a harmless text fares no better"):
+    with pytest.raises(ProviderError, match="zeros or NaN; a plain test word fails too"):
         stream(provider, [f"text {number}" for number in range(8)])
 
 
@@ -400,7 +402,7 @@ def test_an_outage_that_lasts_is_told_with_the_number_of_tries() -> None:
     provider = Scripted(fail)
     with pytest.raises(ProviderUnavailableError, match=r"is away \(HTTP 503\) \(tried 3 times in 0\.0 s\)$"):
         client(provider).embeddings(["a", "b"], embedding_role=DOCUMENT)
-    assert len(provider.sent) == 4  # three tries, and one for a harmless text
+    assert len(provider.sent) == 4  # three tries, and one for a plain test word
 
 
 def test_an_outage_that_ends_is_not_noticed() -> None:
@@ -434,7 +436,7 @@ def test_what_was_answered_is_yielded_before_a_lasting_failure_is_raised() -> No
             raise QuotaExhaustedError("used up")
         return [vector(text) for text in texts]
 
-    provider = Scripted(answer, batch_texts=1, in_flight=4)
+    provider = Scripted(answer, batch_texts=1, concurrency=4)
     parts = client(provider).embed_stream(
         ["failing", "good one", "good two+", "good three"], embedding_role=DOCUMENT
     )

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from omop_emb import EmbeddingClient, EmbeddingRole
-from omop_emb.embeddings.models import advice, find_model, known_models, mistakes
+from omop_emb.embeddings.models import advice, find_model, known_models, setting_warnings
 from omop_emb.providers import make_provider
 
 DOCUMENT, QUERY = EmbeddingRole.DOCUMENT, EmbeddingRole.QUERY
@@ -44,7 +44,7 @@ def test_no_client_sends_more_texts_at_once_than_its_model_s_provider_takes() ->
     ],
 )
 def test_a_likely_mistake_is_told(model: str, prefix: str, told: str) -> None:
-    (line,) = mistakes(model, {QUERY: prefix})
+    (line,) = setting_warnings(model, {QUERY: prefix})
     assert told in line
     assert line in advice(model, {QUERY: prefix})
 
@@ -60,11 +60,11 @@ def test_an_empty_prefix_that_may_be_so_is_explained_and_no_mistake(model: str, 
     (line,) = advice(model, {QUERY: ""})
     assert line.startswith("OMOP_EMB_QUERY_EMBEDDING_PREFIX is empty")
     assert told in line
-    assert mistakes(model, {QUERY: ""}) == []
+    assert setting_warnings(model, {QUERY: ""}) == []
 
 
 def test_a_model_that_wants_two_prefixes_and_has_none_is_told_with_two_lines_to_paste() -> None:
-    told = mistakes("ollama:embeddinggemma", {DOCUMENT: "", QUERY: ""})
+    told = setting_warnings("ollama:embeddinggemma", {DOCUMENT: "", QUERY: ""})
     assert [line.partition("export ")[2] for line in told] == [
         "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX='title: none | text: '",
         "OMOP_EMB_QUERY_EMBEDDING_PREFIX='task: search result | query: '",
@@ -72,7 +72,7 @@ def test_a_model_that_wants_two_prefixes_and_has_none_is_told_with_two_lines_to_
 
 
 def test_the_line_to_paste_gives_a_shell_exactly_the_prefix() -> None:
-    (line,) = mistakes("ollama:qwen3-embedding", {QUERY: ""})
+    (line,) = setting_warnings("ollama:qwen3-embedding", {QUERY: ""})
     bash = f'{line[line.index("export ") :]}; printf %s "$OMOP_EMB_QUERY_EMBEDDING_PREFIX"'
     said = subprocess.run(["bash", "-c", bash], capture_output=True, text=True, check=True)
     known = find_model("ollama:qwen3-embedding")
@@ -82,19 +82,19 @@ def test_the_line_to_paste_gives_a_shell_exactly_the_prefix() -> None:
 
 @pytest.mark.parametrize("dimensions", [None, 768, 1536, 3072])
 def test_recommended_dimensions_of_gemini_are_passed_over_in_silence(dimensions: int | None) -> None:
-    assert mistakes("gemini:gemini-embedding-001", {}, dimensions) == []
+    assert setting_warnings("gemini:gemini-embedding-001", {}, dimensions) == []
 
 
 def test_dimensions_that_are_not_recommended_are_told_with_those_that_are() -> None:
-    (line,) = mistakes("gemini:gemini-embedding-2", {}, 500)
+    (line,) = setting_warnings("gemini:gemini-embedding-2", {}, 500)
     assert "768 or 1536 or 3072 are recommended" in line
 
 
 def test_a_cut_of_a_model_that_is_no_matryoshka_model_is_told() -> None:
-    (line,) = mistakes("ollama:bge-m3", {}, 512)
+    (line,) = setting_warnings("ollama:bge-m3", {}, 512)
     assert "no Matryoshka model" in line
-    assert mistakes("ollama:bge-m3", {}, 1024) == []
-    assert mistakes("openai:unknown", {}, 512) == []
+    assert setting_warnings("ollama:bge-m3", {}, 1024) == []
+    assert setting_warnings("openai:unknown", {}, 512) == []
 
 
 def test_a_client_warns_of_a_cut_when_it_is_made(caplog: pytest.LogCaptureFixture) -> None:

@@ -227,5 +227,5 @@ def test_each_role_has_its_own_encoder_in_one_space() -> None:
 @pytest.mark.usefixtures("on_hub")
 def test_a_model_that_wants_an_adapter_chosen_is_refused(hub: FakeHub, tmp_path: Path) -> None:
     hub.models[JINA_3.model] = spelling_folder(tmp_path / "adapters", more_inputs=["task_id"])
-    with pytest.raises(ConfigurationError, match="wants task_id, for which omop-emb has no value"):
+    with pytest.raises(ConfigurationError, match="needs task_id, for which omop-emb has no value"):
         client_of(f"local:{JINA_3.model}").embeddings(["ab"], embedding_role=QUERY)

@@ -12,18 +12,18 @@ import pytest
 from omop_emb import EmbeddingClient
 from omop_emb.errors import ConfigurationError, ProviderError, ProviderUnavailableError, RateLimitError
 from omop_emb.providers.base import JobState
-from omop_emb.providers.jobs import EmbeddingJobs, text_key
-from omop_emb.providers.retrying import Patience
+from omop_emb.providers.embedding_jobs import EmbeddingJobs, text_key
+from omop_emb.providers.retrying import RetryPolicy
 from tests.fake_gemini_jobs import CANCELLED, EXPIRED, FAILED
 from tests.fake_providers import KEY, FakeProviders, Fault, fake_vector
 
-BRIEF = Patience(timeout_seconds=2, tries=2, deadline_seconds=5, first_wait_seconds=0.01)
+BRIEF = RetryPolicy(timeout_seconds=2, max_attempts=2, deadline_seconds=5, first_wait_seconds=0.01)
 TEXTS = ["Hypertension", "Diabète", "Asthma"]
 
 
 def client(model: str = "gemini-embedding-001", **options: Any) -> EmbeddingClient:
     options.setdefault("dimensions", 768)
-    return EmbeddingClient(f"gemini:{model}", bulk_patience=BRIEF, **options)
+    return EmbeddingClient(f"gemini:{model}", bulk_retries=BRIEF, **options)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def shared() -> EmbeddingClient:
 
 @pytest.fixture
 def jobs(fake: FakeProviders, shared: EmbeddingClient) -> EmbeddingJobs:
-    return shared.jobs()
+    return shared.batch_jobs()
 
 
 def unit(text: str, dimensions: int = 768) -> list[float]:
@@ -43,7 +43,7 @@ def unit(text: str, dimensions: int = 768) -> list[float]:
 
 
 def test_a_job_is_a_file_of_keyed_requests_with_the_task_type_of_documents(fake: FakeProviders) -> None:
-    name = client().jobs().submit(TEXTS, label="ours")
+    name = client().batch_jobs().submit(TEXTS, label="ours")
     upload, lines, create = fake.calls
     assert upload.path == "/upload/v1/files"
     assert upload.headers["x-goog-upload-header-content-type"] == "application/jsonl"
@@ -66,24 +66,24 @@ def test_a_job_is_a_file_of_keyed_requests_with_the_task_type_of_documents(fake:
 
 def test_gemini_2_gets_prefixes_and_no_task_type_in_a_job_too(fake: FakeProviders) -> None:
     made = client("gemini-embedding-2", dimensions=None, document_prefix="title: none | text: ")
-    name = made.jobs().submit(["Asthma"], label="ours")
+    name = made.batch_jobs().submit(["Asthma"], label="ours")
     assert fake.jobs.jobs[name].lines == [
         {
             "key": text_key("Asthma").hex(),
             "request": {"content": {"parts": [{"text": "title: none | text: Asthma"}]}},
         }
     ]
-    found = made.jobs().collect(name, ["Asthma"])
+    found = made.batch_jobs().collect(name, ["Asthma"])
     assert found is not None
     np.testing.assert_allclose(found.vectors, [unit("title: none | text: Asthma", 3072)], atol=1e-6)
 
 
 def test_answers_are_collected_by_key_normalised_and_counted(fake: FakeProviders) -> None:
     made = client()
-    jobs = made.jobs()
+    jobs = made.batch_jobs()
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.finishes = False
-    assert jobs.state(name) is JobState.WAITING
+    assert jobs.state(name) is JobState.PENDING
     fake.jobs.finish()
     assert jobs.state(name) is JobState.DONE
     found = jobs.collect(name, TEXTS[::-1])
@@ -145,11 +145,11 @@ def test_a_job_that_answers_nothing_of_use_is_told_apart(fake: FakeProviders, jo
 def test_a_job_that_will_never_answer_is_gone(fake: FakeProviders, jobs: EmbeddingJobs, state: str) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.finish(state)
-    assert jobs.state(name) is JobState.GONE
+    assert jobs.state(name) is JobState.FAILED
 
 
 def test_a_job_that_the_service_has_forgotten_is_gone(fake: FakeProviders) -> None:
-    assert client().jobs().state("batches/nowhere") is JobState.GONE
+    assert client().batch_jobs().state("batches/nowhere") is JobState.FAILED
 
 
 def test_a_job_is_cancelled_on_the_wire_unless_it_is_finished(
@@ -159,7 +159,7 @@ def test_a_job_is_cancelled_on_the_wire_unless_it_is_finished(
     fake.jobs.finishes = False
     jobs.cancel(name)
     assert fake.calls[-1].path == f"/v1/{name}:cancel"
-    assert jobs.state(name) is JobState.GONE
+    assert jobs.state(name) is JobState.FAILED
     fake.calls.clear()
     jobs.cancel(name)
     assert not any(call.path.endswith(":cancel") for call in fake.calls)
@@ -168,19 +168,19 @@ def test_a_job_is_cancelled_on_the_wire_unless_it_is_finished(
 def test_a_job_whose_name_was_lost_on_the_way_is_found_and_not_begun_twice(fake: FakeProviders) -> None:
     lost = [Fault(how="cut before")]
     fake.fault = lambda call: lost.pop() if lost and "asyncBatch" in call.path else None
-    name = client().jobs().submit(TEXTS, label="ours")
+    name = client().batch_jobs().submit(TEXTS, label="ours")
     assert list(fake.jobs.jobs) == [name]
-    assert client().jobs().find("ours") == name
-    assert client().jobs().find("another") is None
+    assert client().batch_jobs().find_by_label("ours") == name
+    assert client().batch_jobs().find_by_label("another") is None
 
 
 def test_refusals_of_a_job_are_told_as_those_of_texts(fake: FakeProviders) -> None:
     fake.jobs.most_jobs = 0
     with pytest.raises(RateLimitError, match="asks for fewer requests"):
-        client().jobs().submit(TEXTS, label="ours")
+        client().batch_jobs().submit(TEXTS, label="ours")
     fake.always(Fault(503, "{}"))
     with pytest.raises(ProviderUnavailableError, match=r"HTTP 503\) \(tried 2 times") as caught:
-        client().jobs().submit(TEXTS, label="ours")
+        client().batch_jobs().submit(TEXTS, label="ours")
     assert KEY not in str(caught.value)
 
 
@@ -223,7 +223,7 @@ def test_a_proxy_s_page_that_stays_is_an_error_and_not_a_lost_job(
 ) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.fault = lambda call: FAULTS["a web page"] if place in call.path else None
-    with pytest.raises(ProviderUnavailableError, match="something else than embeddings"):
+    with pytest.raises(ProviderUnavailableError, match="something other than embeddings"):
         jobs.collect(name, TEXTS)
 
 
@@ -242,7 +242,7 @@ def test_a_full_disk_is_told_and_the_job_stays(
     name = jobs.submit(TEXTS, label="ours")
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", "/dev/null")
-        with pytest.raises(ProviderError, match=r"cannot be kept in /dev/null: .*set TMPDIR"):
+        with pytest.raises(ProviderError, match=r"cannot be stored in /dev/null: .*set TMPDIR"):
             jobs.collect(name, TEXTS)
     assert jobs.collect(name, TEXTS) is not None
 
@@ -250,7 +250,7 @@ def test_a_full_disk_is_told_and_the_job_stays(
 def test_other_providers_refuse_in_one_line(fake: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:
     for model in ("ollama:nomic-embed-text", "openai:m", "local:all-MiniLM-L6-v2"):
         with pytest.raises(ConfigurationError, match=f"{model} has no batch API: leave --batch-api out"):
-            EmbeddingClient(model).jobs()
+            EmbeddingClient(model).batch_jobs()
     monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
-    with pytest.raises(ConfigurationError, match="no batch API through Vertex AI"):
-        client().jobs()
+    with pytest.raises(ConfigurationError, match="no batch API on Vertex AI"):
+        client().batch_jobs()

@@ -100,7 +100,7 @@ def test_a_hub_that_refuses_is_told_in_one_line(
 def test_a_hub_that_cannot_be_reached_says_what_to_do_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ProviderError, match="fetch it elsewhere and name the folder"):
+    with pytest.raises(ProviderError, match="download it elsewhere and name the folder"):
         embedded()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from omop_emb.errors import RateLimitError
-from omop_emb.providers.limiter import Limiter, Rate
+from omop_emb.providers.rate_limiter import Rate, RateLimiter
 
 
 class Clock:
@@ -25,7 +25,7 @@ class Clock:
 def passed(rate: Rate, requests: list[tuple[int, int]]) -> list[float]:
     """When each request of (texts, tokens) may pass, in seconds since the first was asked."""
     clock = Clock()
-    limiter = Limiter(rate, clock=clock, sleep=clock.sleep)
+    limiter = RateLimiter(rate, clock=clock, sleep=clock.sleep)
     found = []
     for texts, tokens in requests:
         limiter.acquire(texts=texts, tokens=tokens)
@@ -54,7 +54,7 @@ def test_no_sixty_seconds_hold_more_than_the_rate_whatever_is_counted(
 
 def test_the_window_slides() -> None:
     clock = Clock()
-    limiter = Limiter(Rate(requests_per_minute=2), clock=clock, sleep=clock.sleep)
+    limiter = RateLimiter(Rate(requests_per_minute=2), clock=clock, sleep=clock.sleep)
     for wait in (0, 40, 0, 0):
         clock.now += wait
         limiter.acquire(texts=1, tokens=1)
@@ -68,19 +68,19 @@ def test_a_request_larger_than_the_rate_passes_alone() -> None:
 
 def test_a_wait_that_is_too_long_is_an_error_that_says_how_long() -> None:
     clock = Clock()
-    limiter = Limiter(Rate(requests_per_minute=1), clock=clock, sleep=clock.sleep)
+    limiter = RateLimiter(Rate(requests_per_minute=1), clock=clock, sleep=clock.sleep)
     limiter.acquire(texts=1, tokens=1)
     clock.now += 20
-    with pytest.raises(RateLimitError, match="leave room in 40 s only") as caught:
-        limiter.acquire(texts=1, tokens=1, longest_wait_seconds=39)
+    with pytest.raises(RateLimitError, match="allow the next request in 40 s only") as caught:
+        limiter.acquire(texts=1, tokens=1, max_wait_seconds=39)
     assert caught.value.retry_after_seconds == 40
-    limiter.acquire(texts=1, tokens=1, longest_wait_seconds=41)
+    limiter.acquire(texts=1, tokens=1, max_wait_seconds=41)
     assert clock.now == 1060
 
 
 def test_what_a_provider_asks_of_one_thread_holds_all_of_them() -> None:
     clock = Clock()
-    limiter = Limiter(Rate(), clock=clock, sleep=clock.sleep)
+    limiter = RateLimiter(Rate(), clock=clock, sleep=clock.sleep)
     limiter.pause(7)
     limiter.pause(3)  # does not shorten it
     limiter.acquire(texts=1, tokens=1)

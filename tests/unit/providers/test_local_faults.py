@@ -100,15 +100,19 @@ CASES = {
     "no weights": Case(
         lambda folder: weights(folder).unlink(), ConfigurationError, "holds no onnx/model.onnx"
     ),
-    "weights cut short": Case(lambda folder: cut(weights(folder)), ConfigurationError, "a whole ONNX file"),
-    "no byte of weights": Case(
-        lambda folder: weights(folder).write_bytes(b""), ConfigurationError, "a whole ONNX file"
+    "weights cut short": Case(
+        lambda folder: cut(weights(folder)), ConfigurationError, "a complete ONNX file"
     ),
-    "corrupt weights": Case(lambda folder: corrupt(weights(folder)), ConfigurationError, "a whole ONNX file"),
+    "no byte of weights": Case(
+        lambda folder: weights(folder).write_bytes(b""), ConfigurationError, "a complete ONNX file"
+    ),
+    "corrupt weights": Case(
+        lambda folder: corrupt(weights(folder)), ConfigurationError, "a complete ONNX file"
+    ),
     "weights that cannot be read": Case(
         lambda folder: unreadable(weights(folder)), ConfigurationError, r"model\.onnx cannot be read"
     ),
-    "weights in a file that is missing": Case(weights_elsewhere, ConfigurationError, "a whole ONNX file"),
+    "weights in a file that is missing": Case(weights_elsewhere, ConfigurationError, "a complete ONNX file"),
     "no tokenizer": Case(
         lambda folder: (folder / "tokenizer.json").unlink(), ConfigurationError, r"holds no tokenizer\.json"
     ),
@@ -121,7 +125,7 @@ CASES = {
         r"tokenizer\.json of this model",
     ),
     "settings that are no JSON": Case(
-        lambda folder: cut(folder / "config.json"), ConfigurationError, r"config\.json is not JSON"
+        lambda folder: cut(folder / "config.json"), ConfigurationError, r"config\.json is not readable JSON"
     ),
     "an unknown pooling": Case(
         lambda folder: write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_median": True}),
@@ -129,16 +133,18 @@ CASES = {
         "pools by pooling_mode_median; omop-emb knows mean, cls, max, last",
     ),
     "no pooling": Case(replaced(pooling=None), ConfigurationError, "@mean, @cls, @max or @last"),
-    "a model of pictures": Case(another_input, ConfigurationError, "wants pixel_values"),
-    "a classifier": Case(replaced(output="logits"), ConfigurationError, "no output of one vector a token"),
+    "a model of pictures": Case(another_input, ConfigurationError, "needs pixel_values"),
+    "a classifier": Case(
+        replaced(output="logits"), ConfigurationError, "no output with one vector per token"
+    ),
     "other dimensions than config.json says": Case(
         replaced(words=WIDE), InvalidAnswerError, "4 dimensions, not 3"
     ),
     "more rows than texts": Case(
         replaced(output="sentence_embedding", more_rows=1), ProviderError, r"shape \(3, 3\) for 2 texts"
     ),
-    "NaN for every text": Case(replaced(words=ALL_NAN), ProviderError, "zeros or NaN; a harmless text"),
-    "zeros for every text": Case(replaced(words=ALL_ZERO), ProviderError, "zeros or NaN; a harmless text"),
+    "NaN for every text": Case(replaced(words=ALL_NAN), ProviderError, "zeros or NaN; a plain test word"),
+    "zeros for every text": Case(replaced(words=ALL_ZERO), ProviderError, "zeros or NaN; a plain test word"),
 }
 
 
@@ -178,7 +184,7 @@ def test_a_model_that_fails_on_every_text_is_not_taken_for_one_bad_text(folder: 
     # Words have ids beyond the table, as with the tokenizer of another model.
     tiny_folder(folder.parent / "other", words=FEW)
     shutil.copy(weights(folder.parent / "other"), weights(folder))
-    with pytest.raises(ProviderError, match=r"onnxruntime fails on it .* a harmless text fares no better"):
+    with pytest.raises(ProviderError, match=r"onnxruntime fails on it .* a plain test word fails too"):
         local_client(folder).embeddings(TEXTS, embedding_role=DOCUMENT)
 
 

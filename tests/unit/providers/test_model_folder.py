@@ -91,15 +91,15 @@ def test_prompts_of_the_folder_are_suggested_and_never_applied(
     assert made.dimensions == 128
     assert "'query: ' before a query's text" in caplog.text
     assert "'passage: ' before a document's text" in caplog.text
-    assert len(made.mistakes()) == 2
-    assert all(line in caplog.text for line in made.mistakes())
+    assert len(made.setting_warnings()) == 2
+    assert all(line in caplog.text for line in made.setting_warnings())
     for role in EmbeddingRole:
         np.testing.assert_array_equal(
             made.embeddings(["ab"], embedding_role=role), plain.embeddings(["ab"], embedding_role=role)
         )
     caplog.clear()
     right = client(tmp_path / "m", document_prefix="passage: ", query_prefix="query: ")
-    assert right.mistakes() == []
+    assert right.setting_warnings() == []
     assert caplog.text == ""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from omop_emb import EmbeddingClient, EmbeddingRole
+from omop_emb.arrays import Vectors
 from omop_emb.errors import (
     InvalidAnswerError,
     ProviderError,
@@ -20,15 +21,14 @@ from omop_emb.errors import (
     RateLimitError,
 )
 from omop_emb.providers.base import Provider
-from omop_emb.providers.retrying import Patience
-from omop_emb.vectors import Matrix
+from omop_emb.providers.retrying import RetryPolicy
 from tests.fake_providers import KEY, FakeProviders, Fault, fake_vector
 from tests.unit.conftest import REMOTE
 
 DOCUMENT = EmbeddingRole.DOCUMENT
 # Only what hangs or drips waits for the timeout; a short one for all would fail on a busy machine.
-PATIENCE = Patience(timeout_seconds=10, tries=3, deadline_seconds=30, first_wait_seconds=0.01)
-IMPATIENCE = replace(PATIENCE, timeout_seconds=0.1)
+RETRIES = RetryPolicy(timeout_seconds=10, max_attempts=3, deadline_seconds=30, first_wait_seconds=0.01)
+QUICK_RETRIES = replace(RETRIES, timeout_seconds=0.1)
 WORDS = "words of a patient"
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -68,14 +68,12 @@ RETRY_INFO = error(
 HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 CASES = {
-    "400": Case(Fault(400, error("bad")), None, ProviderError, "a harmless text fares no better", 2),
+    "400": Case(Fault(400, error("bad")), None, ProviderError, "a plain test word fails too", 2),
     "401": Case(Fault(401, error("who?")), ProviderRefusedError, ProviderRefusedError, "check .*KEY", 1),
     "403": Case(Fault(403, error("no")), ProviderRefusedError, ProviderRefusedError, "and its rights", 1),
-    "404": Case(Fault(404, error("none")), ProviderRefusedError, ProviderRefusedError, "is not there", 1),
+    "404": Case(Fault(404, error("none")), ProviderRefusedError, ProviderRefusedError, "was not found", 1),
     "408": Case(Fault(408, error("late")), None, ProviderUnavailableError, r"HTTP 408\) \(tried 3 times"),
-    "413": Case(
-        Fault(413, error("large")), None, ProviderError, "too large .*; a harmless text fares no better"
-    ),
+    "413": Case(Fault(413, error("large")), None, ProviderError, "too large .*; a plain test word fails too"),
     "429": Case(
         Fault(429, error("slow")), None, RateLimitError, "fewer requests .* OMOP_EMB_REQUESTS_PER_MINUTE", 3
     ),
@@ -100,11 +98,11 @@ CASES = {
     "hangs": Case(Fault(how="hang"), None, ProviderUnavailableError, "does not answer in time"),
     "drips": Case(Fault(how="drip"), None, ProviderUnavailableError, "does not answer in time"),
     "no JSON": Case(
-        Fault(body='{"embeddings": [['), None, ProviderUnavailableError, "something else than embeddings"
+        Fault(body='{"embeddings": [['), None, ProviderUnavailableError, "something other than embeddings"
     ),
-    "a web page": Case(Fault(body=HTML), None, ProviderUnavailableError, "something else than embeddings"),
+    "a web page": Case(Fault(body=HTML), None, ProviderUnavailableError, "something other than embeddings"),
     "other JSON": Case(
-        Fault(body='"text"'), None, ProviderError, "something else than embeddings|answered 0 vectors"
+        Fault(body='"text"'), None, ProviderError, "something other than embeddings|answered 0 vectors"
     ),
     "too few vectors": Case(
         Fault(change=lambda rows: rows[1:]), None, ProviderError, "answered 1 vectors for 2 texts"
@@ -151,11 +149,11 @@ def client(provider: Provider, fake: FakeProviders) -> EmbeddingClient:
 
 
 def made(
-    provider: Provider, fake: FakeProviders, patience: Patience = PATIENCE, concurrency: int = 1
+    provider: Provider, fake: FakeProviders, policy: RetryPolicy = RETRIES, concurrency: int = 1
 ) -> EmbeddingClient:
     """A client that is soon out of patience, and knows its model's dimensions where asking sends no text."""
     client = EmbeddingClient(
-        provider=provider, bulk_patience=patience, query_patience=patience, concurrency=concurrency
+        provider=provider, bulk_retries=policy, query_retries=policy, concurrency=concurrency
     )
     if provider.name != "openai":
         assert client.dimensions > 100
@@ -163,16 +161,16 @@ def made(
     return client
 
 
-def expected(client: EmbeddingClient, texts: list[str]) -> Matrix:
+def expected(client: EmbeddingClient, texts: list[str]) -> Vectors:
     rows = np.array([fake_vector(text, 3072 if client.model.startswith("gemini") else 768) for text in texts])
-    scaled: Matrix = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    scaled: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     return scaled
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_fault_that_passes(provider: Provider, fake: FakeProviders, case: Case) -> None:
-    patience = replace(IMPATIENCE, tries=20) if case.waits_for_the_timeout else PATIENCE
-    client = made(provider, fake, patience)
+    policy = replace(QUICK_RETRIES, max_attempts=20) if case.waits_for_the_timeout else RETRIES
+    client = made(provider, fake, policy)
     if case.once is InvalidAnswerError:
         assert client.dimensions > 100
     fake.faults(case.fault)
@@ -188,7 +186,7 @@ def test_a_fault_that_passes(provider: Provider, fake: FakeProviders, case: Case
 def test_a_fault_that_stays_is_told_in_one_line_and_forgotten_when_it_is_over(
     provider: Provider, fake: FakeProviders, case: Case
 ) -> None:
-    client = made(provider, fake, IMPATIENCE if case.waits_for_the_timeout else PATIENCE)
+    client = made(provider, fake, QUICK_RETRIES if case.waits_for_the_timeout else RETRIES)
     if case.always is InvalidAnswerError:
         assert client.dimensions > 100
         fake.calls.clear()
@@ -298,6 +296,6 @@ def test_nobody_listening_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
     for model in REMOTE.values():
-        client = EmbeddingClient(model, bulk_patience=PATIENCE, query_patience=PATIENCE)
+        client = EmbeddingClient(model, bulk_retries=RETRIES, query_retries=RETRIES)
         with pytest.raises(ProviderUnavailableError, match="cannot be reached"):
             client.embeddings(["a"], embedding_role=DOCUMENT)

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from omop_emb import EmbeddingClient, EmbeddingRole
+from omop_emb.arrays import Vectors
 from omop_emb.errors import ConfigurationError, InvalidAnswerError, ProviderRefusedError, TextRejectedError
-from omop_emb.vectors import Matrix
 from tests.fake_providers import KEY, FakeProviders, Fault, fake_vector
 
 DOCUMENT, QUERY = EmbeddingRole.DOCUMENT, EmbeddingRole.QUERY
 
 
-def unit(texts: list[str], dimensions: int) -> Matrix:
+def unit(texts: list[str], dimensions: int) -> Vectors:
     rows = np.array([fake_vector(text, dimensions) for text in texts])
-    scaled: Matrix = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    scaled: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     return scaled
 
 
@@ -86,7 +86,7 @@ def test_gemini_2_gets_one_content_a_text_with_prefix_and_no_task_type(
     ],
 )
 def test_each_of_gemini_s_eight_task_types_can_be_chosen_for_a_role(fake: FakeProviders, task: str) -> None:
-    client = EmbeddingClient("gemini:gemini-embedding-001", query_task=task)
+    client = EmbeddingClient("gemini:gemini-embedding-001", tasks={QUERY: task})
     client.embeddings(["a"], embedding_role=QUERY)
     client.embeddings(["a"], embedding_role=DOCUMENT)
     assert [call.body for call in fake.calls] == [
@@ -106,11 +106,11 @@ def test_each_of_gemini_s_eight_task_types_can_be_chosen_for_a_role(fake: FakePr
 
 def test_a_task_type_that_is_none_or_that_the_model_ignores_is_refused(fake: FakeProviders) -> None:
     with pytest.raises(ConfigurationError, match="there is no task type 'SIMILAR'"):
-        EmbeddingClient("gemini:gemini-embedding-001", query_task="SIMILAR")
+        EmbeddingClient("gemini:gemini-embedding-001", tasks={QUERY: "SIMILAR"})
     with pytest.raises(ConfigurationError, match="ignores task types"):
-        EmbeddingClient("gemini:gemini-embedding-2", query_task="CLUSTERING")
+        EmbeddingClient("gemini:gemini-embedding-2", tasks={QUERY: "CLUSTERING"})
     with pytest.raises(ConfigurationError, match="takes no task types"):
-        EmbeddingClient("ollama:nomic-embed-text", query_task="CLUSTERING")
+        EmbeddingClient("ollama:nomic-embed-text", tasks={QUERY: "CLUSTERING"})
 
 
 def test_gemini_sends_a_hundred_texts_at_most(fake: FakeProviders) -> None:

@@ -105,7 +105,7 @@ def test_weights_that_are_int8_are_not_made_int8_again(folder: Path, cache: Path
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [("@int8", "holds int8 weights already"), ("@cls", "knows its pooling")]
+    ("options", "told"), [("@int8", "has int8 weights already"), ("@cls", "has its own pooling")]
 )
 def test_the_packaged_model_takes_no_option_and_says_why(options: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{told}.*leave {options} out"):

@@ -15,10 +15,10 @@ from omop_emb.errors import (
     QuotaExhaustedError,
     RateLimitError,
 )
-from omop_emb.providers.http_faults import http_fault, retry_after
-from omop_emb.providers.retrying import Patience, with_retries
+from omop_emb.providers.http_errors import http_error, retry_after
+from omop_emb.providers.retrying import RetryPolicy, call_with_retries
 
-PATIENCE = Patience(timeout_seconds=10, tries=9, deadline_seconds=1e6, first_wait_seconds=1)
+RETRIES = RetryPolicy(timeout_seconds=10, max_attempts=9, deadline_seconds=1e6, first_wait_seconds=1)
 
 
 def failing(error: OmopEmbError, times: float = 1e9) -> tuple[Callable[[float], str], list[float]]:
@@ -34,10 +34,10 @@ def failing(error: OmopEmbError, times: float = 1e9) -> tuple[Callable[[float], 
     return call, timeouts
 
 
-def waits_of(error: ProviderUnavailableError, patience: Patience = PATIENCE) -> list[float]:
+def waits_of(error: ProviderUnavailableError, policy: RetryPolicy = RETRIES) -> list[float]:
     waits: list[float] = []
     with pytest.raises(type(error)):
-        with_retries(failing(error)[0], patience, sleep=waits.append)
+        call_with_retries(failing(error)[0], policy, sleep=waits.append)
     return waits
 
 
@@ -45,13 +45,13 @@ def waits_of(error: ProviderUnavailableError, patience: Patience = PATIENCE) -> 
 def test_waits_are_drawn_from_zero_to_an_end_that_doubles_up_to_a_cap(
     monkeypatch: pytest.MonkeyPatch, draw: float
 ) -> None:
-    monkeypatch.setattr(random, "random", lambda: draw)
+    monkeypatch.setattr(random, "uniform", lambda low, high: low + draw * (high - low))
     ends = [1, 2, 4, 8, 16, 32, 60, 60]
     assert waits_of(ProviderUnavailableError("away")) == [draw * end for end in ends]
 
 
 def test_each_wait_is_drawn_anew() -> None:
-    waits = waits_of(ProviderUnavailableError("away"), replace(PATIENCE, longest_wait_seconds=1))
+    waits = waits_of(ProviderUnavailableError("away"), replace(RETRIES, max_wait_seconds=1))
     assert len(set(waits)) == len(waits) == 8
 
 
@@ -59,22 +59,22 @@ def test_each_wait_is_drawn_anew() -> None:
 def test_a_wait_that_the_provider_asks_for_is_kept_and_spread_by_a_fifth(
     monkeypatch: pytest.MonkeyPatch, draw: float
 ) -> None:
-    monkeypatch.setattr(random, "random", lambda: draw)
-    waits = waits_of(RateLimitError("slow", retry_after_seconds=90), replace(PATIENCE, tries=3))
+    monkeypatch.setattr(random, "uniform", lambda low, high: low + draw * (high - low))
+    waits = waits_of(RateLimitError("slow", retry_after_seconds=90), replace(RETRIES, max_attempts=3))
     assert waits == [pytest.approx(90 * (1 + draw / 5))] * 2  # beyond the cap, which is for our own guesses
 
 
 def test_no_wait_is_begun_that_would_end_after_the_deadline() -> None:
-    patience = replace(PATIENCE, deadline_seconds=100)
-    assert waits_of(RateLimitError("slow", retry_after_seconds=101), patience) == []
-    assert len(waits_of(RateLimitError("slow", retry_after_seconds=40), patience)) == 2
+    policy = replace(RETRIES, deadline_seconds=100)
+    assert waits_of(RateLimitError("slow", retry_after_seconds=101), policy) == []
+    assert len(waits_of(RateLimitError("slow", retry_after_seconds=40), policy)) == 2
 
 
 def test_an_attempt_gets_no_more_time_than_the_deadline_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random, "random", lambda: 0.0)
+    monkeypatch.setattr(random, "uniform", lambda low, _high: low)
     call, timeouts = failing(RateLimitError("slow", retry_after_seconds=6), times=2)
-    patience = replace(PATIENCE, timeout_seconds=5, deadline_seconds=15)
-    assert with_retries(call, patience, sleep=lambda _seconds: None) == "answer"
+    policy = replace(RETRIES, timeout_seconds=5, deadline_seconds=15)
+    assert call_with_retries(call, policy, sleep=lambda _seconds: None) == "answer"
     assert timeouts == [5, 5, pytest.approx(3, abs=0.1)]
 
 
@@ -86,15 +86,15 @@ def test_time_spent_waiting_for_the_limiter_is_not_counted(monkeypatch: pytest.M
 
     monkeypatch.setattr("omop_emb.providers.retrying.time.monotonic", lambda: now[0])
     call, timeouts = failing(ProviderUnavailableError("away"), times=3)
-    patience = replace(PATIENCE, deadline_seconds=500)
-    answer = with_retries(call, patience, before_attempt=wait_an_hour, sleep=lambda _seconds: None)
+    policy = replace(RETRIES, deadline_seconds=500)
+    answer = call_with_retries(call, policy, before_attempt=wait_an_hour, sleep=lambda _seconds: None)
     assert (answer, len(timeouts)) == ("answer", 4)
 
 
 def test_the_last_error_tells_how_often_it_was_tried_and_stays_of_its_kind() -> None:
     with pytest.raises(RateLimitError, match=r"^slow \(tried 9 times in") as caught:
-        with_retries(
-            failing(RateLimitError("slow", retry_after_seconds=1))[0], PATIENCE, sleep=lambda _seconds: None
+        call_with_retries(
+            failing(RateLimitError("slow", retry_after_seconds=1))[0], RETRIES, sleep=lambda _seconds: None
         )
     assert caught.value.retry_after_seconds == 1
 
@@ -103,7 +103,7 @@ def test_the_last_error_tells_how_often_it_was_tried_and_stays_of_its_kind() -> 
 def test_what_no_waiting_helps_is_raised_at_once(error: OmopEmbError) -> None:
     call, timeouts = failing(error)
     with pytest.raises(type(error)):
-        with_retries(call, PATIENCE)
+        call_with_retries(call, RETRIES)
     assert len(timeouts) == 1
 
 
@@ -114,7 +114,7 @@ RETRIED = {408, 425, 429, 500, 502, 503, 504}
     "status", [400, 401, 402, 403, 404, 405, 408, 409, 413, 422, 425, 429, 500, 503, 504]
 )
 def test_which_http_statuses_are_tried_again(status: int) -> None:
-    error = http_fault("openai:m", status, "no reason given")
+    error = http_error("openai:m", status, "no reason given", headers={})
     assert isinstance(error, ProviderUnavailableError) is (status in RETRIED)
     assert f"HTTP {status}" in str(error)
 

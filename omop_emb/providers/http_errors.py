@@ -1,7 +1,7 @@
-"""What an HTTP answer or a broken connection means for an embedding call, told without quoting anything.
+"""HTTP errors: what a status or a broken connection means for a call, without quoting the server.
 
-A server's own message may repeat the text it was sent, or the key. It is searched for known causes and never
-passed on.
+A server's own message may repeat the text or the key that it was sent. It is searched for known causes and
+never passed on.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _TOO_MANY = re.compile(
     r"batch size|at most \d+ requests|too many inputs|array .{0,20}too long|payload size", re.I
 )
 _BAD_KEY = re.compile(r"API_KEY_INVALID|API key (?:not valid|not found|expired)|invalid.api.key", re.I)
-_NO_CUT = re.compile(r"matryoshka|dimensions? .{0,30}not support|not support .{0,60}dimensions", re.I)
+_NOT_MATRYOSHKA = re.compile(r"matryoshka|dimensions? .{0,30}not support|not support .{0,60}dimensions", re.I)
 _NO_EMBEDDINGS = re.compile(r"does not support embed|not an embedding model|not support.{0,30}embedd", re.I)
-_SPENT = re.compile(r"insufficient_quota|billing|PerDay|per day", re.I)
+_QUOTA_EXHAUSTED = re.compile(r"insufficient_quota|billing|PerDay|per day", re.I)
 
 
-def http_fault(
+def http_error(
     source: str,
     status: int,
     message: str,
     *,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str],
     retry_after_seconds: float | None = None,
     not_found: str = "is the model's name right?",
     key: str = "the provider's key",
@@ -49,54 +49,59 @@ def http_fault(
     """The error that an HTTP status stands for.
 
     Args:
-        source: the model as provider:model, for the message.
+        source: provider:model, for the message.
         status: HTTP status.
-        message: the server's words; searched for causes, never passed on.
-        headers: the answer's, for Retry-After.
-        retry_after_seconds: how long the server asks to wait, where its body says so.
-        not_found: what to do about a 404.
+        message: the server's text; searched for causes, never passed on.
+        headers: of the response, for Retry-After.
+        retry_after_seconds: the wait that the response body asks for; None where it does not.
+        not_found: what to do after a 404.
         key: where the key comes from.
     """
     at = f"(HTTP {status})"
     if _BAD_KEY.search(message) or status == 401:
         return ProviderRefusedError(f"{source} does not accept the key {at}: check {key}")
     if status == 403:
-        return ProviderRefusedError(f"{source} is not allowed to this key {at}: check {key} and its rights")
+        return ProviderRefusedError(f"{source} is not allowed with this key {at}: check {key} and its rights")
     if status == 404:
-        return ProviderRefusedError(f"{source} is not there {at}: {not_found}")
-    if status == 402 or (status == 429 and _SPENT.search(message)):
+        return ProviderRefusedError(f"{source} was not found {at}: {not_found}")
+    if status == 402 or (status == 429 and _QUOTA_EXHAUSTED.search(message)):
         return QuotaExhaustedError(
             f"the quota of {source} is used up {at}: run again when it is renewed; what was done stays done"
         )
-    asked = retry_after_seconds if retry_after_seconds is not None else retry_after(headers or {})
+    if retry_after_seconds is None:
+        retry_after_seconds = retry_after(headers)
     if status == 429:
         return RateLimitError(
             f"{source} asks for fewer requests {at}: set OMOP_EMB_REQUESTS_PER_MINUTE or "
-            "OMOP_EMB_TEXTS_PER_MINUTE to what your account grants",
-            retry_after_seconds=asked,
+            "OMOP_EMB_TEXTS_PER_MINUTE to what your account allows",
+            retry_after_seconds=retry_after_seconds,
         )
-    # Some servers report with 500 what one text does to them each time: no retry helps then.
+    # Some servers answer 500 for a text that they turn into NaN each time: no retry helps then.
     if _NOT_A_NUMBER.search(message):
-        return TextRejectedError(f"{source} makes NaN of it {at}")
-    if 400 <= status < 500 and status not in (408, 425):
-        return _client_fault(source, status, message)
-    if status >= 500 or status in (408, 425):
-        return ProviderUnavailableError(f"{source} is not available {at}", retry_after_seconds=asked)
-    return ProviderRefusedError(f"{source} does not answer as an embedding service {at}: check its address")
+        return TextRejectedError(f"{source} turns it into NaN {at}")
+    if status in (408, 425) or status >= 500:
+        return ProviderUnavailableError(
+            f"{source} is not available {at}", retry_after_seconds=retry_after_seconds
+        )
+    if status < 400:
+        return ProviderRefusedError(
+            f"{source} does not answer as an embedding service {at}: check its address"
+        )
+    return _bad_request_error(source, status, message)
 
 
-def _client_fault(source: str, status: int, message: str) -> ProviderError:
+def _bad_request_error(source: str, status: int, message: str) -> ProviderError:
     at = f"(HTTP {status})"
     if _NO_EMBEDDINGS.search(message):
         return ProviderRefusedError(
-            f"{source} is no embedding model {at}: choose one with omop-emb models list"
+            f"{source} is not an embedding model {at}: choose one with omop-emb models list"
         )
-    if _NO_CUT.search(message):
+    if _NOT_MATRYOSHKA.search(message):
         return ProviderRefusedError(f"{source} cannot cut its vectors {at}: unset OMOP_EMB_DIMENSIONS")
     if status == 413 or _TOO_MANY.search(message):
-        return BatchTooLargeError(f"{source} finds it too large {at}")
+        return BatchTooLargeError(f"it is too large for {source} {at}")
     if _TOO_LONG.search(message):
-        return TextRejectedError(f"it is longer than {source} takes {at}")
+        return TextRejectedError(f"it is longer than {source} accepts {at}")
     if status in (400, 422):
         return TextRejectedError(f"{source} refuses it {at}")
     return ProviderRefusedError(
@@ -104,24 +109,24 @@ def _client_fault(source: str, status: int, message: str) -> ProviderError:
     )
 
 
-def transport_fault(source: str, where: str, error: Exception) -> ProviderUnavailableError:
-    """The error that a failed connection stands for; told by the class, of httpx as of httpx2."""
+def connection_error(source: str, server: str, error: Exception) -> ProviderUnavailableError:
+    """The error that a failed connection stands for, by its class names: httpx's and httpx2's are alike."""
     kinds = {entry.__name__ for entry in type(error).__mro__}
-    if "ConnectTimeout" in kinds or "PoolTimeout" in kinds:
-        what = f"{where} does not take the connection in time"
+    if kinds & {"ConnectTimeout", "PoolTimeout"}:
+        problem = f"{server} does not accept the connection in time"
     elif "TimeoutException" in kinds:
-        what = f"{where} does not answer in time"
+        problem = f"{server} does not answer in time"
     elif kinds & {"ConnectError", "ConnectionError"}:
-        what = f"{where} cannot be reached"
+        problem = f"{server} cannot be reached"
     else:
-        what = f"the connection to {where} broke ({type(error).__name__})"
-    return ProviderUnavailableError(f"{source}: {what}")
+        problem = f"the connection to {server} broke ({type(error).__name__})"
+    return ProviderUnavailableError(f"{source}: {problem}")
 
 
-def garbled(source: str, where: str) -> ProviderUnavailableError:
-    """The error for an answer that is no JSON of embeddings, such as a proxy's page."""
+def unreadable_response(source: str, server: str) -> ProviderUnavailableError:
+    """The error for a response that is not the expected JSON, such as a proxy's page."""
     return ProviderUnavailableError(
-        f"{source}: {where} answered with something else than embeddings; is there a proxy in between, or "
+        f"{source}: {server} answered with something other than embeddings; is there a proxy in between, or "
         "another service at this address?"
     )
 
@@ -129,8 +134,6 @@ def garbled(source: str, where: str) -> ProviderUnavailableError:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of a Retry-After header, which holds seconds or a date; None where there is none."""
     value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
     if re.fullmatch(r"\d+(\.\d+)?", value):
         return float(value)
     try:
