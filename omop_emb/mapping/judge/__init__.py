@@ -1,6 +1,7 @@
-"""Judge: a generative model's second opinion on a term's candidates.
+"""Judge: a second opinion on the terms in review, from a generative model.
 
-The prompt, the verdict, a cache of answers, and what the agreement is worth.
+`Judge` asks a model about terms and caches its verdicts; `JudgeJob` does so for a whole run, with an estimate
+first. A verdict never changes a decision; how much it changes a probability is learned from approvals.
 """
 
 from __future__ import annotations
@@ -13,10 +14,4 @@ if TYPE_CHECKING:
     from omop_emb.mapping.judge.judge import Judge as Judge
     from omop_emb.mapping.judge.judge_job import JudgeJob as JudgeJob
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "judge": ("Judge",),
-        "judge_job": ("JudgeJob",),
-    },
-)
+__getattr__, __all__ = lazy_names(__name__, {"judge": ("Judge",), "judge_job": ("JudgeJob",)})

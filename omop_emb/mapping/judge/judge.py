@@ -1,4 +1,4 @@
-"""A generative model's second opinion on terms in review: a choice among the candidates, or none of them."""
+"""Judge: a generative model's second opinion on terms in review, one of the candidates or none."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from threading import Lock
 from omop_emb.errors import ProviderError, ProviderUnavailableError, RateLimitError, TextRejectedError
 from omop_emb.mapping.judge.judge_cache import JudgeCache
 from omop_emb.mapping.judge.prompt import (
-    SCHEMA,
-    SYSTEM,
-    VERSION,
+    ANSWER_SCHEMA,
+    PROMPT_VERSION,
+    SYSTEM_PROMPT,
     ConceptContext,
-    describe,
-    offered,
-    question,
+    build_question,
+    describe_term,
+    offered_concept_ids,
     read_answers,
 )
-from omop_emb.mapping.judge.verdict import Verdict, verdict_of, with_verdict
+from omop_emb.mapping.judge.verdict import Verdict, verdict_from_answer, with_verdict
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.providers.base import estimated_tokens
-from omop_emb.providers.chat import ChatResponse, ChatModel
-from omop_emb.providers.rate_limiter import RateLimiter, Rate
+from omop_emb.providers.chat import ChatModel, ChatResponse
+from omop_emb.providers.rate_limiter import Rate, RateLimiter
 from omop_emb.providers.retrying import RetryPolicy, call_with_retries
 
 _OUTPUT_TOKENS_PER_TERM = 45
-# So many questions in a row without any answer are the provider's doing, not the terms'.
-_FAILED_IN_A_ROW = 3
-_LONGEST_WAIT_SECONDS = 60.0
+# After so many failed questions in a row the cause is the provider, not the terms.
+_MAX_FAILURES_IN_A_ROW = 3
+_MAX_WAIT_SECONDS = 60.0
+
+Contexts = Mapping[int, ConceptContext]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a second opinion will take.
+class JudgeEstimate:
+    """The expected effort of a second opinion.
 
     Attributes:
-        terms: to be asked about.
-        cached: of them already answered on this machine; they cost nothing.
-        requests: about so many.
-        input_tokens, output_tokens: about so many.
+        terms: terms to ask about.
+        cached: of these, terms whose answer is cached; they cost nothing.
+        requests, input_tokens, output_tokens: approximate.
     """
 
-    terms: int
-    cached: int
-    requests: int
-    input_tokens: int
-    output_tokens: int
+    terms: int = 0
+    cached: int = 0
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
 
-    def __add__(self, other: Estimate) -> Estimate:
-        return Estimate(
+    def __add__(self, other: JudgeEstimate) -> JudgeEstimate:
+        return JudgeEstimate(
             self.terms + other.terms,
             self.cached + other.cached,
             self.requests + other.requests,
@@ -61,13 +62,13 @@ class Estimate:
         )
 
     def cost(self, input_price: float, output_price: float) -> float:
-        """The tokens at prices per million, in the prices' currency."""
+        """The price of the tokens, at prices per million tokens."""
         return (self.input_tokens * input_price + self.output_tokens * output_price) / 1_000_000
 
 
 @dataclass(slots=True)
 class JudgeUsage:
-    """What was asked so far: requests with each attempt counted, and the tokens that the provider counts."""
+    """What was used so far: requests, each attempt counted, and tokens as the provider counts them."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -77,14 +78,13 @@ class JudgeUsage:
 class Judge:
     """Asks a generative model about terms in review.
 
-    It answers with a candidate's id or none; an id that was not offered is refused, so that nothing can
-    be invented, and no answer ever accepts a mapping. Terms are asked about in batches, several at a
-    time; what is answered is cached at once. When the provider fails for good, the rest of the terms is
-    left without a second opinion, and `failure` says why.
+    The model answers with the id of a candidate or "none". Any other id is refused, so that nothing can be
+    invented, and no answer changes a decision. Terms are asked about in batches, several at the same time;
+    each answer is cached at once. If the provider fails permanently, the remaining terms get no answer.
 
     Attributes:
-        failure: what ended the asking; None while it goes on.
-        usage: what was asked so far.
+        failure: the permanent failure; None as long as there is none.
+        usage: requests and tokens so far.
     """
 
     def __init__(
@@ -93,44 +93,42 @@ class Judge:
         *,
         cache: JudgeCache | None = None,
         batch_terms: int = 5,
-        most_terms: int | None = None,
+        max_terms: int | None = None,
         rate: Rate | None = None,
-        tries: int = 4,
+        max_attempts: int = 4,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Ask nothing yet.
+        """Create a judge; nothing is sent yet.
 
         Args:
-            model: to ask.
-            cache: answers from earlier; None asks everything anew and keeps nothing.
-            batch_terms: at most so many terms in a request.
-            most_terms: at most so many terms in this judge's life are asked about, cached ones apart.
-            rate: what the provider grants a minute.
-            tries: attempts for a request that fails for now.
-            sleep: waits between them.
+            model: the model to ask.
+            cache: earlier answers; None asks about every term and stores nothing.
+            batch_terms: maximum number of terms per request.
+            max_terms: maximum number of terms that this judge asks about, cached ones not counted.
+            rate: the provider's limits per minute.
+            max_attempts: for a request that fails temporarily.
+            sleep: waits between attempts.
         """
         self.failure: ProviderError | None = None
         self.usage = JudgeUsage()
         self._model, self._cache, self._sleep = model, cache, sleep
-        self._batch_terms, self._left = batch_terms, most_terms
+        self._batch_terms, self._remaining_terms = batch_terms, max_terms
         self._limiter = RateLimiter(rate or Rate(), sleep=sleep)
-        self._patience = RetryPolicy(
+        self._retry_policy = RetryPolicy(
             timeout_seconds=model.timeout_seconds,
-            max_attempts=tries,
-            deadline_seconds=tries * (model.timeout_seconds + _LONGEST_WAIT_SECONDS),
-            max_wait_seconds=_LONGEST_WAIT_SECONDS,
+            max_attempts=max_attempts,
+            deadline_seconds=max_attempts * (model.timeout_seconds + _MAX_WAIT_SECONDS),
+            max_wait_seconds=_MAX_WAIT_SECONDS,
         )
-        self._failed = 0
+        self._failures_in_a_row = 0
         self._lock = Lock()
 
-    def judge(
-        self, terms: Sequence[MappedTerm], contexts: Mapping[int, ConceptContext] | None = None
-    ) -> list[MappedTerm]:
-        """The terms, those in review with the model's answer; same order, no decision changed.
+    def judge(self, terms: Sequence[MappedTerm], contexts: Contexts | None = None) -> list[MappedTerm]:
+        """The terms in the same order, those in review with the model's answer; no decision changes.
 
         Args:
-            terms: of any decision; others than those in review are given back as they are.
-            contexts: concept id to synonyms and parents, see concept_contexts.
+            terms: with any decision; those that are not in review are returned unchanged.
+            contexts: synonyms and parents by concept id, see concept_contexts().
         """
         verdicts = self.verdicts(terms, contexts)
         return [
@@ -138,102 +136,95 @@ class Judge:
             for mapped, verdict in zip(terms, verdicts, strict=True)
         ]
 
-    def verdicts(
-        self, terms: Sequence[MappedTerm], contexts: Mapping[int, ConceptContext] | None = None
-    ) -> list[Verdict | None]:
-        """What the model says about each term; None for terms that it was not asked about."""
-        found, texts = self._cached(terms, contexts)
-        # The most valuable first, if not all can be asked about.
-        waiting = sorted((n for n in texts if n not in found), key=lambda n: (-terms[n].priority, n))
-        if self._left is not None:
-            waiting = waiting[: self._left]
-            self._left -= len(waiting)
-        waiting.sort()
-        groups = [
-            waiting[start : start + self._batch_terms] for start in range(0, len(waiting), self._batch_terms)
-        ]
-        with ThreadPoolExecutor(max_workers=self._model.concurrency) as pool:
-            # In the order of the terms: what is told of a failure does not depend on which thread was first.
-            for group, answers in zip(
-                groups, pool.map(lambda group: self._ask_about(terms, texts, group), groups), strict=True
-            ):
-                for number, verdict in zip(group, answers, strict=True):
-                    found[number] = verdict
-                    if self._cache is not None and not verdict.problem:
-                        kept = json.dumps([verdict.concept_id, verdict.reason])
-                        self._cache.put(self._question_key(texts[number]), kept)
-        return [found.get(number) for number in range(len(terms))]
+    def verdicts(self, terms: Sequence[MappedTerm], contexts: Contexts | None = None) -> list[Verdict | None]:
+        """The model's verdict on each term; None for a term that it was not asked about."""
+        verdicts, descriptions = self._look_up(terms, contexts)
+        by_value = sorted(
+            (n for n in descriptions if n not in verdicts), key=lambda n: (-terms[n].priority, n)
+        )
+        pending = sorted(by_value[: self._remaining_terms])
+        if self._remaining_terms is not None:
+            self._remaining_terms -= len(pending)
+        batches = [pending[n : n + self._batch_terms] for n in range(0, len(pending), self._batch_terms)]
 
-    def estimate(
-        self, terms: Sequence[MappedTerm], contexts: Mapping[int, ConceptContext] | None = None
-    ) -> Estimate:
-        """What asking about these terms would take now; nothing is asked."""
-        found, texts = self._cached(terms, contexts)
-        waiting = [text for number, text in texts.items() if number not in found]
-        if self._left is not None:
-            waiting = waiting[: self._left]
-        requests = -(-len(waiting) // self._batch_terms)
-        every_request = estimated_tokens(SYSTEM) + estimated_tokens(json.dumps(SCHEMA))
-        return Estimate(
-            terms=len(texts),
-            cached=len(found),
+        def ask(batch: Sequence[int]) -> list[Verdict]:
+            return self._ask_batch([terms[n] for n in batch], [descriptions[n] for n in batch])
+
+        with ThreadPoolExecutor(max_workers=self._model.concurrency) as pool:
+            # In the order of the terms, so that messages do not depend on which thread was first.
+            for batch, answers in zip(batches, pool.map(ask, batches), strict=True):
+                for number, verdict in zip(batch, answers, strict=True):
+                    verdicts[number] = verdict
+                    if self._cache is not None and not verdict.problem:
+                        self._cache.put(self._cache_key(descriptions[number]), verdict)
+        return [verdicts.get(number) for number in range(len(terms))]
+
+    def estimate(self, terms: Sequence[MappedTerm], contexts: Contexts | None = None) -> JudgeEstimate:
+        """What asking about these terms would take; nothing is sent."""
+        verdicts, descriptions = self._look_up(terms, contexts)
+        pending = [text for number, text in descriptions.items() if number not in verdicts]
+        pending = pending[: self._remaining_terms]
+        requests = -(-len(pending) // self._batch_terms)
+        per_request = estimated_tokens(SYSTEM_PROMPT) + estimated_tokens(json.dumps(ANSWER_SCHEMA))
+        return JudgeEstimate(
+            terms=len(descriptions),
+            cached=len(verdicts),
             requests=requests,
-            input_tokens=requests * every_request + sum(map(estimated_tokens, waiting)),
-            output_tokens=len(waiting) * _OUTPUT_TOKENS_PER_TERM,
+            input_tokens=requests * per_request + sum(map(estimated_tokens, pending)),
+            output_tokens=len(pending) * _OUTPUT_TOKENS_PER_TERM,
         )
 
-    def _cached(
-        self, terms: Sequence[MappedTerm], contexts: Mapping[int, ConceptContext] | None
+    def _look_up(
+        self, terms: Sequence[MappedTerm], contexts: Contexts | None
     ) -> tuple[dict[int, Verdict], dict[int, str]]:
-        """Number of each term that can be asked about to its answer, if it is known, and its description."""
-        texts = {
-            number: describe(mapped, contexts or {})
+        """Cached verdicts, and descriptions of all terms in review that have candidates, by number."""
+        descriptions = {
+            number: describe_term(mapped, contexts or {})
             for number, mapped in enumerate(terms)
             if mapped.decision is Decision.REVIEW and mapped.candidates
         }
-        found: dict[int, Verdict] = {}
-        for number, text in texts.items():
-            kept = self._cache.get(self._question_key(text)) if self._cache is not None else None
-            if kept is not None:
-                concept_id, reason = json.loads(kept)
-                found[number] = Verdict(concept_id, reason)
-        return found, texts
+        verdicts: dict[int, Verdict] = {}
+        if self._cache is not None:
+            for number, text in descriptions.items():
+                if (cached := self._cache.get(self._cache_key(text))) is not None:
+                    verdicts[number] = cached
+        return verdicts, descriptions
 
-    def _question_key(self, text: str) -> str:
-        return json.dumps([VERSION, self._model.source, SYSTEM, text])
+    def _cache_key(self, description: str) -> str:
+        return json.dumps([PROMPT_VERSION, self._model.source, SYSTEM_PROMPT, description])
 
-    def _ask_about(
-        self, terms: Sequence[MappedTerm], texts: Mapping[int, str], group: Sequence[int]
-    ) -> list[Verdict]:
-        """A verdict for each term of a group; those without a good one are asked about once more, alone."""
+    def _ask_batch(self, terms: Sequence[MappedTerm], descriptions: Sequence[str]) -> list[Verdict]:
+        """A verdict per term; a term without a usable answer is asked about once more, alone."""
         try:
-            first = self._answers([terms[n] for n in group], [texts[n] for n in group])
+            verdicts = self._ask_once(terms, descriptions)
             return [
-                verdict if not verdict.problem else self._answers([terms[n]], [texts[n]])[0]
-                for n, verdict in zip(group, first, strict=True)
+                verdict if not verdict.problem else self._ask_once([term], [description])[0]
+                for term, description, verdict in zip(terms, descriptions, verdicts, strict=True)
             ]
         except ProviderError as error:
-            self._note_failure(error)
-            return [Verdict(None, problem=str(error)) for _ in group]
+            self._record_failure(error)
+            return [Verdict(None, problem=str(error)) for _ in terms]
 
-    def _answers(self, terms: Sequence[MappedTerm], texts: Sequence[str]) -> list[Verdict]:
+    def _ask_once(self, terms: Sequence[MappedTerm], descriptions: Sequence[str]) -> list[Verdict]:
         try:
-            answer = self._ask(question(texts))
+            response = self._send(build_question(descriptions))
         except TextRejectedError as error:
-            # Of a batch, one term may be to blame; each is asked about alone then.
-            self._note_failure(error)
+            # A single term of the batch may be the cause; then each is asked about alone.
+            self._record_failure(error)
             return [Verdict(None, problem=str(error))] * len(terms)
         with self._lock:
-            self._failed = 0
-        if answer.declined:
-            return [Verdict(None, problem=f"the model's answer was {answer.declined}")] * len(terms)
-        found = read_answers(answer.text, len(terms))
+            self._failures_in_a_row = 0
+        if response.incomplete:
+            return [Verdict(None, problem=f"the model's answer was {response.incomplete}")] * len(terms)
+        answers = read_answers(response.text, len(terms))
         return [
-            verdict_of(found.get(number), offered(mapped)) for number, mapped in enumerate(terms, start=1)
+            verdict_from_answer(answers.get(number), offered_concept_ids(mapped))
+            for number, mapped in enumerate(terms, start=1)
         ]
 
-    def _ask(self, text: str) -> ChatResponse:
-        tokens = estimated_tokens(SYSTEM) + estimated_tokens(text)
+    def _send(self, question: str) -> ChatResponse:
+        """The model's response to a question, within the provider's limits and with retries."""
+        tokens = estimated_tokens(SYSTEM_PROMPT) + estimated_tokens(question)
 
         def before_attempt() -> None:
             if self.failure is not None:
@@ -243,28 +234,29 @@ class Judge:
         def attempt(timeout_seconds: float) -> ChatResponse:
             with self._lock:
                 self.usage.requests += 1
-            answer = self._model.ask(SYSTEM, text, SCHEMA, timeout_seconds=timeout_seconds)
+            response = self._model.ask(
+                SYSTEM_PROMPT, question, ANSWER_SCHEMA, timeout_seconds=timeout_seconds
+            )
             with self._lock:
-                self.usage.input_tokens += answer.input_tokens or 0
-                self.usage.output_tokens += answer.output_tokens or 0
-            return answer
-
-        def after_failure(error: ProviderUnavailableError, wait: float) -> None:
-            if isinstance(error, RateLimitError):
-                self._limiter.pause(wait)
+                self.usage.input_tokens += response.input_tokens or 0
+                self.usage.output_tokens += response.output_tokens or 0
+            return response
 
         return call_with_retries(
             attempt,
-            self._patience,
+            self._retry_policy,
             before_attempt=before_attempt,
-            after_failure=after_failure,
+            after_failure=self._limiter.pause_after,
             sleep=self._sleep,
         )
 
-    def _note_failure(self, error: ProviderError) -> None:
+    def _record_failure(self, error: ProviderError) -> None:
         with self._lock:
-            self._failed += 1
-            passing = isinstance(error, ProviderUnavailableError | TextRejectedError)
-            for_good = not passing or isinstance(error, RateLimitError) or self._failed >= _FAILED_IN_A_ROW
-            if for_good and self.failure is None:
+            self._failures_in_a_row += 1
+            permanent = (
+                isinstance(error, RateLimitError)
+                or not isinstance(error, ProviderUnavailableError | TextRejectedError)
+                or self._failures_in_a_row >= _MAX_FAILURES_IN_A_ROW
+            )
+            if permanent and self.failure is None:
                 self.failure = error

@@ -1,55 +1,55 @@
-"""A generative model's answers kept on this machine, readable only by who has the question."""
+"""Judge cache: the answers of a generative model, kept on this machine by the hash of the question."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from omop_emb import config
+from omop_emb.mapping.judge.verdict import Verdict
 
-_TABLE = "create table if not exists answer (key blob primary key, value blob not null) without rowid"
+# A table "answer" in the same file is from an earlier version, which stored other values: it is never read.
+_TABLE = """
+create table if not exists verdict (
+    question_hash blob primary key, concept_id integer, reason text not null
+) without rowid
+"""
 
 
 class JudgeCache:
-    """Answers by question, in an SQLite file in the cache folder.
+    """Verdicts by question, in an SQLite file that only its owner can read; for one thread.
 
-    Neither questions nor answers are stored in clear: the key is a hash of the question, and the answer
-    is encrypted with another hash of it. Who does not have the very same question reads nothing.
-    Not for several threads.
+    Stored are a hash of the question, the chosen concept id and the model's reason, never the question.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        """Open the file, and make it if need be, for its owner alone; the default is in the cache folder."""
+        """Open or create the file, by default judge.sqlite3 in the cache folder."""
         path = path if path is not None else config.cache_dir() / "judge.sqlite3"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
+        # Created here, because SQLite would create it readable by everybody.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
         self._connection.execute(_TABLE)
 
-    def get(self, question: str) -> str | None:
-        """The answer to a question, None where there is none."""
+    def get(self, question: str) -> Verdict | None:
+        """The verdict on a question; None if there is none."""
+        query = "select concept_id, reason from verdict where question_hash = ?"
         with closing(self._connection.cursor()) as cursor:
-            row = cursor.execute("select value from answer where key = ?", (_key(question),)).fetchone()
-        return None if row is None else _crypt(question, row[0]).decode()
+            row = cursor.execute(query, (_hash(question),)).fetchone()
+        return None if row is None else Verdict(*row)
 
-    def put(self, question: str, answer: str) -> None:
-        """Keep an answer; it is on disk when this returns. The first answer to a question stays."""
-        self._connection.execute(
-            "insert or ignore into answer values (?, ?)", (_key(question), _crypt(question, answer.encode()))
-        )
+    def put(self, question: str, verdict: Verdict) -> None:
+        """Store a verdict, on disk when this returns. The first verdict on a question stays."""
+        row = (_hash(question), verdict.concept_id, verdict.reason)
+        self._connection.execute("insert or ignore into verdict values (?, ?, ?)", row)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
 
-def _key(question: str) -> bytes:
-    return hashlib.sha256(b"omop-emb judge key\0" + question.encode()).digest()
-
-
-def _crypt(question: str, data: bytes) -> bytes:
-    """Encrypt or decrypt: the same keystream both times, and one question has one answer only."""
-    stream = hashlib.shake_256(b"omop-emb judge value\0" + question.encode()).digest(len(data))
-    return bytes(a ^ b for a, b in zip(data, stream, strict=True))
+def _hash(question: str) -> bytes:
+    return hashlib.sha256(question.encode()).digest()

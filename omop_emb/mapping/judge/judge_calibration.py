@@ -1,4 +1,4 @@
-"""What a judge's answer says of the first candidate's probability, learned from what a site approved."""
+"""Judge calibration: what a judge's answer does to the first candidate's probability."""
 
 from __future__ import annotations
 
@@ -7,48 +7,51 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from omop_emb.arrays import Doubles, Ints, Mask
 from omop_emb.mapping.records import MappedTerm
 
 ANSWERS = ("agrees", "chooses another", "says none")
-"""What a judge can say of the first candidate; no answer is none of them and changes nothing."""
+"""What a judge can say about the first candidate. No answer is none of these, and changes nothing."""
 
-LEAST_ANSWERS = 100
-"""Approved terms with an answer that it takes; a kind of answer needs LEAST_OF_KIND of them."""
-LEAST_OF_KIND = 20
+MIN_ANSWERS = 100
+"""Nothing is learned from fewer approved terms with an answer."""
 
-_FOLDS, _PENALTY, _SURE = 3, 1.0, 1e-4
+MIN_ANSWERS_OF_KIND = 20
+"""A kind of answer with fewer examples gets no shift."""
+
+_FOLDS = 3
+_RIDGE_PENALTY = 1.0
+_MIN_PROBABILITY = 1e-4  # probabilities of 0 and 1 have no finite log odds
 _ANSWER = re.compile(r"\s*(\d+|none)\b")
-Doubles = npt.NDArray[np.float64]
 
 
-def answer_of(judge: str, concept_id: int) -> str | None:
-    """What a column `judge` says of a concept: one of ANSWERS, or None where it holds no answer."""
-    found = _ANSWER.match(judge)
-    if found is None:
+def classify_answer(judge: str, concept_id: int) -> str | None:
+    """What a `judge` column says about a concept: one of ANSWERS, or None if it holds no answer."""
+    match = _ANSWER.match(judge)
+    if match is None:
         return None
-    if found[1] == "none":
+    if match[1] == "none":
         return "says none"
-    return "agrees" if int(found[1]) == concept_id else "chooses another"
+    return "agrees" if int(match[1]) == concept_id else "chooses another"
 
 
-def shifted(probability: float, shift: float) -> float:
-    """A probability whose logarithm of the odds is moved; one of 0 or 1 is taken for nearly so."""
-    kept = min(max(probability, _SURE), 1 - _SURE)
-    odds = kept / (1 - kept) * np.exp(shift)
-    moved = float(odds / (1 + odds))
-    return max(moved, probability) if shift > 0 else min(moved, probability)
+def shift_probability(probability: float, shift: float) -> float:
+    """The probability with its log odds shifted; it never moves against the sign of the shift."""
+    clipped = min(max(probability, _MIN_PROBABILITY), 1 - _MIN_PROBABILITY)
+    odds = clipped / (1 - clipped) * np.exp(shift)
+    shifted = float(odds / (1 + odds))
+    return max(shifted, probability) if shift > 0 else min(shifted, probability)
 
 
-def with_answer(mapped: MappedTerm, shifts: Mapping[str, float]) -> MappedTerm:
-    """A term whose probability takes its judge's answer in; its decision stays as it is."""
+def apply_answer(mapped: MappedTerm, shifts: Mapping[str, float]) -> MappedTerm:
+    """The term with probability and priority changed by its judge's answer; its decision stays."""
     if mapped.probability is None or mapped.best is None or mapped.by_code:
         return mapped
-    answer = answer_of(mapped.judge, mapped.best.concept_id)
+    answer = classify_answer(mapped.judge, mapped.best.concept_id)
     if answer is None or answer not in shifts:
         return mapped
-    probability = shifted(mapped.probability, shifts[answer])
+    probability = shift_probability(mapped.probability, shifts[answer])
     first = replace(mapped.best, probability=probability)
     return replace(
         mapped,
@@ -58,68 +61,68 @@ def with_answer(mapped: MappedTerm, shifts: Mapping[str, float]) -> MappedTerm:
     )
 
 
-def learn(
-    probability: Doubles, answers: Sequence[str | None], right: npt.NDArray[np.bool_]
+def learn_shifts(
+    probability: Doubles, answers: Sequence[str | None], correct: Mask
 ) -> tuple[dict[str, float], str]:
-    """How much each answer moves the logarithm of the odds, and a line for a person.
+    """How much each answer shifts the log odds, and a message for the user ("" without any answer).
 
-    Nothing is moved, and the line says why, where answers are too few, or where probabilities of terms that
-    a shift was not learned from are told no better with it than without (by their logarithmic loss).
+    There are no shifts, and the message says why, if there are too few answers, or if cross-validation
+    finds no lower logarithmic loss with the shifts than without.
 
     Args:
         probability: (n,) of the first candidate, from a ranker and a calibration that did not see the term.
         answers: (n,) of ANSWERS, or None.
-        right: (n,) whether the first candidate was right.
+        correct: (n,) whether the first candidate is correct.
     """
-    asked = np.array([answer is not None for answer in answers], bool)
-    kind = np.array([ANSWERS.index(answer) if answer is not None else -1 for answer in answers], np.int64)
-    if asked.sum() < LEAST_ANSWERS:
-        if not asked.any():
-            return {}, ""
+    answered = np.array([answer is not None for answer in answers], bool)
+    if not answered.any():
+        return {}, ""
+    if answered.sum() < MIN_ANSWERS:
         return {}, (
-            f"the judge answered about {asked.sum():,} approved terms: {LEAST_ANSWERS} is the least that its "
-            "answers can change probabilities from"
+            f"only {answered.sum():,} approved terms have a judge's answer; before answers change "
+            f"probabilities, at least {MIN_ANSWERS} are needed"
         )
-    logit, kind, target = _logit(probability[asked]), kind[asked], right[asked].astype(np.float64)
-    fold = np.arange(len(logit)) % _FOLDS
-    moved = np.zeros(len(logit))
+    kind = np.array([ANSWERS.index(answer) for answer in answers if answer is not None], np.int64)
+    log_odds, target = _log_odds(probability[answered]), correct[answered].astype(np.float64)
+    fold = np.arange(len(log_odds)) % _FOLDS
+    shifted = log_odds.copy()
     for number in range(_FOLDS):
         inside, outside = fold == number, fold != number
-        moved[inside] = _fitted(logit[outside], kind[outside], target[outside])[kind[inside]]
-    before, after = _loss(logit, target), _loss(logit + moved, target)
+        shifted[inside] += _fit_shifts(log_odds[outside], kind[outside], target[outside])[kind[inside]]
+    before, after = _log_loss(log_odds, target), _log_loss(shifted, target)
     if after >= before:
         return {}, (
-            f"the judge's answers on {len(logit):,} approved terms tell nothing new "
-            f"(loss {before:.3f} without, {after:.3f} with them): they change none"
+            f"the judge's answers on {len(log_odds):,} approved terms do not improve probabilities "
+            f"(loss {before:.3f} without, {after:.3f} with them) and are not used"
         )
-    shifts = _fitted(logit, kind, target)
-    learned = {name: float(shifts[place]) for place, name in enumerate(ANSWERS) if shifts[place]}
-    told = ", ".join(f"{name} {np.exp(shift):.2g}" for name, shift in learned.items())
-    return learned, (
-        f"the judge's answers change probabilities from now on: learned from {len(logit):,} approved terms "
-        f"(loss {before:.3f} without, {after:.3f} with them; odds times: {told})"
+    fitted = _fit_shifts(log_odds, kind, target)
+    shifts = {answer: float(shift) for answer, shift in zip(ANSWERS, fitted, strict=True) if shift}
+    factors = ", ".join(f"{answer} {np.exp(shift):.2g}" for answer, shift in shifts.items())
+    return shifts, (
+        f"the judge's answers change probabilities from now on: learned from {len(log_odds):,} approved "
+        f"terms (loss {before:.3f} without, {after:.3f} with them; factors on the odds: {factors})"
     )
 
 
-def _fitted(logit: Doubles, kind: npt.NDArray[np.int64], target: Doubles) -> Doubles:
-    """(ANSWERS,) the likeliest shift of each answer, drawn to 0; 0 for a rare one. Newton's method."""
+def _fit_shifts(log_odds: Doubles, kind: Ints, target: Doubles) -> Doubles:
+    """(ANSWERS,) ridge logistic regression by Newton's method; a rare answer gets 0."""
     shifts = np.zeros(len(ANSWERS))
-    for place in range(len(ANSWERS)):
-        rows = kind == place
-        if rows.sum() < LEAST_OF_KIND:
+    for number in range(len(ANSWERS)):
+        rows = kind == number
+        if rows.sum() < MIN_ANSWERS_OF_KIND:
             continue
         for _ in range(50):
-            p = 1 / (1 + np.exp(-(logit[rows] + shifts[place])))
-            gradient = (target[rows] - p).sum() - _PENALTY * shifts[place]
-            step = gradient / ((p * (1 - p)).sum() + _PENALTY)
-            shifts[place] += np.clip(step, -1.0, 1.0)
+            p = 1 / (1 + np.exp(-(log_odds[rows] + shifts[number])))
+            gradient = (target[rows] - p).sum() - _RIDGE_PENALTY * shifts[number]
+            step = gradient / ((p * (1 - p)).sum() + _RIDGE_PENALTY)
+            shifts[number] += np.clip(step, -1.0, 1.0)
     return shifts
 
 
-def _logit(probability: Doubles) -> Doubles:
-    kept = np.clip(probability, _SURE, 1 - _SURE)
-    return np.asarray(np.log(kept / (1 - kept)))
+def _log_odds(probability: Doubles) -> Doubles:
+    clipped = np.clip(probability, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+    return np.asarray(np.log(clipped / (1 - clipped)))
 
 
-def _loss(logit: Doubles, target: Doubles) -> float:
-    return float(np.mean(np.logaddexp(0, logit) - target * logit))
+def _log_loss(log_odds: Doubles, target: Doubles) -> float:
+    return float(np.mean(np.logaddexp(0, log_odds) - target * log_odds))

@@ -1,4 +1,4 @@
-"""A second opinion on a whole run: its cost is told first, the most valuable terms are asked about."""
+"""Judge job: a second opinion on the most valuable terms of a run, after its cost was confirmed."""
 
 from __future__ import annotations
 
@@ -10,111 +10,110 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from omop_emb.database.engine import driver_connection, session_scope
-from omop_emb.mapping.judge.judge import Estimate, Judge
+from omop_emb.mapping.judge.judge import Judge, JudgeEstimate
 from omop_emb.mapping.judge.judge_cache import JudgeCache
-from omop_emb.mapping.judge.judge_calibration import with_answer
-from omop_emb.mapping.judge.prompt import ConceptContext, concept_contexts, offered
+from omop_emb.mapping.judge.judge_calibration import apply_answer
+from omop_emb.mapping.judge.prompt import ConceptContext, concept_contexts, offered_concept_ids
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.providers.chat import ChatModel
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-_AT_ONCE = 1_000
+_BLOCK_TERMS = 1_000  # in memory at the same time
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeJob:
-    """Whom to ask, and about how many terms.
+    """The model to ask, and about how many terms.
 
     Attributes:
-        model: to ask.
-        most_terms: the most valuable so many terms in review; what was answered before costs nothing.
-        prices: of a million input and output tokens, to tell the cost; None tells the tokens alone.
+        model: the model.
+        max_terms: asked about at most, those in review with the highest priority; cached answers count too.
+        prices: of a million input and output tokens; None leaves the cost out of the estimate.
     """
 
     model: ChatModel
-    most_terms: int = 1000
+    max_terms: int = 1000
     prices: tuple[float, float] | None = None
 
 
-def judged(
+def judge_terms(
     engine: Engine,
     job: JudgeJob,
     mapped: Callable[[], Iterable[MappedTerm]],
     *,
     shifts: Mapping[str, float],
-    tell: Callable[[str], None],
+    on_message: Callable[[str], None],
     confirm: Callable[[str], bool],
 ) -> Iterator[MappedTerm]:
     """The terms of a run in their order, those in review with a model's answer; no decision changes.
 
     Args:
         engine: of the database with the vocabulary, for synonyms and parents.
-        job: whom to ask.
-        mapped: gives the run's terms anew each time it is called.
+        job: the model, and about how many terms it is asked.
+        mapped: returns the run's terms from the start at each call.
         shifts: how each answer changes a probability (judge_calibration.py); {} changes none.
-        tell: is called with lines for a person.
-        confirm: is asked with what it will take; False asks the model nothing.
+        on_message: called with lines for the user.
+        confirm: called with the estimate; if it returns False, the model is not asked.
     """
-    chosen = _most_valuable(mapped(), job.most_terms)
+    chosen = _most_valuable(mapped(), job.max_terms)
     with closing(JudgeCache()) as cache:
         judge = Judge(job.model, cache=cache)
-        total = Estimate(0, 0, 0, 0, 0)
+        total = JudgeEstimate()
         for block in _blocks(mapped()):
-            asked = [term for place, term in block if place in chosen]
-            total += judge.estimate(asked, _contexts(engine, asked))
-        if not confirm(_described(job, total, len(chosen))):
-            tell("the judge was not asked")
+            terms = [term for number, term in block if number in chosen]
+            total += judge.estimate(terms, _contexts(engine, terms))
+        if not confirm(_describe(job, total, len(chosen))):
+            on_message("the judge was not asked")
             yield from mapped()
             return
         answered = 0
         for block in _blocks(mapped()):
-            asked = [term for place, term in block if place in chosen]
-            answers = iter(judge.judge(asked, _contexts(engine, asked)))
-            for place, term in block:
-                result = with_answer(next(answers), shifts) if place in chosen else term
+            terms = [term for number, term in block if number in chosen]
+            judged = iter(judge.judge(terms, _contexts(engine, terms)))
+            for number, term in block:
+                result = apply_answer(next(judged), shifts) if number in chosen else term
                 answered += bool(result.judge)
                 yield result
         if judge.failure is not None:
-            tell(f"warning: the judge stopped, and left the rest without a second opinion: {judge.failure}")
-        used = judge.usage
-        tell(
-            f"{job.model.source} gave a second opinion on {answered:,} terms: {used.requests:,} requests, "
-            f"{used.input_tokens:,} tokens in, {used.output_tokens:,} out"
+            on_message(f"warning: the judge stopped before it had answered about every term: {judge.failure}")
+        usage = judge.usage
+        on_message(
+            f"{job.model.source} gave a second opinion on {answered:,} terms: {usage.requests:,} requests, "
+            f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
         )
 
 
 def _most_valuable(terms: Iterable[MappedTerm], count: int) -> set[int]:
-    """Places of the terms in review with the highest priority; equal ones in the order of the file."""
-    places, priorities = array("q"), array("d")
-    for place, term in enumerate(terms):
+    """Numbers of the terms in review with the highest priority; ties in the order of the file."""
+    numbers, priorities = array("q"), array("d")
+    for number, term in enumerate(terms):
         if term.decision is Decision.REVIEW and term.candidates:
-            places.append(place)
+            numbers.append(number)
             priorities.append(term.priority)
-    order = sorted(range(len(places)), key=lambda n: (-priorities[n], n))
-    return {places[n] for n in order[:count]}
+    order = sorted(range(len(numbers)), key=lambda n: (-priorities[n], n))
+    return {numbers[n] for n in order[:count]}
 
 
 def _blocks(terms: Iterable[MappedTerm]) -> Iterator[list[tuple[int, MappedTerm]]]:
-    """Places and terms, a bounded number at a time."""
     numbered = enumerate(terms)
-    while block := list(islice(numbered, _AT_ONCE)):
+    while block := list(islice(numbered, _BLOCK_TERMS)):
         yield block
 
 
 def _contexts(engine: Engine, terms: Iterable[MappedTerm]) -> dict[int, ConceptContext]:
-    wanted = {concept_id for term in terms for concept_id in offered(term)}
-    if not wanted:
+    concept_ids = {concept_id for term in terms for concept_id in offered_concept_ids(term)}
+    if not concept_ids:
         return {}
     with session_scope(engine) as session:
-        return concept_contexts(driver_connection(session), wanted)
+        return concept_contexts(driver_connection(session), concept_ids)
 
 
-def _described(job: JudgeJob, total: Estimate, terms: int) -> str:
+def _describe(job: JudgeJob, estimate: JudgeEstimate, terms: int) -> str:
     text = (
-        f"{job.model.source} will be asked about {terms:,} terms in review ({total.cached:,} answered "
-        f"before): about {total.requests:,} requests, {total.input_tokens:,} tokens in and "
-        f"{total.output_tokens:,} out"
+        f"{job.model.source} will be asked about {terms:,} terms in review ({estimate.cached:,} answered "
+        f"before): about {estimate.requests:,} requests, {estimate.input_tokens:,} tokens in and "
+        f"{estimate.output_tokens:,} out"
     )
-    return text if job.prices is None else f"{text}, {total.cost(*job.prices):.2f} at your prices"
+    return text if job.prices is None else f"{text}, {estimate.cost(*job.prices):.2f} at your prices"

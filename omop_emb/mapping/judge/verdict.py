@@ -1,4 +1,4 @@
-"""What a generative model said about a term: one of its candidates or none, in its own words."""
+"""Verdict: what a generative model answered about a term, one of its candidates or none."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from omop_emb.mapping.records import MappedTerm
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a model said about a term.
+    """A model's answer about a term.
 
     Attributes:
-        concept_id: the candidate that it chose; None for none of them, and where there is no answer.
-        reason: its own words.
+        concept_id: the chosen candidate; None if the model chose none, or did not answer.
+        reason: the model's own words.
         problem: why there is no answer; "" if there is one.
     """
 
@@ -28,10 +28,10 @@ class Verdict:
         return f"{chosen}: {self.reason}" if self.reason else chosen
 
 
-def verdict_of(answer: tuple[str, str] | None, allowed: frozenset[int]) -> Verdict:
-    """What a choice and its reason say; None, and a concept that is not `allowed`, are no answer."""
+def verdict_from_answer(answer: tuple[str, str] | None, allowed: frozenset[int]) -> Verdict:
+    """The verdict in a choice and its reason; None, or a concept that is not allowed, is no answer."""
     if answer is None:
-        return Verdict(None, problem="the model did not answer with the JSON that was asked for")
+        return Verdict(None, problem="the model did not answer with the requested JSON")
     chosen, reason = answer
     if chosen.casefold() in {"none", "null", ""}:
         return Verdict(None, reason)
@@ -41,13 +41,7 @@ def verdict_of(answer: tuple[str, str] | None, allowed: frozenset[int]) -> Verdi
 
 
 def with_verdict(mapped: MappedTerm, verdict: Verdict, source: str) -> MappedTerm:
-    """A term with a model's answer: in words, and as a mark at the candidate that it chose.
-
-    Args:
-        mapped: the term.
-        verdict: what the model said.
-        source: the model as provider:model.
-    """
+    """The term with a verdict by `source` (provider:model), and the chosen candidate marked."""
     return replace(
         mapped,
         judge=f"{verdict} ({source})",

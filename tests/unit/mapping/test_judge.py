@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -58,7 +60,7 @@ def make_judge(monkeypatch: pytest.MonkeyPatch, provider: str, url: str, **optio
     monkeypatch.setenv("GEMINI_API_KEY", "gemini-key")
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", url)
     model = make_chat_model(MODELS[provider])
-    # Fakes are quick, and the order of their turns must be that of the questions.
+    # One question at a time, because the fake server's turns are in the order of the questions.
     model.timeout_seconds, model.concurrency = options.pop("timeout_seconds", 10.0), 1
     return Judge(model, sleep=lambda _seconds: None, **options)
 
@@ -82,7 +84,7 @@ def says(text: str) -> Turn:
     return lambda _terms: text
 
 
-# --- what every protocol does
+# --- every protocol
 
 
 def test_the_choice_and_its_reason_are_marked_and_no_decision_changes(serve: Serve, provider: str) -> None:
@@ -133,7 +135,7 @@ def test_an_invented_id_is_refused_after_a_second_question(serve: Serve) -> None
      '{"answers": [{"term": 7, "concept_id": "11"}]}', '{"answers": [{"term": 1, "concept_id": ["11"]}]}',
      '{"answers": [{"term": 1, "concept_id": true}]}'],
 )  # fmt: skip
-def test_broken_json_is_asked_for_again_and_then_no_answer(serve: Serve, broken: str) -> None:
+def test_broken_json_is_asked_for_once_more_and_then_counts_as_no_answer(serve: Serve, broken: str) -> None:
     with serve(says(broken), first_candidates) as (server, judge):
         assert chosen(judge.judge(terms(1))) == [11]
         assert len(server.requests) == 2
@@ -154,7 +156,7 @@ def test_a_term_that_an_answer_leaves_out_is_asked_about_alone(serve: Serve) -> 
     ]
 
 
-def test_too_many_requests_are_waited_for_and_tried_again(serve: Serve) -> None:
+def test_a_rate_limited_request_is_repeated_after_the_requested_wait(serve: Serve) -> None:
     with serve(status(429, "slow down", Retry_After="3"), status(503), first_candidates) as (server, judge):
         waits: list[float] = []
         judge._sleep = judge._limiter._sleep = waits.append
@@ -164,7 +166,7 @@ def test_too_many_requests_are_waited_for_and_tried_again(serve: Serve) -> None:
     assert max(waits) >= 3
 
 
-def test_a_server_that_is_too_late_costs_its_terms_and_at_last_the_judge(serve: Serve) -> None:
+def test_a_slow_server_leaves_its_terms_unanswered_and_finally_stops_the_judge(serve: Serve) -> None:
     with serve(sleeping(1.0), timeout_seconds=0.1, max_attempts=2, batch_terms=1) as (server, judge):
         results = judge.judge(terms(5))
     assert all("no answer" in result.judge for result in results)
@@ -184,7 +186,7 @@ def test_a_server_that_is_too_late_costs_its_terms_and_at_last_the_judge(serve: 
         (status(429, "slow down"), RateLimitError),
     ],
 )
-def test_what_no_patience_helps_ends_the_asking_and_not_the_mapping(
+def test_a_permanent_failure_ends_the_asking_but_not_the_mapping(
     serve: Serve, turn: Turn, kind: type[Exception]
 ) -> None:
     with serve(first_candidates, turn, batch_terms=1) as (_, judge):
@@ -196,7 +198,7 @@ def test_what_no_patience_helps_ends_the_asking_and_not_the_mapping(
     )
 
 
-def test_what_is_not_json_at_all_is_an_outage(serve: Serve) -> None:
+def test_a_response_that_is_not_json_at_all_counts_as_an_outage(serve: Serve) -> None:
     page: Turn = lambda _terms: (200, {}, b"<html>proxy</html>")  # noqa: E731 - one of many turns
     with serve(page, first_candidates) as (server, judge):
         assert chosen(judge.judge(terms(1))) == [11]
@@ -216,7 +218,7 @@ def test_a_refused_batch_is_asked_term_by_term(serve: Serve, provider: str) -> N
     assert judge.failure is None
 
 
-def test_answers_are_kept_and_not_asked_for_again(serve: Serve, tmp_path: Path) -> None:
+def test_answers_are_cached_and_not_asked_for_again(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "judge.sqlite3"
     for requests in (1, 0):
         with closing(JudgeCache(path)) as cache, serve(first_candidates, cache=cache) as (server, judge):
@@ -227,7 +229,7 @@ def test_answers_are_kept_and_not_asked_for_again(serve: Serve, tmp_path: Path) 
             assert judge.estimate(terms()).cached == 3
 
 
-# --- what a protocol does in its own way
+# --- single protocols
 
 
 def test_each_protocol_holds_the_model_to_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +256,7 @@ def test_each_protocol_holds_the_model_to_json(monkeypatch: pytest.MonkeyPatch) 
     assert bodies["openai"]["response_format"]["json_schema"]["strict"] is True
 
 
-def test_an_openai_server_that_takes_no_schema_or_temperature_is_asked_without(
+def test_an_openai_server_without_schema_or_temperature_is_asked_without_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with chat_server(first_candidates) as server:
@@ -268,7 +270,7 @@ def test_an_openai_server_that_takes_no_schema_or_temperature_is_asked_without(
         server.turns[:] = [picky]
         judge = make_judge(monkeypatch, "openai", server.url, batch_terms=1)
         assert chosen(judge.judge(terms(2))) == [11, 21]
-    # Five ways for the first term, the one that worked for the second.
+    # Five attempts for the first term; the second uses what worked.
     assert len(server.requests) == 6
 
 
@@ -281,7 +283,7 @@ def test_an_openai_server_that_takes_no_schema_or_temperature_is_asked_without(
         ("openai", {"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}),
     ],
 )
-def test_a_refusal_is_told_as_one(
+def test_a_refusal_is_reported_as_one(
     monkeypatch: pytest.MonkeyPatch, provider: str, reply: dict[str, Any]
 ) -> None:
     with chat_server(lambda _terms: (200, {}, reply)) as server:
@@ -290,7 +292,7 @@ def test_a_refusal_is_told_as_one(
     assert chosen([result]) == [None]
 
 
-def test_an_answer_that_was_cut_off_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_answer_is_reported_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for provider, reply in {
         "ollama": {"message": {"role": "assistant", "content": "{"}, "done": True, "done_reason": "length"},
         "gemini": {"candidates": [{"content": {"parts": [{"text": "{"}]}, "finishReason": "MAX_TOKENS"}]},
@@ -308,7 +310,7 @@ def test_a_model_s_thoughts_are_not_its_answer(monkeypatch: pytest.MonkeyPatch) 
         assert chosen(make_judge(monkeypatch, "gemini", server.url).judge(terms(1))) == [11]
 
 
-# --- what does not depend on the protocol
+# --- independent of the protocol
 
 
 @pytest.fixture
@@ -335,7 +337,9 @@ def test_only_terms_in_review_with_candidates_are_asked_about(ollama: Serve) -> 
     assert [[term["text"] for term in each] for each in server.questions()] == [["TERM 2"]]
 
 
-def test_terms_are_asked_about_in_batches_and_the_most_valuable_where_not_all_may_be(ollama: Serve) -> None:
+def test_terms_are_asked_about_in_batches_and_the_most_valuable_first_if_there_is_a_limit(
+    ollama: Serve,
+) -> None:
     with ollama(first_candidates, batch_terms=2, max_terms=3) as (server, judge):
         results = judge.judge(terms(5))
         assert judge.judge(terms(1))[0].judge == ""
@@ -344,7 +348,7 @@ def test_terms_are_asked_about_in_batches_and_the_most_valuable_where_not_all_ma
     assert [len(each) for each in server.questions()] == [2, 1]
 
 
-def test_several_questions_are_under_way_at_once_and_answers_stay_in_order(
+def test_concurrent_questions_keep_the_answers_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with chat_server(sleeping(0.2), first_candidates) as server:
@@ -353,7 +357,7 @@ def test_several_questions_are_under_way_at_once_and_answers_stay_in_order(
         assert chosen(judge.judge(terms(6))) == [11, 21, 31, 41, 51, 61]
 
 
-def test_the_cost_is_estimated_before_and_nothing_is_asked_for_it(ollama: Serve) -> None:
+def test_the_cost_is_estimated_without_asking_anything(ollama: Serve) -> None:
     with ollama(first_candidates, batch_terms=2) as (server, judge):
         estimate = judge.estimate(terms(5))
         assert server.requests == []
@@ -365,18 +369,67 @@ def test_the_cost_is_estimated_before_and_nothing_is_asked_for_it(ollama: Serve)
     )
 
 
-def test_the_cache_holds_nothing_in_clear_and_belongs_to_its_owner(tmp_path: Path) -> None:
+def test_the_cache_stores_hash_id_and_reason_only(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "judge.sqlite3"
     with closing(JudgeCache(path)) as cache:
-        cache.put("is GALLSTONES 11?", "a stone of the gall bladder")
-        cache.put("is GALLSTONES 11?", "another answer")
-        assert cache.get("is GALLSTONES 11?") == "a stone of the gall bladder"
+        cache.put("is GALLSTONES 11?", Verdict(11, "same meaning"))
+        cache.put("is GALLSTONES 11?", Verdict(12, "another answer"))
+        cache.put("is PANCREATITIS 13?", Verdict(None, "none fits"))
+    with closing(JudgeCache(path)) as cache:
+        assert cache.get("is GALLSTONES 11?") == Verdict(11, "same meaning")
+        assert cache.get("is PANCREATITIS 13?") == Verdict(None, "none fits")
         assert cache.get("is GALLSTONES 12?") is None
-    assert path.stat().st_mode & 0o077 == 0
     content = path.read_bytes().lower()
-    assert not [word for word in (b"gall", b"stone", b"bladder") if word in content]
+    assert b"same meaning" in content
+    assert not [word for word in (b"gall", b"stone", b"pancreatitis") if word in content]
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("select count(*) from answer").fetchone() == (1,)
+        rows = connection.execute("select * from verdict where concept_id is not null").fetchall()
+    assert rows == [(hashlib.sha256(b"is GALLSTONES 11?").digest(), 11, "same meaning")]
+
+
+def test_the_cache_file_belongs_to_its_owner_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+
+    connect = sqlite3.connect
+
+    def recording(path: Path, **options: Any) -> sqlite3.Connection:
+        modes.append(path.stat().st_mode & 0o777)
+        connection: sqlite3.Connection = connect(path, **options)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", recording)
+    mask = os.umask(0)
+    try:
+        with closing(JudgeCache(tmp_path / "judge.sqlite3")) as cache:
+            cache.put("a question", Verdict(11))
+    finally:
+        os.umask(mask)
+    assert modes == [0o600]
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_cache_file_of_the_version_before_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "judge.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table answer (key blob primary key, value blob not null) without rowid")
+        key = hashlib.sha256(b"is GALLSTONES 11?").digest()
+        connection.execute("insert into answer values (?, ?)", (key, b'[99, "encrypted"]'))
+        connection.commit()
+    with closing(JudgeCache(path)) as cache:
+        assert cache.get("is GALLSTONES 11?") is None
+        cache.put("is GALLSTONES 11?", Verdict(11, "same meaning"))
+        assert cache.get("is GALLSTONES 11?") == Verdict(11, "same meaning")
+
+
+def test_no_text_of_a_term_or_candidate_is_in_the_cache_file(ollama: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "judge.sqlite3"
+    with closing(JudgeCache(path)) as cache, ollama(first_candidates, cache=cache) as (_, judge):
+        judge.judge(terms(), {11: ConceptContext(("tussis",), ("Respiratory finding",))})
+    content = path.read_bytes().lower()
+    assert b"because 1" in content
+    assert not [word for word in (b"term", b"first of", b"ysk", b"a&e", b"tussis") if word in content]
 
 
 def test_another_candidate_or_model_is_another_question(ollama: Serve, tmp_path: Path) -> None:
@@ -403,7 +456,7 @@ def test_a_description_is_bounded() -> None:
     assert describe_term(many, contexts).count('"concept_id"') == 12
 
 
-def test_answers_are_read_as_models_write_them() -> None:
+def test_answers_are_read_in_the_shapes_that_models_write() -> None:
     assert read_answers('```json\n{"answers": [{"term": 1, "concept_id": 11}]}\n```', 1) == {1: ("11", "")}
     assert read_answers('[{"term": 2, "concept_id": null, "reason": " a\\n b "}]', 2) == {2: ("none", "a b")}
     twice = [{"term": 1, "concept_id": "11"}, {"term": 1, "concept_id": "12"}]

@@ -1,4 +1,4 @@
-"""What a judge's answers change: probabilities where that was shown to help, decisions never."""
+"""Judge calibration: answers change probabilities where that was shown to help, and never decisions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import pytest
 
 from omop_emb.mapping.evaluation.gold import read_gold
 from omop_emb.mapping.files.usagi_writer import UsagiWriter
-from omop_emb.mapping.judge.judge_calibration import ANSWERS, classify_answer, learn_shifts, shift_probability, apply_answer
+from omop_emb.mapping.judge.judge_calibration import (
+    ANSWERS,
+    apply_answer,
+    classify_answer,
+    learn_shifts,
+    shift_probability,
+)
 from omop_emb.mapping.judge.verdict import Verdict
 from omop_emb.mapping.ranking.calibration import SIGNALS, Calibration, calibration_error
 from omop_emb.mapping.records import Decision, SourceTerm
@@ -20,7 +26,7 @@ from tests.unit.mapping.files.sample_results import candidate, mapped
 SHIFTS = {"agrees": 1.0, "chooses another": -1.0, "says none": -2.0}
 
 
-def test_an_answer_is_read_as_the_judge_writes_it() -> None:
+def test_an_answer_is_classified_as_the_judge_writes_it() -> None:
     assert classify_answer(f"{Verdict(4)} (ollama:m)", 4) == "agrees"
     assert classify_answer(f"{Verdict(4, '12 of them: a cough')} (ollama:m)", 4) == "agrees"
     assert classify_answer(str(Verdict(45, "another")), 4) == "chooses another"
@@ -30,7 +36,7 @@ def test_an_answer_is_read_as_the_judge_writes_it() -> None:
 
 
 def terms(count: int, *, informed: float) -> tuple[np.ndarray, list[str | None], np.ndarray]:
-    """Calibrated probabilities, a judge who is right so often, and what was right; half were not asked."""
+    """Calibrated probabilities, answers of a judge who knows a share of the truth, and the truth."""
     random = np.random.default_rng(1)
     probability = random.uniform(0.05, 0.95, count)
     right = random.random(count) < probability
@@ -40,26 +46,30 @@ def terms(count: int, *, informed: float) -> tuple[np.ndarray, list[str | None],
     return probability, answers, right
 
 
-def test_a_judge_who_knows_something_moves_probabilities_of_other_terms_towards_the_truth() -> None:
+def test_an_informed_judge_moves_probabilities_of_other_terms_towards_the_truth() -> None:
     probability, answers, right = terms(4_000, informed=0.7)
-    shifts, told = learn_shifts(probability[:2_000], answers[:2_000], right[:2_000])
+    shifts, message = learn_shifts(probability[:2_000], answers[:2_000], right[:2_000])
     assert shifts["agrees"] > 0.5
     assert shifts["chooses another"] < -0.5
     assert shifts["says none"] < -0.5
-    assert "1,000 approved terms" in told
+    assert "1,000 approved terms" in message
     later, answers, right = probability[2_000:], answers[2_000:], right[2_000:]
-    moved = np.array([shift_probability(p, shifts.get(a or "", 0.0)) for p, a in zip(later, answers, strict=True)])
+    moved = np.array(
+        [shift_probability(p, shifts.get(a or "", 0.0)) for p, a in zip(later, answers, strict=True)]
+    )
     assert ((moved - right) ** 2).mean() < 0.9 * ((later - right) ** 2).mean()
     assert calibration_error(moved, right) < 0.06
 
 
-@pytest.mark.parametrize(("count", "informed", "says"), [(2_000, 0.0, "tell nothing"), (150, 0.7, "least")])
-def test_nothing_changes_for_a_judge_who_guesses_or_answered_too_rarely_and_that_is_said(
+@pytest.mark.parametrize(
+    ("count", "informed", "says"), [(2_000, 0.0, "do not improve"), (150, 0.7, "at least")]
+)
+def test_a_judge_who_guesses_or_rarely_answers_changes_nothing_and_the_message_says_so(
     count: int, informed: float, says: str
 ) -> None:
-    shifts, told = learn_shifts(*terms(count, informed=informed))
+    shifts, message = learn_shifts(*terms(count, informed=informed))
     assert shifts == {}
-    assert says in told
+    assert says in message
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.2, 1.0])
@@ -69,11 +79,11 @@ def test_agreeing_never_lowers_a_probability_and_contradicting_never_raises_it(p
     assert shift_probability(1.0, -1.0) < 1
 
 
-def test_without_a_judge_nothing_is_said() -> None:
+def test_without_answers_there_is_no_message() -> None:
     assert learn_shifts(np.full(500, 0.5), [None] * 500, np.ones(500, bool)) == ({}, "")
 
 
-def test_an_answer_changes_the_probability_and_what_is_reviewed_first_but_no_decision() -> None:
+def test_an_answer_changes_probability_and_priority_but_no_decision() -> None:
     term = mapped(
         SourceTerm(name="cough", frequency=4),
         candidate(7),
