@@ -1,7 +1,7 @@
-"""Indexing: a vocabulary is embedded into a space, checked, exported and imported.
+"""Indexing: embeds a vocabulary into a space, and verifies, exports, imports and drops spaces.
 
-`build_index()` embeds only what changed and resumes after any interruption; `verify_index()` compares a
-space with its vocabulary; `estimate()` says beforehand what a build costs.
+`build_index()` embeds only what changed and resumes after any interruption; `estimate_build()` says what that
+will cost, and `verify_index()` compares a space with its vocabulary.
 """
 
 from __future__ import annotations
@@ -13,9 +13,16 @@ from omop_emb.lazy import lazy_names
 if TYPE_CHECKING:
     from omop_emb.indexing.batch_jobs import cancel_jobs as cancel_jobs
     from omop_emb.indexing.build import build_index as build_index
+    from omop_emb.indexing.build_options import (
+        BuildOptions as BuildOptions,
+        RecipeChange as RecipeChange,
+        SpaceOptions as SpaceOptions,
+    )
+    from omop_emb.indexing.drop import DropReport as DropReport, drop_index as drop_index
     from omop_emb.indexing.estimate import (
         BuildEstimate as BuildEstimate,
         client_for_estimate as client_for_estimate,
+        compare_prices as compare_prices,
         estimate_build as estimate_build,
     )
     from omop_emb.indexing.export_space import export_index as export_index
@@ -34,7 +41,9 @@ __getattr__, __all__ = lazy_names(
     {
         "batch_jobs": ("cancel_jobs",),
         "build": ("build_index",),
-        "estimate": ("BuildEstimate", "estimate_build", "client_for_estimate"),
+        "build_options": ("BuildOptions", "RecipeChange", "SpaceOptions"),
+        "drop": ("DropReport", "drop_index"),
+        "estimate": ("BuildEstimate", "client_for_estimate", "compare_prices", "estimate_build"),
         "export_space": ("export_index",),
         "import_space": ("import_index",),
         "preview": ("BuildPreview", "preview_build"),

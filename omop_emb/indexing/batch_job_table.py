@@ -46,7 +46,7 @@ def jobs_of_space(connection: psycopg.Connection[Any], space: Space) -> list[Bat
 def record(
     connection: psycopg.Connection[Any], space: Space, chunk: int, keys: Sequence[bytes], label: str
 ) -> int:
-    """Record a job that is about to be submitted for a claimed chunk, which stays claimed; the job's number."""
+    """Record a job that is about to be submitted for a chunk, which stays claimed; the job's number."""
     row = connection.execute(
         "insert into omop_emb.batch_job (space_id, label) values (%s, %s) returning job_id",
         (space.space_id, label),
@@ -106,4 +106,6 @@ def delete_cancelled(connection: psycopg.Connection[Any], space: Space) -> None:
 
 def text_key_sql(connection: psycopg.Connection[Any], space: Space) -> sql.SQL:
     """The key by which jobs know a text of the build; null, which costs nothing, where there are no jobs."""
-    return sql.SQL("sha256(convert_to(e.input, 'UTF8'))" if jobs_of_space(connection, space) else "null::bytea")
+    return sql.SQL(
+        "sha256(convert_to(e.input, 'UTF8'))" if jobs_of_space(connection, space) else "null::bytea"
+    )

@@ -62,8 +62,8 @@ def embed_by_jobs(
             unfinished = [job for job in jobs.current() if job.has_work]
             if not unfinished:
                 break
-            # Every job is advanced, also after one of them has made progress.
-            if not any([jobs.advance(job) for job in unfinished]):
+            advanced = [jobs.advance(job) for job in unfinished]
+            if not any(advanced):
                 on_wait(counts)
                 time.sleep(poll_seconds)
     if jobs.lost:
@@ -205,9 +205,7 @@ class _Jobs:
                 return self._lose(job, f"{name} answered none of its texts")
             vectors = np.zeros((len(chunk.inputs), self._space.fingerprint.dimensions), np.float32)
             vectors[result.positions] = result.vectors
-            rows = chunks.write(
-                self._connection, self._space, self._builder, chunk, vectors, result.failures
-            )
+            rows = chunks.write(self._connection, self._space, self._builder, chunk, vectors, result.failures)
             if rows is not None:
                 batch_job_table.mark_collected(self._connection, job.job_id, _keys(chunk))
             self._connection.commit()

@@ -1,4 +1,4 @@
-"""The plan of a build: what needs no vector is done at once, the rest is laid out as claimable pieces."""
+"""Build plans: what needs no vector is done at once, the rest is partitioned into chunks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from omop_emb.spaces.registry import Space
 from omop_emb.spaces.upsert import record_write
 from omop_emb.sql import read
 
-CHUNK_TEXTS = 512  # a commit's worth, and what an interruption can cost
-
 
 def plan_build(
     connection: psycopg.Connection[Any],
@@ -28,47 +26,67 @@ def plan_build(
     builder: Builder,
     indexes: IndexSettings,
     *,
-    limit: int | None = None,
-    chunk_texts: int = CHUNK_TEXTS,
+    limit: int | None,
+    chunk_texts: int,
 ) -> BuildPlan:
-    """Do what needs no vector and lay out the rest as claimable pieces; or join a build that is under way.
+    """Plan a build in the caller's transaction, or join the one that other builders work on.
 
-    Everything happens in the caller's transaction. A build that nobody is at is planned anew: what it has
-    written is found as unchanged.
+    An abandoned build is planned anew: what it has written counts as unchanged.
 
     Raises:
         SpaceError: others are building this space with other settings.
-        VocabularyError: there is no vocabulary.
-        UnknownValueError: the filter names what the vocabulary does not have.
+        VocabularyError, UnknownValueError: as check_recipe().
     """
     limit_idle_time(connection, builder)
     lifecycle.lock_build(connection, space)
     settings = f"{recipe.settings} {indexes}" + ("" if limit is None else f" limit {limit}")
-    joined = _join(connection, space, settings) if has_other_builders(connection, space, builder) else None
-    if joined is not None:
-        return joined
+    if has_other_builders(connection, space, builder):
+        joined = _join(connection, space, settings)
+        if joined is not None:
+            return joined
     discard_plan(connection, space)
     batch_job_table.delete_cancelled(connection, space)
-    release = check_recipe(connection, recipe)
-    found = create_plan_tables(connection, release, space, recipe, limit)
-    tables = space.tables
-    connection.execute(_query("build_update_concepts", rows=tables.rows, texts=tables.texts))
-    for table in (tables.rows, tables.texts):
+    vocabulary = check_recipe(connection, recipe)
+    plan = create_plan_tables(connection, vocabulary, space, recipe, limit)
+    _apply_without_model(connection, space, plan)
+    _partition(connection, space, chunk_texts)
+    connection.execute(
+        "insert into omop_emb.build (space_id, settings, vocabulary_release, release_id, lease_until) "
+        "values (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
+        (space.space_id, settings, vocabulary.version, vocabulary.release_id, builder.lease_seconds),
+    )
+    connection.execute(
+        _query("build_insert_chunks", space=sql.Literal(space.space_id), work=space.tables.work)
+    )
+    return plan
+
+
+def discard_plan(connection: psycopg.Connection[Any], space: Space) -> None:
+    """Delete the plan of a build; the rows that it has written stay."""
+    connection.execute("delete from omop_emb.build where space_id = %s", (space.space_id,))
+    connection.execute(sql.SQL("drop table if exists {}").format(space.tables.work))
+
+
+def _apply_without_model(connection: psycopg.Connection[Any], space: Space, plan: BuildPlan) -> None:
+    """Update details, delete withdrawn concepts and copy vectors that the database already has."""
+    rows, texts = space.tables.rows, space.tables.texts
+    connection.execute(_query("build_update_concepts", rows=rows, texts=texts))
+    for table in (rows, texts):
         connection.execute(_query("build_delete_withdrawn", table=table))
-    if found.reused:
-        for number, source in enumerate((sibling_rows(connection, space), tables.rows)):
+    if plan.reused:
+        for number, source in enumerate((sibling_rows(connection, space), rows)):
             connection.execute(
                 _query(
-                    "build_copy_vectors",
-                    rows=tables.rows,
-                    texts=tables.texts,
-                    source=source,
-                    number=sql.Literal(number),
+                    "build_copy_vectors", rows=rows, texts=texts, source=source, number=sql.Literal(number)
                 )
             )
-    if found.updated or found.withdrawn or found.reused:
+    if plan.updated or plan.withdrawn or plan.reused:
         record_write(connection, space)
-    work = tables.work
+
+
+def _partition(connection: psycopg.Connection[Any], space: Space, chunk_texts: int) -> None:
+    """Write the texts to embed into the work table, partitioned into chunks."""
+    work = space.tables.work
     connection.execute(
         _query(
             "build_partition",
@@ -80,19 +98,6 @@ def plan_build(
     )
     connection.execute(sql.SQL("create index on {} (chunk)").format(work))
     connection.execute(sql.SQL("analyze {}").format(work))
-    connection.execute(
-        "insert into omop_emb.build (space_id, settings, vocabulary_release, release_id, lease_until) "
-        "values (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
-        (space.space_id, settings, release.version, release.release_id, builder.lease_seconds),
-    )
-    connection.execute(_query("build_insert_chunks", space=sql.Literal(space.space_id), work=work))
-    return found
-
-
-def discard_plan(connection: psycopg.Connection[Any], space: Space) -> None:
-    """Forget the plan of a build; what it has written stays."""
-    connection.execute("delete from omop_emb.build where space_id = %s", (space.space_id,))
-    connection.execute(sql.SQL("drop table if exists {}").format(space.tables.work))
 
 
 def _query(name: str, **parts: sql.Composable) -> sql.Composed:
@@ -100,6 +105,7 @@ def _query(name: str, **parts: sql.Composable) -> sql.Composed:
 
 
 def _join(connection: psycopg.Connection[Any], space: Space, settings: str) -> BuildPlan | None:
+    """What is left of the current build; None if it has just ended."""
     row = connection.execute(
         "select b.settings, b.vocabulary_release, coalesce(sum(c.texts), 0)::bigint, "
         "coalesce(sum(c.characters), 0)::bigint "
@@ -109,10 +115,10 @@ def _join(connection: psycopg.Connection[Any], space: Space, settings: str) -> B
     ).fetchone()
     if row is None:
         return None
-    found, release, texts, characters = row
-    if found != settings:
+    current_settings, release, texts, characters = row
+    if current_settings != settings:
         raise SpaceError(
-            f"space {space.name!r} is being built with other settings just now: wait until that is done, "
+            f"space {space.name!r} is being built with other settings: wait until that build ends, "
             "or stop it and run this again"
         )
-    return BuildPlan(release, to_embed=texts, to_embed_different=texts, characters=characters, joined=True)
+    return BuildPlan(release, to_embed=texts, distinct_texts=texts, characters=characters, joined=True)

@@ -1,9 +1,9 @@
 """Builder leases: who works on a build, and until when.
 
-A builder holds advisory locks as long as its connection lives, and renews a lease. A killed builder is noticed
-at once, because its locks go with its connection. The server keeps the connection of a machine that vanished
-for hours; that builder is noticed when its lease runs out. Leases are written on a connection that commits each
-statement, so that none can be left behind with a row lock.
+A builder holds advisory locks as long as its connection lives, and renews a lease. A killed builder is
+noticed at once, because its locks go with its connection. The server keeps the connection of a machine that
+vanished for hours; that builder is noticed when its lease runs out. Leases are written on a connection that
+commits each statement, so that none can be left behind with a row lock.
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ def builder_lease(engine: Engine, space: Space, lease_seconds: float) -> Iterato
 
     with open_connection(engine, autocommit=True) as connection:
         builder = acquire(connection, space, uuid4(), lease_seconds)
-        thread = Thread(
-            target=keep_renewing, args=(connection, builder), name="omop-emb-lease", daemon=True
-        )
+        thread = Thread(target=keep_renewing, args=(connection, builder), name="omop-emb-lease", daemon=True)
         thread.start()
         try:
             yield builder
@@ -118,7 +116,7 @@ def release(connection: psycopg.Connection[Any], space: Space, builder: Builder)
 
 
 def limit_idle_time(connection: psycopg.Connection[Any], builder: Builder) -> None:
-    """Let the server end this transaction if its client vanishes: its locks would block all other builders."""
+    """Let the server end this transaction if its client vanishes: its locks would block other builders."""
     connection.execute(
         "select set_config('idle_in_transaction_session_timeout', %s, true)",
         (f"{max(1, round(builder.lease_seconds * 1000))}ms",),

@@ -1,13 +1,13 @@
-"""The difference between a vocabulary and a space, found inside the database.
+"""Build differences: what of a vocabulary a space lacks, computed inside the database.
 
-Nothing is compared on the client: names, synonyms and hashes are worked out in SQL, so that ten million
+Nothing is compared on the client: names, synonyms and hashes are computed in SQL, so that ten million
 concepts cost a build no memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -23,7 +23,7 @@ from omop_emb.vocabulary import reader
 
 _TABLES = ("desired_texts", "missing_texts", "surplus_texts", "reusable_vectors")
 _SAMPLE_TEXTS = 1000
-# In place of the tables of a space that is not there yet.
+# Read in place of the tables of a space that does not exist yet.
 _NO_ROWS = sql.SQL(
     "(select 0 as concept_id, ''::\"char\" as text_kind, 0::bigint as text_hash{} where false)"
 )
@@ -41,26 +41,26 @@ class BuildPlan:
     """What a build changes, in texts (rows of the space) unless said otherwise.
 
     Attributes:
-        vocabulary_release: the release that is built from; None where the vocabulary does not say.
-        unchanged: there already, with their vectors.
-        to_embed: missing, so that a vector is needed.
-        to_embed_different: how many different texts these are; each is embedded once.
-        characters: of the different texts.
+        vocabulary_release: the release that is built from; None if the vocabulary does not name it.
+        unchanged: in the space already, with their vectors.
+        to_embed: missing, and a vector has to be made for them.
+        distinct_texts: how many distinct texts `to_embed` counts; each is embedded once.
+        characters: of the distinct texts.
         new_concepts: concepts of which the space has no text yet.
         changed_concepts: concepts of which the space has some texts and lacks others.
-        reused: missing, but their vector stands in this database already.
+        reused: missing, but this database already has their vector.
         updated: rows of concepts whose name, domain, class, code, standard flag or validity changed.
         withdrawn_concepts: concepts that leave the space.
         withdrawn: their texts.
-        obsolete: texts that are no longer among those of their concept; they leave at the end.
-        domain_rows: texts that the space has afterwards, by their concept's domain ("" where it has none).
-        joined: whether other builders are at this build already; what is left to do is counted then.
+        obsolete: texts of other concepts that are deleted at the end.
+        domain_rows: texts that the space has afterwards, by their concept's domain ("" for none).
+        joined: whether other builders already work on this build; only what is left to do is counted then.
     """
 
     vocabulary_release: str | None
     unchanged: int = 0
     to_embed: int = 0
-    to_embed_different: int = 0
+    distinct_texts: int = 0
     characters: int = 0
     new_concepts: int = 0
     changed_concepts: int = 0
@@ -72,125 +72,137 @@ class BuildPlan:
     domain_rows: Mapping[str, int] = field(default_factory=dict)
     joined: bool = False
 
+    def followed_by(self, second: BuildPlan) -> BuildPlan:
+        """Both plans of one build, the second made because the vocabulary was replaced meanwhile."""
+        sums = {name: getattr(self, name) + getattr(second, name) for name in _SUMMED}
+        return replace(second, joined=self.joined or second.joined, **sums)
+
+
+_SUMMED = (
+    *("to_embed", "distinct_texts", "characters", "new_concepts", "changed_concepts"),
+    *("reused", "updated", "withdrawn_concepts", "withdrawn", "obsolete"),
+)
+
 
 def create_plan_tables(
     connection: psycopg.Connection[Any],
-    tables: reader.VocabularyTables,
+    vocabulary: reader.VocabularyTables,
     space: Space,
     recipe: Recipe,
     limit: int | None,
 ) -> BuildPlan:
-    """Fill the temporary tables of _TABLES, create the view texts_to_embed, and count.
-
-    All is read from the vocabulary's `tables`, those of one release, whatever is loaded meanwhile.
-    """
+    """Create the temporary tables of _TABLES and the view texts_to_embed, and count them."""
     connection.execute("drop view if exists pg_temp.texts_to_embed")
     connection.execute(
         "drop table if exists pg_temp.desired_texts, pg_temp.missing_texts, pg_temp.surplus_texts, "
         "pg_temp.reusable_vectors"
     )
-    places = {name: sql.Identifier("pg_temp", name) for name in (*_TABLES, "texts_to_embed")}
-    parts = _parts(connection, tables, space, recipe, limit, places)
+    names = {name: sql.Identifier("pg_temp", name) for name in (*_TABLES, "texts_to_embed")}
+    queries = _queries(connection, vocabulary, space, recipe, limit, names)
     for name in _TABLES:
         connection.execute(
             sql.SQL("create temporary table {} on commit drop as {}").format(
-                sql.Identifier(name), parts[name]
+                sql.Identifier(name), queries[name]
             )
         )
-        connection.execute(sql.SQL("analyze {}").format(places[name]))
+        connection.execute(sql.SQL("analyze {}").format(names[name]))
     connection.execute(read("build_insert_labels"))
-    connection.execute(sql.SQL("create temporary view texts_to_embed as {}").format(parts["texts_to_embed"]))
-    row = connection.execute(parts["counts"]).fetchone()
+    connection.execute(
+        sql.SQL("create temporary view texts_to_embed as {}").format(queries["texts_to_embed"])
+    )
+    row = connection.execute(queries["counts"]).fetchone()
     assert row is not None  # noqa: S101 - aggregates have one row
-    return BuildPlan(tables.version, *row)
+    return BuildPlan(vocabulary.version, *row)
 
 
 def preview_plan(
     connection: psycopg.Connection[Any], space: Space, recipe: Recipe, *, limit: int | None = None
 ) -> tuple[BuildPlan, list[str]]:
-    """What fill_tables() would find, and a sample of the texts to embed; the right to read is enough.
+    """What create_plan_tables() would count, and a sample of the texts to embed; read access is enough.
 
-    The space need not be there (see spaces_lifecycle.proposed). The sample is of up to 1,000 different texts,
-    templates filled in, without a prefix; the same ones each time.
+    The space need not exist (see lifecycle.propose_space). The sample is of up to 1,000 distinct texts,
+    templates filled in, without a prefix, and is the same each time.
 
     Raises:
-        VocabularyError, UnknownValueError: as check().
+        VocabularyError, UnknownValueError: as check_recipe().
     """
-    tables = check_recipe(connection, recipe)
-    places = {name: sql.Identifier(name) for name in (*_TABLES, "texts_to_embed")}
-    parts = _parts(connection, tables, space, recipe, limit, places)
+    vocabulary = check_recipe(connection, recipe)
+    names = {name: sql.Identifier(name) for name in (*_TABLES, "texts_to_embed")}
+    queries = _queries(connection, vocabulary, space, recipe, limit, names)
     statement = sql.SQL(
         "with {}, counts as ({}) select counts.*, sample.* from counts, ({}) as sample"
     ).format(
         sql.SQL(", ").join(
-            sql.SQL("{} as materialized ({})").format(places[name], parts[name]) for name in places
+            sql.SQL("{} as materialized ({})").format(names[name], queries[name]) for name in names
         ),
-        parts["counts"],
+        queries["counts"],
         sql.SQL(read("build_sample_texts")).format(texts=sql.Literal(_SAMPLE_TEXTS)),
     )
     row = connection.execute(statement).fetchone()
     assert row is not None  # noqa: S101 - aggregates have one row
     *counts, sample = row
-    return BuildPlan(tables.version, *counts), sample or []
+    return BuildPlan(vocabulary.version, *counts), sample or []
 
 
 def check_recipe(connection: psycopg.Connection[Any], recipe: Recipe) -> reader.VocabularyTables:
-    """Where the vocabulary stands, if a build can start from the recipe.
+    """The vocabulary tables that a build with this recipe reads.
 
     Raises:
-        VocabularyError: there is no vocabulary.
-        UnknownValueError: the filter names what the vocabulary does not have.
+        VocabularyError: no vocabulary is loaded.
+        UnknownValueError: the vocabulary lacks a value of the filter.
     """
-    tables = require_vocabulary(connection)
+    vocabulary = require_vocabulary(connection)
     reader.check_filter(connection, recipe.concept_filter)
-    return tables
+    return vocabulary
 
 
 def require_vocabulary(connection: psycopg.Connection[Any]) -> reader.VocabularyTables:
-    """Where the vocabulary stands that a build would read now; after a load, that is another release.
+    """The tables of the release that a build would read now.
 
     Raises:
-        VocabularyError: there is none.
+        VocabularyError: no vocabulary is loaded.
     """
-    tables = reader.vocabulary_tables(connection)
-    if tables is None:
+    vocabulary = reader.vocabulary_tables(connection)
+    if vocabulary is None:
         raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")
-    return tables
+    return vocabulary
 
 
 def sibling_rows(connection: psycopg.Connection[Any], space: Space) -> sql.Composable:
-    """The rows of the other space of the same fingerprint; the space's own where there is none."""
+    """The rows of the other space with the same fingerprint; the space's own if there is none."""
     for other in registry.all_spaces(connection):
         if other.fingerprint == space.fingerprint and other.space_id != space.space_id:
             return other.tables.rows
-    return space.tables.rows if space.is_there else _NO_ROWS.format(sql.SQL(""))
+    return space.tables.rows if space.exists else _NO_ROWS.format(sql.SQL(""))
 
 
-def _parts(
+def _queries(
     connection: psycopg.Connection[Any],
-    tables: reader.VocabularyTables,
+    vocabulary: reader.VocabularyTables,
     space: Space,
     recipe: Recipe,
     limit: int | None,
-    places: dict[str, sql.Identifier],
+    names: dict[str, sql.Identifier],
 ) -> dict[str, sql.Composed]:
-    """The queries whose results are called as `places` says, each of which reads those before it."""
-    texts = space.tables.texts if space.is_there else _NO_TEXTS
-    # Of a space that holds more than the first few concepts, a build of these leaves the rest as it is.
+    """The queries of a plan, each of which reads the results of those before it by their `names`."""
+    # A limited build leaves the concepts past its limit unchanged.
     limited: sql.Composable = sql.SQL("true")
     if limit is not None:
-        limited = sql.SQL("t.concept_id <= (select max(concept_id) from {desired_texts})").format(**places)
-    names: dict[str, sql.Composable] = {
-        **places,
-        "texts": texts,
-        "concept": tables.concept,
+        limited = sql.SQL("t.concept_id <= (select max(concept_id) from {desired_texts})").format(**names)
+    parts: dict[str, sql.Composable] = {
+        **names,
+        "texts": space.tables.texts if space.exists else _NO_TEXTS,
+        "concept": vocabulary.concept,
         "input": template_sql(recipe.template),
         "limited": limited,
         "sibling_rows": sibling_rows(connection, space),
     }
-    queries = {
-        name: sql.SQL(read(f"build_{name}")).format(**names)
-        for name in ("missing_texts", "surplus_texts", "reusable_vectors", "texts_to_embed", "counts")
+    return {
+        "desired_texts": texts_query(
+            recipe, concept=vocabulary.concept, concept_synonym=vocabulary.concept_synonym, limit=limit
+        ),
+        **{
+            name: sql.SQL(read(f"build_{name}")).format(**parts)
+            for name in ("missing_texts", "surplus_texts", "reusable_vectors", "texts_to_embed", "counts")
+        },
     }
-    desired = texts_query(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym, limit=limit)
-    return {"desired_texts": desired, **queries}

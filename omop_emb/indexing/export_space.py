@@ -1,4 +1,4 @@
-"""A space written into one file, in flat memory, for other sites to load."""
+"""Space export: a space written into one Parquet file, in flat memory, for other sites to import."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Engine
 
@@ -27,18 +28,20 @@ _BATCH_ROWS = 5000
 
 
 def export_index(
-    engine: Engine, path: Path, name: str | None = None, *, progress: ProgressCallback | None = None
+    engine: Engine, path: Path, name: str | None = None, *, on_progress: ProgressCallback | None = None
 ) -> SpaceMetadata:
-    """Write a space into a Parquet file, which appears whole or not at all; what was written.
+    """Write one state of a space into a Parquet file, which appears completely or not at all.
 
-    It is one state of the space, whatever is written meanwhile. Names that a site approved are left out:
-    they are its own, and may be clinical text.
+    Names that a site approved are left out: they belong to the site, and may be clinical text.
 
     Args:
         engine: the database.
-        path: the file; one that is there is replaced.
-        name: of the space; None is the active one.
-        progress: is told how far it is.
+        path: the file; an existing one is replaced.
+        name: of the space; by default the active one.
+        on_progress: called with the progress of the export.
+
+    Returns:
+        What the file says about the space.
 
     Raises:
         SpaceNotFoundError: there is no such space.
@@ -47,18 +50,17 @@ def export_index(
         MissingExtraError: pyarrow is not installed.
     """
     _, parquet = space_file.import_parquet()
-    tell = progress or (lambda _: None)
     with open_connection(engine) as connection:
         connection.execute("set transaction isolation level repeatable read, read only")
         space = (
             registry.active_space(connection) if name is None else registry.space_by_name(connection, name)
         )
-        description = _description(connection, space)
-        schema = space_file.schema(space.fingerprint.dimensions, description)
-        done = 0
+        metadata = _metadata(connection, space)
+        schema = space_file.schema(space.fingerprint.dimensions, metadata)
+        written = 0
         with (
             atomic_write(path) as handle,
-            # Vectors are as good as random: nothing but time is gained by compressing or indexing them.
+            # Vectors are as good as random: compressing or indexing them only costs time.
             parquet.ParquetWriter(
                 handle,
                 schema,
@@ -69,16 +71,17 @@ def export_index(
         ):
             for columns, halves in _batches(connection, space):
                 writer.write_batch(space_file.record_batch(columns, halves))
-                done += len(halves)
-                tell(Progress(Phase.WRITE_FILE, fraction=done / description.rows))
-    return description
+                written += len(halves)
+                if on_progress is not None:
+                    on_progress(Progress(Phase.WRITE_FILE, fraction=written / metadata.rows))
+    return metadata
 
 
-def _description(connection: psycopg.Connection[Any], space: Space) -> SpaceMetadata:
-    found = space_status(connection, space)
-    if found.waiting is not None:
+def _metadata(connection: psycopg.Connection[Any], space: Space) -> SpaceMetadata:
+    status = space_status(connection, space)
+    if status.pending_texts is not None:
         raise SpaceError(
-            f"space {space.name!r} is not built to the end: run omop-emb index build, then export it"
+            f"space {space.name!r} has an unfinished build: run omop-emb index build, then export it"
         )
     row = connection.execute(
         sql.SQL("select count(*) from {} where text_kind <> {}").format(
@@ -91,7 +94,7 @@ def _description(connection: psycopg.Connection[Any], space: Space) -> SpaceMeta
         texts=space.texts,
         template=space.template,
         synonym_languages=space.synonym_languages,
-        selection=found.selection,
+        selection=status.selection,
         vocabulary_release=space.vocabulary_release,
         rows=row[0] if row else 0,
     )
@@ -99,8 +102,8 @@ def _description(connection: psycopg.Connection[Any], space: Space) -> SpaceMeta
 
 def _batches(
     connection: psycopg.Connection[Any], space: Space
-) -> Iterator[tuple[dict[str, list[Any]], np.ndarray[tuple[int, int], np.dtype[np.float16]]]]:
-    # All rows are read: by default a cursor is planned for the first ones, by an index that jumps about.
+) -> Iterator[tuple[dict[str, list[Any]], NDArray[np.float16]]]:
+    # By default a cursor is planned for its first rows, with an index that reads the table at random.
     connection.execute("select set_config('cursor_tuple_fraction', '1', true)")
     statement = sql.SQL(
         "select {columns}, embedding from {texts} join {rows} using (concept_id, text_kind, text_hash) "
@@ -114,14 +117,11 @@ def _batches(
     dimensions = space.fingerprint.dimensions
     with connection.cursor("omop_emb_export", binary=True) as cursor:
         cursor.execute(statement)
-        while found := cursor.fetchmany(_BATCH_ROWS):
-            *columns, vectors = zip(*found, strict=True)
-            block = np.frombuffer(b"".join(vectors), ">u2").reshape(len(found), dimensions + 2)
+        while rows := cursor.fetchmany(_BATCH_ROWS):
+            *columns, vectors = zip(*rows, strict=True)
+            # A binary halfvec: its dimensions and an unused field, 16 bits each, then the numbers.
+            block = np.frombuffer(b"".join(vectors), ">u2").reshape(len(rows), dimensions + 2)
             named = dict(zip(TEXT_COLUMNS, map(list, columns), strict=True))
-            named["text_kind"] = [_text(kind) for kind in named["text_kind"]]
+            # PostgreSQL's "char" comes as bytes in binary.
+            named["text_kind"] = [kind.decode() for kind in named["text_kind"]]
             yield named, block[:, 2:].view(">f2").astype("<f2")
-
-
-def _text(kind: bytes | str) -> str:
-    """PostgreSQL's "char", which comes as bytes in binary."""
-    return kind.decode() if isinstance(kind, bytes) else kind

@@ -1,4 +1,4 @@
-"""A space read from the file that another site exported, refused where it does not fit."""
+"""Space import: a space created from the file that another site exported, if model and vocabulary match."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from omop_emb.errors import InputError, SpaceError, SpaceMismatchError, SpaceNot
 from omop_emb.indexing import space_file
 from omop_emb.indexing.build_plan import discard_plan
 from omop_emb.indexing.connections import open_connection
+from omop_emb.indexing.finish import prepare_for_readers
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.indexing.space_file import SpaceMetadata
-from omop_emb.indexing.vector_indexes import IndexSettings, reconcile_indexes
+from omop_emb.indexing.vector_indexes import IndexSettings
+from omop_emb.indexing.verify import NORM_TOLERANCE
 from omop_emb.records import Concept, IndexType, TextKind
-from omop_emb.spaces import lifecycle, registry, row_counts
-from omop_emb.spaces.copy_rows import copy_new
+from omop_emb.spaces import lifecycle, registry
+from omop_emb.spaces.copy_rows import copy_to_space
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import KEY_COLUMNS, TEXT_COLUMNS
 from omop_emb.spaces.text_rows import TextRows
@@ -30,8 +32,7 @@ from omop_emb.spaces.upsert import record_write
 from omop_emb.vocabulary import reader
 
 _BATCH_ROWS = 5000
-_IMPORT = "import"  # the settings of the build that an import stands for
-_NORM_TOLERANCE = 0.002  # as index verify has it
+_IMPORT = "import"  # recorded as the settings of a build, by which an import keeps readers and builds away
 _KINDS = {kind.value: kind for kind in TextKind if kind is not TextKind.ALIAS}
 _DETAILS = [column for column in TEXT_COLUMNS if column not in (*KEY_COLUMNS, "text")]
 
@@ -44,102 +45,102 @@ def import_index(
     index_type: IndexType | None = None,
     any_release: bool = False,
     ask_model: bool = True,
-    progress: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Space:
-    """Make a space of a file that `export_index` wrote, with its index; active if none is.
+    """Create a space from a file that export_index() wrote, with its index.
 
-    Its rows come in one transaction: whatever ends an import, the next one begins anew.
+    Its rows are written in one transaction: an interrupted import starts again. The space becomes active if
+    no space is.
 
     Args:
         engine: the database.
         path: the file.
         name: of the new space; by default after the model.
-        index_type: FLAT or HNSW; by default as it was exported.
-        any_release: take a file of another vocabulary release than the loaded one, or of one where none is
-            loaded; the next index build brings it up to date.
-        ask_model: whether the model of this site is asked if it is the one that embedded the file.
-        progress: is told how far it is.
+        index_type: FLAT or HNSW; by default that of the exported space.
+        any_release: accept a file of another vocabulary release than the loaded one, or without a loaded one;
+            the next index build brings it up to date.
+        ask_model: whether this site's model is asked whether it is the one that embedded the file.
+        on_progress: called with the progress of the import.
 
     Raises:
-        InputError: the file is none of index export, or damaged.
+        InputError: the file was not written by index export, or is damaged.
         VocabularyError: it is of another vocabulary release.
         SpaceMismatchError: this site's model is another one.
-        SpaceError: there is such a space already, or the name is taken.
+        SpaceError: such a space already exists, or the name is taken.
         DatabaseError: the database cannot be reached or used.
         MissingExtraError: pyarrow is not installed.
     """
-    tell = progress or (lambda _: None)
-    with space_file.open_space_file(path) as (file, description):
+    with space_file.open_space_file(path) as (file, metadata):
         if ask_model:
-            _check_model(description, path)
+            _check_model(metadata, path)
         with open_connection(engine) as connection:
             migrations.migrate(connection)
             if not any_release:
-                _check_vocabulary(connection, description, path)
-            space, _ = lifecycle.ensure_space(
-                connection,
-                description.fingerprint,
-                index_type or description.index_type,
-                name=name,
-                texts=description.texts,
-                template=description.template,
-                synonym_languages=description.synonym_languages,
-                with_index=False,
-            )
-            _lock_empty(connection, space)
-            # Until its rows are there, the space is as one whose first build is under way: nobody reads it.
-            connection.execute(
-                "insert into omop_emb.build (space_id, settings, lease_until) values (%s, %s, now()) "
-                "on conflict do nothing",
-                (space.space_id, _IMPORT),
-            )
+                _check_vocabulary(connection, metadata, path)
+            space = _create(connection, metadata, index_type or metadata.index_type, name)
             connection.commit()
         try:
             with open_connection(engine) as connection:
                 _lock_empty(connection, space)
-                # In the transaction that emptied a table, PostgreSQL need not log what is loaded into it.
-                connection.execute(sql.SQL("truncate {}, {}").format(space.tables.rows, space.tables.texts))
-                done = 0
-                for batch in space_file.read_batches(file, _BATCH_ROWS, path):
-                    _copy(connection, space, batch, path)
-                    done += batch.num_rows
-                    tell(Progress(Phase.READ_FILE, fraction=done / max(1, description.rows)))
-                tell(Progress(Phase.FINISH))
-                _finish(connection, space, description)
+                _load(connection, space, file, metadata, path, on_progress or (lambda _: None))
                 connection.commit()
         except BaseException:
-            _drop(engine, space)
+            _drop_empty(engine, space)
             raise
         with open_connection(engine) as connection:
             return registry.space_by_name(connection, space.name)
 
 
-def _check_model(description: SpaceMetadata, path: Path) -> None:
-    found = EmbeddingClient.for_fingerprint(description.fingerprint).fingerprint
-    differences = found.differences(description.fingerprint)
+def _check_model(metadata: SpaceMetadata, path: Path) -> None:
+    fingerprint = EmbeddingClient.for_fingerprint(metadata.fingerprint).fingerprint
+    differences = fingerprint.differences(metadata.fingerprint)
     if differences:
         raise SpaceMismatchError(
-            f"{path} was embedded with another model than is here: {'; '.join(differences)}; install that one"
+            f"{path} was embedded with another model than this site's: {'; '.join(differences)}; "
+            "install the model of the file"
         )
 
 
-def _check_vocabulary(connection: psycopg.Connection[Any], description: SpaceMetadata, path: Path) -> None:
-    if description.vocabulary_release is None:
+def _check_vocabulary(connection: psycopg.Connection[Any], metadata: SpaceMetadata, path: Path) -> None:
+    if metadata.vocabulary_release is None:
         return
-    tables = reader.vocabulary_tables(connection)
-    loaded = None if tables is None else tables.version
-    if loaded != description.vocabulary_release:
-        here = "none is loaded here" if tables is None else f"{loaded} is loaded here"
+    vocabulary = reader.vocabulary_tables(connection)
+    loaded = None if vocabulary is None else vocabulary.version
+    if loaded != metadata.vocabulary_release:
+        here = "none is loaded here" if vocabulary is None else f"{loaded} is loaded here"
         raise VocabularyError(
-            f"{path} is of vocabulary {description.vocabulary_release}, and {here}: load that one, or add "
+            f"{path} is of vocabulary {metadata.vocabulary_release}, and {here}: load that one, or add "
             "--any-release and then run omop-emb index build, which embeds only what differs"
         )
 
 
+def _create(
+    connection: psycopg.Connection[Any], metadata: SpaceMetadata, index_type: IndexType, name: str | None
+) -> Space:
+    """Create the space, empty and marked as being built, so that nobody reads it."""
+    space, _ = lifecycle.ensure_space(
+        connection,
+        metadata.fingerprint,
+        index_type,
+        name=name,
+        texts=metadata.texts,
+        template=metadata.template,
+        synonym_languages=metadata.synonym_languages,
+        with_index=False,
+    )
+    _lock_empty(connection, space)
+    connection.execute(
+        "insert into omop_emb.build (space_id, settings, lease_until) values (%s, %s, now()) "
+        "on conflict do nothing",
+        (space.space_id, _IMPORT),
+    )
+    return space
+
+
 def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
-    """Keep builds and other imports from a space until the transaction ends, if nothing is in it."""
+    """Keep builds and other imports away from an empty space until the transaction ends."""
     lifecycle.lock_build(connection, space)
-    if space.space_id not in [found.space_id for found in registry.all_spaces(connection)]:
+    if space.space_id not in [other.space_id for other in registry.all_spaces(connection)]:
         raise SpaceNotFoundError(f"space {space.name!r} was dropped meanwhile: import again")
     row = connection.execute(
         sql.SQL(
@@ -150,20 +151,51 @@ def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
     ).fetchone()
     if row is None or row[0]:
         raise SpaceError(
-            f"space {space.name!r} has texts of this model, prefixes and index type already: run omop-emb "
+            f"space {space.name!r} already has texts of this model, prefixes and index type: run omop-emb "
             f"index drop {space.name} first, or give another --index-type"
         )
 
 
-def _copy(connection: psycopg.Connection[Any], space: Space, batch: Any, path: Path) -> None:
+def _load(
+    connection: psycopg.Connection[Any],
+    space: Space,
+    file: Any,
+    metadata: SpaceMetadata,
+    path: Path,
+    on_progress: ProgressCallback,
+) -> None:
+    """Load the file's rows, create the index and activate the space."""
+    # PostgreSQL need not log what is loaded into a table that the same transaction has emptied.
+    connection.execute(sql.SQL("truncate {}, {}").format(space.tables.rows, space.tables.texts))
+    loaded = 0
+    for batch in space_file.read_batches(file, _BATCH_ROWS, path):
+        _copy_batch(connection, space, batch, path)
+        loaded += batch.num_rows
+        on_progress(Progress(Phase.READ_FILE, fraction=loaded / max(1, metadata.rows)))
+    on_progress(Progress(Phase.FINISH))
+    connection.execute(
+        "update omop_emb.space set selection = %s, vocabulary_release = %s where space_id = %s",
+        (
+            None if metadata.selection is None else json.dumps(metadata.selection),
+            metadata.vocabulary_release,
+            space.space_id,
+        ),
+    )
+    discard_plan(connection, space)
+    record_write(connection, space)
+    prepare_for_readers(connection, space, IndexSettings.resolve(space, None, None))
+
+
+def _copy_batch(connection: psycopg.Connection[Any], space: Space, batch: Any, path: Path) -> None:
     columns = {name: batch.column(name).to_pylist() for name in TEXT_COLUMNS}
-    unknown = set(columns["text_kind"]) - _KINDS.keys()
+    unknown_kinds = set(columns["text_kind"]) - _KINDS.keys()
+    if unknown_kinds:
+        raise InputError(f"{path} is damaged: it holds texts of kind {min(unknown_kinds)!r}")
     vectors = space_file.batch_vectors(batch, space.fingerprint.dimensions)
     with np.errstate(invalid="ignore", over="ignore"):
-        wrong = ~(np.abs(np.linalg.norm(vectors.astype(np.float32), axis=1) - 1) <= _NORM_TOLERANCE)
-    if unknown or wrong.any():
-        what = f"texts of kind {min(unknown)!r}" if unknown else "vectors that are not of unit length"
-        raise InputError(f"{path} is damaged: it holds {what}")
+        norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    if not np.all(np.abs(norms - 1) <= NORM_TOLERANCE):
+        raise InputError(f"{path} is damaged: it holds vectors that are not of unit length")
     rows = TextRows.from_concepts(
         concepts=[
             Concept(*values)
@@ -175,34 +207,17 @@ def _copy(connection: psycopg.Connection[Any], space: Space, batch: Any, path: P
         vectors=vectors,
     )
     try:
-        copy_new(connection, space, rows)
+        copy_to_space(connection, space, rows)
     except (postgres.UniqueViolation, postgres.DataError) as error:
-        raise InputError(f"{path} is damaged: it holds a text twice, or one that is none") from error
+        raise InputError(f"{path} is damaged: it holds a text twice, or one that is not valid") from error
 
 
-def _finish(connection: psycopg.Connection[Any], space: Space, description: SpaceMetadata) -> None:
-    connection.execute(
-        "update omop_emb.space set selection = %s, vocabulary_release = %s where space_id = %s",
-        (
-            None if description.selection is None else json.dumps(description.selection),
-            description.vocabulary_release,
-            space.space_id,
-        ),
-    )
-    discard_plan(connection, space)
-    record_write(connection, space)
-    connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
-    row_counts.recount_rows(connection, space)
-    reconcile_indexes(connection, space, IndexSettings.resolve(space, None, None))
-    lifecycle.activate_space(connection, space, only_if_none_is=True)
-
-
-def _drop(engine: Engine, space: Space) -> None:
-    """Drop the space of an import that failed, if nothing is in it."""
+def _drop_empty(engine: Engine, space: Space) -> None:
+    """Drop the space of a failed import, unless somebody else has filled it."""
     with open_connection(engine) as connection:
         try:
             _lock_empty(connection, space)
         except SpaceError:
-            return  # somebody else has taken it over
+            return
         lifecycle.drop_space(connection, space)
         connection.commit()

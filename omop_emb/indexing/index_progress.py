@@ -1,4 +1,4 @@
-"""How far the creation of an index is, asked from a second connection while the first one waits for it."""
+"""Index creation progress, read on a second connection while the first one waits for CREATE INDEX."""
 
 from __future__ import annotations
 
@@ -21,28 +21,32 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def report_index_progress(
-    engine: Engine, connection: psycopg.Connection[Any], tell: ProgressCallback, *, seconds: float = 1.0
+    engine: Engine,
+    connection: psycopg.Connection[Any],
+    on_progress: ProgressCallback,
+    *,
+    seconds: float = 1.0,
 ) -> Iterator[None]:
-    """Within the block, tell every few seconds how far a CREATE INDEX of the connection is.
+    """Within the block, report every so many seconds how far a CREATE INDEX of the connection is.
 
-    Where it cannot be asked, nothing is told: that is no reason to end a build.
+    If that cannot be read, nothing is reported: the build goes on.
     """
     ended = threading.Event()
     pid = connection.info.backend_pid
 
-    def ask() -> None:
+    def watch() -> None:
         if ended.wait(seconds):
             return
         try:
-            with open_connection(engine, autocommit=True) as asking:
+            with open_connection(engine, autocommit=True) as watching:
                 while not ended.wait(seconds):
-                    row = asking.execute(read("index_progress"), {"pid": pid}).fetchone()
+                    row = watching.execute(read("index_progress"), {"pid": pid}).fetchone()
                     if row is not None and row[0] is not None:
-                        tell(Progress(Phase.FINISH, fraction=row[0]))
+                        on_progress(Progress(Phase.FINISH, fraction=row[0]))
         except (psycopg.Error, OmopEmbError) as error:
-            logger.debug("how far the index is cannot be asked: %s", type(error).__name__)
+            logger.debug("the progress of the index cannot be read: %s", type(error).__name__)
 
-    thread = threading.Thread(target=ask, name="omop-emb-index-progress", daemon=True)
+    thread = threading.Thread(target=watch, name="omop-emb-index-progress", daemon=True)
     thread.start()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is known of each space besides its settings: rows, sizes, its index, whether it is being built."""
+"""Space status: rows, sizes, indexes and builds of each space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg import sql
 from omop_emb.indexing.vector_indexes import existing_indexes, index_state
 from omop_emb.records import IndexType
 from omop_emb.spaces import registry
-from omop_emb.spaces.registry import Space
+from omop_emb.spaces.registry import Recall, Space
 from omop_emb.sql import read
 
 
@@ -21,15 +21,15 @@ class SpaceStatus:
 
     Attributes:
         space: the space.
-        selection: which concepts it was last built from, without what sets no limit; None before a build.
+        selection: the filter that it was last built with, without what sets no limit; None before a build.
         rows, concepts: embedded texts, and the concepts that they belong to.
-        table_bytes, index_bytes: on disk; the vector indexes alone are index_bytes.
+        table_bytes, index_bytes: on disk; index_bytes counts the vector indexes alone.
         partial_domains: names of the domains that have an index of their own.
-        index: "valid", "invalid" (run index build to mend it), "none", or "exact" for a FLAT space.
-        waiting: different texts that a build has yet to embed; None where none is under way or broken off.
-        builders: how many builders hold pieces of it.
+        index: "valid", "invalid" (the next index build repairs it), "none", or "exact" for a FLAT space.
+        pending_texts: distinct texts that an unfinished build has yet to embed; None without such a build.
+        builders: how many builders hold chunks of it.
         failed: texts that the model refused.
-        batch_jobs: that a provider works on for it, or that wait to be collected.
+        batch_jobs: that a provider is working on, or that wait to be collected.
     """
 
     space: Space
@@ -40,10 +40,65 @@ class SpaceStatus:
     index_bytes: int
     partial_domains: tuple[str, ...]
     index: str
-    waiting: int | None
+    pending_texts: int | None
     builders: int
     failed: int
     batch_jobs: int
+
+    @property
+    def state(self) -> str:
+        """The state in words: "ready", or what is missing and what to run."""
+        if self.pending_texts is not None:
+            build = f"being built by {self.builders}" if self.builders else "unfinished: run index build"
+            jobs = f", {self.batch_jobs:,} batch jobs" if self.batch_jobs else ""
+            return f"{build}, {self.pending_texts:,} texts to go{jobs}"
+        if self.index in ("none", "invalid"):
+            return "without its index: run index build"
+        return "ready" if not self.failed else f"ready, {self.failed:,} texts failed"
+
+    def summary(self) -> dict[str, Any]:
+        """What a list of spaces shows."""
+        space = self.space
+        return {
+            "name": space.name,
+            "active": space.is_active,
+            "model": f"{space.fingerprint.provider}:{space.fingerprint.model}",
+            "dimensions": space.fingerprint.dimensions,
+            "index_type": space.index_type.value,
+            "rows": self.rows,
+            "concepts": self.concepts,
+            "release": space.vocabulary_release,
+            "state": self.state,
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Everything that is recorded of the space, as plain values."""
+        space, fingerprint = self.space, self.space.fingerprint
+        is_hnsw = space.index_type is IndexType.HNSW
+        return {
+            **self.summary(),
+            "revision": fingerprint.revision,
+            "document_prefix": fingerprint.document_prefix,
+            "query_prefix": fingerprint.query_prefix,
+            "document_task": fingerprint.document_task,
+            "query_task": fingerprint.query_task,
+            "fingerprint": fingerprint.digest,
+            "texts": space.texts,
+            "template": space.template,
+            "synonym_languages": ", ".join(map(str, space.synonym_languages)),
+            "selection": _selection_text(self.selection),
+            "hnsw_m": space.hnsw_m if is_hnsw else None,
+            "hnsw_ef_construction": space.hnsw_ef_construction if is_hnsw else None,
+            "index": self.index,
+            "first_pass": space.first_pass or None,
+            "partial": space.partial if is_hnsw else None,
+            "partial_indexes": ", ".join(self.partial_domains) or None,
+            "recall": _recall_text(space.recall),
+            "table_bytes": self.table_bytes,
+            "index_bytes": self.index_bytes,
+            "failed": self.failed,
+            "batch_jobs": self.batch_jobs,
+        }
 
 
 def space_status(connection: psycopg.Connection[Any], space: Space) -> SpaceStatus:
@@ -58,7 +113,7 @@ def space_status(connection: psycopg.Connection[Any], space: Space) -> SpaceStat
         },
     ).fetchone()
     assert row is not None  # noqa: S101 - a select without from has one row
-    selection, rows, concepts, table_bytes, partial_domains, waiting, builders, failed, batch_jobs = row
+    selection, rows, concepts, table_bytes, partial_domains, pending_texts, builders, failed, batch_jobs = row
     return SpaceStatus(
         space=space,
         selection=selection,
@@ -68,7 +123,7 @@ def space_status(connection: psycopg.Connection[Any], space: Space) -> SpaceStat
         index_bytes=sum(index.bytes for index in existing_indexes(connection, space)),
         partial_domains=tuple(partial_domains),
         index="exact" if space.index_type is IndexType.FLAT else index_state(connection, space),
-        waiting=waiting,
+        pending_texts=pending_texts,
         builders=builders,
         failed=failed,
         batch_jobs=batch_jobs,
@@ -78,3 +133,21 @@ def space_status(connection: psycopg.Connection[Any], space: Space) -> SpaceStat
 def space_statuses(connection: psycopg.Connection[Any]) -> list[SpaceStatus]:
     """The state of each space, oldest first."""
     return [space_status(connection, space) for space in registry.all_spaces(connection)]
+
+
+def _recall_text(measured: Recall) -> str | None:
+    """Measured recall, such as "10: 40 0.952, 100 0.991": k, then pairs of ef_search and recall at k."""
+    by_k: dict[int, list[str]] = {}
+    for k, ef_search, share in sorted(measured):
+        by_k.setdefault(k, []).append(f"{ef_search} {share:.3f}")
+    return "; ".join(f"{k}: {', '.join(pairs)}" for k, pairs in by_k.items()) or None
+
+
+def _selection_text(selection: dict[str, Any] | None) -> str | None:
+    if selection is None:
+        return None
+    parts = [
+        name if value is True else f"{name}: {', '.join(map(str, value))}"
+        for name, value in selection.items()
+    ]
+    return "; ".join(parts) or "every concept"

@@ -146,8 +146,8 @@ def partial_index_domains(partial: str, rows_by_domain: Mapping[str, int]) -> li
 def reconcile_indexes(connection: psycopg.Connection[Any], space: Space, settings: IndexSettings) -> bool:
     """Create and drop indexes until a space has those it should have, and measure their recall.
 
-    Runs in the caller's transaction, after the space's rows were counted; readers use the old indexes until the
-    caller commits.
+    Runs in the caller's transaction, after the space's rows were counted; readers use the old indexes until
+    the caller commits.
 
     Returns:
         Whether an index was created.

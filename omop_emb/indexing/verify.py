@@ -1,4 +1,4 @@
-"""Whether a space is what it should be: counted, hashed, measured, and a sample of it embedded again."""
+"""Space verification: rows counted, hashes and vectors checked, recall measured, a sample embedded again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from omop_emb.database import binary_format
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import OmopEmbError
 from omop_emb.indexing import difference
+from omop_emb.indexing.build_options import resolve_recipe
 from omop_emb.indexing.connections import open_connection
-from omop_emb.indexing.preview import resolve_recipe
-from omop_emb.indexing.status import space_status
+from omop_emb.indexing.status import SpaceStatus, space_status
 from omop_emb.indexing.vector_indexes import desired_indexes, existing_indexes, index_state
 from omop_emb.records import EmbeddingRole, IndexType
 from omop_emb.search import planner, recall
@@ -28,38 +28,40 @@ from omop_emb.sql import read
 from omop_emb.vocabulary import reader
 
 # Rounding a unit vector to half precision changes its norm by at most 2**-11.
-_NORM_TOLERANCE = 0.002
-# Services answer the same text a little differently each time, at most some 1e-3 apart.
-_LEAST_COSINE = 0.995
+NORM_TOLERANCE = 0.002
+# Services answer the same text slightly differently each time, by up to about 1e-3.
+_MIN_COSINE = 0.995
+# Measured again, recall differs a little from what was measured when the index was built.
+_RECALL_TOLERANCE = 0.01
 _BUILD = "run omop-emb index build"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        check: what.
-        ok: whether it is as it should be.
-        found: what was found, for a person.
-        what_to_do: the next step; "" where it is ok.
+        check: what was checked.
+        ok: whether it passed.
+        details: what was found.
+        next_step: what to do about it; "" if it passed.
     """
 
     check: str
     ok: bool
-    found: str
-    what_to_do: str = ""
+    details: str
+    next_step: str = ""
 
 
 def verify_index(
     engine: Engine, name: str | None = None, *, sample: int = 200, client: EmbeddingClient | None = None
 ) -> Iterator[Check]:
-    """Each check of a space as it is done. Nothing is written.
+    """The checks of a space, each yielded when it is done. Nothing is written.
 
     Args:
         engine: the database.
-        name: of the space; None is the active one.
-        sample: how many of its texts are embedded again; 0 asks no model for anything.
+        name: of the space; by default the active one.
+        sample: how many of its texts are embedded again; 0 calls no model.
         client: that embeds them; by default the one that the space's fingerprint describes.
 
     Raises:
@@ -71,86 +73,85 @@ def verify_index(
         space = (
             registry.active_space(connection) if name is None else registry.space_by_name(connection, name)
         )
-        looking = _Looking(connection, space, sample, client)
-        for look in (
-            looking.at_the_build,
-            looking.at_keys,
-            looking.at_hashes,
-            looking.at_vectors,
-            looking.at_the_index,
-            looking.at_the_vocabulary,
-            looking.at_the_model,
-            looking.at_recall,
+        verifier = _Verifier(connection, space, space_status(connection, space), sample, client)
+        for check in (
+            verifier.build,
+            verifier.rows,
+            verifier.hashes,
+            verifier.vectors,
+            verifier.index,
+            verifier.vocabulary,
+            verifier.model,
+            verifier.recall,
         ):
-            yield look()
+            yield check()
 
 
 @dataclass(frozen=True)
-class _Looking:
+class _Verifier:
     """The checks of one space in one transaction."""
 
     connection: psycopg.Connection[Any]
     space: Space
+    status: SpaceStatus
     sample: int
     client: EmbeddingClient | None
 
-    def at_the_build(self) -> Check:
-        found = space_status(self.connection, self.space)
-        if found.waiting is None:
-            refused = f", {found.failed:,} texts refused by the model" if found.failed else ""
-            return _passed("build", f"none is under way{refused}")
-        by = f"by {found.builders} builders" if found.builders else "and nobody is at it"
-        return _failed("build", f"unfinished: {found.waiting:,} texts to go, {by}", _BUILD)
+    def build(self) -> Check:
+        if self.status.pending_texts is None:
+            refused = f", {self.status.failed:,} texts refused by the model" if self.status.failed else ""
+            return _passed("build", f"no unfinished build{refused}")
+        builders = f"{self.status.builders} builders" if self.status.builders else "no builder"
+        details = f"unfinished: {self.status.pending_texts:,} texts to go, {builders} running"
+        return _failed("build", details, _BUILD)
 
-    def at_keys(self) -> Check:
-        texts, without_vector, without_text = self._row("verify_keys")
+    def rows(self) -> Check:
+        texts, without_vector, without_text = self._query("verify_keys")
         if not without_vector and not without_text:
             return _passed("rows", f"{texts:,} texts, each with its vector")
-        found = f"{without_vector:,} texts without a vector, {without_text:,} vectors without a text"
-        return _failed("rows", found, self._anew)
+        details = f"{without_vector:,} texts without a vector, {without_text:,} vectors without a text"
+        return _failed("rows", details, self._rebuild)
 
-    def at_hashes(self) -> Check:
-        (wrong,) = self._row(
+    def hashes(self) -> Check:
+        (wrong,) = self._query(
             "verify_hashes", hash=text_hash_sql(self.space.template), plain_hash=text_hash_sql("")
         )
         if not wrong:
-            return _passed("hashes", "each is that of its text")
-        return _failed("hashes", f"{wrong:,} texts with the hash of another", _BUILD)
+            return _passed("hashes", "every hash matches its text")
+        return _failed("hashes", f"{wrong:,} hashes do not match their text", _BUILD)
 
-    def at_vectors(self) -> Check:
+    def vectors(self) -> Check:
         dimensions = self.space.fingerprint.dimensions
-        other_length, not_unit = self._row(
-            "verify_vectors", dimensions=sql.Literal(dimensions), tolerance=sql.Literal(_NORM_TOLERANCE)
+        other_length, not_unit = self._query(
+            "verify_vectors", dimensions=sql.Literal(dimensions), tolerance=sql.Literal(NORM_TOLERANCE)
         )
         if not other_length and not not_unit:
-            return _passed("vectors", f"{dimensions:,} dimensions, each of unit length")
-        found = f"{other_length:,} have not {dimensions:,} dimensions, {not_unit:,} are not of unit length"
-        return _failed("vectors", found, self._anew)
+            return _passed("vectors", f"{dimensions:,} dimensions, unit length")
+        details = f"{other_length:,} without {dimensions:,} dimensions, {not_unit:,} not of unit length"
+        return _failed("vectors", details, self._rebuild)
 
-    def at_the_index(self) -> Check:
-        names = {
-            key: table.as_string(self.connection)
-            for key, table in (("rows", self.space.tables.rows), ("texts", self.space.tables.texts))
-        }
+    def index(self) -> Check:
+        tables = {"rows": self.space.tables.rows, "texts": self.space.tables.texts}
+        names = {key: table.as_string(self.connection) for key, table in tables.items()}
         broken = [name for (name,) in self.connection.execute(read("verify_indexes"), names)]
         if broken:
             return _failed("index", f"{', '.join(broken)}: its creation was interrupted", _BUILD)
         if self.space.index_type is IndexType.FLAT:
-            return _passed("index", "none, as FLAT needs none")
-        found = {index.domain for index in existing_indexes(self.connection, self.space)}
-        missing = desired_indexes(self.connection, self.space, self.space.partial).keys() - found
+            return _passed("index", "FLAT needs none")
+        existing = {index.domain for index in existing_indexes(self.connection, self.space)}
+        missing = desired_indexes(self.connection, self.space, self.space.partial).keys() - existing
         if None in missing:
             return _failed("index", "the HNSW index is missing", _BUILD)
         if missing:
-            return _failed("index", f"{len(missing)} of those of a domain's rows missing", _BUILD)
-        return _passed("index", f"there and valid: one of all rows, {len(found) - 1} of a domain's")
+            return _failed("index", f"HNSW indexes of {len(missing)} domains are missing", _BUILD)
+        return _passed("index", f"valid: one of all rows, {len(existing) - 1} of single domains")
 
-    def at_the_vocabulary(self) -> Check:
+    def vocabulary(self) -> Check:
         if reader.vocabulary_tables(self.connection) is None:
             return _passed("vocabulary", "none is loaded to compare with")
-        if space_status(self.connection, self.space).selection is None:
+        if self.status.selection is None:
             return _passed("vocabulary", "the space was not built from one")
-        recipe = resolve_recipe(self.connection, self.space, {})
+        recipe = resolve_recipe(self.connection, self.space)
         plan, _ = difference.preview_plan(self.connection, self.space, recipe)
         refused = self.connection.execute(
             "select count(*) from omop_emb.build_failure where space_id = %s", (self.space.space_id,)
@@ -161,70 +162,69 @@ class _Looking:
             (plan.withdrawn + plan.obsolete, "no longer in it"),
             (plan.updated, "with other details"),
         )
-        said = ", ".join(f"{count:,} {what}" for count, what in changes if count > 0)
+        differences = ", ".join(f"{count:,} {what}" for count, what in changes if count > 0)
         release = plan.vocabulary_release or "the loaded vocabulary"
-        if not said:
-            return _passed("vocabulary", f"as {release}")
-        return _failed("vocabulary", f"texts differ from {release}: {said}", _BUILD)
+        if not differences:
+            return _passed("vocabulary", f"same as {release}")
+        return _failed("vocabulary", f"texts differ from {release}: {differences}", _BUILD)
 
-    def at_the_model(self) -> Check:
+    def model(self) -> Check:
         if not self.sample:
-            return _passed("model", "not asked")
+            return _passed("model", "not called")
         try:
-            return self._compared(self.client or EmbeddingClient.for_fingerprint(self.space.fingerprint))
+            return self._embed_again(self.client or EmbeddingClient.for_fingerprint(self.space.fingerprint))
         except OmopEmbError as error:
-            return _failed("model", f"it cannot be asked: {error}", "mend that, then verify again")
+            return _failed("model", f"it cannot be used: {error}", "fix that, then verify again")
 
-    def at_recall(self) -> Check:
+    def recall(self) -> Check:
         if self.space.index_type is IndexType.FLAT:
             return _passed("recall", "exact")
         if index_state(self.connection, self.space) != "valid":
             return _failed("recall", "cannot be measured without the index", _BUILD)
-        measured = recall.measure_recall(self.connection, self.space)
+        measured = [
+            (ef_search, share)
+            for k, ef_search, share in recall.measure(self.connection, self.space)
+            if k == 10
+        ]
         if not measured:
-            return _passed("recall", "so few rows are compared one by one")
+            return _passed("recall", "exact, because there are few rows")
         used, _ = planner.ef_search_for(self.space, 10, None)
         if used is None:
-            return _passed("recall", "searches are exact, as the index was measured to find too few")
-        at_10 = [(ef_search, found) for k, ef_search, found in measured if k == 10]
-        ef_search, found = next(((ef, share) for ef, share in at_10 if ef >= used), at_10[-1])
-        said = f"{found:.3f} of the 10 nearest at ef_search {ef_search}"
-        if found >= planner.DEFAULT_RECALL - 0.01:
-            return _passed("recall", said)
-        return _failed("recall", said, f"with a larger --hnsw-ef-construction, {self._anew}")
+            return _passed("recall", "exact, because the index was measured to find too few")
+        ef_search, share = next((pair for pair in measured if pair[0] >= used), measured[-1])
+        details = f"{share:.3f} of the 10 nearest at ef_search {ef_search}"
+        if share >= planner.DEFAULT_RECALL - _RECALL_TOLERANCE:
+            return _passed("recall", details)
+        return _failed("recall", details, f"with a larger --hnsw-ef-construction, {self._rebuild}")
 
-    def _compared(self, client: EmbeddingClient) -> Check:
+    def _embed_again(self, client: EmbeddingClient) -> Check:
         differences = client.fingerprint.differences(self.space.fingerprint)
         if differences:
-            return _failed(
-                "model",
-                f"another than the space's: {'; '.join(differences)}",
-                "install the space's model again",
-            )
+            details = f"differs from the space's: {'; '.join(differences)}"
+            return _failed("model", details, "install the space's model again")
         statement = sql.SQL(read("verify_sample")).format(
             texts=self.space.tables.texts, rows=self.space.tables.rows, sample=sql.Literal(self.sample)
         )
         with binary_format.binary_cursor(self.connection) as cursor:
-            drawn = cursor.execute(statement).fetchall()
-        if not drawn:
+            rows = cursor.execute(statement).fetchall()
+        if not rows:
             return _passed("model", "no text to embed again")
-        inputs = [_input(self.space.template, row) for row in drawn]
+        inputs = [_embedded_input(self.space.template, row) for row in rows]
         stored = binary_format.decode_half_vectors(
-            [row[-1] for row in drawn], self.space.fingerprint.dimensions
+            [row[-1] for row in rows], self.space.fingerprint.dimensions
         )
         cosines = np.full(len(inputs), np.nan)
         for part in client.embed_stream(inputs, embedding_role=EmbeddingRole.DOCUMENT):
-            there = stored[part.positions]
-            cosines[part.positions] = np.sum(there * part.vectors, axis=1) / np.linalg.norm(there, axis=1)
-        wrong = int(np.sum(~(cosines >= _LEAST_COSINE)))
-        if wrong:
-            found = f"{wrong:,} of {len(inputs):,} texts get another vector now than they have"
-            return _failed("model", found, self._anew)
-        found = f"{len(inputs):,} texts embedded again, least cosine {np.min(cosines):.5f}"
-        return _passed("model", found)
+            old = stored[part.positions]
+            cosines[part.positions] = np.sum(old * part.vectors, axis=1) / np.linalg.norm(old, axis=1)
+        changed = int(np.sum(~(cosines >= _MIN_COSINE)))
+        if changed:
+            details = f"{changed:,} of {len(inputs):,} texts now get another vector"
+            return _failed("model", details, self._rebuild)
+        return _passed("model", f"{len(inputs):,} texts embedded again, lowest cosine {np.min(cosines):.5f}")
 
-    def _row(self, query: str, **parts: sql.Composable) -> Any:
-        statement = sql.SQL(read(query)).format(
+    def _query(self, name: str, **parts: sql.Composable) -> Any:
+        statement = sql.SQL(read(name)).format(
             texts=self.space.tables.texts, rows=self.space.tables.rows, **parts
         )
         row = self.connection.execute(statement).fetchone()
@@ -232,21 +232,20 @@ class _Looking:
         return row
 
     @property
-    def _anew(self) -> str:
-        return f"build it anew: omop-emb index drop {self.space.name}, then omop-emb index build"
+    def _rebuild(self) -> str:
+        return f"rebuild it: omop-emb index drop {self.space.name}, then omop-emb index build"
 
 
-def _input(template: str, row: Any) -> str:
-    """What was embedded for a row of verify_sample: its text in the template, or as it is."""
+def _embedded_input(template: str, row: Any) -> str:
+    """What was embedded for a row of verify_sample: its text in the template, or the text alone."""
     hash_, text, *details = row[:-1]
-    fields = dict(zip(TEMPLATE_FIELDS[1:], details, strict=True))
-    filled = fill_template(template, text, fields)
+    filled = fill_template(template, text, dict(zip(TEMPLATE_FIELDS[1:], details, strict=True)))
     return filled if upsert.text_hash(filled) == hash_ else text
 
 
-def _passed(check: str, found: str) -> Check:
-    return Check(check=check, ok=True, found=found)
+def _passed(check: str, details: str) -> Check:
+    return Check(check=check, ok=True, details=details)
 
 
-def _failed(check: str, found: str, what_to_do: str) -> Check:
-    return Check(check=check, ok=False, found=found, what_to_do=what_to_do)
+def _failed(check: str, details: str, next_step: str) -> Check:
+    return Check(check=check, ok=False, details=details, next_step=next_step)

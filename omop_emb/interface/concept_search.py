@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError
-from omop_emb.interface.bulk import valid_texts, matches_of_texts
-from omop_emb.interface.inputs import unit_rows, integer_ids
+from omop_emb.interface.bulk import matches_of_texts, valid_texts
+from omop_emb.interface.inputs import integer_ids, unit_rows
 from omop_emb.interface.space_client import check_variables, client_of
 from omop_emb.providers.query_cache import VectorStore
 from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
@@ -23,7 +23,7 @@ from omop_emb.search import search
 from omop_emb.search.search import SearchResult
 from omop_emb.spaces import registry, stored_vectors
 from omop_emb.spaces.registry import Space
-from omop_emb.spaces.registry_cache import KnownSpaces
+from omop_emb.spaces.registry_cache import RegistryCache
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -40,7 +40,7 @@ class ConceptSearch:
             raise ConfigurationError("give query_store to the EmbeddingClient, as it embeds the queries")
         self._client, self._query_store = client, query_store
         self._active_client: EmbeddingClient | None = None
-        self._known = KnownSpaces()
+        self._registry = RegistryCache()
 
     def get_nearest_concepts_from_query_texts(
         self,
@@ -264,11 +264,11 @@ class ConceptSearch:
         return matches_of_texts(texts, client, find, different=different)
 
     def _space(self, connection: psycopg.Connection[Any], index_type: IndexType | None) -> Space:
-        there = self._known.listed(connection)
+        spaces = self._registry.all_spaces(connection)
         if self._client is not None:
-            space = registry.fitting(there, self._client.fingerprint, index_type)
+            space = registry.choose_space(spaces, self._client.fingerprint, index_type)
         else:
-            space = registry.active_of(there)
+            space = registry.choose_active_space(spaces)
             check_variables(space)
         registry.check_complete(space)
         return space

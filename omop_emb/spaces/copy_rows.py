@@ -49,7 +49,7 @@ def copy_block(
     _copy(connection, target, ROW_COLUMNS, row_blocks)
 
 
-def copy_new(connection: psycopg.Connection, space: Space, rows: TextRows) -> None:
+def copy_to_space(connection: psycopg.Connection, space: Space, rows: TextRows) -> None:
     """COPY rows into both tables of a space; texts are encoded while the server takes the vectors."""
     keys, encoder, texts = _row_keys(connection, rows), _TextEncoder(rows), []
 

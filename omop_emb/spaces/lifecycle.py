@@ -1,4 +1,4 @@
-"""The life of a space: proposed, made, activated, dropped; nothing is committed."""
+"""The life of a space: proposed, created, activated, dropped; nothing is committed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from omop_emb.spaces.tables import check_hnsw_dimensions
 
 
 class SpaceSettings(TypedDict, total=False):
-    """What a space is made with; see Space."""
+    """What a space is created with; see Space."""
 
     name: str | None
     hnsw_m: int
@@ -41,10 +41,10 @@ def propose_space(
     synonym_languages: tuple[int, ...] = (ENGLISH,),
     first_pass: str = "",
 ) -> Space:
-    """The space of that fingerprint and index type, or the one that ensure() would make, which is not there.
+    """The space of that fingerprint and index type, or the one that ensure_space() would create.
 
     Raises:
-        SpaceError: as ensure().
+        SpaceError: as ensure_space().
     """
     space = find_space(connection, fingerprint, index_type)
     if space is not None:
@@ -85,21 +85,21 @@ def ensure_space(
     with_index: bool = True,
     **settings: Unpack[SpaceSettings],
 ) -> tuple[Space, bool]:
-    """The space of that fingerprint and index type, made if need be, and whether it was made.
+    """The space of that fingerprint and index type, created if need be, and whether it was created.
 
     The schema must have been migrated. Nothing is committed. `with_index=False` leaves the vector index
-    to be made after a bulk load; `settings` are those of proposed().
+    to be created after a bulk load.
 
     Raises:
-        SpaceError: another space bears the name, or this one bears another, or HNSW cannot index that
+        SpaceError: another space has the name, or this one has another, or HNSW cannot index that
             many dimensions.
     """
     space = propose_space(connection, fingerprint, index_type, **settings)
-    if not space.is_there:
-        # Two makers of one space: the second waits here until the first has committed, and then finds it.
+    if not space.exists:
+        # Of two creators, the second waits here until the first has committed, and then finds the space.
         connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
         space = propose_space(connection, fingerprint, index_type, **settings)
-    if space.is_there:
+    if space.exists:
         return space, False
     columns = {
         "name": space.name,
@@ -139,7 +139,7 @@ def lock_build(connection: psycopg.Connection, space: Space) -> None:
 
 
 def activate_space(connection: psycopg.Connection, space: Space, *, only_if_none_is: bool = False) -> None:
-    """Make a space the one that readers use; nothing is committed.
+    """Make a space the one that readers use.
 
     Raises:
         SpaceNotFoundError: it was dropped meanwhile; the caller must roll back.
@@ -155,28 +155,28 @@ def activate_space(connection: psycopg.Connection, space: Space, *, only_if_none
     ).rowcount
     if not activated:
         space_by_name(connection, space.name)
-        raise SpaceNotFoundError(f"space {space.name!r} was dropped and made anew: run this again")
+        raise SpaceNotFoundError(f"space {space.name!r} was dropped and created again: run this again")
 
 
 def check_droppable(space: Space) -> None:
-    """Let a space pass that may be dropped.
+    """Refuse to drop the active space.
 
     Raises:
-        SpaceError: it is the active one.
+        SpaceError: it is active.
     """
     if space.is_active:
         raise SpaceError(
-            f"space {space.name!r} is the active one: run omop-emb index activate NAME with another first"
+            f"space {space.name!r} is active: run omop-emb index activate NAME with another space first"
         )
 
 
 def drop_space(connection: psycopg.Connection, space: Space) -> None:
-    """Drop a space with its rows, and give up its build if there is one; nothing is committed.
+    """Drop a space with its rows, and discard its build if there is one.
 
     Raises:
-        SpaceError: it is the active one.
+        SpaceError: it is active.
     """
-    # Locks are taken in the order of builders, who write their piece, then rows, then that they wrote.
+    # In the order in which builders lock: build_chunk, then rows, then space_write.
     lock_build(connection, space)
     connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
     current = space_by_name(connection, space.name)

@@ -1,4 +1,4 @@
-"""The registry of embedding spaces: what each is, how one is found, and which one readers use."""
+"""The registry of embedding spaces: what each is, how to look one up, and which one readers use."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Space:
     """An embedding space as the registry records it.
 
     Attributes:
-        space_id: its number, from 1; 0 for one that is not there yet (see spaces_lifecycle.proposed).
+        space_id: its number, from 1; 0 for one that does not exist yet (see lifecycle.propose_space).
         texts: which texts of a concept are embedded: "name", "name+synonyms" or "name+synonyms+codes".
-        template: what is made of each text before it is embedded; "" leaves it as it is.
-        vocabulary_release: the release that the rows were last brought up to; None before a build.
+        template: what is made of each text before it is embedded; "" leaves it unchanged.
+        vocabulary_release: the release of the last build; None before the first.
         first_pass: what the HNSW index is over: "" the vectors, a number its first dimensions, "binary"
             the signs of their values.
         partial: which domains should have an HNSW index of their own: "auto", "none", or their names.
         partial_domains: codes of the domains that have one.
-        recall: what was measured of the HNSW index, as (k, ef_search, recall at k); empty if nothing was.
+        recall: measured recall of the HNSW index, as (k, ef_search, recall at k); empty before measuring.
         partial_recall: the same of the domains' own indexes, by the domain's code.
-        has_index: whether its HNSW index is there.
-        is_whole: False while its first build is not finished: some of its concepts are missing.
+        has_index: whether its HNSW index exists.
+        is_complete: False until its first build is finished: some of its concepts are missing.
     """
 
     space_id: int
@@ -55,11 +55,11 @@ class Space:
     recall: Recall = ()
     partial_recall: Mapping[int, Recall] = field(default_factory=dict)
     has_index: bool = False
-    is_whole: bool = True
+    is_complete: bool = True
 
     @property
-    def is_there(self) -> bool:
-        """Whether it has been made."""
+    def exists(self) -> bool:
+        """Whether it has been created."""
         return self.space_id > 0
 
     @property
@@ -69,13 +69,13 @@ class Space:
 
 
 def registry_exists(connection: psycopg.Connection) -> bool:
-    """Whether the registry is there at all; a fresh database has none."""
+    """Whether the database has the registry's table; a fresh one does not."""
     row = connection.execute("select to_regclass('omop_emb.space') is not null").fetchone()
     return row is not None and bool(row[0])
 
 
 def all_spaces(connection: psycopg.Connection) -> list[Space]:
-    """All spaces, oldest first; none in a fresh database."""
+    """All spaces, oldest first; [] in a fresh database."""
     if not registry_exists(connection):
         return []
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -85,48 +85,40 @@ def all_spaces(connection: psycopg.Connection) -> list[Space]:
 def find_space(
     connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType
 ) -> Space | None:
-    """The space that bears a fingerprint and an index type; None where there is none."""
-    return next(
-        (
-            space
-            for space in all_spaces(connection)
-            if space.fingerprint == fingerprint and space.index_type is index_type
-        ),
-        None,
-    )
+    """The space of a fingerprint and an index type, or None."""
+    for space in all_spaces(connection):
+        if space.fingerprint == fingerprint and space.index_type is index_type:
+            return space
+    return None
 
 
 def space_by_fingerprint(
     connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType | None = None
 ) -> Space:
-    """The space that bears a fingerprint and an index type; None takes either, a whole one and HNSW first.
+    """choose_space() among all spaces."""
+    return choose_space(all_spaces(connection), fingerprint, index_type)
+
+
+def choose_space(spaces: list[Space], fingerprint: Fingerprint, index_type: IndexType | None) -> Space:
+    """The space of a fingerprint and an index type; None takes either, complete ones and HNSW first.
 
     Raises:
-        SpaceNotFoundError: there is none; the message says what there is and what differs.
+        SpaceNotFoundError: none fits; the message says which spaces exist and how they differ.
     """
-    return fitting(all_spaces(connection), fingerprint, index_type)
-
-
-def fitting(there: list[Space], fingerprint: Fingerprint, index_type: IndexType | None) -> Space:
-    """The space of these that get() gives.
-
-    Raises:
-        SpaceNotFoundError: as there.
-    """
-    found = [
+    matches = [
         space
-        for space in there
+        for space in spaces
         if space.fingerprint == fingerprint and index_type in (None, space.index_type)
     ]
-    if found:
-        return max(found, key=lambda space: (space.is_whole, space.index_type is IndexType.HNSW))
-    wanted = f"{fingerprint.provider}:{fingerprint.model}"
-    if not there:
-        raise SpaceNotFoundError(f"nothing is embedded here yet for {wanted}: {_BUILD_HINT}")
+    if matches:
+        return max(matches, key=lambda space: (space.is_complete, space.index_type is IndexType.HNSW))
+    model = f"{fingerprint.provider}:{fingerprint.model}"
+    if not spaces:
+        raise SpaceNotFoundError(f"nothing is embedded here yet for {model}: {_BUILD_HINT}")
     raise SpaceNotFoundError(
-        f"no {index_type.name + ' ' if index_type else ''}space for this client ({wanted}); "
+        f"no {index_type.name + ' ' if index_type else ''}space for this client ({model}); "
         + "; ".join(
-            f"space {space.name!r} has {_difference(space, fingerprint, index_type)}" for space in there
+            f"space {space.name!r} has {_difference(space, fingerprint, index_type)}" for space in spaces
         )
         + f"; use its settings, or {_BUILD_HINT}"
         + (f" --index-type {index_type.value}" if index_type else "")
@@ -139,34 +131,30 @@ def check_complete(space: Space) -> None:
     Raises:
         SpaceError: concepts are missing in it.
     """
-    if not space.is_whole:
+    if not space.is_complete:
         raise SpaceError(
-            f"space {space.name!r} is not whole yet: its first build is under way, or was interrupted; "
-            "see omop-emb index list, or run omop-emb index build again to finish it"
+            f"space {space.name!r} is incomplete: its first build is running or was interrupted; "
+            "see omop-emb index list, or run omop-emb index build to finish it"
         )
 
 
 def active_space(connection: psycopg.Connection) -> Space:
-    """The space that readers use unless told otherwise.
+    """choose_active_space() among all spaces."""
+    return choose_active_space(all_spaces(connection))
+
+
+def choose_active_space(spaces: list[Space]) -> Space:
+    """The active space, which readers use unless they name a model.
 
     Raises:
-        SpaceNotFoundError: no space is active; the message says which there are.
+        SpaceNotFoundError: none is active; the message names those that exist.
     """
-    return active_of(all_spaces(connection))
-
-
-def active_of(there: list[Space]) -> Space:
-    """The active space of these.
-
-    Raises:
-        SpaceNotFoundError: as active().
-    """
-    for space in there:
+    for space in spaces:
         if space.is_active:
             return space
-    if not there:
+    if not spaces:
         raise SpaceNotFoundError(f"nothing is embedded here yet: {_BUILD_HINT}")
-    names = ", ".join(repr(space.name) for space in there)
+    names = ", ".join(repr(space.name) for space in spaces)
     raise SpaceNotFoundError(f"no space is active; there are {names}: run omop-emb index activate NAME")
 
 
@@ -174,38 +162,27 @@ def space_by_name(connection: psycopg.Connection, name: str) -> Space:
     """The space of that name.
 
     Raises:
-        SpaceNotFoundError: there is none; the message names those that there are.
+        SpaceNotFoundError: there is none; the message names those that exist.
     """
-    there = all_spaces(connection)
-    for space in there:
+    spaces = all_spaces(connection)
+    for space in spaces:
         if space.name == name:
             return space
-    names = ", ".join(repr(space.name) for space in there)
-    found = f"there are {names}" if there else f"there is none at all: {_BUILD_HINT}"
-    raise SpaceNotFoundError(f"there is no space {name!r}; {found}")
+    names = ", ".join(repr(space.name) for space in spaces)
+    existing = f"there are {names}" if spaces else f"there is none at all: {_BUILD_HINT}"
+    raise SpaceNotFoundError(f"there is no space {name!r}; {existing}")
 
 
 def _space(row: dict[str, Any]) -> Space:
-    return Space(
-        space_id=row["space_id"],
-        name=row["name"],
-        fingerprint=Fingerprint(**{entry.name: row[entry.name] for entry in fields(Fingerprint)}),
-        index_type=IndexType(row["index_type"]),
-        hnsw_m=row["hnsw_m"],
-        hnsw_ef_construction=row["hnsw_ef_construction"],
-        texts=row["texts"],
-        template=row["template"],
-        synonym_languages=tuple(row["synonym_languages"]),
-        vocabulary_release=row["vocabulary_release"],
-        is_active=row["is_active"],
-        first_pass=row["first_pass"],
-        partial=row["partial"],
-        partial_domains=tuple(row["partial_domains"]),
-        recall=_recall(row["recall"]),
-        partial_recall={int(code): _recall(found) for code, found in row["partial_recall"].items()},
-        has_index=row["has_index"],
-        is_whole=row["is_whole"],
-    )
+    converted = {
+        "fingerprint": Fingerprint(**{entry.name: row.pop(entry.name) for entry in fields(Fingerprint)}),
+        "index_type": IndexType(row["index_type"]),
+        "synonym_languages": tuple(row["synonym_languages"]),
+        "partial_domains": tuple(row["partial_domains"]),
+        "recall": _recall(row["recall"]),
+        "partial_recall": {int(code): _recall(rows) for code, rows in row["partial_recall"].items()},
+    }
+    return Space(**{**row, **converted})
 
 
 def _recall(rows: Iterable[tuple[int, int, float]]) -> Recall:

@@ -1,4 +1,4 @@
-"""The spaces of a database as they were read last, for as long as they are still so."""
+"""Registry cache: the spaces of a database as last read, for as long as they are unchanged."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from omop_emb.spaces.registry import Space
 from omop_emb.sql import read
 
 
-class KnownSpaces:
-    """Lists the spaces at each search: what they are is read once, that they are still so each time.
+class RegistryCache:
+    """Reads the registry once and, at each search, only whether it changed (decisions/0010).
 
-    May be shared by threads, and used for several databases by turns.
+    Threads may share it; it may serve several databases by turns.
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Any, Any, list[Space]] | None = None
+        self._cached: tuple[Any, Any, list[Space]] | None = None
 
-    def listed(self, connection: psycopg.Connection[Any]) -> list[Space]:
-        """What spaces.listed() gives."""
+    def all_spaces(self, connection: psycopg.Connection[Any]) -> list[Space]:
+        """As registry.all_spaces()."""
         database = connection.pgconn.host, connection.pgconn.port, connection.pgconn.db
-        last = self._last
-        # Where there was a registry there is one still; should it have gone, the transaction fails.
-        if (last is None or last[0] != database) and not registry.registry_exists(connection):
+        cached = self._cached
+        # A registry that was read before still exists; if it was dropped, the transaction fails.
+        if (cached is None or cached[0] != database) and not registry.registry_exists(connection):
             return []
         try:
-            state = connection.execute(read("spaces_fingerprint")).fetchall()
+            state = connection.execute(read("spaces_state")).fetchall()
         except UndefinedTable:
-            self._last = None
+            self._cached = None
             return []
-        if last is not None and last[:2] == (database, state):
-            return last[2]
-        # The state is older than what is read now, if anything: then it is not met again.
-        there = registry.all_spaces(connection)
-        self._last = database, state, there
-        return there
+        if cached is not None and cached[:2] == (database, state):
+            return cached[2]
+        # Another session may commit between the two reads: then `state` is the older one, and never matches.
+        spaces = registry.all_spaces(connection)
+        self._cached = database, state, spaces
+        return spaces

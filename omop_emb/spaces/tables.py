@@ -142,7 +142,7 @@ class SpaceTables:
             m: links of a node.
             ef_construction: candidates per node while the index is built.
             first_pass: "" indexes the vectors, a number their first dimensions, "binary" the signs of their
-                values; statements.ranked_by() must order by the same expression.
+                values; search.statements.index_order() must order by the same expression.
             domain: indexes only the rows of this domain.
             name: of the index, if not index_name().
         """

@@ -14,7 +14,7 @@ from psycopg.errors import UniqueViolation
 
 from omop_emb.database.binary_format import array_literal
 from omop_emb.records import TextKind
-from omop_emb.spaces.copy_rows import copy_block, copy_new, copy_rows, copy_texts
+from omop_emb.spaces.copy_rows import copy_block, copy_rows, copy_texts, copy_to_space
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import KEY_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS, VECTOR_HASH
 from omop_emb.spaces.text_rows import TextRows
@@ -95,7 +95,7 @@ def _try_copy(connection: psycopg.Connection, space: Space, rows: TextRows) -> b
     """COPY rows straight into the space; False, and nothing done, if another writer has just added one."""
     try:
         with connection.transaction():
-            copy_new(connection, space, rows)
+            copy_to_space(connection, space, rows)
     except UniqueViolation:
         return False
     return True

@@ -6,7 +6,7 @@ select
     vocabulary_release, is_active, first_pass, partial, recall, partial_recall,
     is_active or selection is not null or not exists (
         select from omop_emb.build where build.space_id = space.space_id
-    ) as is_whole,
+    ) as is_complete,
     to_regclass(format('omop_emb.space_%s_hnsw', space_id)) is not null as has_index,
     array(
         select code::int

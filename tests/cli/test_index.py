@@ -37,8 +37,8 @@ def test_dropping_the_active_space_is_refused_before_anybody_is_asked(run: Run) 
     refused = run("index", "drop", "all-MiniLM-L6-v2-flat")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
-        "error: space 'all-MiniLM-L6-v2-flat' is the active one: "
-        "run omop-emb index activate NAME with another first\n"
+        "error: space 'all-MiniLM-L6-v2-flat' is active: "
+        "run omop-emb index activate NAME with another space first\n"
     )
 
 

@@ -26,6 +26,7 @@ from omop_emb.indexing.space_file import KEY, SpaceMetadata, open_space_file
 from omop_emb.indexing.verify import verify_index
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.registry import Space
+from tests.builds import build_with
 from tests.small_vocabulary import (
     CountingProvider,
     Row,
@@ -53,7 +54,7 @@ def elsewhere(empty_database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def file(engine: Engine, vocabulary: SmallVocabulary, tmp_path: Path) -> Path:
     """The exported HNSW space of five concepts."""
-    build_index(engine, counting_client(), index_type=IndexType.HNSW, template="{text} ({domain_id})")
+    build_with(engine, counting_client(), index_type=IndexType.HNSW, template="{text} ({domain_id})")
     export_index(engine, tmp_path / "space.parquet")
     return tmp_path / "space.parquet"
 
@@ -205,8 +206,8 @@ def doubled(file: Path) -> Path:
 
 
 DAMAGE = {
-    "cut short": (cut_short, "no Parquet file, or damaged"),
-    "text": (lambda file: file.write_text("concept_id") and file, "no Parquet file, or damaged"),
+    "cut short": (cut_short, "not a Parquet file, or is damaged"),
+    "text": (lambda file: file.write_text("concept_id") and file, "not a Parquet file, or is damaged"),
     "missing": (lambda file: file.unlink() or file, "there is no file"),
     "somebody else's": (
         lambda file: parquet.write_table(arrow.table({"a": [1]}), file) or file,
@@ -222,11 +223,11 @@ DAMAGE = {
                 "document_prefix": "x",
             },
         ),
-        "its fingerprint is not that of its model and prefixes",
+        "its fingerprint does not match its model and prefixes",
     ),
     "rows missing": (
         lambda file: rewritten(file, parquet.read_table(file).slice(1)),
-        "its columns or rows are not those",
+        "its columns or rows differ",
     ),
     "vectors of zeros": (bent, "not of unit length"),
     "rows twice": (doubled, "holds a text twice"),
@@ -250,7 +251,7 @@ def test_an_import_that_is_stopped_leaves_nothing_and_can_be_repeated(elsewhere:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        import_there(elsewhere, file, any_release=True, progress=stop)
+        import_there(elsewhere, file, any_release=True, on_progress=stop)
     assert listed(elsewhere) == []
     import_there(elsewhere, file, any_release=True)
     assert len(rows_of(elsewhere)) == 7
@@ -263,7 +264,7 @@ def test_an_export_that_is_stopped_leaves_the_file_that_was_there(engine: Engine
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_index(engine, file, progress=stop)
+        export_index(engine, file, on_progress=stop)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.glob("*.part")] == []
 
@@ -303,9 +304,9 @@ def test_a_space_that_is_being_imported_is_not_read_and_a_killed_import_can_be_r
             )
         seen.append(str(caught.value))
 
-    import_there(elsewhere, file, any_release=True, progress=look)
+    import_there(elsewhere, file, any_release=True, on_progress=look)
     assert seen
-    assert all("is not whole yet" in line for line in seen)
+    assert all("is incomplete" in line for line in seen)
     with elsewhere.connect() as connection:  # as a kill leaves it: the space is made, its rows are not there
         driver = driver_connection(connection)
         driver.execute(

@@ -22,7 +22,7 @@ from omop_emb import ConceptFilter, EmbeddingInterface
 from omop_emb.database.engine import database_engine, driver_connection, session_scope
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import DatabaseError, SpaceError, SpaceNotFoundError
-from omop_emb.indexing.build import Progress, build_index
+from omop_emb.indexing.report import Progress
 from omop_emb.records import Concept, Fingerprint, IndexType, TextKind
 from omop_emb.search import match_rows, row_search
 from omop_emb.search.planner import SearchMethod
@@ -211,8 +211,10 @@ def test_a_space_is_not_read_before_its_first_build_is_finished(database_url: st
     try:
         with session_scope(engine) as session:
             loader.load_vocabulary(driver_connection(session), demo.SAMPLE)
-        build_index(engine, client, index_type=IndexType.FLAT, limit=60, chunk_texts=20, progress=search)
-        assert "'all-MiniLM-L6-v2-flat' is not whole yet: its first build is under way" in said[0]
+        build_with(
+            engine, client, index_type=IndexType.FLAT, limit=60, chunk_texts=20, on_progress=search
+        )
+        assert "'all-MiniLM-L6-v2-flat' is incomplete: its first build is running" in said[0]
         with Session(engine) as session:
             assert interface.get_nearest_concepts_from_query_texts(session=session, query_texts=["gout"])
     finally:

@@ -402,7 +402,7 @@ def test_one_space_is_active_at_a_time_and_is_not_dropped(connection: Connection
     lifecycle.activate_space(connection, first)
     lifecycle.activate_space(connection, second)
     assert registry.active_space(connection).name == "three-hnsw"
-    with pytest.raises(SpaceError, match="'three-hnsw' is the active one"):
+    with pytest.raises(SpaceError, match="'three-hnsw' is active"):
         lifecycle.drop_space(connection, second)
     lifecycle.drop_space(connection, first)
     assert [space.name for space in registry.all_spaces(connection)] == ["three-hnsw"]

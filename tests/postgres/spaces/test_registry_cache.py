@@ -1,4 +1,4 @@
-"""Spaces that were read before are never taken for what they are now, whoever changed them and however."""
+"""The registry cache never returns outdated spaces, whoever changed them and however."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from omop_emb import IndexType
 from omop_emb.records import Fingerprint
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.registry import Space
-from omop_emb.spaces.registry_cache import KnownSpaces
+from omop_emb.spaces.registry_cache import RegistryCache
 
 
-def made(connection: psycopg.Connection, model: str) -> Space:
+def create_space(connection: psycopg.Connection, model: str) -> Space:
     fingerprint = Fingerprint(provider="test", model=model, revision="1", dimensions=3)
     return lifecycle.ensure_space(connection, fingerprint, IndexType.HNSW, with_index=False)[0]
 
 
 @pytest.fixture
-def one(database_url: str) -> Space:
+def space(database_url: str) -> Space:
     with psycopg.connect(database_url) as connection:
-        return made(connection, "one")
+        return create_space(connection, "one")
 
 
 CHANGES = {
-    "another is made": "insert into omop_emb.space (name, fingerprint, provider, model, revision, "
+    "another is created": "insert into omop_emb.space (name, fingerprint, provider, model, revision, "
     "dimensions, document_prefix, query_prefix, document_task, query_task, normalisation, index_type) "
     "values ('two', '2', 'test', 'two', '1', 3, '', '', '', '', 'l2', 'flat')",
     "it is activated": "update omop_emb.space set is_active = true",
     "a first build begins": "insert into omop_emb.build (space_id, settings, lease_until) "
     "select space_id, '', now() from omop_emb.space",
-    "its index is made": "create index space_1_hnsw on omop_emb.space_1 "
+    "its index is created": "create index space_1_hnsw on omop_emb.space_1 "
     "using hnsw (embedding halfvec_cosine_ops)",
     "its recall is measured": "update omop_emb.space set recall = '[[10, 40, 0.99]]'",
     "it is dropped": "delete from omop_emb.space",
@@ -38,46 +38,48 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_seen_when_it_is_committed_and_forgotten_when_it_is_rolled_back(
-    one: Space, database_url: str, change: str
+def test_a_change_is_seen_once_committed_and_forgotten_once_rolled_back(
+    space: Space, database_url: str, change: str
 ) -> None:
-    assert one.space_id == 1
-    known = KnownSpaces()
+    assert space.space_id == 1
+    cache = RegistryCache()
     with (
         psycopg.connect(database_url, autocommit=True) as reader,
         psycopg.connect(database_url) as writer,
     ):
-        before = known.listed(reader)
-        assert before == [one]
-        assert known.listed(reader) is before  # read once
+        before = cache.all_spaces(reader)
+        assert before == [space]
+        assert cache.all_spaces(reader) is before  # read once
         with writer.transaction(force_rollback=True):
             writer.execute(CHANGES[change])
-            assert known.listed(writer) == registry.all_spaces(writer) != before
+            assert cache.all_spaces(writer) == registry.all_spaces(writer) != before
             writer.execute("select 1")
-        assert known.listed(writer) == before
+        assert cache.all_spaces(writer) == before
         with writer.transaction():
             writer.execute(CHANGES[change])
         writer.commit()
-        assert known.listed(reader) == registry.all_spaces(reader) != before
+        assert cache.all_spaces(reader) == registry.all_spaces(reader) != before
 
 
-def test_a_database_that_was_emptied_since_has_no_spaces(one: Space, database_url: str) -> None:
-    known = KnownSpaces()
+def test_a_database_whose_schema_was_dropped_has_no_spaces(space: Space, database_url: str) -> None:
+    cache = RegistryCache()
     with psycopg.connect(database_url, autocommit=True) as connection:
-        assert known.listed(connection) == [one]
+        assert cache.all_spaces(connection) == [space]
         connection.execute("drop schema omop_emb cascade")
         for _ in range(2):
-            assert known.listed(connection) == []
+            assert cache.all_spaces(connection) == []
 
 
-def test_another_database_has_spaces_of_its_own(one: Space, database_url: str, shared_conninfo: str) -> None:
-    known = KnownSpaces()
-    with psycopg.connect(database_url) as here, psycopg.connect(shared_conninfo) as there:
-        made(there, "other")
+def test_the_spaces_of_several_databases_are_kept_apart(
+    space: Space, database_url: str, shared_conninfo: str
+) -> None:
+    cache = RegistryCache()
+    with psycopg.connect(database_url) as first, psycopg.connect(shared_conninfo) as second:
+        create_space(second, "other")
         for _ in range(2):
-            assert known.listed(here) == [one]
-            assert known.listed(there) == registry.all_spaces(there) != [one]
+            assert cache.all_spaces(first) == [space]
+            assert cache.all_spaces(second) == registry.all_spaces(second) != [space]
             with psycopg.connect(database_url, dbname="postgres") as empty:
-                assert known.listed(empty) == []
+                assert cache.all_spaces(empty) == []
                 empty.execute("select 1")  # its transaction has not failed
-        there.rollback()
+        second.rollback()

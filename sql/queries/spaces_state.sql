@@ -1,0 +1,10 @@
+-- Equal results mean that the spaces are unchanged: each version of a row has its own xmin and ctid while a server
+-- runs. What a row does not hold is asked for besides: whether a first build is running, and which vector index
+-- exists.
+select
+    space_id, xmin, ctid, pg_postmaster_start_time(),
+    is_active or selection is not null or not exists (
+        select from omop_emb.build where build.space_id = space.space_id
+    ),
+    to_regclass('omop_emb.space_' || space_id || '_hnsw')
+from omop_emb.space
