@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import psycopg
 from psycopg.rows import tuple_row
 
+from omop_emb.arrays import Floats
 from omop_emb.database import binary_format
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.spaces.registry import Space
 
-Embed = Callable[[list[str]], npt.NDArray[np.float32]]
+Embed = Callable[[list[str]], Floats]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def memory_index(
 
 def stored_vectors(
     connection: psycopg.Connection[Any], space: Space, names: Sequence[str], embed: Embed
-) -> npt.NDArray[np.float32]:
+) -> Floats:
     """(n, dimensions) vectors of approved names as queries; those that the space lacks are made and kept."""
     keys = [hashlib.sha256(name.encode()).digest() for name in names]
     cursor = binary_format.binary_cursor(connection)
@@ -140,7 +140,7 @@ def stored_vectors(
         {"space": space.space_id},
     ).fetchall()
     dimensions = space.fingerprint.dimensions
-    known: dict[bytes, npt.NDArray[np.float32]] = {}
+    known: dict[bytes, Floats] = {}
     if rows:
         block = binary_format.decode_half_vectors([bytes(value) for _, value in rows], dimensions)
         known = {bytes(key): row for (key, _), row in zip(rows, block.astype(np.float32), strict=True)}

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Found, Query
 from omop_emb.mapping.retrieval.concept_attributes import Facts
 from omop_emb.mapping.retrieval.lexicon import Lexicon
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 COUNT = 20
 """How many approved names have a vote."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.features.names import Put
 from omop_emb.mapping.retrieval.concept_attributes import LEVELS, Facts
 from omop_emb.mapping.terms import drugs
@@ -13,8 +13,8 @@ from omop_emb.mapping.terms import drugs
 def describe(
     facts: Facts,
     term: str,
-    words: npt.NDArray[np.float32],
-    concepts: npt.NDArray[np.int64],
+    words: Floats,
+    concepts: Ints,
     put: Put,
 ) -> None:
     """Features of candidates of which some are drugs.

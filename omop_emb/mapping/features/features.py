@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.features import drug_features, laboratory_features, similarity
 from omop_emb.mapping.features.approved_neighbours import Neighbours
 from omop_emb.mapping.features.laboratory_features import Analytes
@@ -21,9 +22,6 @@ from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, hashes
 from omop_emb.mapping.terms import contrasts
 from omop_emb.mapping.terms.normalise import specimen
 from omop_emb.mapping.terms.words import normal
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 _COLUMN = {name: column for column, name in enumerate(STATIC)}
 _MEMORY = PAIR.index("memory lexical")

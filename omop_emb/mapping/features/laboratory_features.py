@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.features.names import Put
 from omop_emb.mapping.retrieval.concept_attributes import PROPERTIES, Facts
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
@@ -29,9 +29,9 @@ class Analytes:
 
     def describe(
         self,
-        concepts: npt.NDArray[np.int64],
-        words: npt.NDArray[np.float32],
-        word_total: npt.NDArray[np.float32],
+        concepts: Ints,
+        words: Floats,
+        word_total: Floats,
         put: Put,
     ) -> None:
         """How much of an analyte a form of the term names, and how much of a form is the analyte.
@@ -56,7 +56,7 @@ class Analytes:
             put(name, column)
 
 
-def describe(facts: Facts, term: str, normal_term: str, concepts: npt.NDArray[np.int64], put: Put) -> None:
+def describe(facts: Facts, term: str, normal_term: str, concepts: Ints, put: Put) -> None:
     """Property, method, timing and what was collected in a day, as LOINC names state them."""
     prop = facts.property[concepts]
     for value in np.unique(prop[prop >= 0]):
@@ -67,7 +67,7 @@ def describe(facts: Facts, term: str, normal_term: str, concepts: npt.NDArray[np
     put("24 hours agree" if laboratory.whole_day(term) else "24 hours only in the concept", day)
 
 
-def contrast(facts: Facts, said: int, concepts: npt.NDArray[np.int64], put: Put) -> None:
+def contrast(facts: Facts, said: int, concepts: Ints, put: Put) -> None:
     """Where what a term says (bits, see contrasts.py) and a candidate's name agree or disagree."""
     stated = facts.contrast[concepts]
     loinc = facts.property[concepts] >= 0

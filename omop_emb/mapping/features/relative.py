@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.features.names import GROUPS, NAMES
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 _COMPARED = {
     "joint score": ("joint score",),

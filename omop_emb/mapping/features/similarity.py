@@ -8,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.features.names import GROUPS, PAIR
 from omop_emb.mapping.retrieval.candidates import Query
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.lexicon import KINDS
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 _PARTS = ("ingredient", "first part", "last part", "in brackets")
 _DENSE, _LEXICAL, _IN_TERM, _IN_TEXT, _ALIKE = (len(GROUPS) * number for number in range(5))

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from omop_emb.arrays import Doubles, Floats, Ints, Mask
 
 SIGNALS = ("share of the first", "margin", "score", "dense", "lexical", "reads alike", "rivals")
 """What a probability is made from: see signals()."""
@@ -23,11 +21,11 @@ _Z = 1.645  # one-sided 95 %
 
 
 def signals(
-    scores: npt.NDArray[np.float32],
+    scores: Floats,
     first: Ints,
-    dense: npt.NDArray[np.float32],
-    lexical: npt.NDArray[np.float32],
-    alike: npt.NDArray[np.float32],
+    dense: Floats,
+    lexical: Floats,
+    alike: Floats,
 ) -> tuple[Doubles, Ints]:
     """Signals (n, SIGNALS) of each query's best candidate and (n,) its place; zeros and -1 without one.
 
@@ -81,7 +79,7 @@ class Curve:
     right: tuple[int, ...]
 
     @classmethod
-    def of(cls, probability: Doubles, right: npt.NDArray[np.bool_], points: int = 60) -> Curve:
+    def of(cls, probability: Doubles, right: Mask, points: int = 60) -> Curve:
         """From out-of-sample probabilities."""
         order = np.argsort(-probability, kind="stable")
         n = len(order)
@@ -196,7 +194,7 @@ class Calibration:
 def fit(
     values: Doubles,
     domains: Sequence[str],
-    right: npt.NDArray[np.bool_],
+    right: Mask,
     *,
     isotonic: bool,
     least_terms: int = 100,
@@ -270,7 +268,7 @@ def isotonic_knots(x: Doubles, y: Doubles, points: int = 20) -> tuple[tuple[floa
     return tuple(xs), tuple(ys)
 
 
-def calibration_error(probability: Doubles, right: npt.NDArray[np.bool_], bins: int = 15) -> float:
+def calibration_error(probability: Doubles, right: Mask, bins: int = 15) -> float:
     """Expected calibration error: |share right - mean probability| over equal bins (Naeini 2015)."""
     if not len(probability):
         return 0.0

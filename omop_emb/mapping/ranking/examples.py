@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints, Mask
 from omop_emb.mapping.features.names import NAMES
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +33,13 @@ class Examples:
     features: npt.NDArray[np.floating]
     domains: npt.NDArray[np.str_]
     first: Ints
-    right: npt.NDArray[np.bool_]
+    right: Mask
     source: npt.NDArray[np.str_]
     dense: Floats
     lexical: Floats
     alike: Floats
-    remembered: npt.NDArray[np.bool_]
-    findable: npt.NDArray[np.bool_]
+    remembered: Mask
+    findable: Mask
     shipped: Floats
     concept_id: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 

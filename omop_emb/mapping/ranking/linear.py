@@ -9,13 +9,11 @@ from importlib import resources
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.errors import ConfigurationError
 from omop_emb.mapping.ranking.calibration import APPROVED, Calibration
 from omop_emb.mapping.records import Contribution
-
-Floats = npt.NDArray[np.float32]
 
 DEFAULT = "default_ranker.json"
 OTHER = "other"
@@ -41,7 +39,7 @@ class Ranker(Protocol):
     @property
     def calibration(self) -> Calibration | None: ...  # noqa: D102 - described above
 
-    def columns(self, features: Floats, first: npt.NDArray[np.int64], domains: Sequence[str]) -> Floats:
+    def columns(self, features: Floats, first: Ints, domains: Sequence[str]) -> Floats:
         """(p, columns) what it looks at, from (p, features) of terms that begin at (n + 1,) first."""
         ...
 
@@ -74,7 +72,7 @@ class LinearRanker:
     corrections: Mapping[str, Floats]
     centre: Floats
 
-    def columns(self, features: Floats, first: npt.NDArray[np.int64], domains: Sequence[str]) -> Floats:
+    def columns(self, features: Floats, first: Ints, domains: Sequence[str]) -> Floats:
         """The features as they are."""
         return features
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Doubles, Floats, Ints
 from omop_emb.errors import ConfigurationError, MissingExtraError
 from omop_emb.mapping.features import relative
 from omop_emb.mapping.features.names import NAMES
@@ -17,8 +18,6 @@ from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import LinearRanker, approved_first, default_ranker
 from omop_emb.mapping.records import Contribution
-
-Floats = npt.NDArray[np.float32]
 
 ROUNDS = 150
 _LEAVES, _TERMS_A_LEAF = (15, 127), 50
@@ -85,7 +84,7 @@ class Booster:
         )
         return approved_first(scores, examples.features, NAMES)
 
-    def contributions(self, columns: Floats, domain: str) -> npt.NDArray[np.float64]:
+    def contributions(self, columns: Floats, domain: str) -> Doubles:
         """(columns + 1,) what each column of one candidate, and its domain, added (TreeSHAP)."""
         seen = with_domain(columns[None, :], [domain], self._domains)
         return np.asarray(self._booster.predict(seen, pred_contrib=True)[0][:-1], np.float64)
@@ -139,7 +138,7 @@ class TreeRanker:
     def _booster(self) -> Booster:
         return Booster(self.model, self.domains)
 
-    def columns(self, features: Floats, first: npt.NDArray[np.int64], domains: Sequence[str]) -> Floats:
+    def columns(self, features: Floats, first: Ints, domains: Sequence[str]) -> Floats:
         """(p, columns) the features and how they stand beside the term's others."""
         return relative.columns(features, first, self.shipped.weigh(features, domains))
 

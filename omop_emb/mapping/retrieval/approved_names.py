@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, best, hashes
 from omop_emb.mapping.terms.words import normal
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 
 class MemoryIndex:

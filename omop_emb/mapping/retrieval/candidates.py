@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints, Mask
 from omop_emb.mapping.records import Variant
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.concept_attributes import Facts
@@ -17,8 +18,7 @@ from omop_emb.mapping.retrieval.lexical_index import Domains, LexicalIndex, hash
 from omop_emb.mapping.terms.units import unit_key
 from omop_emb.mapping.terms.words import normal
 
-Ints = npt.NDArray[np.int64]
-Embed = Callable[[list[str]], npt.NDArray[np.float32]]
+Embed = Callable[[list[str]], Floats]
 
 EXACT, DENSE, LEXICAL, UNIT, MEMORY = 1, 2, 4, 8, 16
 """Bits of who found a candidate."""
@@ -69,7 +69,7 @@ class Found:
     form_first: Ints
     form_grams: object
     form_hash: npt.NDArray[np.uint64]
-    form_vectors: npt.NDArray[np.float32] | None
+    form_vectors: Floats | None
 
 
 def find(
@@ -150,7 +150,7 @@ def _nearest(
     k: Ints,
     dense: DenseIndex | None,
     embed: Embed | None,
-) -> tuple[npt.NDArray[np.float32] | None, Ints, Ints]:
+) -> tuple[Floats | None, Ints, Ints]:
     """Vectors of all forms, and (form, concept row) of the k concepts nearest to each."""
     if dense is None or embed is None:
         return None, np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -175,7 +175,7 @@ def _has_key(lexical: LexicalIndex, concept: int, key: str, hidden: frozenset[in
     return any(row not in hidden and unit_key(lexicon.texts[row]) == key for row in texts)
 
 
-def _in_domains(lexical: LexicalIndex, concepts: Ints, limits: Sequence[Domains]) -> npt.NDArray[np.bool_]:
+def _in_domains(lexical: LexicalIndex, concepts: Ints, limits: Sequence[Domains]) -> Mask:
     names = lexical.lexicon.domains
     codes = lexical.lexicon.domain[concepts]
     return np.array(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from omop_emb.arrays import Floats, Mask
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.lexicon import Lexicon, loinc_name
 from omop_emb.mapping.terms import contrasts, drugs, laboratory
@@ -80,10 +81,10 @@ class Facts:
 
     contrast: npt.NDArray[np.uint64]
     level: npt.NDArray[np.int8]
-    brand: npt.NDArray[np.bool_]
-    box: npt.NDArray[np.bool_]
-    supplier: npt.NDArray[np.bool_]
-    quantity: npt.NDArray[np.bool_]
+    brand: Mask
+    box: Mask
+    supplier: Mask
+    quantity: Mask
     parts: npt.NDArray[np.int16]
     strengths: sparse.csr_matrix
     strength_column: dict[float, int]
@@ -91,13 +92,13 @@ class Facts:
     form_bit: dict[str, int]
     brand_words: sparse.csr_matrix
     property: npt.NDArray[np.int8]
-    method: npt.NDArray[np.bool_]
-    timing: npt.NDArray[np.bool_]
+    method: Mask
+    timing: Mask
     analyte_words: sparse.csr_matrix
-    day: npt.NDArray[np.bool_]
+    day: Mask
     axes: npt.NDArray[np.int32]
-    words: npt.NDArray[np.float32]
-    sources: npt.NDArray[np.float32]
+    words: Floats
+    sources: Floats
     unit_rows: dict[str, list[int]]
 
 
@@ -201,7 +202,7 @@ def gather(lexicon: Lexicon, index: LexicalIndex) -> Facts:
         axes=axes_code,
         words=index.word_count[own_name],
         sources=cast(
-            "npt.NDArray[np.float32]",
+            "Floats",
             np.bincount(lexicon.text_concept[lexicon.text_kind == 4], minlength=count).astype(np.float32),
         ),
         unit_rows=unit_rows,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.database import binary_format
 from omop_emb.mapping.retrieval.lexical_index import Domains
 from omop_emb.mapping.retrieval.lexicon import Lexicon
@@ -18,8 +19,6 @@ _QUERIES = 1024
 # A concept has more than one text: so many times k texts are kept to be sure of k concepts.
 _TEXTS = 2
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 Scores = npt.NDArray[Any]
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.mapping.retrieval.tfidf import Grams, Words, grams
 from omop_emb.mapping.terms.words import normal
@@ -29,13 +30,11 @@ def hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     return pd.util.hash_array(np.array(texts, dtype=object), categorize=False)
 
 
-def best(
-    scores: sparse.csr_matrix, k: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def best(scores: sparse.csr_matrix, k: int) -> tuple[Ints, Ints, Floats]:
     """(row, column, value) of the k largest entries of each row, largest first, equal ones by column."""
-    rows: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    columns: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    values: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)]
+    rows: list[Ints] = [np.zeros(0, np.int64)]
+    columns: list[Ints] = [np.zeros(0, np.int64)]
+    values: list[Floats] = [np.zeros(0, np.float32)]
     for row in range(scores.shape[0]):
         start, stop = scores.indptr[row], scores.indptr[row + 1]
         data, places = scores.data[start:stop], scores.indices[start:stop]
@@ -51,7 +50,7 @@ def best(
     return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
 
 
-def rarest(queries: sparse.csr_matrix, frequency: npt.NDArray[np.int64]) -> sparse.csr_matrix:
+def rarest(queries: sparse.csr_matrix, frequency: Ints) -> sparse.csr_matrix:
     """Queries with their rarest grams alone; frequency: in how many texts each gram stands."""
     counts = frequency[queries.indices]
     owner = np.repeat(np.arange(queries.shape[0]), np.diff(queries.indptr))
@@ -66,7 +65,7 @@ def rarest(queries: sparse.csr_matrix, frequency: npt.NDArray[np.int64]) -> spar
     return sparse.csr_matrix((queries.data[chosen], queries.indices[chosen], indptr), shape=queries.shape)
 
 
-def largest(scores: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def largest(scores: Floats, k: int) -> tuple[Ints, Floats]:
     """(place, value) of the k largest positive scores, largest first, equal ones by place."""
     groups = _GROUPS * k
     limit = np.float32(0)
@@ -86,8 +85,8 @@ class _Part:
 
     start: int
     stop: int
-    first: npt.NDArray[np.int64]
-    last: npt.NDArray[np.int64]
+    first: Ints
+    last: Ints
 
 
 class LexicalIndex:
@@ -147,8 +146,8 @@ class LexicalIndex:
         return self._parts[domain]
 
     def search(
-        self, queries: sparse.csr_matrix, domains: Sequence[Domains], k: npt.NDArray[np.int64] | int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        self, queries: sparse.csr_matrix, domains: Sequence[Domains], k: Ints | int
+    ) -> tuple[Ints, Ints]:
         """(query, text row) of the best k texts (of all, or (n,) of each) in its domains (None: all)."""
         most = np.broadcast_to(k, len(domains))
         wanted: dict[str, list[int]] = {}
@@ -156,7 +155,7 @@ class LexicalIndex:
             for domain in ("",) if limits is None else limits:
                 if not domain or domain in self.lexicon.domains:
                     wanted.setdefault(domain, []).append(place)
-        found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
+        found: list[tuple[Ints, Ints, Floats]] = []
         scores = np.empty(self.gram_rows.shape[0], np.float32)
         for domain, places in wanted.items():
             part = self._part(domain)
@@ -179,8 +178,8 @@ class LexicalIndex:
         self,
         part: _Part,
         grams_of: npt.NDArray[np.int32],
-        weights: npt.NDArray[np.float32],
-        scores: npt.NDArray[np.float32],
+        weights: Floats,
+        scores: Floats,
     ) -> None:
         """Set the scores of a part's texts to their products with a query's grams."""
         postings = self._postings
@@ -190,9 +189,7 @@ class LexicalIndex:
             # six times as fast as a product of sparse matrices, which counts the result's places first
             np.add.at(scores, postings.indices[first:last], postings.data[first:last] * weight)
 
-    def exact(
-        self, normal_hashes: npt.NDArray[np.uint64], limit: int = 50
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def exact(self, normal_hashes: npt.NDArray[np.uint64], limit: int = 50) -> tuple[Ints, Ints]:
         """(query, text row) of the texts that read exactly like a query, at most `limit` a query."""
         left = np.searchsorted(self._sorted_hash, normal_hashes, "left")
         right = np.minimum(np.searchsorted(self._sorted_hash, normal_hashes, "right"), left + limit)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from omop_emb.arrays import Ints
 from omop_emb.mapping.retrieval.standard_targets import Paths, StandardTargets, followed
 from omop_emb.mapping.retrieval.string_array import Texts
 
@@ -22,8 +23,6 @@ _LOINC = re.compile(
     r"^(?P<analyte>.+?) \[(?P<property>[^\]]+)\](?: in (?P<system>.+?))?(?: by (?P<method>.+?))?"
     r"(?: --(?P<timing>.+))?$"
 )
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from omop_emb.arrays import Ints
 from omop_emb.database import binary_format
 from omop_emb.errors import VocabularyError
 from omop_emb.mapping.retrieval import array_cache, idf_store
@@ -205,7 +206,7 @@ def read_vectors_of(connection: psycopg.Connection[Any], space: Space, index: Vo
 
 def _copied(
     connection: psycopg.Connection[Any], space: Space, concept_ids: Iterable[int] | None = None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
+) -> tuple[Ints, npt.NDArray[np.float16]]:
     """(concept ids, vectors) as this transaction sees them; 0.24 GB for 304,000 of 384 dimensions."""
     dimensions = space.fingerprint.dimensions
     row = binary_format.row_dtype([("concept_id", ">i4"), ("embedding", (">f2", dimensions))])

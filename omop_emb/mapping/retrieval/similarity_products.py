@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints
 from omop_emb.database import binary_format
 from omop_emb.mapping.retrieval import array_cache, malloc
 
@@ -26,7 +27,7 @@ _MODEL = bytes.fromhex(
 )
 
 Vectors = npt.NDArray[np.float16]
-Places = npt.NDArray[np.int64]
+Places = Ints
 Queries = npt.NDArray[Any]
 
 
@@ -39,7 +40,7 @@ class Products(Protocol):
 
     lowest: float
 
-    def prepare(self, queries: npt.NDArray[np.float32]) -> Queries:
+    def prepare(self, queries: Floats) -> Queries:
         """Queries as block() takes them."""
         ...
 
@@ -56,7 +57,7 @@ class ExactProducts:
     def __init__(self, vectors: Vectors, place: Places) -> None:
         self._vectors, self._place = vectors, place
 
-    def prepare(self, queries: npt.NDArray[np.float32]) -> Queries:
+    def prepare(self, queries: Floats) -> Queries:
         """Queries as they are."""
         return queries
 
@@ -77,7 +78,7 @@ class IntegerRows:
         blocks: (dimensions, up to ROWS) int8 each.
     """
 
-    turn: npt.NDArray[np.float32]
+    turn: Floats
     blocks: list[npt.NDArray[np.int8]]
 
     @classmethod
@@ -108,7 +109,7 @@ class IntegerProducts:
         self._turn, self._blocks, self._session = rows.turn, rows.blocks, session
         self._zero = np.array(_QUERY_ZERO, np.uint8)
 
-    def prepare(self, queries: npt.NDArray[np.float32]) -> Queries:
+    def prepare(self, queries: Floats) -> Queries:
         """Queries in eight bits, each by a scale of its own."""
         turned = queries @ self._turn
         largest = np.maximum(np.abs(turned).max(axis=1, keepdims=True), 1e-9)

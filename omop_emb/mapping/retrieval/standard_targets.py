@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from omop_emb.arrays import Ints
 from omop_emb.mapping.records import PathStep
 from omop_emb.mapping.retrieval.string_array import Texts
 
 FOLLOWED = ("Maps to", "Maps to value", "Concept replaced by")
 """Relationships from a concept that was hit towards standard ones."""
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Ints
+
 
 class Texts:
     """Texts that are made into strings when they are asked for.
@@ -17,7 +19,7 @@ class Texts:
         first: (n + 1,) where each begins.
     """
 
-    def __init__(self, letters: npt.NDArray[np.uint8], first: npt.NDArray[np.int64]) -> None:
+    def __init__(self, letters: npt.NDArray[np.uint8], first: Ints) -> None:
         self.letters, self.first = letters, first
 
     @classmethod

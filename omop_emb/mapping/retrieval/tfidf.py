@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from omop_emb.arrays import Floats, Ints
+
 # Letters and digits have a place each; Cyrillic, Hangul and so on share the rest by their code points.
 _LETTERS = " abcdefghijklmnopqrstuvwxyz0123456789%+./"
 _SIZE = 128
 _OTHERS = len(_LETTERS)
 _TEXTS = 20_000
 
-Floats = npt.NDArray[np.float32]
 
-
-def _alphabet(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+def _alphabet(points: npt.NDArray[np.uint32]) -> Ints:
     table = np.full(128, -1, np.int64)
     for place, letter in enumerate(_LETTERS):
         table[ord(letter)] = place

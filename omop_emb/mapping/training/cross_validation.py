@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Floats, Ints, Mask
 from omop_emb.mapping.evaluation.metrics import PRECISIONS, coverage_at, rank_values
 from omop_emb.mapping.ranking import calibration
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.training.linear_training import Score, calibrate, folds, out_of_sample, ranks
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 _LEAVES = 5
 
@@ -84,7 +82,7 @@ def measured(
     return {metric: round(value, 4) for metric, value in result.items()}
 
 
-Accepted = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.str_]]
+Accepted = tuple[Mask, Mask, npt.NDArray[np.str_]]
 
 
 def accepted(examples: Examples, scores: Floats, fold: Ints, *, isotonic: bool) -> dict[float, Accepted]:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.names import HABITS, NAMES
 from omop_emb.mapping.ranking import calibration
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import OTHER
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 Score = Callable[[Examples], Floats]
 """(p,) scores of all candidates of terms."""
 
@@ -78,7 +77,7 @@ def fit_linear(
     blocks = [scaled[part] for part in chosen]
     shape = (len(names) + 1, scaled.shape[1])
 
-    def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+    def loss(flat: Doubles) -> tuple[float, Doubles]:
         w = flat.reshape(shape)
         scores = scaled @ w[0].astype(np.float32)
         for part, block, row in zip(chosen, blocks, w[1:], strict=True):
@@ -130,7 +129,7 @@ def fit_memory(examples: Examples, linear: Linear) -> Linear:
     new = np.concatenate([[True], own[1:] != own[:-1]])
     start, segment = np.flatnonzero(new), np.cumsum(new) - 1
 
-    def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+    def loss(w: Doubles) -> tuple[float, Doubles]:
         scores = offset + remembered @ w
         exponential = np.exp(scores - np.maximum.reduceat(scores, start)[segment])
         total = np.add.reduceat(exponential, start)
@@ -148,7 +147,7 @@ def fit_memory(examples: Examples, linear: Linear) -> Linear:
     return Linear(weights, corrections, linear.centre)
 
 
-def nearest(examples: Examples, count: int = _NEAREST) -> npt.NDArray[np.bool_]:
+def nearest(examples: Examples, count: int = _NEAREST) -> Mask:
     """(p,) whether a candidate is among the count nearest of its term by vectors, letters and equality."""
     base = examples.dense + examples.lexical + 2 * examples.alike
     keep = np.zeros(len(base), bool)
@@ -196,8 +195,8 @@ class Calibrated:
     """A calibration and what it says about terms that it was not fitted on."""
 
     calibration: calibration.Calibration
-    probability: npt.NDArray[np.float64]
-    right: npt.NDArray[np.bool_]
+    probability: Doubles
+    right: Mask
     domains: npt.NDArray[np.str_]
 
 
