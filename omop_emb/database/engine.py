@@ -1,4 +1,4 @@
-"""The way to the database: an engine, sessions, and the driver's connection within them."""
+"""Database engine: connections to PostgreSQL, sessions, and the driver's connection inside them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def database_engine(
 ) -> sqlalchemy.Engine:
     """An engine for a PostgreSQL server, or the embedded one, which each new connection starts if need be.
 
-    Nothing is connected to before the engine is used. Statements are not prepared on the server: a cached
-    plan would ignore later settings of the search, and poolers need not support it.
+    Nothing connects before the engine is used. Statements are not prepared on the server: a cached plan
+    would ignore later search settings, and poolers need not support it.
 
     Args:
         url: a PostgreSQL URL; by default OMOP_EMB_DATABASE_URL, and the embedded server if that is not set.
@@ -59,14 +59,13 @@ def database_engine(
             echo=echo,
             hide_parameters=not echo,
         )
-    parsed = _parsed(url)
-    given = parsed.normalized_query
-    chosen = {"application_name": "omop-emb", "connect_timeout": "10"}
+    parsed = _parse_url(url)
+    defaults = {"application_name": "omop-emb", "connect_timeout": "10"}
     return sqlalchemy.create_engine(
         parsed,
         connect_args={
             "prepare_threshold": None,
-            **{name: value for name, value in chosen.items() if name not in given},
+            **{name: value for name, value in defaults.items() if name not in parsed.normalized_query},
         },
         pool_pre_ping=True,
         echo=echo,
@@ -75,7 +74,7 @@ def database_engine(
 
 
 def driver_connection(source: Session | sqlalchemy.Connection) -> psycopg.Connection:
-    """The psycopg connection inside a session's or connection's transaction; its user never commits.
+    """The psycopg connection inside a session's or connection's transaction; never commit through it.
 
     Raises:
         DatabaseError: the engine uses another database or driver.
@@ -94,7 +93,7 @@ def driver_connection(source: Session | sqlalchemy.Connection) -> psycopg.Connec
 
 @contextmanager
 def engine_scope() -> Iterator[sqlalchemy.Engine]:
-    """The engine that the environment names; its connections are closed at the end of the block."""
+    """database_engine(), whose connections are closed at the end of the block."""
     engine = database_engine()
     try:
         yield engine
@@ -104,12 +103,10 @@ def engine_scope() -> Iterator[sqlalchemy.Engine]:
 
 @contextmanager
 def session_scope(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
-    """A session that is committed at the end, or rolled back by an error, which is then readable.
-
-    Without an engine it is one of engine_scope().
+    """A session, by default of engine_scope(), that is committed at the end or rolled back by an error.
 
     Raises:
-        DatabaseError: in place of the driver's errors that a person can do something about.
+        DatabaseError: in place of the driver's errors that a user can fix.
     """
     if engine is None:
         with engine_scope() as engine, session_scope(engine) as session:
@@ -120,26 +117,25 @@ def session_scope(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
 
 
 def database_status(engine: sqlalchemy.Engine | None = None) -> dict[str, str | int]:
-    """The database in use, for a person: version, pgvector, database, user, pending_migrations.
-
-    Unlike database_check.check_database() it does not judge: what is missing is "none".
+    """What `db status` shows: version, pgvector, database, user, pending_migrations.
 
     Raises:
-        DatabaseError: it cannot be reached.
+        DatabaseError: the database cannot be reached.
     """
     with session_scope(engine) as session:
         connection = driver_connection(session)
-        found = read_database_info(connection)
+        info = read_database_info(connection)
         return {
-            "version": found.server_version,
-            "pgvector": found.installed or f"none (the server has {found.available or 'none'})",
-            "database": found.database,
-            "user": found.role,
+            "version": info.server_version,
+            "pgvector": info.installed_pgvector
+            or f"none (the server has {info.available_pgvector or 'none'})",
+            "database": info.database,
+            "user": info.user,
             "pending_migrations": len(migrations.pending_migrations(connection)),
         }
 
 
-def _parsed(url: str) -> sqlalchemy.URL:
+def _parse_url(url: str) -> sqlalchemy.URL:
     # No message repeats the URL, nor chains an error that does: it may hold a password.
     try:
         parsed = make_url(url.strip())
@@ -159,7 +155,7 @@ def _embedded_connection(data_dir: Path | None) -> psycopg.Connection:
         try:
             return psycopg.connect(target, application_name="omop-emb", prepare_threshold=None)
         except psycopg.OperationalError as error:
-            # It was ready, and now recovers from a crash or is being stopped: the next round waits or starts.
+            # It was ready, and now recovers from a crash or stops: the next round waits for it or starts it.
             if not is_not_ready(error):
                 raise
             supervisor.pause()

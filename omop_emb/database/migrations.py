@@ -1,4 +1,4 @@
-"""Bringing the schema omop_emb up to date: numbered files, applied once each, never altered."""
+"""Migrations of the schema omop_emb: numbered SQL files, each applied once and never altered."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from omop_emb.sql import migrations as files, read
 
 
 def migrate(connection: psycopg.Connection[Any]) -> list[str]:
-    """Apply what is pending and return its names; the caller commits.
+    """Apply the pending migrations and return their names; the caller commits.
 
-    Callers that migrate at the same time wait for each other. If a file fails, none of it is kept.
+    Callers that migrate at the same time wait for each other. If a file fails, everything is undone.
 
     Raises:
         MigrationError: the database was migrated by a newer omop-emb or with files that were altered since.
         DatabaseError: a right, the extension vector or a recent enough version is missing.
     """
     if not pending_migrations(connection):
-        return []  # and wait for nobody: others may hold the lock in a long transaction
+        return []  # without waiting: others may hold the lock in a long transaction
     with atomic(connection):
         connection.execute(read("migration_lock"))
         names = pending_migrations(connection)
@@ -47,10 +47,10 @@ def pending_migrations(connection: psycopg.Connection[Any]) -> list[str]:
     Raises:
         MigrationError: the database's history is not the beginning of this version's.
     """
-    known = list(files())
+    names = list(files())
     history = _history(connection)
-    for (name, digest), expected in zip(history, [*known, *[None] * len(history)], strict=False):
-        if name not in known:
+    for (name, digest), expected in zip(history, [*names, *[None] * len(history)], strict=False):
+        if name not in names:
             raise MigrationError(
                 f"the database has migration {name}, which this version of omop-emb does not know: "
                 "upgrade omop-emb"
@@ -65,11 +65,11 @@ def pending_migrations(connection: psycopg.Connection[Any]) -> list[str]:
                 f"migration {name} is not the one that this database was migrated with: "
                 "install an unaltered omop-emb"
             )
-    return known[len(history) :]
+    return names[len(history) :]
 
 
 def migration_script(names: Sequence[str] | None = None) -> str:
-    """What `migrate` would run, as SQL for an administrator; names defaults to every migration."""
+    """What migrate() would run, as SQL for an administrator; by default, every migration."""
     parts = ["begin;", read("migration_lock"), "create extension if not exists vector;"]
     parts.append(read("migration_table"))
     for name in files() if names is None else names:

@@ -1,4 +1,4 @@
-"""What a database refuses, in one line that says what to do; without passwords, statements or values."""
+"""Readable database errors: one line that says what to do, without passwords, statements or values."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from omop_emb.errors import DatabaseError
 
 _VARIABLE = "OMOP_EMB_DATABASE_URL"
 
-# The driver's class -> what to say. {said} is the server's own first line, which these classes keep free of
-# values. Looked through in order: the first class that fits counts.
-_SAID: tuple[tuple[type[psycopg.Error], str], ...] = (
+# The driver's class -> the message; the first class that matches counts. {reason} is the server's own first
+# line, which in these classes holds no values.
+_MESSAGES: tuple[tuple[type[psycopg.Error], str], ...] = (
     (
         errors.InsufficientPrivilege,
-        "{said}: let the owner or a superuser grant that right, or use a role that has it",
+        "{reason}: let the owner or a superuser grant that right, or use a role that has it",
     ),
-    (errors.ReadOnlySqlTransaction, f"{{said}}: name the primary server in {_VARIABLE}"),
-    (errors.DiskFull, "the database's disk is full ({said}): free some space there and run this again"),
+    (errors.ReadOnlySqlTransaction, f"{{reason}}: name the primary server in {_VARIABLE}"),
+    (errors.DiskFull, "the database's disk is full ({reason}): free some space there and run this again"),
     (
         errors.OutOfMemory,
-        "the database server is out of memory ({said}): lower its maintenance_work_mem or work_mem",
+        "the database server is out of memory ({reason}): lower its maintenance_work_mem or work_mem",
     ),
     (
         errors.TooManyConnections,
-        "the database takes no more connections ({said}): end some, or raise max_connections",
+        "the database takes no more connections ({reason}): end some, or raise max_connections",
     ),
     (errors.DeadlockDetected, "another process wrote the same rows in another order: run this again"),
     (errors.SerializationFailure, "another process changed the same rows: run this again"),
     (
         errors.LockNotAvailable,
-        "another process holds what this needs ({said}): wait for it, then run this again",
+        "another process holds what this needs ({reason}): wait for it, then run this again",
     ),
     (errors.AdminShutdown, "the database server was stopped, or ended this connection: run this again"),
     (errors.CrashShutdown, "the database server crashed and recovers: run this again; its log says why"),
     (errors.CannotConnectNow, "the database server is starting or stopping: run this again in a moment"),
-    (errors.InvalidCatalogName, f"{{said}}: create it, or name another in {_VARIABLE}"),
+    (errors.InvalidCatalogName, f"{{reason}}: create it, or name another in {_VARIABLE}"),
     (
         errors.IdleInTransactionSessionTimeout,
-        "the database ended a transaction that was idle for too long: {said}",
+        "the database ended a transaction that was idle for too long: {reason}",
     ),
 )
 
-# What libpq says while connecting -> what to do; the text before it names host and port.
-_CONNECTING: tuple[tuple[str, str], ...] = (
+# What libpq reports while connecting -> the remedy, which goes before the variable's name.
+_CONNECTION_REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"password authentication failed|no password supplied|authentication failed",
         "check user and password in",
@@ -78,7 +78,7 @@ _LOST = re.compile(
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turn the driver's errors that a person can do something about into one line; bugs pass unchanged.
+    """Turn the driver's errors that a user can fix into one line; bugs pass unchanged.
 
     Raises:
         DatabaseError: the server, its disk, rights, extension or settings stand in the way.
@@ -102,31 +102,31 @@ def readable_errors() -> Iterator[None]:
 
 
 def is_not_ready(error: psycopg.OperationalError) -> bool:
-    """Whether a connection failed because the server starts, stops or recovers just now."""
+    """Whether a connection failed because the server is starting, stopping or recovering."""
     return _NOT_READY.search(str(error)) is not None
 
 
 def _message(error: psycopg.Error) -> str | None:
-    said = _first_line(error)
-    for kind, message in _SAID:
+    reason = _first_line(error)
+    for kind, message in _MESSAGES:
         if isinstance(error, kind):
-            if "shared memory segment" in said:
+            if "shared memory segment" in reason:
                 return (
-                    f"the database server has too little shared memory ({said}): give its container a larger "
-                    "--shm-size, or lower maintenance_work_mem"
+                    f"the database server has too little shared memory ({reason}): give its container a "
+                    "larger --shm-size, or lower maintenance_work_mem"
                 )
-            return message.format(said=said)
+            return message.format(reason=reason)
     if isinstance(error, errors.QueryCanceled):
-        cause = "statement_timeout" if "timeout" in said else "a person or program"
+        cause = "statement_timeout" if "timeout" in reason else "a person or program"
         return f"the database cancelled a statement ({cause}): raise statement_timeout, or ask for less"
-    if _lacks_pgvector(error, said):
+    if _lacks_pgvector(error, reason):
         return "the database lacks pgvector 0.8 or newer: let a superuser run CREATE EXTENSION vector; there"
-    if isinstance(error, errors.UndefinedTable) and re.search(r"omop_emb\.space_\d", said):
-        return "this embedding space was dropped meanwhile: omop-emb index list shows those that there are"
-    if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName) and "omop_emb" in said:
-        return f"{said}: run omop-emb db migrate"
+    if isinstance(error, errors.UndefinedTable) and re.search(r"omop_emb\.space_\d", reason):
+        return "this embedding space was dropped meanwhile: omop-emb index list shows those that exist"
+    if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName) and "omop_emb" in reason:
+        return f"{reason}: run omop-emb db migrate"
     if isinstance(error, errors.UndefinedColumn):
-        return f"{said}: if the schema omop_emb is of an older version, run omop-emb db migrate"
+        return f"{reason}: if the schema omop_emb is of an older version, run omop-emb db migrate"
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         if _LOST.search(str(error)):
             return "the connection to the database was lost: see whether the server runs, then run this again"
@@ -134,17 +134,17 @@ def _message(error: psycopg.Error) -> str | None:
     return None
 
 
-def _lacks_pgvector(error: psycopg.Error, said: str) -> bool:
+def _lacks_pgvector(error: psycopg.Error, reason: str) -> bool:
     if isinstance(error, errors.FeatureNotSupported | errors.UndefinedFile):
-        return 'extension "vector"' in said
+        return 'extension "vector"' in reason
     if isinstance(error, errors.UndefinedObject):
-        return re.search(r'type "(vector|halfvec|sparsevec)"|hnsw\.', said) is not None
+        return re.search(r'type "(vector|halfvec|sparsevec)"|hnsw\.', reason) is not None
     return False
 
 
 def _connecting(error: psycopg.OperationalError) -> str:
     text = str(error)
-    for pattern, remedy in _CONNECTING:
+    for pattern, remedy in _CONNECTION_REMEDIES:
         for line in text.splitlines():
             if re.search(pattern, line, re.IGNORECASE):
                 return f"cannot connect to the database: {_plain(line)}; {remedy} {_VARIABLE}"
@@ -157,5 +157,5 @@ def _plain(line: str) -> str:
 
 
 def _first_line(error: psycopg.Error) -> str:
-    said = error.diag.message_primary or str(error).partition("\n")[0]
-    return _plain(said)
+    reason = error.diag.message_primary or str(error).partition("\n")[0]
+    return _plain(reason)

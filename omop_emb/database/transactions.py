@@ -1,4 +1,4 @@
-"""A block of statements that happens wholly or not at all, inside whatever transaction the caller has."""
+"""Atomic blocks: statements that happen all or not at all, inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from psycopg.pq import TransactionStatus
 def atomic(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Undo everything in the block if it raises; the caller's transaction is never committed.
 
-    On a connection in autocommit mode that is in no transaction, the block is a transaction of its own.
+    On a connection in autocommit mode outside a transaction, the block is its own transaction.
     """
     if not connection.autocommit and connection.info.transaction_status is TransactionStatus.IDLE:
-        # psycopg's transaction() would otherwise be the outermost one, and commit at its end.
+        # Otherwise psycopg's transaction() would be the outermost one, and commit at its end.
         connection.execute("select 1")
     with connection.transaction():
         yield

@@ -148,13 +148,14 @@ def _database() -> tuple[list[Finding], registry.Space | None]:
 
 def _extension(connection: psycopg.Connection[Any]) -> Finding:
     try:
-        facts = check_database(connection)
+        info = check_database(connection)
     except OmopEmbError as error:
         # A role that may only read can search all the same.
         state = State.NOTE if registry.registry_exists(connection) else State.WRONG
         return Finding("rights", state, str(error))
-    installed = "" if facts.pgvector_installed else ", made when it is needed"
-    return Finding("pgvector", State.OK, f"{facts.pgvector_version}{installed}")
+    if info.installed_pgvector is not None:
+        return Finding("pgvector", State.OK, info.installed_pgvector)
+    return Finding("pgvector", State.OK, f"{info.available_pgvector}, created when it is needed")
 
 
 def _schema(connection: psycopg.Connection[Any]) -> Finding:

@@ -1,4 +1,4 @@
-"""A ConceptFilter as a condition on a space's row table."""
+"""Filters: a ConceptFilter as a condition on a space's row table, in SQL and in numpy."""
 
 from __future__ import annotations
 
@@ -16,18 +16,27 @@ from omop_emb.records import ConceptFilter
 from omop_emb.vocabulary import reader
 
 _KINDS = {"domain": "domains", "vocabulary": "vocabularies", "concept class": "concept_classes"}
+# The casts let an empty list and a one-letter text find their operators.
+_CLAUSES = {
+    "domain": sql.SQL("domain = any(cast(%(domain)s as smallint[]))"),
+    "vocabulary": sql.SQL("vocabulary = any(cast(%(vocabulary)s as smallint[]))"),
+    "concept_class": sql.SQL("concept_class = any(cast(%(concept_class)s as smallint[]))"),
+    "concept_id": sql.SQL("concept_id = any(cast(%(concept_id)s as integer[]))"),
+    "standard": sql.SQL('standard = cast(%(standard)s as "char")'),
+    "valid": sql.SQL("valid = cast(%(valid)s as boolean)"),
+}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition that SQL can take: its text, without "where", and its parameters."""
+    """A condition for SQL: its text, without "where", and its parameters."""
 
     text: sql.Composable
     parameters: dict[str, Any]
 
     @property
     def where(self) -> sql.Composable:
-        """The condition as a where clause; empty where everything passes."""
+        """The condition as a where clause; empty where every row passes."""
         return sql.SQL("where {}").format(self.text) if self.parameters else sql.SQL("")
 
 
@@ -35,45 +44,39 @@ ALL_ROWS = Condition(sql.SQL("true"), {})
 
 
 def filter_condition(connection: psycopg.Connection, concept_filter: ConceptFilter | None) -> Condition:
-    """What a row must fulfil; EVERYTHING for None or an empty filter.
+    """What a row must fulfil; ALL_ROWS for None or an empty filter.
 
     Raises:
-        UnknownValueError: a domain, vocabulary or class that neither the vocabulary nor any space knows.
+        UnknownValueError: a domain, vocabulary or class that neither the vocabulary nor any space has.
     """
     if concept_filter is None or concept_filter.is_empty:
         return ALL_ROWS
     parameters: dict[str, Any] = {}
     for kind, name in _KINDS.items():
-        wanted: tuple[str, ...] | None = getattr(concept_filter, name)
-        if wanted is not None:
-            column = kind.replace(" ", "_")
-            parameters[column] = _codes(connection, kind, wanted)
+        labels: tuple[str, ...] | None = getattr(concept_filter, name)
+        if labels is not None:
+            parameters[kind.replace(" ", "_")] = _codes(connection, kind, labels)
     if concept_filter.concept_ids is not None:
         parameters["concept_id"] = list(concept_filter.concept_ids)
     if concept_filter.standard_only:
         parameters["standard"] = "S"
     if concept_filter.valid_only:
         parameters["valid"] = True
-    return _all_of(parameters)
+    return _condition(parameters)
 
 
 def without_concept_ids(condition: Condition) -> Condition:
     """The condition without its limit to some concept ids."""
-    return _all_of({name: value for name, value in condition.parameters.items() if name != "concept_id"})
+    return _condition({name: value for name, value in condition.parameters.items() if name != "concept_id"})
 
 
 def domain_condition(condition: Condition) -> Condition:
-    """What the condition says of domains alone."""
-    return _all_of({name: value for name, value in condition.parameters.items() if name == "domain"})
+    """The condition on domains alone."""
+    return _condition({name: value for name, value in condition.parameters.items() if name == "domain"})
 
 
 def passing_rows(condition: Condition, rows: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Which of these rows fulfil the condition: what PostgreSQL would say; (n,) as `rows`.
-
-    Args:
-        condition: what is asked for.
-        rows: structured, with the filter columns of a space's row table.
-    """
+    """(n,) whether each row of tables.ROW_DTYPE fulfils the condition, as PostgreSQL would say."""
     passes = np.ones(len(rows), np.bool_)
     for name, value in condition.parameters.items():
         if name == "valid":
@@ -85,37 +88,26 @@ def passing_rows(condition: Condition, rows: NDArray[np.void]) -> NDArray[np.boo
     return passes
 
 
-def _all_of(parameters: dict[str, Any]) -> Condition:
-    if not parameters:
-        return ALL_ROWS
-    return Condition(sql.SQL(" and ").join(clauses(parameters)), parameters)
-
-
 def clauses(names: Iterable[str]) -> Iterator[sql.SQL]:
     """The clause of each of a condition's parameters."""
     return (_CLAUSES[name] for name in names)
 
 
-# The parameters' types are said, so that an empty list and a one-letter text find their operators.
-_CLAUSES = {
-    "domain": sql.SQL("domain = any(cast(%(domain)s as smallint[]))"),
-    "vocabulary": sql.SQL("vocabulary = any(cast(%(vocabulary)s as smallint[]))"),
-    "concept_class": sql.SQL("concept_class = any(cast(%(concept_class)s as smallint[]))"),
-    "concept_id": sql.SQL("concept_id = any(cast(%(concept_id)s as integer[]))"),
-    "standard": sql.SQL('standard = cast(%(standard)s as "char")'),
-    "valid": sql.SQL("valid = cast(%(valid)s as boolean)"),
-}
+def _condition(parameters: dict[str, Any]) -> Condition:
+    if not parameters:
+        return ALL_ROWS
+    return Condition(sql.SQL(" and ").join(clauses(parameters)), parameters)
 
 
-def _codes(connection: psycopg.Connection, kind: str, wanted: tuple[str, ...]) -> list[int]:
+def _codes(connection: psycopg.Connection, kind: str, labels: tuple[str, ...]) -> list[int]:
     codes: dict[str, int] = dict(
         connection.execute("select label, code from omop_emb.label where kind = %s", (kind,)).fetchall()
     )
-    unknown = [label for label in wanted if label not in codes]
-    if unknown:
-        # Known to the vocabulary and not embedded is no error: there is nothing to find.
-        known = {*codes, *reader.existing_values(connection, kind)}
-        for label in unknown:
-            if label not in known:
-                raise UnknownValueError(kind, label, reader.closest_values(label, known))
-    return [codes[label] for label in wanted if label in codes]
+    without_code = [label for label in labels if label not in codes]
+    if without_code:
+        # A value that the vocabulary has and no space embeds is no error: nothing matches it.
+        existing = {*codes, *reader.existing_values(connection, kind)}
+        for label in without_code:
+            if label not in existing:
+                raise UnknownValueError(kind, label, reader.closest_values(label, existing))
+    return [codes[label] for label in labels if label in codes]

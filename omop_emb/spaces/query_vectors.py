@@ -1,4 +1,4 @@
-"""Query vectors kept in the database, the least recently used of them dropped; a VectorStore for a client."""
+"""QueryVectors: query vectors cached in the database for a client; the least recently used are dropped."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _T = TypeVar("_T")
 class QueryVectors:
     """Vectors of queries by key, shared by every process that uses the database.
 
-    Neither a text nor what it was asked for is stored: a key is a hash of the text and of everything that
-    shapes its vector. Each call is a transaction of its own. Where the database cannot be used, or this role
-    may not write, a warning is logged once and queries are embedded as if there were no store.
+    No text is stored: a key is a hash of the text and of everything that shapes its vector. Each call is a
+    transaction of its own. Where the database cannot be used, or this role may not write, a warning is
+    logged once and queries are embedded without a store.
 
     Args:
-        engine: the database; its schema must have been brought up to date (omop-emb db migrate).
-        most_vectors: the least recently used are dropped beyond.
+        engine: the database, with its schema up to date (omop-emb db migrate).
+        most_vectors: how many are stored; beyond, the least recently used are dropped.
     """
 
     def __init__(self, engine: Engine, *, most_vectors: int = 50_000) -> None:
@@ -37,21 +37,21 @@ class QueryVectors:
         self._has_warned = False
 
     def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
-        """The vectors of those keys that are there, as float32 in little endian."""
+        """The stored vectors of these keys, as float32 in little endian."""
 
-        def found(connection: psycopg.Connection[Any]) -> dict[bytes, bytes]:
+        def select(connection: psycopg.Connection[Any]) -> dict[bytes, bytes]:
             query = "select key, vector from omop_emb.query_vector where key = any(%s)"
             rows = dict(connection.execute(query, (list(keys),)).fetchall())
             if rows:
                 connection.execute(read("query_vectors_touch"), {"keys": list(rows)})
             return rows
 
-        return self._do(found) or {}
+        return self._in_transaction(select) or {}
 
     def put_many(self, values: Mapping[bytes, bytes]) -> None:
-        """Keep vectors; those that are there stay as they are."""
+        """Store vectors; those stored already stay unchanged."""
 
-        def keep(connection: psycopg.Connection[Any]) -> None:
+        def insert(connection: psycopg.Connection[Any]) -> None:
             connection.execute(
                 "insert into omop_emb.query_vector (key, vector) "
                 "select unnest(%s::bytea[]), unnest(%s::bytea[]) on conflict do nothing",
@@ -59,17 +59,17 @@ class QueryVectors:
             )
             connection.execute(read("query_vectors_evict"), {"most": self._most_vectors})
 
-        self._do(keep)
+        self._in_transaction(insert)
 
     def clear(self) -> int:
-        """Drop every vector; how many there were."""
+        """Drop every vector, and return how many there were."""
         with readable_errors(), self._engine.connect() as connection:
             driver = driver_connection(connection)
             dropped = driver.execute("delete from omop_emb.query_vector").rowcount
             driver.commit()
         return dropped
 
-    def _do(self, call: Callable[[psycopg.Connection[Any]], _T]) -> _T | None:
+    def _in_transaction(self, call: Callable[[psycopg.Connection[Any]], _T]) -> _T | None:
         try:
             with readable_errors(), self._engine.connect() as connection:
                 driver = driver_connection(connection)

@@ -1,4 +1,4 @@
-"""What is embedded of a vocabulary: which concepts, which of their texts, and what is made of each text."""
+"""Recipe: which concepts of a vocabulary are embedded, which of their texts, and in which template."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ STANDARD_AND_VALID = ConceptFilter(standard_only=True, valid_only=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a space holds of a vocabulary.
+    """What a space embeds of a vocabulary.
 
     Attributes:
         texts: one of TEXT_CHOICES.
         template: what is made of each text before it is embedded, such as "{concept_name} ({domain_id})";
-            "" leaves it as it is. {text} is the text; in a template without it, {concept_name} is.
-        synonym_languages: OMOP's concept ids of the languages whose synonyms are taken.
+            "" leaves it unchanged. {text} is the text; in a template without it, {concept_name} is.
+        synonym_languages: OMOP's concept ids of the languages whose synonyms are embedded.
         concept_filter: which concepts.
 
     Raises:
-        ConfigurationError: `texts` is none of the choices, or the template cannot be filled in.
+        ConfigurationError: `texts` is none of the choices, or the template is invalid.
     """
 
     texts: str = DEFAULT_TEXTS
@@ -42,7 +42,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.texts not in TEXT_CHOICES:
             raise ConfigurationError(f"texts must be one of {', '.join(TEXT_CHOICES)}; found {self.texts!r}")
-        _parsed(self.template)
+        _parse_template(self.template)
 
     @property
     def settings(self) -> str:
@@ -59,26 +59,23 @@ class Recipe:
 
 
 def filter_to_json(concept_filter: ConceptFilter) -> dict[str, Any]:
-    """A filter as plain values, without what sets no limit."""
+    """A filter as plain values, limits only."""
     return {name: value for name, value in asdict(concept_filter).items() if value not in (None, False)}
 
 
 def filter_from_json(selection: dict[str, Any]) -> ConceptFilter:
-    """The filter that selection_of() made these values of."""
+    """The inverse of filter_to_json()."""
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in selection.items()}
-    made: ConceptFilter = replace(ConceptFilter(), **values)  # type: ignore[arg-type]  # names are fields
-    return made
+    concept_filter: ConceptFilter = replace(ConceptFilter(), **values)  # type: ignore[arg-type]  # fields
+    return concept_filter
 
 
-def _parsed(template: str) -> list[tuple[str, str | None]]:
+def _parse_template(template: str) -> list[tuple[str, str | None]]:
     """The template as literal texts, each with the field that follows it."""
     if template == "":
         return [("", "text")]
     try:
-        parts = [
-            (literal, name, spec, conversion)
-            for literal, name, spec, conversion in Formatter().parse(template)
-        ]
+        parts = list(Formatter().parse(template))
     except ValueError as error:
         raise ConfigurationError(f"the template {template!r} cannot be read: {error}") from None
     names = [name for _, name, _, _ in parts if name is not None]
@@ -90,22 +87,22 @@ def _parsed(template: str) -> list[tuple[str, str | None]]:
             )
     if "text" not in names and "concept_name" not in names:
         raise ConfigurationError(f"the template {template!r} needs {{text}} or {{concept_name}}")
-    stand_in = "text" if "text" in names else "concept_name"
-    return [(literal, "text" if name == stand_in else name) for literal, name, _, _ in parts]
+    text_field = "text" if "text" in names else "concept_name"
+    return [(literal, "text" if name == text_field else name) for literal, name, _, _ in parts]
 
 
 def fill_template(template: str, text: str, fields: dict[str, str | None]) -> str:
     """What is embedded for a text, without the model's prefix; a field that is None is left empty."""
     return "".join(
         literal + ("" if name is None else text if name == "text" else fields[name] or "")
-        for literal, name in _parsed(template)
+        for literal, name in _parse_template(template)
     )
 
 
 def template_sql(template: str) -> sql.Composable:
-    """fill_in() as SQL over the columns text, concept_name, domain_id and so on."""
+    """fill_template() as SQL over the columns of a space's text table."""
     parts: list[sql.Composable] = []
-    for literal, name in _parsed(template):
+    for literal, name in _parse_template(template):
         if literal:
             parts.append(sql.Literal(literal))
         if name is not None:
@@ -115,10 +112,10 @@ def template_sql(template: str) -> sql.Composable:
     return sql.SQL("concat({})").format(sql.SQL(", ").join(parts))
 
 
-# store.text_hash() as SQL: the first 8 bytes of the text's SHA-256 as a bigint.
+# upsert.text_hash() as SQL: the first 8 bytes of the text's SHA-256 as a bigint.
 _HASH = sql.SQL("('x' || encode(substr(sha256(convert_to({input}, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint")
 
-_WANTED = sql.SQL(
+_TEXTS = sql.SQL(
     """
     with concept as materialized (
         select concept_id::integer as concept_id, concept_name, domain_id, vocabulary_id, concept_class_id,
@@ -135,6 +132,7 @@ _WANTED = sql.SQL(
     from texts
     """
 )
+_LIMIT = sql.SQL("order by concept_id limit {}")
 _NAMES = sql.SQL("""select *, {kind}::"char" as text_kind, concept_name as text from concept""")
 _SYNONYMS = sql.SQL(
     """
@@ -154,7 +152,7 @@ _CODES = sql.SQL(
 
 
 def text_hash_sql(template: str) -> sql.Composable:
-    """store.text_hash() of what is embedded, as SQL over the columns of a space's text table."""
+    """upsert.text_hash() of what is embedded, as SQL over the columns of a space's text table."""
     return _HASH.format(input=template_sql(template))
 
 
@@ -165,9 +163,9 @@ def texts_query(
     concept_synonym: sql.Composable | None,
     limit: int | None = None,
 ) -> sql.Composed:
-    """A query for one row per text that a space should hold.
+    """A query for the texts that a space should hold, with the columns of its text table.
 
-    Its columns are those of a space's text table. `limit` takes the concepts with the lowest ids alone.
+    `limit` takes only so many concepts, those with the lowest ids.
     """
     texts = [_NAMES.format(kind=sql.Literal(TextKind.NAME.value))]
     if "synonyms" in recipe.texts and concept_synonym is not None:
@@ -180,12 +178,10 @@ def texts_query(
         )
     if "codes" in recipe.texts:
         texts.append(_CODES.format(kind=sql.Literal(TextKind.CODE.value)))
-    return _WANTED.format(
+    return _TEXTS.format(
         concept=concept,
         condition=_condition(recipe.concept_filter),
-        limit=sql.SQL("")
-        if limit is None
-        else sql.SQL("order by concept_id limit {}").format(sql.Literal(limit)),
+        limit=sql.SQL("") if limit is None else _LIMIT.format(sql.Literal(limit)),
         texts=sql.SQL(" union all ").join(texts),
         hash=text_hash_sql(recipe.template),
     )
@@ -193,23 +189,14 @@ def texts_query(
 
 def _condition(concept_filter: ConceptFilter) -> sql.Composable:
     clauses: list[sql.Composable] = [sql.SQL("true")]
-    for column, wanted in (
-        ("domain_id", concept_filter.domains),
-        ("vocabulary_id", concept_filter.vocabularies),
-        ("concept_class_id", concept_filter.concept_classes),
+    for template, values in (
+        (sql.SQL("domain_id = any(cast({} as text[]))"), concept_filter.domains),
+        (sql.SQL("vocabulary_id = any(cast({} as text[]))"), concept_filter.vocabularies),
+        (sql.SQL("concept_class_id = any(cast({} as text[]))"), concept_filter.concept_classes),
+        (sql.SQL("concept_id = any(cast({} as integer[]))"), concept_filter.concept_ids),
     ):
-        if wanted is not None:
-            clauses.append(
-                sql.SQL("{} = any(cast({} as text[]))").format(
-                    sql.Identifier(column), sql.Literal(list(wanted))
-                )
-            )
-    if concept_filter.concept_ids is not None:
-        clauses.append(
-            sql.SQL("concept_id = any(cast({} as integer[]))").format(
-                sql.Literal(list(concept_filter.concept_ids))
-            )
-        )
+        if values is not None:
+            clauses.append(template.format(sql.Literal(list(values))))
     if concept_filter.standard_only:
         clauses.append(sql.SQL("standard_concept = 'S'"))
     if concept_filter.valid_only:

@@ -1,4 +1,4 @@
-"""How many rows of a space pass a filter: kept per combination of what is filtered by, summed up here."""
+"""Row counts: how many rows of a space pass a filter, from counts per combination of filter columns."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from omop_emb.spaces import filters
 from omop_emb.spaces.registry import Space
 from omop_emb.sql import read
 
-# Counted up to here where nothing is kept: beyond, a search over the rows themselves is out of question.
-COUNTED = 50_000
+# Where no counts help, rows are counted up to here: with more, an exact search is out of the question.
+MAX_COUNTED_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class RowCount:
     """Rows of a space.
 
     Attributes:
-        passing: how many pass the filter.
-        total: how many there are.
-        of_domains: how many are of the filter's domains; all, if it names none.
+        passing: rows that pass the filter.
+        total: all rows.
+        of_domains: rows of the filter's domains; all, if it names none.
     """
 
     passing: int
@@ -32,17 +32,17 @@ class RowCount:
 
     @property
     def share(self) -> float:
-        """What share of the rows passes, 0 to 1."""
+        """The share of the rows that passes, 0 to 1."""
         return min(1.0, self.passing / self.total) if self.total else 1.0
 
     @property
     def share_of_domain(self) -> float:
-        """What share of the rows of the filter's domains passes, 0 to 1."""
+        """The share of the rows of the filter's domains that passes, 0 to 1."""
         return min(1.0, self.passing / self.of_domains) if self.of_domains else 1.0
 
 
 def recount_rows(connection: psycopg.Connection[Any], space: Space) -> None:
-    """Count a space's rows anew; nothing is committed."""
+    """Count a space's rows again; nothing is committed."""
     # Two at a time would insert the same combinations: the second waits for the first to commit.
     connection.execute(
         "select pg_advisory_xact_lock(hashtext('omop_emb.space_count'), %s)", (space.space_id,)
@@ -56,28 +56,28 @@ def recount_rows(connection: psycopg.Connection[Any], space: Space) -> None:
 def count_passing(
     connection: psycopg.Connection[Any], space: Space, condition: filters.Condition
 ) -> RowCount:
-    """How many rows pass: as last counted; where that is no use, counted now up to COUNTED.
+    """How many rows pass: as last counted, or, where that is outdated, counted now up to MAX_COUNTED_ROWS.
 
-    Of all rows the server's own estimate does, if it has one.
+    For all rows the server's own estimate is enough, if it has one.
     """
-    kept = filters.without_concept_ids(condition)
+    counted = filters.without_concept_ids(condition)
     row = connection.execute(
         sql.SQL(read("space_count_passing")).format(
-            condition=kept.text, domains=filters.domain_condition(kept).text
+            condition=counted.text, domains=filters.domain_condition(counted).text
         ),
-        {**kept.parameters, "space_id": space.space_id, "rows": f"omop_emb.space_{space.space_id}"},
+        {**counted.parameters, "space_id": space.space_id, "rows": f"omop_emb.space_{space.space_id}"},
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate gives a row
     passing, total, of_domains, estimated = row
-    wanted = condition.parameters.get("concept_id")
-    if total and total / 2 <= max(estimated, 0) <= total * 2 and wanted is None:
+    is_current = total and total / 2 <= max(estimated, 0) <= total * 2
+    if is_current and "concept_id" not in condition.parameters:
         return RowCount(passing, total, of_domains)
     if condition is filters.ALL_ROWS and estimated > 0:
         return RowCount(estimated, estimated, estimated)
-    with connection.transaction(force_rollback=True):  # which gives back the lock on the rows
+    with connection.transaction(force_rollback=True):  # which releases the lock on the rows
         row = connection.execute(
-            sql.SQL("select count(*) from (select from {} {} limit {}) found").format(
-                space.tables.rows, condition.where, sql.Literal(COUNTED)
+            sql.SQL("select count(*) from (select from {} {} limit {}) passing").format(
+                space.tables.rows, condition.where, sql.Literal(MAX_COUNTED_ROWS)
             ),
             condition.parameters,
         ).fetchone()

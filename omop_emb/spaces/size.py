@@ -1,17 +1,17 @@
-"""How many bytes a space's tables and its HNSW index take, worked out from how PostgreSQL stores them."""
+"""Size of a space's tables and HNSW index in bytes, computed from how PostgreSQL stores them."""
 
 from __future__ import annotations
 
 from omop_emb.spaces.tables import BINARY
 
-# Pages of 8 kB: https://www.postgresql.org/docs/current/storage-page-layout.html
+# Bytes; pages as in https://www.postgresql.org/docs/current/storage-page-layout.html
 _PAGE = 8192
 _PAGE_HEADER = 24
 _ROW_HEADER = 24
 _POINTER = 4  # to each row or index entry of a page
 _INDEX_ENTRY = 8
-_FILL = 0.9  # of a B-tree's pages, once built by inserts in order
-_DETAILS = 52  # domain, vocabulary, class, code, flag of a concept and their length bytes, about
+_DETAILS = 52  # domain, vocabulary, class, code and flag of a concept with their length bytes, about
+_FILL = 0.9  # the filled share of a B-tree's pages, once built by inserts in order
 
 
 def table_bytes(rows: int, dimensions: int, mean_text_bytes: float) -> int:
@@ -20,7 +20,7 @@ def table_bytes(rows: int, dimensions: int, mean_text_bytes: float) -> int:
     Args:
         rows: texts.
         dimensions: of a vector, stored in half precision.
-        mean_text_bytes: of a text in UTF-8; the name of its concept is taken to be as long.
+        mean_text_bytes: of a text in UTF-8; its concept's name is assumed to be as long.
     """
     row = _aligned(_ROW_HEADER + 24 + 8 + 2 * dimensions) + _POINTER
     text = _ROW_HEADER + 16 + _DETAILS + 2 * mean_text_bytes + 2 + 4 + _POINTER
@@ -41,15 +41,15 @@ def index_bytes(rows: int, dimensions: int, m: int = 16, first_pass: str = "") -
 
 
 def indexed_dimensions(dimensions: int, first_pass: str = "") -> int:
-    """How many half-precision values a row of the index weighs as much as."""
+    """The number of half-precision values that take as much room as a row of the index."""
     return -(-dimensions // 16) if first_pass == BINARY else int(first_pass or dimensions)
 
 
 def _paged(rows: int, row_bytes: int) -> int:
-    a_page = (_PAGE - _PAGE_HEADER - 8) // row_bytes
-    if a_page == 0:  # a vector that stands outside its row, in pieces
+    rows_per_page = (_PAGE - _PAGE_HEADER - 8) // row_bytes
+    if rows_per_page == 0:  # a vector that is stored outside its row, in pieces
         return rows * row_bytes
-    return -(-rows // a_page) * _PAGE
+    return -(-rows // rows_per_page) * _PAGE
 
 
 def _aligned(size: int) -> int:

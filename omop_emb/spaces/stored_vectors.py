@@ -1,4 +1,4 @@
-"""The stored vectors of concepts, to search for what is near them."""
+"""Stored vectors of concepts, as queries for similar concepts."""
 
 from __future__ import annotations
 
@@ -20,27 +20,26 @@ _VECTORS = sql.SQL(
     "where concept_id = any(cast(%(concept_ids)s as integer[])) "
     'order by concept_id, array_position(cast(%(kinds)s as "char"[]), text_kind), text_hash'
 )
-_NAMED = 5  # ids that an error lists
+_MAX_LISTED_IDS = 5  # in an error
 
 
 def concept_vectors(
     connection: psycopg.Connection[Any], space: Space, concept_ids: Sequence[int]
 ) -> NDArray[np.float32]:
-    """(n, dimensions) unit rows: that of each concept's name, or of another text where that is not there.
+    """(n, dimensions) unit rows: the vector of each concept's name, or of another text if that is missing.
 
     Raises:
         InputError: some of the concepts have no vector in this space.
     """
     parameters = {"concept_ids": list(set(concept_ids)), "kinds": [kind.value for kind in TextKind]}
     with binary_format.binary_cursor(connection) as cursor:
-        found = dict(cursor.execute(_VECTORS.format(rows=space.tables.rows), parameters).fetchall())
-    missing = [concept_id for concept_id in dict.fromkeys(concept_ids) if concept_id not in found]
+        vectors = dict(cursor.execute(_VECTORS.format(rows=space.tables.rows), parameters).fetchall())
+    missing = [concept_id for concept_id in dict.fromkeys(concept_ids) if concept_id not in vectors]
     if missing:
-        more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
-        raise InputError(
-            f"concepts {', '.join(map(str, missing[:_NAMED]))}{more} are not embedded in space {space.name!r}"
-        )
+        listed = ", ".join(map(str, missing[:_MAX_LISTED_IDS]))
+        more = f" and {len(missing) - _MAX_LISTED_IDS:,} more" if len(missing) > _MAX_LISTED_IDS else ""
+        raise InputError(f"concepts {listed}{more} are not embedded in space {space.name!r}")
     rows = binary_format.decode_half_vectors(
-        [found[concept_id] for concept_id in concept_ids], space.fingerprint.dimensions
+        [vectors[concept_id] for concept_id in concept_ids], space.fingerprint.dimensions
     )
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)

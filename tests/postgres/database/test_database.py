@@ -23,9 +23,9 @@ def test_the_driver_works_inside_the_session_s_transaction(engine: sqlalchemy.En
 
 
 def test_a_database_that_has_all_is_described(connection: psycopg.Connection) -> None:
-    facts = check_database(connection)
-    assert facts.pgvector_installed
-    assert int(facts.server_version.split(".")[0]) >= 14
+    info = check_database(connection)
+    assert info.installed_pgvector
+    assert int(info.server_version.split(".")[0]) >= 14
 
 
 def test_every_spelling_of_a_postgresql_url_is_taken(database_url: str) -> None:

@@ -258,8 +258,8 @@ def test_another_encoding_is_refused_with_the_database_to_make(
 
 def test_checking_a_database_changes_nothing(external: External, database: str) -> None:
     with psycopg.connect(external.url(database=database)) as connection:
-        facts = check_database(connection)
-        assert not facts.pgvector_installed
+        info = check_database(connection)
+        assert info.installed_pgvector is None
         count = "select count(*) from pg_extension where extname = 'vector'"
         assert connection.execute(count).fetchone() == (0,)
 
