@@ -11,15 +11,16 @@ from omop_emb import config, providers
 from omop_emb.arrays import Vectors
 from omop_emb.embeddings import models
 from omop_emb.embeddings.identity import ModelIdentity
-from omop_emb.embeddings.text_embedder import EmbeddedTexts, TextEmbedder, checked_role, checked_texts
+from omop_emb.embeddings.text_embedder import TextEmbedder, checked_role, checked_texts
 from omop_emb.errors import ConfigurationError, InputError
-from omop_emb.providers.base import HasBatchApi, Provider
-from omop_emb.providers.batch_embedder import BatchEmbedder
+from omop_emb.providers.base import Provider
+from omop_emb.providers.batch_embedder import BatchEmbedder, EmbeddedTexts
 from omop_emb.providers.embedding_jobs import EmbeddingJobs
+from omop_emb.providers.gemini import GeminiProvider
 from omop_emb.providers.query_cache import QueryCache, VectorStore, vector_key
-from omop_emb.providers.rate_limiter import Rate, RateLimiter
+from omop_emb.providers.rate_limiter import Rate
 from omop_emb.providers.retrying import RetryPolicy
-from omop_emb.providers.usage import Usage, UsageCounter
+from omop_emb.providers.usage import Usage
 from omop_emb.records import EmbeddingRole, Fingerprint
 
 logger = logging.getLogger(__name__)
@@ -87,27 +88,12 @@ class EmbeddingClient:
         query_retries = query_retries or RetryPolicy.for_queries(limits.query_timeout_seconds)
         self._bulk_retries = bulk_retries or RetryPolicy.for_bulk(limits.bulk_timeout_seconds)
         self._rate = rate or Rate.from_environment()
-        self._usage = UsageCounter()
-        self._embedder = BatchEmbedder(
-            provider,
-            dimensions=dimensions,
-            limiter=RateLimiter(self._rate),
-            usage=self._usage,
-            batch_texts=min(limits.batch_texts, self._rate.texts_per_minute or limits.batch_texts),
-        )
-        self._identity = ModelIdentity(
-            provider,
-            self._embedder,
-            prefixes=self._prefixes,
-            dimensions=dimensions,
-            retries=query_retries,
-            warn=warn,
-        )
+        self._embedder = BatchEmbedder(provider, dimensions=dimensions, rate=self._rate)
+        self._identity = ModelIdentity(self._embedder, self._prefixes, query_retries, warn)
         self._texts = TextEmbedder(
             embedder=self._embedder,
             prefixes=self._prefixes,
             concurrency=concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.concurrency,
-            batch_tokens=limits.batch_tokens,
             query_retries=query_retries,
             bulk_retries=self._bulk_retries,
         )
@@ -172,7 +158,7 @@ class EmbeddingClient:
     @property
     def usage(self) -> Usage:
         """Counts of what was sent to the provider since this client was created."""
-        return self._usage.usage
+        return self._embedder.usage.total
 
     def setting_warnings(self) -> list[str]:
         """A line for each setting that is likely a mistake, with what to do; may load or ask the model once.
@@ -213,7 +199,7 @@ class EmbeddingClient:
         keys = [vector_key(self.fingerprint, role, text) for text in checked]
         vectors = self._queries.get_many(keys, self.dimensions)
         missing = {key: text for key, text in zip(keys, checked, strict=True) if key not in vectors}
-        self._usage.add(Usage(cached_queries=sum(key in vectors for key in keys)))
+        self._embedder.usage.add(Usage(cached_queries=sum(key in vectors for key in keys)))
         if missing:
             first_positions = {text: position for position, text in reversed(list(enumerate(checked)))}
             rows = self._texts.rows(list(missing.values()), role, first_positions)
@@ -252,16 +238,14 @@ class EmbeddingClient:
         Raises:
             ConfigurationError: the provider offers none.
         """
-        if not isinstance(self._provider, HasBatchApi):
+        if not isinstance(self._provider, GeminiProvider):
             raise ConfigurationError(f"{self.model} has no batch API: leave --batch-api out")
         return EmbeddingJobs(
             self._provider.batch_api(),
             embedder=self._embedder,
-            usage=self._usage,
             prefix=self._prefixes[EmbeddingRole.DOCUMENT],
             dimensions=self.dimensions,
-            lengths={self.dimensions, self._identity.info.dimensions or self.dimensions},
-            limits=self._provider.limits,
+            model_dimensions=self._identity.info.dimensions,
             retries=self._bulk_retries,
         )
 

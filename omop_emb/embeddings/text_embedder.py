@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
 
 from omop_emb.arrays import Vectors
 from omop_emb.errors import InputError, TextRejectedError
-from omop_emb.providers.batch_embedder import BatchEmbedder, BatchResult
+from omop_emb.providers.batch_embedder import BatchEmbedder, EmbeddedTexts
 from omop_emb.providers.batching import Batch, batches, numbered_windows, rejection_reason
 from omop_emb.providers.concurrent_map import concurrent_map
 from omop_emb.providers.retrying import RetryPolicy
 from omop_emb.records import EmbeddingRole
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedTexts:
-    """A part of a stream of texts, embedded.
-
-    Attributes:
-        positions: (n,) int64: the positions of the embedded texts in the stream, ascending.
-        vectors: (n, dimensions) float32, rows of unit length, one for each position.
-        failures: position -> why that text could not be embedded, without the text.
-    """
-
-    positions: np.ndarray[tuple[int], np.dtype[np.int64]]
-    vectors: Vectors
-    failures: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,14 +25,12 @@ class TextEmbedder:
         embedder: embeds one batch.
         prefixes: put before the texts of each role.
         concurrency: most requests at the same time.
-        batch_tokens: most estimated tokens of a request.
         query_retries, bulk_retries: while a person waits for a query, and for everything else.
     """
 
     embedder: BatchEmbedder
     prefixes: Mapping[EmbeddingRole, str]
     concurrency: int
-    batch_tokens: int
     query_retries: RetryPolicy
     bulk_retries: RetryPolicy
 
@@ -130,16 +113,16 @@ class TextEmbedder:
         return batches(
             numbered_texts,
             batch_texts=lambda: self.embedder.batch_texts,
-            batch_tokens=self.batch_tokens,
+            batch_tokens=self.embedder.provider.limits.batch_tokens,
             prefix=self.prefixes[role],
         )
 
     def _embed(
         self, items: Iterable[Batch], role: EmbeddingRole, policy: RetryPolicy, workers: int
-    ) -> Iterator[tuple[Batch, BatchResult]]:
+    ) -> Iterator[tuple[Batch, EmbeddedTexts]]:
         prefix = self.prefixes[role]
 
-        def work(batch: Batch) -> BatchResult:
+        def work(batch: Batch) -> EmbeddedTexts:
             return self.embedder.embed([prefix + text for text in batch.texts], role, policy)
 
         return concurrent_map(work, items, workers=workers)

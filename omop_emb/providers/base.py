@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from omop_emb.arrays import Vectors
 from omop_emb.errors import ProviderError
@@ -88,11 +88,9 @@ class Provider(Protocol):
             TextRejectedError: one of the texts may be the cause.
             ProviderRefusedError, QuotaExhaustedError, InvalidAnswerError: nothing helps for now.
         """
-        ...
 
     def model_info(self, *, timeout_seconds: float) -> ModelInfo:
         """What identifies the model; may load it, or send one request."""
-        ...
 
 
 class JobState(Enum):
@@ -105,61 +103,11 @@ class JobState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """A batch job's result for one text.
-
-    Attributes:
-        key: that was sent with the text.
-        vector: not yet checked, cut or normalised; None where the text could not be embedded.
-        tokens: how many the provider says it has read; None where it does not say.
-    """
+    """A batch job's result for the text of a key; vector is unchecked, None where there is none."""
 
     key: str
     vector: Sequence[float] | None
     tokens: int | None = None
-
-
-class BatchApi(Protocol):
-    """A provider's batch jobs: submitted now, finished within hours, cheaper.
-
-    Every method raises as Provider.embed_batch does.
-    """
-
-    def upload(self, texts: Mapping[str, str], role: EmbeddingRole, *, timeout_seconds: float) -> str:
-        """Upload texts by key, prefixes included; returns the file name that submit() needs."""
-        ...
-
-    def submit(self, file: str, *, label: str, timeout_seconds: float) -> str:
-        """Start a job and return its name; the label is ours, to find the job if its name is lost."""
-        ...
-
-    def find_by_label(self, label: str, *, timeout_seconds: float) -> str | None:
-        """The name of the job with that label, if there is one."""
-        ...
-
-    def state(self, name: str, *, timeout_seconds: float) -> JobState:
-        """The job's progress."""
-        ...
-
-    def results(self, name: str, *, timeout_seconds: float) -> Iterator[JobResult]:
-        """The results of a finished job, in any order; some texts may be missing."""
-        ...
-
-    def cancel(self, name: str, *, timeout_seconds: float) -> None:
-        """Stop a job, unless it is finished."""
-        ...
-
-
-@runtime_checkable
-class HasBatchApi(Protocol):
-    """A provider with batch jobs."""
-
-    def batch_api(self) -> BatchApi:
-        """The batch jobs of its model.
-
-        Raises:
-            ConfigurationError: its settings do not allow batch jobs.
-        """
-        ...
 
 
 class BatchTooLargeError(ProviderError):

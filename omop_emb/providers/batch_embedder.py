@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from omop_emb.arrays import Vectors
+from omop_emb.arrays import Ints, Vectors
 from omop_emb.errors import (
     InvalidAnswerError,
     ProviderError,
@@ -17,7 +17,7 @@ from omop_emb.errors import (
     TextRejectedError,
 )
 from omop_emb.providers.base import BatchTooLargeError, Provider, estimated_tokens
-from omop_emb.providers.rate_limiter import RateLimiter
+from omop_emb.providers.rate_limiter import Rate, RateLimiter
 from omop_emb.providers.retrying import RetryPolicy, call_with_retries
 from omop_emb.providers.usage import Usage, UsageCounter
 from omop_emb.records import EmbeddingRole
@@ -29,75 +29,72 @@ _PROBE_TEXT = "aspirin"
 _MAX_REJECTED_IN_A_ROW = 25
 
 
-@dataclass
-class BatchResult:
-    """The vectors of a batch, and the texts that have none.
+@dataclass(frozen=True, slots=True)
+class EmbeddedTexts:
+    """Texts of a list or stream, embedded.
 
     Attributes:
-        positions: the embedded texts, ascending.
-        vectors: (len(positions), dimensions) float32 unit rows in that order.
-        failures: position -> why that text cannot be embedded, without the text.
+        positions: (n,) int64: the positions of the embedded texts, ascending.
+        vectors: (n, dimensions) float32, rows of unit length, one for each position.
+        failures: position -> why that text could not be embedded, without the text.
     """
 
-    positions: list[int] = field(default_factory=list)
-    vectors: Vectors = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    positions: Ints
+    vectors: Vectors
     failures: dict[int, str] = field(default_factory=dict)
 
 
-def joined(parts: Sequence[tuple[list[int], Vectors]], failures: dict[int, str]) -> BatchResult:
-    """One result from (positions, vectors) of parts in any order, none of them empty."""
-    if not parts:
-        return BatchResult(failures=failures)
+def joined(parts: Sequence[tuple[Ints, Vectors]], failures: dict[int, str]) -> EmbeddedTexts:
+    """One result from the (positions, vectors) of parts in any order."""
     if len(parts) == 1:
-        return BatchResult(*parts[0], failures)
+        return EmbeddedTexts(*parts[0], failures)
+    if not parts:
+        return EmbeddedTexts(np.empty(0, np.int64), np.empty((0, 0), np.float32), failures)
     positions = np.concatenate([positions for positions, _ in parts])
     order = np.argsort(positions)
-    vectors = np.concatenate([vectors for _, vectors in parts])[order]
-    return BatchResult(positions[order].tolist(), vectors, failures)
+    return EmbeddedTexts(positions[order], np.concatenate([vectors for _, vectors in parts])[order], failures)
 
 
 class BatchEmbedder:
     """Embeds batches with one provider, and halves a failing batch until the bad text is alone.
 
     Attributes:
+        dimensions: to which vectors are cut; None keeps the model's own.
+        usage: counts what is sent.
         batch_texts: most texts of one request; lowered when the provider finds a request too large.
         received_dimensions: length of the vectors received so far; None before the first.
     """
 
-    def __init__(
-        self,
-        provider: Provider,
-        *,
-        dimensions: int | None,
-        limiter: RateLimiter,
-        usage: UsageCounter,
-        batch_texts: int,
-    ) -> None:
-        self.batch_texts = batch_texts
+    def __init__(self, provider: Provider, *, dimensions: int | None, rate: Rate) -> None:
+        self.provider, self.dimensions = provider, dimensions
+        self.source = f"{provider.name}:{provider.model}"
+        self.usage = UsageCounter()
+        most_texts = provider.limits.batch_texts
+        self.batch_texts = min(most_texts, rate.texts_per_minute or most_texts)
         self.received_dimensions: int | None = None
-        self._provider, self._limiter, self._usage = provider, limiter, usage
-        self._source = f"{provider.name}:{provider.model}"
-        self._dimensions = dimensions
+        self._limiter = RateLimiter(rate)
         self._model_dimensions: int | None = None
         self._working_roles: set[EmbeddingRole] = set()
         self._rejected_in_a_row = 0
         self._lock = threading.Lock()
 
-    def embed(self, texts: Sequence[str], role: EmbeddingRole, policy: RetryPolicy) -> BatchResult:
+    def embed(self, texts: Sequence[str], role: EmbeddingRole, policy: RetryPolicy) -> EmbeddedTexts:
         """Embed texts, prefixes included; a text that cannot be embedded is among the failures.
 
         Raises:
             ProviderError: nothing can be embedded for now, and the cause is not a text.
         """
-        parts: list[tuple[list[int], Vectors]] = []
+        parts: list[tuple[Ints, Vectors]] = []
         failures: dict[int, str] = {}
-        pending = [list(range(len(texts)))]
+        pending = [np.arange(len(texts))]
         was_too_large = False
         while pending:
             part = pending.pop()
             rejection: ProviderError
             try:
-                rows, invalid_rows = self._request([texts[position] for position in part], role, policy)
+                rows, invalid_rows = self._request(
+                    [texts[position] for position in part.tolist()], role, policy
+                )
             except RateLimitError:
                 raise
             except BatchTooLargeError as error:
@@ -106,21 +103,21 @@ class BatchEmbedder:
             except (TextRejectedError, ProviderUnavailableError) as error:
                 self._raise_if_provider_fails(error, role, policy)
                 # The provider works: from here on, a failure of this batch is caused by a text.
-                policy = policy.with_max_attempts(2)
+                policy = replace(policy, max_attempts=2)
                 rejection = error
             else:
                 if not invalid_rows or len(part) > 1:
-                    valid_rows = sorted(set(range(len(part))) - set(invalid_rows))
-                    if valid_rows:
+                    pending += [part[row : row + 1] for row in invalid_rows]
+                    valid_rows = np.delete(np.arange(len(part)), invalid_rows)
+                    if len(valid_rows):
                         self._record_success(role)
-                        rows = rows[valid_rows] if invalid_rows else rows
-                        parts.append(([part[row] for row in valid_rows], rows))
-                    pending += [[part[row]] for row in invalid_rows]
+                        parts.append((part[valid_rows], rows[valid_rows] if invalid_rows else rows))
                     continue
-                rejection = TextRejectedError(f"{self._source} answers a vector of zeros or NaN")
+                rejection = TextRejectedError(f"{self.source} answers a vector of zeros or NaN")
                 self._raise_if_provider_fails(rejection, role, policy)
             if len(part) == 1:
-                self._record_failure(part[0], str(rejection), failures)
+                failures[int(part[0])] = str(rejection)
+                self._record_rejection(rejection)
             else:
                 middle = len(part) // 2
                 pending += [part[middle:], part[:middle]]
@@ -129,8 +126,7 @@ class BatchEmbedder:
         if was_too_large and not failures:
             # Not after a failure: then one long text may have been too large, and not the number of texts.
             with self._lock:
-                passed = max(len(positions) for positions, _ in parts)
-                self.batch_texts = max(1, min(self.batch_texts, passed))
+                self.batch_texts = min(self.batch_texts, max(len(positions) for positions, _ in parts))
         return joined(parts, failures)
 
     def set_model_dimensions(self, dimensions: int) -> None:
@@ -151,18 +147,14 @@ class BatchEmbedder:
             )
 
         def attempt(timeout_seconds: float) -> Vectors:
-            self._usage.add(Usage(requests=1))
-            response = self._provider.embed_batch(texts, role, timeout_seconds=timeout_seconds)
-            is_estimate = response.tokens is None
-            self._usage.add(
-                Usage(
-                    texts=len(texts),
-                    reported_tokens=response.tokens or 0,
-                    estimated_tokens=tokens if is_estimate else 0,
-                )
-            )
+            self.usage.add(Usage(requests=1))
+            response = self.provider.embed_batch(texts, role, timeout_seconds=timeout_seconds)
+            if response.tokens is None:
+                self.usage.add(Usage(texts=len(texts), estimated_tokens=tokens))
+            else:
+                self.usage.add(Usage(texts=len(texts), reported_tokens=response.tokens))
             try:
-                return as_matrix(response.vectors, count=len(texts), source=self._source)
+                return as_matrix(response.vectors, count=len(texts), source=self.source)
             except InvalidAnswerError as error:
                 # A text that a server drops or splits shifts all others: only alone can it be identified.
                 raise TextRejectedError(str(error)) from None
@@ -171,24 +163,23 @@ class BatchEmbedder:
             attempt, policy, before_attempt=before_attempt, after_failure=self._limiter.pause_after
         )
         self._check_dimensions(matrix.shape[1])
-        return unit_rows(matrix, dimensions=self._dimensions)
+        return unit_rows(matrix, dimensions=self.dimensions)
 
     def _check_dimensions(self, received: int) -> None:
-        allowed = (self._model_dimensions, self._dimensions)
-        is_allowed = self._model_dimensions is None or received in allowed
+        is_allowed = self._model_dimensions in (None, received) or received == self.dimensions
         with self._lock:
             if self.received_dimensions is None and is_allowed:
                 self.received_dimensions = received
             expected = self.received_dimensions or self._model_dimensions
         if received != expected or not is_allowed:
-            expected = self._model_dimensions if received == expected else expected
             raise InvalidAnswerError(
-                f"{self._source} answered vectors of {received} dimensions, not {expected}: "
+                f"{self.source} answered vectors of {received} dimensions, not "
+                f"{self._model_dimensions if received == expected else expected}: "
                 "is there more than one model behind it?"
             )
-        if self._dimensions is not None and received < self._dimensions:
+        if self.dimensions is not None and received < self.dimensions:
             raise InvalidAnswerError(
-                f"{self._source} answers {received} dimensions, fewer than the {self._dimensions} asked for; "
+                f"{self.source} answers {received} dimensions, fewer than the {self.dimensions} asked for; "
                 f"set OMOP_EMB_DIMENSIONS to at most {received}"
             )
 
@@ -202,7 +193,7 @@ class BatchEmbedder:
     def _probe(self, error: ProviderError, role: EmbeddingRole, policy: RetryPolicy) -> None:
         """Raise the error if a text that any model can embed fails too."""
         try:
-            _, invalid_rows = self._request([_PROBE_TEXT], role, policy.with_max_attempts(1))
+            _, invalid_rows = self._request([_PROBE_TEXT], role, replace(policy, max_attempts=1))
         except (TextRejectedError, BatchTooLargeError):
             invalid_rows = [0]
         except ProviderUnavailableError as outage:
@@ -213,16 +204,15 @@ class BatchEmbedder:
             )
         self._record_success(role)
 
-    def _record_failure(self, position: int, reason: str, failures: dict[int, str]) -> None:
-        failures[position] = reason
-        with self._lock:
-            self._rejected_in_a_row += 1
-            if self._rejected_in_a_row >= _MAX_REJECTED_IN_A_ROW:
-                raise ProviderError(
-                    f"{self._rejected_in_a_row} texts in a row could not be embedded; the last: {reason}"
-                )
-
     def _record_success(self, role: EmbeddingRole) -> None:
         with self._lock:
             self._working_roles.add(role)
             self._rejected_in_a_row = 0
+
+    def _record_rejection(self, rejection: ProviderError) -> None:
+        with self._lock:
+            self._rejected_in_a_row += 1
+            if self._rejected_in_a_row >= _MAX_REJECTED_IN_A_ROW:
+                raise ProviderError(
+                    f"{self._rejected_in_a_row} texts in a row could not be embedded; the last: {rejection}"
+                )

@@ -54,7 +54,6 @@ class ChatModel(Protocol):
             TextRejectedError: the question may be the cause.
             ProviderError: nothing helps for now.
         """
-        ...
 
 
 def make_chat_model(model: str) -> ChatModel:

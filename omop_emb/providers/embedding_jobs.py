@@ -1,19 +1,21 @@
-"""Embedding jobs: batch jobs of any provider that has them, collected by key and checked."""
+"""Embedding jobs: batch jobs of a provider, collected by key and checked."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from omop_emb.arrays import Vectors
-from omop_emb.providers.base import BatchApi, JobState, Limits, estimated_tokens
-from omop_emb.providers.batch_embedder import BatchEmbedder, BatchResult, joined
+from omop_emb.providers.base import JobState, estimated_tokens
+from omop_emb.providers.batch_embedder import BatchEmbedder, EmbeddedTexts, joined
 from omop_emb.providers.batching import rejection_reason
+from omop_emb.providers.gemini_batch_api import GeminiBatchApi
 from omop_emb.providers.retrying import RetryPolicy, call_with_retries
-from omop_emb.providers.usage import Usage, UsageCounter
+from omop_emb.providers.usage import Usage
 from omop_emb.records import EmbeddingRole
 from omop_emb.vectors import unit_rows
 
@@ -28,35 +30,25 @@ def text_key(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+@dataclass(frozen=True)
 class EmbeddingJobs:
     """The batch jobs of an EmbeddingClient, for documents; made by EmbeddingClient.batch_jobs().
 
-    Args:
+    Attributes:
         api: the provider's.
         embedder: embeds at once what a job leaves out.
-        usage: counts requests and tokens.
         prefix: put before each text.
         dimensions: of the returned vectors.
-        lengths: the allowed lengths of the provider's vectors.
-        limits: of the provider, for texts that are embedded at once.
+        model_dimensions: of the model's own vectors, which a job may answer instead.
         retries: for each request.
     """
 
-    def __init__(
-        self,
-        api: BatchApi,
-        *,
-        embedder: BatchEmbedder,
-        usage: UsageCounter,
-        prefix: str,
-        dimensions: int,
-        lengths: set[int],
-        limits: Limits,
-        retries: RetryPolicy,
-    ) -> None:
-        self._api, self._embedder, self._usage = api, embedder, usage
-        self._prefix, self._dimensions, self._lengths = prefix, dimensions, lengths
-        self._limits, self._retries = limits, retries
+    api: GeminiBatchApi
+    embedder: BatchEmbedder
+    prefix: str
+    dimensions: int
+    model_dimensions: int | None
+    retries: RetryPolicy
 
     def submit(self, texts: Sequence[str], *, label: str) -> str:
         """Start a job for distinct texts, and return its name; the label finds it if the name is lost.
@@ -67,12 +59,12 @@ class EmbeddingJobs:
             ProviderError: there is no job.
         """
         texts_by_key = {
-            text_key(text).hex(): self._prefix + text
+            text_key(text).hex(): self.prefix + text
             for position, text in enumerate(texts)
             if rejection_reason(text, position) is None
         }
         file = self._request(
-            lambda seconds: self._api.upload(texts_by_key, _ROLE, timeout_seconds=seconds),
+            lambda seconds: self.api.upload(texts_by_key, _ROLE, timeout_seconds=seconds),
             _FILE_TIMEOUT_SECONDS,
         )
         is_retry = False
@@ -80,25 +72,25 @@ class EmbeddingJobs:
         def submit_once(seconds: float) -> str:
             nonlocal is_retry
             # The lost response may have been that there is a job now: a second one would cost again.
-            name = self._api.find_by_label(label, timeout_seconds=seconds) if is_retry else None
+            name = self.api.find_by_label(label, timeout_seconds=seconds) if is_retry else None
             is_retry = True
-            return name or self._api.submit(file, label=label, timeout_seconds=seconds)
+            return name or self.api.submit(file, label=label, timeout_seconds=seconds)
 
         return self._request(submit_once)
 
     def find_by_label(self, label: str) -> str | None:
         """The name of the job that was submitted with a label, if there is one."""
-        return self._request(lambda seconds: self._api.find_by_label(label, timeout_seconds=seconds))
+        return self._request(lambda seconds: self.api.find_by_label(label, timeout_seconds=seconds))
 
     def state(self, name: str) -> JobState:
         """The job's progress."""
-        return self._request(lambda seconds: self._api.state(name, timeout_seconds=seconds))
+        return self._request(lambda seconds: self.api.state(name, timeout_seconds=seconds))
 
     def cancel(self, name: str) -> None:
         """Stop a job, unless it is finished."""
-        self._request(lambda seconds: self._api.cancel(name, timeout_seconds=seconds))
+        self._request(lambda seconds: self.api.cancel(name, timeout_seconds=seconds))
 
-    def collect(self, name: str, texts: Sequence[str]) -> BatchResult | None:
+    def collect(self, name: str, texts: Sequence[str]) -> EmbeddedTexts | None:
         """The vectors of texts that a finished job was made for; what it left out is embedded at once.
 
         Args:
@@ -114,23 +106,22 @@ class EmbeddingJobs:
         rows = self._request(lambda seconds: self._rows(name, texts, seconds), _FILE_TIMEOUT_SECONDS)
         if not rows:
             return None
-        parts = [(list(rows), np.concatenate(list(rows.values())))]
-        failures: dict[int, str] = {}
-        missing: list[int] = []
-        for position, text in enumerate(texts):
-            if position not in rows:
-                reason = rejection_reason(text, position)
-                if reason is None:
-                    missing.append(position)
-                else:
-                    failures[position] = reason
-        for start in range(0, len(missing), self._limits.batch_texts):
-            batch = missing[start : start + self._limits.batch_texts]
-            prefixed = [self._prefix + texts[position] for position in batch]
-            result = self._embedder.embed(prefixed, _ROLE, self._retries)
-            if result.positions:
-                parts.append(([batch[index] for index in result.positions], result.vectors))
-            failures.update({batch[index]: reason for index, reason in result.failures.items()})
+        parts = [(np.array(list(rows)), np.concatenate(list(rows.values())))]
+        reasons = {
+            position: rejection_reason(text, position)
+            for position, text in enumerate(texts)
+            if position not in rows
+        }
+        failures = {position: reason for position, reason in reasons.items() if reason is not None}
+        missing = np.array([position for position in reasons if position not in failures], np.int64)
+        batch_texts = self.embedder.batch_texts
+        for start in range(0, len(missing), batch_texts):
+            batch = missing[start : start + batch_texts]
+            prefixed = [self.prefix + texts[position] for position in batch]
+            embedded = self.embedder.embed(prefixed, _ROLE, self.retries)
+            if len(embedded.positions):
+                parts.append((batch[embedded.positions], embedded.vectors))
+            failures.update({int(batch[index]): reason for index, reason in embedded.failures.items()})
         return joined(parts, failures)
 
     def _rows(self, name: str, texts: Sequence[str], seconds: float) -> dict[int, Vectors]:
@@ -138,17 +129,17 @@ class EmbeddingJobs:
         positions = {text_key(text).hex(): position for position, text in enumerate(texts)}
         rows: dict[int, Vectors] = {}
         reported = estimated = 0
-        for result in self._api.results(name, timeout_seconds=seconds):
+        for result in self.api.results(name, timeout_seconds=seconds):
             position = positions.get(result.key)
             row = None if result.vector is None else self._unit_row(result.vector)
             if position is None or row is None:
                 continue
             rows[position] = row
             if result.tokens is None:
-                estimated += estimated_tokens(self._prefix + texts[position])
+                estimated += estimated_tokens(self.prefix + texts[position])
             else:
                 reported += result.tokens
-        self._usage.add(
+        self.embedder.usage.add(
             Usage(
                 texts=len(rows),
                 reported_tokens=reported,
@@ -163,14 +154,14 @@ class EmbeddingJobs:
             row = np.asarray([values], dtype=np.float32)
         except (TypeError, ValueError):
             return None
-        if row.ndim != 2 or row.shape[1] not in self._lengths:
+        if row.ndim != 2 or row.shape[1] not in (self.dimensions, self.model_dimensions):
             return None
-        unit_row, invalid_rows = unit_rows(row, dimensions=self._dimensions)
+        unit_row, invalid_rows = unit_rows(row, dimensions=self.dimensions)
         return None if invalid_rows else unit_row
 
     def _request(self, call: Callable[[float], _T], timeout_seconds: float | None = None) -> _T:
         def attempt(seconds: float) -> _T:
-            self._usage.add(Usage(requests=1))
+            self.embedder.usage.add(Usage(requests=1))
             return call(timeout_seconds or seconds)
 
-        return call_with_retries(attempt, self._retries)
+        return call_with_retries(attempt, self.retries)

@@ -19,11 +19,9 @@ class VectorStore(Protocol):
 
     def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """The values of those keys that it holds."""
-        ...
 
     def put_many(self, values: Mapping[bytes, bytes]) -> None:
         """Store values; an existing key need not be overwritten."""
-        ...
 
 
 def vector_key(fingerprint: Fingerprint, role: EmbeddingRole, text: str) -> bytes:

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import tenacity
@@ -53,10 +53,6 @@ class RetryPolicy:
         """For a long job: eight attempts, within ten minutes or twice the timeout of one."""
         deadline_seconds = max(600.0, 2 * timeout_seconds)
         return cls(timeout_seconds=timeout_seconds, max_attempts=8, deadline_seconds=deadline_seconds)
-
-    def with_max_attempts(self, max_attempts: int) -> RetryPolicy:
-        """The same policy with another number of attempts."""
-        return replace(self, max_attempts=max_attempts)
 
 
 def call_with_retries(

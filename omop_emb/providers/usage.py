@@ -47,13 +47,13 @@ class Usage:
 
 
 class UsageCounter:
-    """Adds up usage from many threads."""
+    """The total of usage from many threads."""
 
     def __init__(self) -> None:
+        self.total = Usage()
         self._lock = threading.Lock()
-        self.usage = Usage()
 
     def add(self, usage: Usage) -> None:
-        """Add to the counts."""
+        """Add to the total."""
         with self._lock:
-            self.usage += usage
+            self.total += usage

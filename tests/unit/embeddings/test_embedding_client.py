@@ -103,7 +103,7 @@ def test_rows_are_unit_float32_in_the_order_of_the_texts(packaged: EmbeddingClie
         np.testing.assert_allclose(packaged.embeddings([text], embedding_role=DOCUMENT)[0], row, atol=1e-5)
 
 
-def test_no_text_gives_no_row_of_the_right_width(packaged: EmbeddingClient) -> None:
+def test_no_texts_give_no_rows_of_the_right_width(packaged: EmbeddingClient) -> None:
     assert packaged.embeddings([], embedding_role=QUERY).shape == (0, 384)
     assert packaged.embeddings((), embedding_role=DOCUMENT).dtype == np.float32
 
@@ -170,26 +170,31 @@ def test_similarity_puts_each_side_s_prefix_before_its_texts() -> None:
     assert provider.sent == [["Q: x"], ["D: y"]]
 
 
-def test_prefixes_come_from_the_environment_at_construction_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefixes_are_read_from_the_environment_at_construction_unchanged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX", "title: none | text: ")
     monkeypatch.setenv("OMOP_EMB_QUERY_EMBEDDING_PREFIX", "Instruct: x\nQuery:")
     provider = Scripted()
-    made = EmbeddingClient(provider=provider)
+    model_client = EmbeddingClient(provider=provider)
     monkeypatch.setenv("OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX", "too late")
-    made.embeddings([" a "], embedding_role=DOCUMENT)
-    made.embeddings(["a"], embedding_role=QUERY)
+    model_client.embeddings([" a "], embedding_role=DOCUMENT)
+    model_client.embeddings(["a"], embedding_role=QUERY)
     assert provider.sent == [["title: none | text:  a "], ["Instruct: x\nQuery:a"]]
-    assert made.embedding_role_prefixes() == {DOCUMENT: "title: none | text: ", QUERY: "Instruct: x\nQuery:"}
-    assert made.fingerprint.query_prefix == "Instruct: x\nQuery:"
+    assert model_client.embedding_role_prefixes() == {
+        DOCUMENT: "title: none | text: ",
+        QUERY: "Instruct: x\nQuery:",
+    }
+    assert model_client.fingerprint.query_prefix == "Instruct: x\nQuery:"
 
 
 def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX", "environment ")
-    made = EmbeddingClient(provider=Scripted(), document_prefix="")
-    assert made.embedding_role_prefixes()[DOCUMENT] == ""
+    model_client = EmbeddingClient(provider=Scripted(), document_prefix="")
+    assert model_client.embedding_role_prefixes()[DOCUMENT] == ""
 
 
-def test_an_empty_prefix_is_warned_of_and_a_set_one_is_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_an_empty_prefix_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     EmbeddingClient(provider=Scripted(), document_prefix="passage: ")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "OMOP_EMB_QUERY_EMBEDDING_PREFIX is empty" in caplog.text
@@ -198,22 +203,24 @@ def test_an_empty_prefix_is_warned_of_and_a_set_one_is_not(caplog: pytest.LogCap
 @pytest.mark.parametrize(
     "model", ["all-MiniLM-L6-v2", "huggingface:x", "local:", ":x", "local:no_such_model"]
 )
-def test_a_model_that_cannot_be_is_refused_at_construction(model: str) -> None:
+def test_an_impossible_model_is_refused_at_construction(model: str) -> None:
     with pytest.raises(ConfigurationError):
         EmbeddingClient(model)
 
 
 @pytest.mark.parametrize("dimensions", [0, -1, 1.5, True, "8"])
-def test_dimensions_that_cannot_be_are_refused(dimensions: object) -> None:
+def test_impossible_dimensions_are_refused(dimensions: object) -> None:
     with pytest.raises(ConfigurationError, match="dimensions must be a whole number above 0"):
         EmbeddingClient(provider=Scripted(), dimensions=dimensions)  # type: ignore[arg-type] # the error is tested
 
 
-def test_fewer_dimensions_cut_and_normalise_again() -> None:
-    made = client(Scripted(), dimensions=2)
-    np.testing.assert_allclose(made.embeddings(["aaab"], embedding_role=DOCUMENT), [[0.8, 0.6]], atol=1e-6)
-    assert made.dimensions == 2
-    assert made.fingerprint.dimensions == 2
+def test_fewer_dimensions_are_cut_and_normalised_again() -> None:
+    model_client = client(Scripted(), dimensions=2)
+    np.testing.assert_allclose(
+        model_client.embeddings(["aaab"], embedding_role=DOCUMENT), [[0.8, 0.6]], atol=1e-6
+    )
+    assert model_client.dimensions == 2
+    assert model_client.fingerprint.dimensions == 2
 
 
 def test_more_dimensions_than_the_model_has_are_an_error_before_anything_is_sent() -> None:
@@ -223,7 +230,7 @@ def test_more_dimensions_than_the_model_has_are_an_error_before_anything_is_sent
     assert provider.sent == []
 
 
-def test_a_text_that_comes_twice_is_sent_once() -> None:
+def test_a_repeated_text_is_sent_once() -> None:
     provider = Scripted()
     rows = client(provider).embeddings(["b", "a", "b", "b"], embedding_role=DOCUMENT)
     assert provider.sent == [["b", "a"]]
@@ -231,22 +238,22 @@ def test_a_text_that_comes_twice_is_sent_once() -> None:
     assert (rows[0] == rows[3]).all()
 
 
-def test_a_repeated_query_is_not_sent_again_and_a_document_is() -> None:
+def test_repeated_queries_are_cached_and_documents_are_not() -> None:
     provider = Scripted()
-    made = client(provider)
-    first = made.embeddings(["a", "bb"], embedding_role=QUERY)
-    again = made.embeddings(["bb", "ccc", "a"], embedding_role=QUERY)
+    model_client = client(provider)
+    first = model_client.embeddings(["a", "bb"], embedding_role=QUERY)
+    again = model_client.embeddings(["bb", "ccc", "a"], embedding_role=QUERY)
     assert provider.sent == [["a", "bb"], ["ccc"]]
     np.testing.assert_array_equal(first, again[[2, 0]])
     again[0] = 9
-    np.testing.assert_array_equal(made.embeddings(["bb"], embedding_role=QUERY)[0], first[1])
-    made.embeddings(["a"], embedding_role=DOCUMENT)
-    made.embeddings(["a"], embedding_role=DOCUMENT)
+    np.testing.assert_array_equal(model_client.embeddings(["bb"], embedding_role=QUERY)[0], first[1])
+    model_client.embeddings(["a"], embedding_role=DOCUMENT)
+    model_client.embeddings(["a"], embedding_role=DOCUMENT)
     assert provider.sent[2:] == [["a"], ["a"]]
-    assert made.usage.cached_queries == 3
+    assert model_client.usage.cached_queries == 3
 
 
-def test_a_lasting_store_answers_for_another_client_and_holds_no_text() -> None:
+def test_a_lasting_store_serves_other_clients_and_holds_no_text() -> None:
     class Kept(dict[bytes, bytes]):
         def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
             return {key: self[key] for key in keys if key in self}
@@ -278,12 +285,12 @@ def test_a_stream_gives_every_position_once_whatever_is_in_it() -> None:
         np.testing.assert_allclose(row, expected / np.linalg.norm(expected), atol=1e-6)
 
 
-def test_a_stream_that_holds_no_good_text_still_reports_the_bad_ones() -> None:
+def test_a_stream_without_good_texts_reports_the_bad_ones() -> None:
     assert stream(Scripted(), ["", " "])[1] == {0: "the text is blank", 1: "the text is blank"}
     assert stream(Scripted(), []) == ({}, {})
 
 
-def test_a_stream_draws_texts_only_as_it_needs_them() -> None:
+def test_a_stream_reads_texts_only_as_it_needs_them() -> None:
     drawn = 0
 
     def endless() -> Iterator[str]:
@@ -301,7 +308,7 @@ def test_a_stream_draws_texts_only_as_it_needs_them() -> None:
     ]
 
 
-def test_a_stream_wants_a_sequence_at_once() -> None:
+def test_a_stream_refuses_a_single_text_at_once() -> None:
     with pytest.raises(InputError, match="found one str"):
         client(Scripted()).embed_stream("abc", embedding_role=DOCUMENT)
     with pytest.raises(InputError, match="text 1 must be a str; found NoneType"):
@@ -341,7 +348,7 @@ POISONS = {
 
 @pytest.mark.parametrize("answer", POISONS.values(), ids=POISONS)
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_one_poisonous_text_is_set_aside_and_the_rest_goes_in(
+def test_one_bad_text_is_a_failure_and_the_rest_is_embedded(
     answer: Callable[[Sequence[str]], Rows], concurrency: int
 ) -> None:
     texts = [*(f"text {number:04}" for number in range(40)), CONFIDENTIAL, "last"]
@@ -352,7 +359,7 @@ def test_one_poisonous_text_is_set_aside_and_the_rest_goes_in(
 
 
 @pytest.mark.parametrize("answer", POISONS.values(), ids=POISONS)
-def test_a_poisonous_text_in_a_list_is_an_error_that_names_its_position(
+def test_a_bad_text_in_a_list_is_an_error_that_names_its_position(
     answer: Callable[[Sequence[str]], Rows],
 ) -> None:
     for role in EmbeddingRole:
@@ -362,7 +369,7 @@ def test_a_poisonous_text_in_a_list_is_an_error_that_names_its_position(
         assert CONFIDENTIAL not in str(caught.value)
 
 
-def test_a_setting_that_every_text_fails_with_is_not_blamed_on_the_texts() -> None:
+def test_a_wrong_setting_is_not_blamed_on_the_texts() -> None:
     def refuse(texts: Sequence[str]) -> Rows:
         raise TextRejectedError("scripted:three-numbers refused the request (HTTP 400)")
 
@@ -379,7 +386,7 @@ def test_many_refused_texts_in_a_row_end_the_stream() -> None:
         stream(provider, ["good", *(f"{CONFIDENTIAL} {number}" for number in range(100))])
 
 
-def test_a_batch_of_nothing_but_bad_texts_is_a_part_without_rows() -> None:
+def test_a_batch_of_only_bad_texts_is_a_part_without_rows() -> None:
     provider = Scripted(nan_for_poison, batch_texts=2)
     texts = ["good", "fine", f"{CONFIDENTIAL} 1", f"{CONFIDENTIAL} 2"]
     parts = list(client(provider).embed_stream(texts, embedding_role=DOCUMENT))
@@ -388,14 +395,14 @@ def test_a_batch_of_nothing_but_bad_texts_is_a_part_without_rows() -> None:
     assert sorted(parts[1].failures) == [2, 3]
 
 
-def test_a_model_that_breaks_down_within_a_stream_is_not_blamed_on_the_texts() -> None:
+def test_a_model_that_breaks_during_a_stream_is_not_blamed_on_the_texts() -> None:
     good = [[vector("a")] * 4]
     provider = Scripted(lambda texts: good.pop() if good else [[float("nan")] * 3 for _ in texts])
     with pytest.raises(ProviderError, match="zeros or NaN; a plain test word fails too"):
         stream(provider, [f"text {number}" for number in range(8)])
 
 
-def test_an_outage_that_lasts_is_told_with_the_number_of_tries() -> None:
+def test_a_lasting_outage_is_reported_with_the_number_of_attempts() -> None:
     def fail(texts: Sequence[str]) -> Rows:
         raise ProviderUnavailableError("scripted:three-numbers is away (HTTP 503)")
 
@@ -405,19 +412,19 @@ def test_an_outage_that_lasts_is_told_with_the_number_of_tries() -> None:
     assert len(provider.sent) == 4  # three tries, and one for a plain test word
 
 
-def test_an_outage_that_ends_is_not_noticed() -> None:
-    left = [ProviderUnavailableError("away"), ProviderUnavailableError("away")]
+def test_a_short_outage_goes_unnoticed() -> None:
+    outages = [ProviderUnavailableError("away"), ProviderUnavailableError("away")]
 
     def fail_twice(texts: Sequence[str]) -> Rows:
-        if left:
-            raise left.pop()
+        if outages:
+            raise outages.pop()
         return [vector(text) for text in texts]
 
     assert client(Scripted(fail_twice)).embeddings(["a"], embedding_role=QUERY).shape == (1, 3)
 
 
 @pytest.mark.parametrize("error", [ProviderRefusedError("HTTP 401"), QuotaExhaustedError("used up")])
-def test_what_no_retry_helps_is_not_retried(error: OmopEmbError) -> None:
+def test_errors_that_no_retry_helps_are_not_retried(error: OmopEmbError) -> None:
     def fail(texts: Sequence[str]) -> Rows:
         raise error
 
@@ -427,7 +434,7 @@ def test_what_no_retry_helps_is_not_retried(error: OmopEmbError) -> None:
     assert len(provider.sent) == 1
 
 
-def test_what_was_answered_is_yielded_before_a_lasting_failure_is_raised() -> None:
+def test_finished_parts_are_yielded_before_a_lasting_failure_is_raised() -> None:
     barrier = threading.Barrier(4, timeout=5)
 
     def answer(texts: Sequence[str]) -> Rows:
@@ -473,7 +480,7 @@ def test_a_request_too_large_makes_the_next_ones_smaller() -> None:
 
 def test_no_text_or_key_is_in_a_repr_or_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    made = client(Scripted(poisoned(TextRejectedError("HTTP 400"))))
+    model_client = client(Scripted(poisoned(TextRejectedError("HTTP 400"))))
     with pytest.raises(TextRejectedError) as caught:
-        made.embeddings(["a", CONFIDENTIAL], embedding_role=DOCUMENT)
-    assert CONFIDENTIAL not in caplog.text + repr(made) + str(caught.value) + repr(caught.value)
+        model_client.embeddings(["a", CONFIDENTIAL], embedding_role=DOCUMENT)
+    assert CONFIDENTIAL not in caplog.text + repr(model_client) + str(caught.value) + repr(caught.value)

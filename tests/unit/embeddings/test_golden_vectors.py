@@ -62,11 +62,11 @@ def test_the_packaged_model_gives_the_vectors_it_has_always_given(rows: Vectors)
     np.testing.assert_allclose(rows, np.load(GOLDEN), rtol=0, atol=ANY_MACHINE)
 
 
-def test_batches_padding_and_sorting_change_nothing_of_what_a_bare_loop_gives(rows: Vectors) -> None:
+def test_batches_padding_and_sorting_give_the_vectors_of_a_bare_loop(rows: Vectors) -> None:
     np.testing.assert_allclose(rows, bare_loop(TEXTS), rtol=0, atol=SAME_MACHINE)
 
 
-def test_the_vectors_are_those_of_the_model_s_publishers_but_for_the_rounding_of_its_weights(
+def test_the_vectors_are_the_publishers_up_to_the_rounding_of_int8_weights(
     rows: Vectors,
 ) -> None:
     # fastembed's tests hold these first numbers of the float32 model's vector of "hello world".

@@ -1,4 +1,4 @@
-"""The registry of models: exact prefixes, and advice that never changes what the user set."""
+"""Known models: exact prefixes, and warnings that never change what the user set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_tag_or_an_option_is_the_same_model() -> None:
     assert find_model("openai:nobody-knows") is None
 
 
-def test_no_client_sends_more_texts_at_once_than_its_model_s_provider_takes() -> None:
+def test_no_request_holds_more_texts_than_the_provider_accepts() -> None:
     limits = {known.name: known.batch_texts for known in known_models() if known.batch_texts is not None}
     assert {name.partition(":")[0] for name in limits} == {"gemini", "openai"}
     for name, most in limits.items():
@@ -31,7 +31,7 @@ def test_no_client_sends_more_texts_at_once_than_its_model_s_provider_takes() ->
 
 
 @pytest.mark.parametrize(
-    ("model", "prefix", "told"),
+    ("model", "prefix", "expected"),
     [
         ("ollama:nomic-embed-text", "", "export OMOP_EMB_QUERY_EMBEDDING_PREFIX='search_query: '"),
         ("ollama:nomic-embed-text", "search_query:", "spaces at the end count"),
@@ -43,29 +43,29 @@ def test_no_client_sends_more_texts_at_once_than_its_model_s_provider_takes() ->
         ("openai:unknown", "query:", "most models want a space"),
     ],
 )
-def test_a_likely_mistake_is_told(model: str, prefix: str, told: str) -> None:
+def test_a_likely_mistake_is_reported(model: str, prefix: str, expected: str) -> None:
     (line,) = setting_warnings(model, {QUERY: prefix})
-    assert told in line
+    assert expected in line
     assert line in advice(model, {QUERY: prefix})
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "expected"),
     [
         ("local:all-MiniLM-L6-v2", "which is what local:all-MiniLM-L6-v2 wants"),
         ("openai:unknown", "Models trained with a prefix"),
     ],
 )
-def test_an_empty_prefix_that_may_be_so_is_explained_and_no_mistake(model: str, told: str) -> None:
+def test_an_allowed_empty_prefix_is_explained_and_not_a_mistake(model: str, expected: str) -> None:
     (line,) = advice(model, {QUERY: ""})
     assert line.startswith("OMOP_EMB_QUERY_EMBEDDING_PREFIX is empty")
-    assert told in line
+    assert expected in line
     assert setting_warnings(model, {QUERY: ""}) == []
 
 
-def test_a_model_that_wants_two_prefixes_and_has_none_is_told_with_two_lines_to_paste() -> None:
-    told = setting_warnings("ollama:embeddinggemma", {DOCUMENT: "", QUERY: ""})
-    assert [line.partition("export ")[2] for line in told] == [
+def test_a_model_without_its_two_prefixes_gets_two_lines_to_paste() -> None:
+    lines = setting_warnings("ollama:embeddinggemma", {DOCUMENT: "", QUERY: ""})
+    assert [line.partition("export ")[2] for line in lines] == [
         "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX='title: none | text: '",
         "OMOP_EMB_QUERY_EMBEDDING_PREFIX='task: search result | query: '",
     ]
@@ -74,37 +74,37 @@ def test_a_model_that_wants_two_prefixes_and_has_none_is_told_with_two_lines_to_
 def test_the_line_to_paste_gives_a_shell_exactly_the_prefix() -> None:
     (line,) = setting_warnings("ollama:qwen3-embedding", {QUERY: ""})
     bash = f'{line[line.index("export ") :]}; printf %s "$OMOP_EMB_QUERY_EMBEDDING_PREFIX"'
-    said = subprocess.run(["bash", "-c", bash], capture_output=True, text=True, check=True)
+    shell = subprocess.run(["bash", "-c", bash], capture_output=True, text=True, check=True)
     known = find_model("ollama:qwen3-embedding")
     assert known is not None
-    assert said.stdout == known.query
+    assert shell.stdout == known.query
 
 
 @pytest.mark.parametrize("dimensions", [None, 768, 1536, 3072])
-def test_recommended_dimensions_of_gemini_are_passed_over_in_silence(dimensions: int | None) -> None:
+def test_recommended_dimensions_cause_no_warning(dimensions: int | None) -> None:
     assert setting_warnings("gemini:gemini-embedding-001", {}, dimensions) == []
 
 
-def test_dimensions_that_are_not_recommended_are_told_with_those_that_are() -> None:
+def test_a_warning_about_dimensions_lists_the_recommended_ones() -> None:
     (line,) = setting_warnings("gemini:gemini-embedding-2", {}, 500)
     assert "768 or 1536 or 3072 are recommended" in line
 
 
-def test_a_cut_of_a_model_that_is_no_matryoshka_model_is_told() -> None:
+def test_cutting_a_model_that_is_not_matryoshka_is_a_warning() -> None:
     (line,) = setting_warnings("ollama:bge-m3", {}, 512)
     assert "no Matryoshka model" in line
     assert setting_warnings("ollama:bge-m3", {}, 1024) == []
     assert setting_warnings("openai:unknown", {}, 512) == []
 
 
-def test_a_client_warns_of_a_cut_when_it_is_made(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_warns_about_a_cut_when_it_is_created(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         EmbeddingClient("ollama:bge-m3", dimensions=512, document_prefix="x: ", query_prefix="")
-    told = " ".join(caplog.messages)
-    assert "no Matryoshka model" in told
-    assert "was trained without one" in told
+    logged = " ".join(caplog.messages)
+    assert "no Matryoshka model" in logged
+    assert "was trained without one" in logged
 
 
-def test_the_right_prefix_is_passed_over_in_silence() -> None:
+def test_the_right_prefix_causes_no_warning() -> None:
     assert advice("ollama:nomic-embed-text", {QUERY: "search_query: "}) == []
     assert advice("openai:unknown", {QUERY: "Query:\n"}) == []

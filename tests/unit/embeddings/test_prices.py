@@ -1,4 +1,4 @@
-"""What models cost: listed with date and source, and a file of one's own goes first."""
+"""Prices: listed with date and source, and replaced by the user's own file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from omop_emb.errors import ConfigurationError
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def price_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "prices.toml"
     monkeypatch.setenv("OMOP_EMB_PRICES", str(path))
     return path
 
 
-def test_each_listed_price_has_a_day_and_a_source_and_batches_are_no_dearer() -> None:
+def test_each_price_has_a_date_and_a_source_and_batches_cost_no_more() -> None:
     listed = [known for known in known_models() if known.price is not None]
     assert {known.name.partition(":")[0] for known in listed} == {"gemini", "openai"}
     for known in listed:
@@ -37,22 +37,22 @@ def test_another_name_of_a_model_has_its_price() -> None:
     assert price_of("gemini:gemini-embedding-2-preview") == price_of("gemini:gemini-embedding-2")
 
 
-def test_a_file_of_one_s_own_replaces_and_adds_prices(own: Path) -> None:
-    own.write_text(
+def test_a_price_file_replaces_and_adds_prices(price_file: Path) -> None:
+    price_file.write_text(
         '[[model]]\nname = "openai:text-embedding-3-small"\nprice = 0.015\nprice_date = "2027-01-01"\n'
         '[[model]]\nname = "openai:in-house"\nprice = 1\nbatch_price = 0.25\n'
     )
     assert price_of("openai:text-embedding-3-small") == Price(
-        "openai:text-embedding-3-small", 0.015, None, "2027-01-01", str(own)
+        "openai:text-embedding-3-small", 0.015, None, "2027-01-01", str(price_file)
     )
-    assert price_of("openai:in-house") == Price("openai:in-house", 1.0, 0.25, "", str(own))
+    assert price_of("openai:in-house") == Price("openai:in-house", 1.0, 0.25, "", str(price_file))
     assert price_of("openai:text-embedding-3-large") is not None
     names = [price.model for price in price_list()]
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("[[model]]\nname=", "no TOML file"),
         ('[[model]]\nname = "x:y"\n', "needs name and price"),
@@ -62,14 +62,14 @@ def test_a_file_of_one_s_own_replaces_and_adds_prices(own: Path) -> None:
         ("model = [1]\n", "needs name and price"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_in_one_line(own: Path, text: str, told: str) -> None:
-    own.write_text(text)
+def test_an_unusable_price_file_is_reported_in_one_line(price_file: Path, text: str, expected: str) -> None:
+    price_file.write_text(text)
     with pytest.raises(ConfigurationError, match="OMOP_EMB_PRICES") as caught:
         price_list()
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_told(own: Path) -> None:
+def test_a_missing_price_file_is_reported(price_file: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         price_list()

@@ -1,4 +1,4 @@
-"""Models from the hub: fetched once, nothing fetched that could run, every refusal told in one line."""
+"""Models from the hub: downloaded once, nothing that could run, each refusal reported in one line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = "hospital/encoder"
 @pytest.fixture(autouse=True)
 def folder(hub: FakeHub, tmp_path: Path) -> Path:
     """The model that the hub offers, with files beside it that are not for us."""
-    made = spelling_folder(tmp_path / "offered", mark=1)
+    offered = spelling_folder(tmp_path / "offered", mark=1)
     for name in (
         "pytorch_model.bin",
         "model.safetensors",
@@ -31,9 +31,9 @@ def folder(hub: FakeHub, tmp_path: Path) -> Path:
         "onnx/model_fp16.onnx",
         "README.md",
     ):
-        (made / name).write_text("import os")
-    hub.models[NAME] = made
-    return made
+        (offered / name).write_text("import os")
+    hub.models[NAME] = offered
+    return offered
 
 
 def embedded(options: str = "") -> Vectors:
@@ -41,7 +41,7 @@ def embedded(options: str = "") -> Vectors:
     return client.embeddings(["ab"], embedding_role=EmbeddingRole.DOCUMENT)
 
 
-def test_a_model_is_fetched_at_its_first_use_and_nothing_of_it_that_could_run(hub: FakeHub) -> None:
+def test_the_first_use_downloads_only_files_that_cannot_run(hub: FakeHub) -> None:
     np.testing.assert_allclose(embedded(), [spelled("ab", mark=1)], atol=1e-6)
     assert sorted(hub.fetched) == [
         f"{NAME}/{name}"
@@ -49,9 +49,7 @@ def test_a_model_is_fetched_at_its_first_use_and_nothing_of_it_that_could_run(hu
     ]
 
 
-def test_a_model_that_was_fetched_is_used_as_it_is_whatever_becomes_of_the_hub(
-    hub: FakeHub, folder: Path, tmp_path: Path
-) -> None:
+def test_a_downloaded_model_does_not_change_with_the_hub(hub: FakeHub, folder: Path, tmp_path: Path) -> None:
     before = embedded()
     hub.models[NAME] = spelling_folder(tmp_path / "newer", mark=2)
     np.testing.assert_array_equal(embedded(), before)
@@ -59,14 +57,14 @@ def test_a_model_that_was_fetched_is_used_as_it_is_whatever_becomes_of_the_hub(
     np.testing.assert_array_equal(embedded(), before)
 
 
-def test_a_revision_is_fetched_by_its_name(hub: FakeHub, folder: Path) -> None:
+def test_a_named_revision_is_downloaded(hub: FakeHub, folder: Path) -> None:
     revision = commit_of(folder)
     np.testing.assert_allclose(embedded(f"@revision={revision}"), [spelled("ab", mark=1)], atol=1e-6)
     with pytest.raises(ConfigurationError, match=f"no model {NAME} at revision {'0' * 40}"):
         embedded(f"@revision={'0' * 40}")
 
 
-def test_an_interrupted_download_is_taken_up_again(hub: FakeHub, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(hub: FakeHub, tmp_path: Path) -> None:
     embedded()
     for path in (tmp_path / "hub").rglob("tokenizer.json"):
         path.unlink()
@@ -82,7 +80,7 @@ def test_an_interrupted_download_is_taken_up_again(hub: FakeHub, tmp_path: Path)
         (503, "", ProviderError, "hub cannot be reached"),
     ],
 )
-def test_a_hub_that_refuses_is_told_in_one_line(
+def test_each_refusal_of_the_hub_is_reported_in_one_line(
     hub: FakeHub,
     monkeypatch: pytest.MonkeyPatch,
     status: int,
@@ -110,7 +108,7 @@ def test_a_model_without_an_onnx_file_says_how_to_make_one(hub: FakeHub, folder:
         embedded()
 
 
-def test_the_hub_is_found_by_its_own_variables(hub: FakeHub, tmp_path: Path) -> None:
+def test_the_hub_library_s_own_variables_apply(hub: FakeHub, tmp_path: Path) -> None:
     script = (
         "from omop_emb import EmbeddingClient; "
         f"print(EmbeddingClient('local:{NAME}', document_prefix='d', query_prefix='q').dimensions)"

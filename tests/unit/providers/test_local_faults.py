@@ -1,4 +1,4 @@
-"""What a local model's failures lead to: damaged files, odd outputs, and texts that it cannot take."""
+"""Failures of local models: damaged files, odd outputs, and texts that they cannot embed."""
 
 from __future__ import annotations
 
@@ -154,33 +154,29 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_damaged_or_unfit_model_is_told_in_one_line_and_works_once_it_is_mended(
-    folder: Path, case: Case
-) -> None:
+def test_a_damaged_model_is_reported_in_one_line_and_works_after_repair(folder: Path, case: Case) -> None:
     case.spoil(folder)
     spoilt = local_client(folder)
     with pytest.raises(case.error) as caught:
         embedded(spoilt)
-    told = str(caught.value)
-    assert re.search(case.message, told), told
-    assert str(folder) in told
-    assert "\n" not in told
-    assert not any(text in told for text in TEXTS)
+    message = str(caught.value)
+    assert re.search(case.message, message), message
+    assert str(folder) in message
+    assert "\n" not in message
+    assert not any(text in message for text in TEXTS)
     shutil.rmtree(folder, ignore_errors=True)
     tiny_folder(folder)
     np.testing.assert_allclose(embedded(local_client(folder)), EXPECTED, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["weights cut short", "a tokenizer cut short", "a model of pictures"])
-def test_files_that_cannot_be_loaded_have_no_fingerprint_under_which_a_space_could_be_made(
-    folder: Path, name: str
-) -> None:
+def test_files_that_cannot_be_loaded_have_no_fingerprint(folder: Path, name: str) -> None:
     CASES[name].spoil(folder)
     with pytest.raises(ConfigurationError, match=CASES[name].message):
         _ = local_client(folder).fingerprint
 
 
-def test_a_model_that_fails_on_every_text_is_not_taken_for_one_bad_text(folder: Path) -> None:
+def test_a_model_that_fails_on_every_text_is_not_blamed_on_one_text(folder: Path) -> None:
     # Words have ids beyond the table, as with the tokenizer of another model.
     tiny_folder(folder.parent / "other", words=FEW)
     shutil.copy(weights(folder.parent / "other"), weights(folder))
@@ -192,20 +188,20 @@ POISONS = {"NaN": "heart nan", "zeros": "nil nil", "an id beyond the table": "he
 
 
 @pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
-@pytest.mark.parametrize("place", [0, 20, 40])
-def test_one_poisonous_text_is_set_aside_and_the_rest_is_embedded(
-    folder: Path, poison: str, place: int
+@pytest.mark.parametrize("bad_position", [0, 20, 40])
+def test_one_bad_text_is_a_failure_and_the_rest_is_embedded(
+    folder: Path, poison: str, bad_position: int
 ) -> None:
     texts = [f"fever {'heart ' * number}" for number in range(40)]
-    texts.insert(place, poison)
+    texts.insert(bad_position, poison)
     rows: dict[int, object] = {}
     failures: dict[int, str] = {}
     for part in local_client(folder).embed_stream(texts, embedding_role=DOCUMENT):
         rows.update(zip(part.positions.tolist(), part.vectors, strict=True))
         failures.update(part.failures)
-    assert list(failures) == [place]
-    assert poison not in failures[place]
-    assert sorted(rows) == [position for position in range(41) if position != place]
+    assert list(failures) == [bad_position]
+    assert poison not in failures[bad_position]
+    assert sorted(rows) == [position for position in range(41) if position != bad_position]
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max", "last"])

@@ -1,4 +1,4 @@
-"""Models of one's own in a folder: pooling, longest text, prompts, and what makes them another model."""
+"""Model folders: pooling, longest text, prompts, and what changes the fingerprint."""
 
 from __future__ import annotations
 
@@ -26,26 +26,28 @@ def folder(tmp_path: Path) -> Path:
 
 
 def client(folder: Path, options: str = "", **settings: Any) -> EmbeddingClient:
-    made: dict[str, Any] = {"document_prefix": "", "query_prefix": "", **settings}
-    return EmbeddingClient(f"local:{folder}{options}", **made)
+    arguments: dict[str, Any] = {"document_prefix": "", "query_prefix": "", **settings}
+    return EmbeddingClient(f"local:{folder}{options}", **arguments)
 
 
 @pytest.mark.parametrize("pooling", POOLED)
 @pytest.mark.parametrize("by", ["the folder", "the name"])
-def test_tokens_are_pooled_as_the_folder_or_the_name_says_and_padding_never(
+def test_folder_or_name_chooses_the_pooling_and_padding_is_ignored(
     tmp_path: Path, pooling: str, by: str
 ) -> None:
     recorded = pooling if by == "the folder" else "mean"
-    made = client(tiny_folder(tmp_path / "m", pooling=recorded), "" if by == "the folder" else f"@{pooling}")
+    model_client = client(
+        tiny_folder(tmp_path / "m", pooling=recorded), "" if by == "the folder" else f"@{pooling}"
+    )
     # The second text is longer, so that the first is padded beside it.
     texts = ["heart attack fever", "heart heart heart heart attack"]
-    rows = made.embeddings(texts, embedding_role=DOCUMENT)
+    rows = model_client.embeddings(texts, embedding_role=DOCUMENT)
     expected = np.array(POOLED[pooling])
     np.testing.assert_allclose(rows[0], expected / np.linalg.norm(expected), atol=1e-6)
 
 
 @pytest.mark.parametrize("spelling", ["mean", "cls", "max", "lasttoken"])
-def test_the_newer_spelling_of_a_pooling_is_read_too(folder: Path, spelling: str) -> None:
+def test_the_newer_spelling_of_a_pooling_is_understood(folder: Path, spelling: str) -> None:
     write_json(folder / "1_Pooling" / "config.json", {"pooling_mode": spelling})
     assert folder_files(folder).pooling == spelling.removesuffix("token")
 
@@ -57,7 +59,7 @@ def test_two_poolings_at_once_are_refused(folder: Path) -> None:
         folder_files(folder)
 
 
-def test_the_longest_text_is_what_the_folder_or_the_name_says(folder: Path) -> None:
+def test_folder_or_name_sets_the_longest_text(folder: Path) -> None:
     long, short = "heart " * 2 + "fever " * 20, "heart " * 2 + "fever " * 6
     rows = client(folder).embeddings([long, short], embedding_role=DOCUMENT)
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)  # eight tokens
@@ -75,7 +77,9 @@ def test_the_longest_text_is_what_the_folder_or_the_name_says(folder: Path) -> N
         ({}, 512),
     ],
 )
-def test_where_the_longest_text_is_looked_for(folder: Path, files: dict[str, Any], expected: int) -> None:
+def test_the_longest_text_comes_from_the_first_file_that_has_it(
+    folder: Path, files: dict[str, Any], expected: int
+) -> None:
     (folder / "sentence_bert_config.json").unlink()
     for name, content in files.items():
         write_json(folder / name, content)
@@ -86,16 +90,17 @@ def test_prompts_of_the_folder_are_suggested_and_never_applied(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     prompts = {"query": "query: ", "passage": "passage: "}
-    made = client(spelling_folder(tmp_path / "m", prompts=prompts))
+    model_client = client(spelling_folder(tmp_path / "m", prompts=prompts))
     plain = client(spelling_folder(tmp_path / "plain"))
-    assert made.dimensions == 128
+    assert model_client.dimensions == 128
     assert "'query: ' before a query's text" in caplog.text
     assert "'passage: ' before a document's text" in caplog.text
-    assert len(made.setting_warnings()) == 2
-    assert all(line in caplog.text for line in made.setting_warnings())
+    assert len(model_client.setting_warnings()) == 2
+    assert all(line in caplog.text for line in model_client.setting_warnings())
     for role in EmbeddingRole:
         np.testing.assert_array_equal(
-            made.embeddings(["ab"], embedding_role=role), plain.embeddings(["ab"], embedding_role=role)
+            model_client.embeddings(["ab"], embedding_role=role),
+            plain.embeddings(["ab"], embedding_role=role),
         )
     caplog.clear()
     right = client(tmp_path / "m", document_prefix="passage: ", query_prefix="query: ")
@@ -103,15 +108,15 @@ def test_prompts_of_the_folder_are_suggested_and_never_applied(
     assert caplog.text == ""
 
 
-def test_a_shorter_vector_is_cut_and_brought_to_unit_length_again(folder: Path) -> None:
+def test_a_cut_vector_is_normalised_again(folder: Path) -> None:
     (row,) = client(folder, dimensions=2).embeddings(["heart fever"], embedding_role=QUERY)
     np.testing.assert_allclose(row, np.array([1, 5]) / 26**0.5, atol=1e-6)
 
 
-def test_a_vector_that_a_cut_leaves_nothing_of_is_refused(tmp_path: Path) -> None:
-    made = client(tiny_folder(tmp_path / "m"), dimensions=2)
+def test_a_vector_that_is_zero_after_the_cut_is_refused(tmp_path: Path) -> None:
+    model_client = client(tiny_folder(tmp_path / "m"), dimensions=2)
     with pytest.raises(Exception, match=r"text 1 cannot be embedded: .* zeros or NaN"):
-        made.embeddings(["heart", "nil"], embedding_role=DOCUMENT)
+        model_client.embeddings(["heart", "nil"], embedding_role=DOCUMENT)
 
 
 CHANGES = {
@@ -132,7 +137,7 @@ def test_whatever_shapes_a_vector_makes_another_fingerprint(folder: Path, change
     assert [difference.split()[0] for difference in before.differences(changed)] == ["revision"]
 
 
-def test_what_shapes_no_vector_leaves_the_fingerprint(folder: Path) -> None:
+def test_files_that_shape_no_vector_leave_the_fingerprint_unchanged(folder: Path) -> None:
     before = client(folder).fingerprint
     (folder / "README.md").write_text("more words")
     write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": "q: "}})
@@ -158,11 +163,11 @@ def test_a_folder_of_pytorch_weights_says_how_to_export_them(folder: Path) -> No
         client(folder).embeddings(["heart"], embedding_role=DOCUMENT)
 
 
-def test_two_encoders_of_unlike_lengths_are_noticed(tmp_path: Path) -> None:
-    made = client(tiny_folder(tmp_path / "a"), f",{spelling_folder(tmp_path / 'b')}")
-    made.embeddings(["heart"], embedding_role=DOCUMENT)
+def test_two_encoders_with_different_dimensions_are_refused(tmp_path: Path) -> None:
+    model_client = client(tiny_folder(tmp_path / "a"), f",{spelling_folder(tmp_path / 'b')}")
+    model_client.embeddings(["heart"], embedding_role=DOCUMENT)
     with pytest.raises(Exception, match="128 dimensions, not 3"):
-        made.embeddings(["heart"], embedding_role=QUERY)
+        model_client.embeddings(["heart"], embedding_role=QUERY)
 
 
 def test_any_number_of_threads_gives_the_same_vectors(

@@ -1,4 +1,4 @@
-"""What every provider's failures lead to: what the user reads, what is kept, what a re-run does."""
+"""Provider failures: what the user reads, what is kept, what a re-run does."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Case:
         once: None where the texts are embedded all the same; else the error.
         always: the error that is raised if it stays; None where it does no harm.
         message: what the error's text matches.
-        requests: how many are made if it stays; None where the number does not matter.
+        requests: how many are sent if it stays; None where the number does not matter.
     """
 
     fault: Fault
@@ -145,10 +145,10 @@ def provider(
 
 @pytest.fixture
 def client(provider: Provider, fake: FakeProviders) -> EmbeddingClient:
-    return made(provider, fake)
+    return make_client(provider, fake)
 
 
-def made(
+def make_client(
     provider: Provider, fake: FakeProviders, policy: RetryPolicy = RETRIES, concurrency: int = 1
 ) -> EmbeddingClient:
     """A client that is soon out of patience, and knows its model's dimensions where asking sends no text."""
@@ -168,9 +168,9 @@ def expected(client: EmbeddingClient, texts: list[str]) -> Vectors:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_fault_that_passes(provider: Provider, fake: FakeProviders, case: Case) -> None:
+def test_a_passing_fault_is_retried_or_raised(provider: Provider, fake: FakeProviders, case: Case) -> None:
     policy = replace(QUICK_RETRIES, max_attempts=20) if case.waits_for_the_timeout else RETRIES
-    client = made(provider, fake, policy)
+    client = make_client(provider, fake, policy)
     if case.once is InvalidAnswerError:
         assert client.dimensions > 100
     fake.faults(case.fault)
@@ -183,10 +183,10 @@ def test_a_fault_that_passes(provider: Provider, fake: FakeProviders, case: Case
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_fault_that_stays_is_told_in_one_line_and_forgotten_when_it_is_over(
+def test_a_lasting_fault_is_one_line_and_leaves_nothing_behind(
     provider: Provider, fake: FakeProviders, case: Case
 ) -> None:
-    client = made(provider, fake, QUICK_RETRIES if case.waits_for_the_timeout else RETRIES)
+    client = make_client(provider, fake, QUICK_RETRIES if case.waits_for_the_timeout else RETRIES)
     if case.always is InvalidAnswerError:
         assert client.dimensions > 100
         fake.calls.clear()
@@ -196,16 +196,16 @@ def test_a_fault_that_stays_is_told_in_one_line_and_forgotten_when_it_is_over(
         return
     with pytest.raises(case.always) as caught:
         client.embeddings([WORDS, "b"], embedding_role=DOCUMENT)
-    told = str(caught.value)
-    assert re.search(case.message, told), told
-    assert "\n" not in told
-    assert client.model in told
-    assert WORDS not in told
-    assert KEY not in told
+    message = str(caught.value)
+    assert re.search(case.message, message), message
+    assert "\n" not in message
+    assert client.model in message
+    assert WORDS not in message
+    assert KEY not in message
     if case.requests is not None:
         assert len(fake.calls) == case.requests
     fake.fault = lambda _call: None
-    again = made(provider, fake)
+    again = make_client(provider, fake)
     rows = again.embeddings([WORDS, "b"], embedding_role=DOCUMENT)
     np.testing.assert_allclose(rows, expected(again, [WORDS, "b"]), atol=1e-6)
 
@@ -221,7 +221,7 @@ POISONS = {
 
 
 @pytest.mark.parametrize("fault", POISONS.values(), ids=POISONS)
-def test_one_poisonous_text_is_named_and_the_rest_is_embedded(
+def test_one_bad_text_is_named_and_the_rest_is_embedded(
     client: EmbeddingClient, fake: FakeProviders, fault: Fault
 ) -> None:
     texts = (
@@ -249,7 +249,7 @@ def test_one_poisonous_text_is_named_and_the_rest_is_embedded(
     [(Fault(429, error("slow"), {"Retry-After": "0.1"}), 0.1), (Fault(429, RETRY_INFO), 0.1)],
     ids=["Retry-After", "RetryInfo"],
 )
-def test_the_wait_that_a_provider_asks_for_is_kept(
+def test_the_wait_that_a_provider_requests_is_kept(
     client: EmbeddingClient, fake: FakeProviders, how: Fault, retry: float
 ) -> None:
     if "RetryInfo" in (how.body or "") and not client.model.startswith("gemini"):
@@ -260,7 +260,7 @@ def test_the_wait_that_a_provider_asks_for_is_kept(
     assert time.monotonic() - started >= retry  # of itself it waits a tenth of this at most
 
 
-def test_a_wait_beyond_the_deadline_is_not_begun(client: EmbeddingClient, fake: FakeProviders) -> None:
+def test_a_wait_beyond_the_deadline_is_not_started(client: EmbeddingClient, fake: FakeProviders) -> None:
     fake.always(Fault(429, error("slow"), {"Retry-After": "3600"}))
     started = time.monotonic()
     with pytest.raises(RateLimitError) as caught:
@@ -270,27 +270,27 @@ def test_a_wait_beyond_the_deadline_is_not_begun(client: EmbeddingClient, fake: 
 
 
 @pytest.mark.parametrize("fault", [Fault(429, QUOTA), Fault(401, error("who?")), Fault(503, error("busy"))])
-def test_what_came_before_a_lasting_failure_is_kept_and_a_re_run_does_the_rest(
+def test_results_before_a_lasting_failure_are_kept_and_a_re_run_does_the_rest(
     client: EmbeddingClient, fake: FakeProviders, fault: Fault
 ) -> None:
     texts = [f"text {number:03}" for number in range(400)]
     fake.fault = lambda _call: fault if len(fake.embedding_calls) > 2 else None
-    kept: list[int] = []
+    embedded: list[int] = []
     parts = client.embed_stream(texts, embedding_role=DOCUMENT)
     with pytest.raises(ProviderError):
-        kept += (position for part in parts for position in part.positions.tolist())
+        embedded += (position for part in parts for position in part.positions.tolist())
     sizes = [len(call.texts) for call in fake.embedding_calls[:2]]
-    assert len(kept) == sum(sizes)
+    assert len(embedded) == sum(sizes)
     fake.fault = lambda _call: None
     fake.calls.clear()
-    rest = [text for position, text in enumerate(texts) if position not in set(kept)]
+    rest = [text for position, text in enumerate(texts) if position not in set(embedded)]
     assert sum(len(part.positions) for part in client.embed_stream(rest, embedding_role=DOCUMENT)) == len(
         rest
     )
     assert sum(len(call.texts) for call in fake.embedding_calls) == len(rest)
 
 
-def test_nobody_listening_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_listen_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""What each provider sends and what it makes of the answer: the real SDKs against a local server."""
+"""Provider requests on the wire: the real SDKs against a local server."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_each_of_gemini_s_eight_task_types_can_be_chosen_for_a_role(fake: FakePr
     assert (client.fingerprint.document_task, client.fingerprint.query_task) == ("RETRIEVAL_DOCUMENT", task)
 
 
-def test_a_task_type_that_is_none_or_that_the_model_ignores_is_refused(fake: FakeProviders) -> None:
+def test_unknown_or_ignored_task_types_are_refused(fake: FakeProviders) -> None:
     with pytest.raises(ConfigurationError, match="there is no task type 'SIMILAR'"):
         EmbeddingClient("gemini:gemini-embedding-001", tasks={QUERY: "SIMILAR"})
     with pytest.raises(ConfigurationError, match="ignores task types"):
@@ -113,7 +113,7 @@ def test_a_task_type_that_is_none_or_that_the_model_ignores_is_refused(fake: Fak
         EmbeddingClient("ollama:nomic-embed-text", tasks={QUERY: "CLUSTERING"})
 
 
-def test_gemini_sends_a_hundred_texts_at_most(fake: FakeProviders) -> None:
+def test_gemini_requests_hold_at_most_a_hundred_texts(fake: FakeProviders) -> None:
     client = EmbeddingClient("gemini:gemini-embedding-001", dimensions=128, concurrency=1)
     texts = [f"text {number:03}" for number in range(250)]
     rows = client.embeddings(texts, embedding_role=DOCUMENT)
@@ -121,7 +121,7 @@ def test_gemini_sends_a_hundred_texts_at_most(fake: FakeProviders) -> None:
     np.testing.assert_allclose(rows, unit(texts, 128), atol=1e-6)
 
 
-def test_a_model_that_was_shut_down_is_refused_with_its_successors(fake: FakeProviders) -> None:
+def test_a_model_that_was_shut_down_is_refused_and_its_successors_named(fake: FakeProviders) -> None:
     with pytest.raises(ConfigurationError, match=r"gemini-embedding-2 or .*embed everything again.*768"):
         EmbeddingClient("gemini:text-embedding-004")
 
@@ -134,7 +134,7 @@ def test_gemini_without_a_key_says_which_variable_to_set(
         EmbeddingClient("gemini:gemini-embedding-001").embeddings(["a"], embedding_role=QUERY)
 
 
-def test_vertex_is_asked_by_its_own_variables(fake: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vertex_is_chosen_by_its_own_variables(fake: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:
     import google.auth
     from google.oauth2.credentials import Credentials
 
@@ -207,14 +207,14 @@ def test_a_missing_ollama_model_says_how_to_pull_it(fake: FakeProviders) -> None
         EmbeddingClient("ollama:embeddinggemma").embeddings(["a"], embedding_role=DOCUMENT)
 
 
-def test_dimensions_that_ollama_ignores_are_noticed(fake: FakeProviders) -> None:
+def test_more_dimensions_than_ollama_s_model_has_are_refused(fake: FakeProviders) -> None:
     with pytest.raises(ConfigurationError, match="768 dimensions, fewer than the 1024 asked for"):
         _ = EmbeddingClient("ollama:nomic-embed-text", dimensions=1024).dimensions
     with pytest.raises(InvalidAnswerError, match="768 dimensions, fewer than the 1024 asked for"):
         EmbeddingClient("ollama:nomic-embed-text", dimensions=1024).embeddings(["a"], embedding_role=DOCUMENT)
 
 
-def test_a_text_too_long_for_ollama_is_told_as_that(fake: FakeProviders) -> None:
+def test_a_text_too_long_for_ollama_is_reported_as_too_long(fake: FakeProviders) -> None:
     fake.poison("long", Fault(400, '{"error": "the input length exceeds the context length"}'))
     with pytest.raises(TextRejectedError, match=r"^text 1 cannot be embedded: it is longer than ollama:"):
         EmbeddingClient("ollama:nomic-embed-text").embeddings(
@@ -239,7 +239,7 @@ def test_openai_vectors_come_as_base64_or_numbers_in_any_order(
     np.testing.assert_allclose(rows, unit(texts, 768), atol=1e-6)
 
 
-def test_an_endpoint_that_refuses_base64_is_asked_for_numbers_from_then_on(fake: FakeProviders) -> None:
+def test_an_endpoint_that_refuses_base64_gets_requests_for_numbers(fake: FakeProviders) -> None:
     refusal = Fault(400, '{"error": {"message": "encoding_format: unknown field"}}')
     fake.fault = lambda call: refusal if "encoding_format" in call.body else None
     client = EmbeddingClient("openai:served-model")
@@ -248,7 +248,7 @@ def test_an_endpoint_that_refuses_base64_is_asked_for_numbers_from_then_on(fake:
     assert ["encoding_format" in call.body for call in fake.calls] == [True, False, False]
 
 
-def test_an_endpoint_that_takes_32_texts_gets_no_more(fake: FakeProviders) -> None:
+def test_openai_requests_hold_at_most_32_texts(fake: FakeProviders) -> None:
     fake.most_texts = 32
     rows = EmbeddingClient("openai:served-model", concurrency=1).embeddings(
         [f"text {number}" for number in range(70)], embedding_role=DOCUMENT
@@ -257,7 +257,7 @@ def test_an_endpoint_that_takes_32_texts_gets_no_more(fake: FakeProviders) -> No
     assert rows.shape == (70, 768)
 
 
-def test_an_endpoint_that_takes_still_fewer_teaches_the_client(fake: FakeProviders) -> None:
+def test_requests_shrink_for_an_endpoint_that_accepts_fewer_texts(fake: FakeProviders) -> None:
     fake.most_texts = 8
     client = EmbeddingClient("openai:served-model", concurrency=1)
     client.embeddings([f"text {number}" for number in range(320)], embedding_role=DOCUMENT)
@@ -266,7 +266,7 @@ def test_an_endpoint_that_takes_still_fewer_teaches_the_client(fake: FakeProvide
     assert set(sizes[8:-8]) == {8} or max(sizes[-30:]) == 8
 
 
-def test_dimensions_that_an_endpoint_ignores_are_cut_here(fake: FakeProviders) -> None:
+def test_vectors_are_cut_here_if_an_endpoint_ignores_dimensions(fake: FakeProviders) -> None:
     fake.fault = lambda _call: Fault(change=lambda rows: [fake_vector("text", 768) for _ in rows])
     rows = EmbeddingClient("openai:served-model", dimensions=256).embeddings(
         ["text"], embedding_role=DOCUMENT
@@ -275,14 +275,14 @@ def test_dimensions_that_an_endpoint_ignores_are_cut_here(fake: FakeProviders) -
     np.testing.assert_allclose(rows, unit(["text"], 256), atol=1e-6)
 
 
-def test_a_model_of_vllm_that_cannot_be_cut_is_told_as_that(fake: FakeProviders) -> None:
+def test_a_vllm_model_that_cannot_be_cut_is_reported_as_such(fake: FakeProviders) -> None:
     message = 'Model "served-model" does not support matryoshka representation'
     fake.always(Fault(400, f'{{"error": {{"message": {message!r}}}}}'))
     with pytest.raises(ProviderRefusedError, match=r"cannot cut its vectors .* unset OMOP_EMB_DIMENSIONS"):
         EmbeddingClient("openai:served-model", dimensions=256).embeddings(["a"], embedding_role=DOCUMENT)
 
 
-def test_openai_itself_wants_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_itself_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="export OPENAI_API_KEY="):
         EmbeddingClient("openai:text-embedding-3-small").embeddings(["a"], embedding_role=DOCUMENT)
     monkeypatch.setenv("OPENAI_BASE_URL", "localhost:8080/v1")
@@ -303,7 +303,7 @@ def test_construction_sends_nothing_and_an_empty_list_sends_no_text(fake: FakePr
 @pytest.mark.parametrize(
     "model", ["gemini:gemini-embedding-001", "ollama:nomic-embed-text", "openai:served-model"]
 )
-def test_odd_texts_arrive_as_they_are(fake: FakeProviders, model: str) -> None:
+def test_odd_texts_are_sent_unchanged(fake: FakeProviders, model: str) -> None:
     texts = ["NUL \x00 and \x1b", "  spaces  ", "Ménière 梅尼埃病 🫀", "x" * 100_000]
     rows = EmbeddingClient(model, concurrency=1).embeddings(texts, embedding_role=DOCUMENT)
     assert sorted(text for call in fake.calls for text in call.texts) == sorted(texts)
@@ -322,7 +322,7 @@ def test_no_key_and_no_text_is_in_any_log_or_repr(
     fake.always(Fault(400, f'{{"error": {{"message": "bad input: words of a patient, key {KEY}"}}}}'))
     with pytest.raises(Exception, match="HTTP 400") as caught:
         client.embeddings(["words of a patient"], embedding_role=DOCUMENT)
-    told = caplog.text + repr(client) + str(caught.value) + repr(vars(client))
-    assert "words of a patient" not in told
-    assert KEY not in told
+    output = caplog.text + repr(client) + str(caught.value) + repr(vars(client))
+    assert "words of a patient" not in output
+    assert KEY not in output
     assert caught.value.__suppress_context__ or caught.value.__context__ is None

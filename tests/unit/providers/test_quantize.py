@@ -1,4 +1,4 @@
-"""Int8 weights of a local model: made once, refused where they gain nothing, of a space of their own."""
+"""Int8 weights of local models: made once, refused where they gain nothing, in a space of their own."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def cache(own_cache: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model of one layer: a word's vector, multiplied by a matrix of weights."""
-    made = tmp_path / "model"
-    made.mkdir()
-    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(["[UNK]", *WORDS])}, "[UNK]"))
+    model = tmp_path / "model"
+    model.mkdir()
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(["[UNK]", *WORDS])}, "[UNK]"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
-    tokenizer.save(str(made / "tokenizer.json"))
-    (made / "1_Pooling").mkdir()
-    write_json(made / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
-    write_json(made / "config.json", {"hidden_size": WIDTH, "pad_token_id": 0})
+    tokenizer.save(str(model / "tokenizer.json"))
+    (model / "1_Pooling").mkdir()
+    write_json(model / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
+    write_json(model / "config.json", {"hidden_size": WIDTH, "pad_token_id": 0})
     random = np.random.default_rng(7)
     tensors = {
         "table": random.standard_normal((len(WORDS) + 1, WIDTH)).astype(np.float32),
         "weights": random.standard_normal((WIDTH, WIDTH)).astype(np.float32),
     }
     nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["found"]),
-        helper.make_node("MatMul", ["found", "weights"], ["last_hidden_state"]),
+        helper.make_node("Gather", ["table", "input_ids"], ["looked_up"]),
+        helper.make_node("MatMul", ["looked_up", "weights"], ["last_hidden_state"]),
     ]
     shape = ["batch", "tokens"]
     graph = helper.make_graph(
@@ -57,24 +57,24 @@ def folder(tmp_path: Path) -> Path:
     )
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
-        str(made / "model.onnx"),
+        str(model / "model.onnx"),
     )
-    return made
+    return model
 
 
-def test_int8_weights_give_like_vectors_in_a_space_of_their_own(folder: Path) -> None:
-    whole = EmbeddingClient(f"local:{folder}")
+def test_int8_weights_give_similar_vectors_in_a_space_of_their_own(folder: Path) -> None:
+    full = EmbeddingClient(f"local:{folder}")
     small = EmbeddingClient(int8_model(f"local:{folder}"))
     texts = [f"{first} {second}" for first, second in zip(WORDS, WORDS[::-1], strict=True)]
-    a, b = (made.embeddings(texts, embedding_role=DOCUMENT) for made in (whole, small))
+    a, b = (each.embeddings(texts, embedding_role=DOCUMENT) for each in (full, small))
     cosines = (a * b).sum(axis=1)
     assert cosines.min() > 0.99
     assert cosines.min() < 1 - 1e-6
     assert small.model == f"local:{folder}@int8"
-    assert small.fingerprint != whole.fingerprint
+    assert small.fingerprint != full.fingerprint
 
 
-def test_they_are_made_once_and_made_again_for_other_weights(folder: Path, cache: Path) -> None:
+def test_int8_weights_are_made_once_for_each_set_of_weights(folder: Path, cache: Path) -> None:
     def made_by_a_client() -> dict[str, int]:
         EmbeddingClient(f"local:{folder}@int8").embeddings(["w1"], embedding_role=DOCUMENT)
         return {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
@@ -88,31 +88,31 @@ def test_they_are_made_once_and_made_again_for_other_weights(folder: Path, cache
     assert len(made_by_a_client()) == 2
 
 
-def test_a_model_that_cannot_be_quantised_is_told_and_leaves_nothing(tmp_path: Path, cache: Path) -> None:
+def test_a_model_that_cannot_be_quantised_is_reported_and_leaves_no_file(tmp_path: Path, cache: Path) -> None:
     only_looks_up = tiny_folder(tmp_path / "tiny")
     with pytest.raises(ConfigurationError, match=r"model\.onnx cannot be quantised"):
         EmbeddingClient(f"local:{only_looks_up}@int8").embeddings(["heart"], embedding_role=DOCUMENT)
     assert list(cache.iterdir()) == []
 
 
-def test_weights_that_are_int8_are_not_made_int8_again(folder: Path, cache: Path) -> None:
+def test_int8_weights_are_not_quantised_again(folder: Path, cache: Path) -> None:
     EmbeddingClient(f"local:{folder}@int8").embeddings(["w1"], embedding_role=DOCUMENT)
-    (made,) = cache.iterdir()
-    made.replace(folder / "model.onnx")
+    (int8_file,) = cache.iterdir()
+    int8_file.replace(folder / "model.onnx")
     with pytest.raises(ConfigurationError, match=r"int8 already: leave @int8 \(--quantize\) out"):
         EmbeddingClient(f"local:{folder}@int8").embeddings(["w1"], embedding_role=DOCUMENT)
     assert list(cache.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [("@int8", "has int8 weights already"), ("@cls", "has its own pooling")]
+    ("options", "reason"), [("@int8", "has int8 weights already"), ("@cls", "has its own pooling")]
 )
-def test_the_packaged_model_takes_no_option_and_says_why(options: str, told: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{told}.*leave {options} out"):
+def test_the_packaged_model_refuses_options_and_says_why(options: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{reason}.*leave {options} out"):
         EmbeddingClient(f"local:all-MiniLM-L6-v2{options}")
 
 
-def test_each_of_two_encoders_is_quantised_and_no_other_provider_s_model() -> None:
+def test_both_encoders_are_quantised_and_only_of_local_models() -> None:
     assert int8_model("local:a/b,c/d@cls") == "local:a/b@int8,c/d@cls@int8"
     assert int8_model("local:a/b@int8") == "local:a/b@int8"
     with pytest.raises(ConfigurationError, match="only local models are quantised here"):

@@ -1,4 +1,4 @@
-"""How a call is tried again: jitter, cap, deadline, what the provider asks for, and when not."""
+"""Retries: jitter, cap, deadline, requested waits, and errors that are not retried."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def waits_of(error: ProviderUnavailableError, policy: RetryPolicy = RETRIES) -> 
 
 
 @pytest.mark.parametrize("draw", [0.0, 0.5, 1.0])
-def test_waits_are_drawn_from_zero_to_an_end_that_doubles_up_to_a_cap(
+def test_waits_have_full_jitter_with_a_doubling_upper_end_and_a_cap(
     monkeypatch: pytest.MonkeyPatch, draw: float
 ) -> None:
     monkeypatch.setattr(random, "uniform", lambda low, high: low + draw * (high - low))
@@ -50,13 +50,13 @@ def test_waits_are_drawn_from_zero_to_an_end_that_doubles_up_to_a_cap(
     assert waits_of(ProviderUnavailableError("away")) == [draw * end for end in ends]
 
 
-def test_each_wait_is_drawn_anew() -> None:
+def test_each_wait_is_a_new_draw() -> None:
     waits = waits_of(ProviderUnavailableError("away"), replace(RETRIES, max_wait_seconds=1))
     assert len(set(waits)) == len(waits) == 8
 
 
 @pytest.mark.parametrize("draw", [0.0, 0.999])
-def test_a_wait_that_the_provider_asks_for_is_kept_and_spread_by_a_fifth(
+def test_a_requested_wait_is_kept_and_lengthened_by_up_to_a_fifth(
     monkeypatch: pytest.MonkeyPatch, draw: float
 ) -> None:
     monkeypatch.setattr(random, "uniform", lambda low, high: low + draw * (high - low))
@@ -64,7 +64,7 @@ def test_a_wait_that_the_provider_asks_for_is_kept_and_spread_by_a_fifth(
     assert waits == [pytest.approx(90 * (1 + draw / 5))] * 2  # beyond the cap, which is for our own guesses
 
 
-def test_no_wait_is_begun_that_would_end_after_the_deadline() -> None:
+def test_a_wait_that_would_end_after_the_deadline_is_not_started() -> None:
     policy = replace(RETRIES, deadline_seconds=100)
     assert waits_of(RateLimitError("slow", retry_after_seconds=101), policy) == []
     assert len(waits_of(RateLimitError("slow", retry_after_seconds=40), policy)) == 2
@@ -91,7 +91,7 @@ def test_time_spent_waiting_for_the_limiter_is_not_counted(monkeypatch: pytest.M
     assert (answer, len(timeouts)) == ("answer", 4)
 
 
-def test_the_last_error_tells_how_often_it_was_tried_and_stays_of_its_kind() -> None:
+def test_the_last_error_keeps_its_class_and_counts_the_attempts() -> None:
     with pytest.raises(RateLimitError, match=r"^slow \(tried 9 times in") as caught:
         call_with_retries(
             failing(RateLimitError("slow", retry_after_seconds=1))[0], RETRIES, sleep=lambda _seconds: None
@@ -100,7 +100,7 @@ def test_the_last_error_tells_how_often_it_was_tried_and_stays_of_its_kind() -> 
 
 
 @pytest.mark.parametrize("error", [QuotaExhaustedError("spent"), ConfigurationError("no key")])
-def test_what_no_waiting_helps_is_raised_at_once(error: OmopEmbError) -> None:
+def test_errors_that_no_wait_helps_are_raised_at_once(error: OmopEmbError) -> None:
     call, timeouts = failing(error)
     with pytest.raises(type(error)):
         call_with_retries(call, RETRIES)
@@ -113,7 +113,7 @@ RETRIED = {408, 425, 429, 500, 502, 503, 504}
 @pytest.mark.parametrize(
     "status", [400, 401, 402, 403, 404, 405, 408, 409, 413, 422, 425, 429, 500, 503, 504]
 )
-def test_which_http_statuses_are_tried_again(status: int) -> None:
+def test_only_passing_http_statuses_are_retried(status: int) -> None:
     error = http_error("openai:m", status, "no reason given", headers={})
     assert isinstance(error, ProviderUnavailableError) is (status in RETRIED)
     assert f"HTTP {status}" in str(error)
@@ -134,10 +134,12 @@ def test_retry_after_is_read_as_seconds_or_a_date(value: str, seconds: float | N
     assert retry_after({"retry-after": value}) == seconds
 
 
-def test_retry_after_as_a_date_to_come_is_the_time_until_then() -> None:
+def test_retry_after_with_a_future_date_is_the_time_until_then() -> None:
     from datetime import UTC, datetime, timedelta
     from email.utils import format_datetime
 
-    found = retry_after({"retry-after": format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)})
-    assert found is not None
-    assert 3590 < found <= 3600
+    seconds = retry_after(
+        {"retry-after": format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)}
+    )
+    assert seconds is not None
+    assert 3590 < seconds <= 3600

@@ -1,4 +1,4 @@
-"""The limits per minute, on a clock that the test turns."""
+"""The rate limiter, on a clock that the test turns."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def passed(rate: Rate, requests: list[tuple[int, int]]) -> list[float]:
     """When each request of (texts, tokens) may pass, in seconds since the first was asked."""
     clock = Clock()
     limiter = RateLimiter(rate, clock=clock, sleep=clock.sleep)
-    found = []
+    times = []
     for texts, tokens in requests:
         limiter.acquire(texts=texts, tokens=tokens)
-        found.append(clock.now - 1000)
-    return found
+        times.append(clock.now - 1000)
+    return times
 
 
 def test_without_limits_nothing_waits() -> None:
@@ -46,7 +46,7 @@ def test_without_limits_nothing_waits() -> None:
         (Rate(requests_per_minute=9, texts_per_minute=20, tokens_per_minute=999), [(10, 100)] * 5),
     ],
 )
-def test_no_sixty_seconds_hold_more_than_the_rate_whatever_is_counted(
+def test_no_sixty_seconds_exceed_the_rate_whatever_is_counted(
     rate: Rate, requests: list[tuple[int, int]]
 ) -> None:
     assert passed(rate, requests) == [0, 0, 60, 60, 120]
@@ -66,7 +66,7 @@ def test_a_request_larger_than_the_rate_passes_alone() -> None:
     assert passed(Rate(texts_per_minute=10), [(5, 1), (50, 1), (5, 1)]) == [0, 60, 120]
 
 
-def test_a_wait_that_is_too_long_is_an_error_that_says_how_long() -> None:
+def test_a_wait_that_is_too_long_is_an_error_that_gives_its_length() -> None:
     clock = Clock()
     limiter = RateLimiter(Rate(requests_per_minute=1), clock=clock, sleep=clock.sleep)
     limiter.acquire(texts=1, tokens=1)
@@ -78,7 +78,7 @@ def test_a_wait_that_is_too_long_is_an_error_that_says_how_long() -> None:
     assert clock.now == 1060
 
 
-def test_what_a_provider_asks_of_one_thread_holds_all_of_them() -> None:
+def test_a_pause_applies_to_all_threads() -> None:
     clock = Clock()
     limiter = RateLimiter(Rate(), clock=clock, sleep=clock.sleep)
     limiter.pause(7)

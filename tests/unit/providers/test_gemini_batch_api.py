@@ -28,7 +28,7 @@ def client(model: str = "gemini-embedding-001", **options: Any) -> EmbeddingClie
 
 @pytest.fixture(scope="module")
 def shared() -> EmbeddingClient:
-    """A client whose SDK is made once."""
+    """A client whose SDK is created once."""
     return client()
 
 
@@ -65,33 +65,33 @@ def test_a_job_is_a_file_of_keyed_requests_with_the_task_type_of_documents(fake:
 
 
 def test_gemini_2_gets_prefixes_and_no_task_type_in_a_job_too(fake: FakeProviders) -> None:
-    made = client("gemini-embedding-2", dimensions=None, document_prefix="title: none | text: ")
-    name = made.batch_jobs().submit(["Asthma"], label="ours")
+    gemini = client("gemini-embedding-2", dimensions=None, document_prefix="title: none | text: ")
+    name = gemini.batch_jobs().submit(["Asthma"], label="ours")
     assert fake.jobs.jobs[name].lines == [
         {
             "key": text_key("Asthma").hex(),
             "request": {"content": {"parts": [{"text": "title: none | text: Asthma"}]}},
         }
     ]
-    found = made.batch_jobs().collect(name, ["Asthma"])
-    assert found is not None
-    np.testing.assert_allclose(found.vectors, [unit("title: none | text: Asthma", 3072)], atol=1e-6)
+    collected = gemini.batch_jobs().collect(name, ["Asthma"])
+    assert collected is not None
+    np.testing.assert_allclose(collected.vectors, [unit("title: none | text: Asthma", 3072)], atol=1e-6)
 
 
-def test_answers_are_collected_by_key_normalised_and_counted(fake: FakeProviders) -> None:
-    made = client()
-    jobs = made.batch_jobs()
+def test_results_are_collected_by_key_normalised_and_counted(fake: FakeProviders) -> None:
+    gemini = client()
+    jobs = gemini.batch_jobs()
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.finishes = False
     assert jobs.state(name) is JobState.PENDING
     fake.jobs.finish()
     assert jobs.state(name) is JobState.DONE
-    found = jobs.collect(name, TEXTS[::-1])
-    assert found is not None
-    assert found.positions == [0, 1, 2]
-    np.testing.assert_allclose(found.vectors, [unit(text) for text in TEXTS[::-1]], atol=1e-6)
-    assert (made.usage.texts, made.usage.reported_tokens, made.usage.batch_tokens) == (3, 15, 15)
-    assert made.usage.cost(0.15, 0.075) == pytest.approx(15 * 0.075 / 1e6)
+    collected = jobs.collect(name, TEXTS[::-1])
+    assert collected is not None
+    assert collected.positions.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(collected.vectors, [unit(text) for text in TEXTS[::-1]], atol=1e-6)
+    assert (gemini.usage.texts, gemini.usage.reported_tokens, gemini.usage.batch_tokens) == (3, 15, 15)
+    assert gemini.usage.cost(0.15, 0.075) == pytest.approx(15 * 0.075 / 1e6)
     assert not fake.embedding_calls
 
 
@@ -110,31 +110,31 @@ def spoilt(kind: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["lacks", "error", "short", "zeros", "not a number"])
-def test_what_a_job_leaves_out_or_spoils_is_asked_for_at_once(
+def test_texts_without_a_usable_result_are_embedded_at_once(
     fake: FakeProviders, jobs: EmbeddingJobs, kind: str
 ) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.spoil = spoilt(kind)
     fake.calls.clear()
-    found = jobs.collect(name, TEXTS)
-    assert found is not None
+    collected = jobs.collect(name, TEXTS)
+    assert collected is not None
     assert [call.texts for call in fake.embedding_calls] == [["Asthma"]]
-    np.testing.assert_allclose(found.vectors, [unit(text) for text in TEXTS], atol=1e-6)
+    np.testing.assert_allclose(collected.vectors, [unit(text) for text in TEXTS], atol=1e-6)
 
 
-def test_a_text_that_is_refused_at_once_too_is_a_failure_beside_the_rest(
+def test_a_text_that_fails_both_in_the_job_and_at_once_is_a_failure(
     fake: FakeProviders, jobs: EmbeddingJobs
 ) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.spoil = spoilt("error")
     fake.poison("Asthma", Fault(400, json.dumps({"error": {"code": 400, "message": "bad"}})))
-    found = jobs.collect(name, TEXTS)
-    assert found is not None
-    assert found.positions == [0, 1]
-    assert list(found.failures) == [2]
+    collected = jobs.collect(name, TEXTS)
+    assert collected is not None
+    assert collected.positions.tolist() == [0, 1]
+    assert list(collected.failures) == [2]
 
 
-def test_a_job_that_answers_nothing_of_use_is_told_apart(fake: FakeProviders, jobs: EmbeddingJobs) -> None:
+def test_a_job_without_any_usable_result_collects_nothing(fake: FakeProviders, jobs: EmbeddingJobs) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.spoil = lambda lines: [{"key": "another", "response": {}}, *lines[:0]]
     assert jobs.collect(name, TEXTS) is None
@@ -142,19 +142,19 @@ def test_a_job_that_answers_nothing_of_use_is_told_apart(fake: FakeProviders, jo
 
 
 @pytest.mark.parametrize("state", [FAILED, CANCELLED, EXPIRED])
-def test_a_job_that_will_never_answer_is_gone(fake: FakeProviders, jobs: EmbeddingJobs, state: str) -> None:
+def test_failed_cancelled_and_expired_jobs_have_failed(
+    fake: FakeProviders, jobs: EmbeddingJobs, state: str
+) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.finish(state)
     assert jobs.state(name) is JobState.FAILED
 
 
-def test_a_job_that_the_service_has_forgotten_is_gone(fake: FakeProviders) -> None:
+def test_a_job_that_the_service_has_deleted_has_failed(fake: FakeProviders) -> None:
     assert client().batch_jobs().state("batches/nowhere") is JobState.FAILED
 
 
-def test_a_job_is_cancelled_on_the_wire_unless_it_is_finished(
-    fake: FakeProviders, jobs: EmbeddingJobs
-) -> None:
+def test_only_an_unfinished_job_is_cancelled_on_the_wire(fake: FakeProviders, jobs: EmbeddingJobs) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.finishes = False
     jobs.cancel(name)
@@ -165,7 +165,7 @@ def test_a_job_is_cancelled_on_the_wire_unless_it_is_finished(
     assert not any(call.path.endswith(":cancel") for call in fake.calls)
 
 
-def test_a_job_whose_name_was_lost_on_the_way_is_found_and_not_begun_twice(fake: FakeProviders) -> None:
+def test_a_job_whose_name_was_lost_is_found_and_not_started_twice(fake: FakeProviders) -> None:
     lost = [Fault(how="cut before")]
     fake.fault = lambda call: lost.pop() if lost and "asyncBatch" in call.path else None
     name = client().batch_jobs().submit(TEXTS, label="ours")
@@ -174,7 +174,7 @@ def test_a_job_whose_name_was_lost_on_the_way_is_found_and_not_begun_twice(fake:
     assert client().batch_jobs().find_by_label("another") is None
 
 
-def test_refusals_of_a_job_are_told_as_those_of_texts(fake: FakeProviders) -> None:
+def test_refused_jobs_raise_the_errors_of_refused_texts(fake: FakeProviders) -> None:
     fake.jobs.most_jobs = 0
     with pytest.raises(RateLimitError, match="asks for fewer requests"):
         client().batch_jobs().submit(TEXTS, label="ours")
@@ -201,42 +201,40 @@ PLACES = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_a_fault_that_passes_costs_a_job_nothing(
-    fake: FakeProviders, jobs: EmbeddingJobs, place: str, fault: Fault
+@pytest.mark.parametrize("path", PLACES.values(), ids=PLACES)
+def test_a_job_survives_a_passing_fault(
+    fake: FakeProviders, jobs: EmbeddingJobs, path: str, fault: Fault
 ) -> None:
-    left = [fault]
-    fake.fault = lambda call: left.pop() if left and place in call.path else None
+    pending = [fault]
+    fake.fault = lambda call: pending.pop() if pending and path in call.path else None
     name = jobs.submit(TEXTS, label="ours")
     assert jobs.state(name) is JobState.DONE
-    found = jobs.collect(name, TEXTS)
-    assert left == []
+    collected = jobs.collect(name, TEXTS)
+    assert pending == []
     assert list(fake.jobs.jobs) == [name]
-    assert found is not None
-    np.testing.assert_allclose(found.vectors, [unit(text) for text in TEXTS], atol=1e-6)
+    assert collected is not None
+    np.testing.assert_allclose(collected.vectors, [unit(text) for text in TEXTS], atol=1e-6)
     assert not fake.embedding_calls
 
 
-@pytest.mark.parametrize("place", ["/v1/batches/j0", ":download"], ids=["asks", "downloads"])
-def test_a_proxy_s_page_that_stays_is_an_error_and_not_a_lost_job(
-    fake: FakeProviders, jobs: EmbeddingJobs, place: str
+@pytest.mark.parametrize("path", ["/v1/batches/j0", ":download"], ids=["asks", "downloads"])
+def test_a_lasting_proxy_page_is_an_error_and_not_a_failed_job(
+    fake: FakeProviders, jobs: EmbeddingJobs, path: str
 ) -> None:
     name = jobs.submit(TEXTS, label="ours")
-    fake.fault = lambda call: FAULTS["a web page"] if place in call.path else None
+    fake.fault = lambda call: FAULTS["a web page"] if path in call.path else None
     with pytest.raises(ProviderUnavailableError, match="something other than embeddings"):
         jobs.collect(name, TEXTS)
 
 
-def test_results_that_are_no_longer_kept_are_a_job_that_answers_nothing(
-    fake: FakeProviders, jobs: EmbeddingJobs
-) -> None:
+def test_a_job_whose_results_were_deleted_collects_nothing(fake: FakeProviders, jobs: EmbeddingJobs) -> None:
     name = jobs.submit(TEXTS, label="ours")
     gone = Fault(404, json.dumps({"error": {"code": 404, "message": "none", "status": "NOT_FOUND"}}))
     fake.fault = lambda call: gone if ":download" in call.path else None
     assert jobs.collect(name, TEXTS) is None
 
 
-def test_a_full_disk_is_told_and_the_job_stays(
+def test_a_full_disk_is_reported_and_the_job_can_be_collected_later(
     fake: FakeProviders, jobs: EmbeddingJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = jobs.submit(TEXTS, label="ours")
@@ -247,7 +245,9 @@ def test_a_full_disk_is_told_and_the_job_stays(
     assert jobs.collect(name, TEXTS) is not None
 
 
-def test_other_providers_refuse_in_one_line(fake: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_providers_without_batch_jobs_refuse_in_one_line(
+    fake: FakeProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for model in ("ollama:nomic-embed-text", "openai:m", "local:all-MiniLM-L6-v2"):
         with pytest.raises(ConfigurationError, match=f"{model} has no batch API: leave --batch-api out"):
             EmbeddingClient(model).batch_jobs()
