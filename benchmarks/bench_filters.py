@@ -12,10 +12,11 @@ from ratios import Ratio
 from search_data import Data, K, Searched, by_sql, nearest, recall, searched, seconds_each
 from search_run import run
 
-from omop_emb import ConceptFilter, IndexType, MetricType
+from omop_emb import ConceptFilter, IndexType
 from omop_emb.database.engine import driver_connection
 from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.search import search
+from omop_emb.search.options import SearchOptions
 
 SHARES = {"50 %": 0.5, "10 %": 0.1, "1 %": 0.01, "0.1 %": 0.001}
 SLOWEST = 8
@@ -67,15 +68,9 @@ def _filters(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[
                 p50, p95 = _percentiles(hnsw, queries, wanted, chosen.rounds)
                 if kind == "anywhere":
                     slowest = max(slowest, p95)
-                plan = search.search(
-                    driver_connection(hnsw.session),
-                    hnsw.space,
-                    queries[:1],
-                    metric_type=MetricType.COSINE,
-                    index_type=None,
-                    k=K,
-                    concept_filters=[wanted],
-                ).plans[0]
+                options = SearchOptions(k=K, concept_filter=wanted)
+                connection = driver_connection(hnsw.session)
+                plan = search.search(connection, hnsw.space, queries[:1], options).plan
                 yield Ratio(
                     f"{data.name}, {share} {kind}: recall at 10",
                     recall(found, nearest(data, queries, passing)),

@@ -186,7 +186,7 @@ def searched(
 @contextmanager
 def by_sql() -> Iterator[None]:
     """No search in the block uses a matrix, or makes one: exact ones compare in the database."""
-    none = planner.MatrixCost(saved=-1.0, making=1.0)
+    none = planner.MatrixCost(saved=-1.0, build=1.0)
     with mock.patch.object(planner, "matrix_price", return_value=none):
         yield
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omop_emb import ConceptMatch, MetricType
+from omop_emb import ConceptFilter, ConceptMatch, MetricType
 
-from .options import concept_filter, filter_options
+from .options import filter_options
 from .render import echo, format_option, render
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _TABLE_COLUMNS = ("query", "rank", "concept_id", "concept_name", "domain_id", "s
     "--file",
     "file",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Terms from a file, one a line; - is stdin.",
+    help="Terms from a file, one per line; - is stdin.",
 )
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Concepts per term.")
 @click.option(
@@ -35,16 +35,18 @@ _TABLE_COLUMNS = ("query", "rank", "concept_id", "concept_name", "domain_id", "s
     type=click.Choice([metric.value for metric in MetricType]),
     default=MetricType.COSINE.value,
     show_default=True,
-    help="The distance that ranks and is shown.",
+    help="Distance by which concepts are ranked.",
 )
 @click.option(
     "--recall",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the true nearest that an index must find; 0.99 where that was measured.",
+    help="Share of the true nearest that an index must find.  [default: 0.99 if measured]",
 )
-@click.option("--exact", is_flag=True, help="Find exactly the nearest, however long it takes.")
+@click.option("--exact", is_flag=True, help="Compare every row, however long it takes.")
 @click.option(
-    "--explain", is_flag=True, help="Tell on stderr which way the search took and why, rows read and time."
+    "--explain",
+    is_flag=True,
+    help="Print the search method and why it was chosen, rows read and time to stderr.",
 )
 @filter_options
 @format_option
@@ -57,9 +59,9 @@ def command(
     exact: bool,
     explain: bool,
     format_: str,
-    **filters: Any,
+    concept_filter: ConceptFilter,
 ) -> None:
-    """The nearest concepts of each TERM; a concept id or VOCABULARY:CODE is looked up instead.
+    """Find the nearest concepts of each TERM; a concept id or VOCABULARY:CODE is looked up instead.
 
     \b
     omop-emb search "high blood pressure"
@@ -71,65 +73,63 @@ def command(
     from omop_emb.database import session_scope
     from omop_emb.vocabulary import look_up
 
-    wanted = [*terms, *_lines(file)]
-    if not wanted:
+    terms = (*terms, *_lines(file))
+    if not terms:
         raise click.UsageError('give at least one term, such as omop-emb search "heart attack"')
     rows: list[dict[str, Any]] = []
     with session_scope() as session:
-        concepts = look_up(session, wanted)
-        texts = [term for term in wanted if term not in concepts]
-        found = _found(
+        concepts = look_up(session, terms)
+        texts = [term for term in terms if term not in concepts]
+        matches = _nearest(
             session,
             texts,
             explain,
             metric_type=MetricType(metric),
             k=k,
-            concept_filter=concept_filter(**filters),
+            concept_filter=concept_filter,
             recall=recall,
             exact=exact,
         )
-    nearest = dict(zip(texts, found, strict=True))
-    for term in wanted:
+    nearest = dict(zip(texts, matches, strict=True))
+    for term in terms:
         if term in concepts:
             rows.append({"query": term, "rank": 1, **asdict(concepts[term]), "matched_text": term})
         else:
             rows += ({"query": term, "rank": n, **asdict(m)} for n, m in enumerate(nearest[term], 1))
-    if texts and not any(found):
-        echo("nothing passes the filter")
+    if texts and not any(matches):
+        echo("no concept passes the filter")
     render(rows, _TABLE_COLUMNS if format_ == "table" else _COLUMNS, format_)
 
 
-def _found(session: Any, texts: list[str], explain: bool, **asked: Any) -> list[list[ConceptMatch]]:
+def _nearest(session: Any, texts: list[str], explain: bool, **options: Any) -> list[list[ConceptMatch]]:
     from omop_emb import EmbeddingInterface
 
     if not texts:
         return []
     interface = EmbeddingInterface()
     if not explain:
-        return interface.get_nearest_concepts_from_query_texts(session=session, query_texts=texts, **asked)
-    result = interface.explain_search(session=session, query_texts=texts, **asked)
+        return interface.get_nearest_concepts_from_query_texts(session=session, query_texts=texts, **options)
+    result = interface.explain_search(session=session, query_texts=texts, **options)
     for line in _explanation(result):
         echo(line)
     return result.matches
 
 
 def _explanation(result: SearchResult) -> Iterator[str]:
-    for plan in result.plans:
-        how = f"{plan.method.value} {plan.index}" if plan.index else plan.method.value
-        yield f"method: {how} in space {result.space}, because {plan.reason}"
-        read = f"rows: {plan.scanned:,} read for a query" if plan.scanned is not None else "rows:"
-        scan = f" by {plan.scan}" if plan.scan else ""
-        yield f"{read}{scan}, {plan.fetched:,} ranked again in double precision"
-        if plan.ef_search is not None:
-            fell_back = (
-                f"; {plan.fell_back:,} queries were searched exactly after it" if plan.fell_back else ""
-            )
-            yield f"ef_search: {plan.ef_search}{fell_back}"
-        texts = f"{plan.queries:,} text{'' if plan.queries == 1 else 's'}"
-        yield (
-            f"time: {plan.milliseconds:,.1f} ms to search for {texts}, after "
-            f"{result.embedding_milliseconds:,.1f} ms to load the model and embed"
-        )
+    plan = result.plan
+    how = f"{plan.method.value} {plan.index}" if plan.index else plan.method.value
+    yield f"method: {how} in space {result.space}, because {plan.reason}"
+    read = f"rows: {plan.scanned:,} read for a query" if plan.scanned is not None else "rows:"
+    scan = f" by {plan.scan}" if plan.scan else ""
+    yield f"{read}{scan}, {plan.fetched:,} ranked again in double precision"
+    if plan.ef_search is not None:
+        fell_back = f"; {plan.fell_back:,} queries were searched exactly after it" if plan.fell_back else ""
+        yield f"ef_search: {plan.ef_search}{fell_back}"
+    texts = f"{plan.queries:,} text{'' if plan.queries == 1 else 's'}"
+    yield (
+        f"time: {plan.milliseconds:,.1f} ms to search for {texts}, after "
+        f"{result.embedding_milliseconds:,.1f} ms to load the model and embed"
+    )
 
 
 def _lines(file: Path | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""The cache folder of matrices: found by name, made by one process at a time, bounded in size."""
+"""Disk cache: folders found by name, built by one process at a time, limited in size."""
 
 from __future__ import annotations
 
@@ -11,26 +11,21 @@ from pathlib import Path
 
 from omop_emb import config
 
-_MARGIN = 1 << 30  # bytes of the disk that are left free
+_FREE_BYTES = 1 << 30  # of the disk that are never used
 
 
 def folder() -> Path:
-    """Where matrices are kept."""
+    """Where everything is cached."""
     return config.cache_dir() / "matrices"
 
 
 def limit_bytes() -> int:
-    """How much all matrices together may take: OMOP_EMB_CACHE_GB, by default 20."""
+    """How much everything together may take: OMOP_EMB_CACHE_GB, by default 20."""
     return (config.positive_integer("OMOP_EMB_CACHE_GB") or 20) * 10**9
 
 
-def contains(name: str) -> bool:
-    """Whether a finished matrix of that name is there."""
-    return (folder() / name).is_dir()
-
-
 def cached_folder(name: str) -> Path | None:
-    """The folder of a finished matrix, which is marked as used now; None where there is none."""
+    """The finished folder of that name, marked as used now; None where there is none."""
     path = folder() / name
     try:
         os.utime(path)
@@ -40,25 +35,25 @@ def cached_folder(name: str) -> Path | None:
 
 
 @contextmanager
-def build_folder(name: str, needed: int, *, wait: bool = True) -> Iterator[Path | None]:
-    """A folder to fill, which takes its name at the end of the block; None if another process has made it.
+def build_folder(name: str, size: int, *, wait: bool = True) -> Iterator[Path | None]:
+    """A folder to fill with `size` bytes, which is named at the end; None if another process has built it.
 
-    Only one process at a time is in such a block; the others wait. Matrices that were not used for the
-    longest time go, until `needed` bytes more are within the limit. If the block raises, nothing is left.
+    Only one process at a time is in such a block; the others wait. Folders that were not used for the longest
+    time are removed until the new one fits the limit. If the block raises, nothing is left.
 
     Raises:
-        OSError: no room for `needed` bytes, the folder cannot be written, or another process is in such a
-            block and `wait` is false.
+        OSError: there is no room, the folder cannot be written, or another process is in such a block and
+            `wait` is false.
     """
     top = folder()
     top.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(top, wait=wait):
-        if contains(name):
+    with _locked(top, wait=wait):
+        if (top / name).is_dir():
             yield None
             return
-        for left in top.glob("*.part"):  # of a process that was killed: whoever makes one holds the lock
-            shutil.rmtree(left, ignore_errors=True)
-        _make_room(top, needed)
+        for unfinished in top.glob("*.part"):  # of a process that was killed: this one holds the lock
+            shutil.rmtree(unfinished, ignore_errors=True)
+        _make_room(top, size)
         part = top / f"{name}.part"
         part.mkdir(mode=0o700)
         try:
@@ -69,12 +64,12 @@ def build_folder(name: str, needed: int, *, wait: bool = True) -> Iterator[Path 
 
 
 def clear() -> int:
-    """Remove every matrix; how many bytes that freed. Who reads one at this moment can finish."""
+    """Remove everything; how many bytes that freed. A process that reads from it can finish."""
     top = folder()
     if not top.is_dir():
         return 0
     freed = 0
-    with _alone(top):
+    with _locked(top):
         for path in _finished(top):
             freed += _bytes(path)
             _remove(path)
@@ -82,24 +77,24 @@ def clear() -> int:
 
 
 @contextmanager
-def _alone(top: Path, *, wait: bool = True) -> Iterator[None]:
+def _locked(top: Path, *, wait: bool = True) -> Iterator[None]:
     with (top / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 
-def _make_room(top: Path, needed: int) -> None:
+def _make_room(top: Path, size: int) -> None:
     limit = limit_bytes()
-    if needed > limit:
-        raise OSError(f"it takes {needed / 1e9:.1f} GB, OMOP_EMB_CACHE_GB allows {limit / 1e9:.0f}")
+    if size > limit:
+        raise OSError(f"it takes {size / 1e9:.1f} GB, OMOP_EMB_CACHE_GB allows {limit / 1e9:.0f}")
     oldest_first = sorted(_finished(top), key=lambda path: path.stat().st_mtime)
-    taken = sum(_bytes(path) for path in oldest_first)
-    while oldest_first and (taken + needed > limit or _free(top) < needed + _MARGIN):
+    used = sum(_bytes(path) for path in oldest_first)
+    while oldest_first and (used + size > limit or _free(top) < size + _FREE_BYTES):
         path = oldest_first.pop(0)
-        taken -= _bytes(path)
+        used -= _bytes(path)
         _remove(path)
-    if _free(top) < needed + _MARGIN:
-        raise OSError(f"it takes {needed / 1e9:.1f} GB, the disk has {_free(top) / 1e9:.1f} GB left")
+    if _free(top) < size + _FREE_BYTES:
+        raise OSError(f"it takes {size / 1e9:.1f} GB, the disk has {_free(top) / 1e9:.1f} GB left")
 
 
 def _free(top: Path) -> int:
@@ -115,7 +110,7 @@ def _bytes(path: Path) -> int:
 
 
 def _remove(path: Path) -> None:
-    # Renamed first, so that nobody finds half a matrix; a reader's mapping outlives the file's name.
-    gone = path.with_name(f"{path.name}.part")
-    path.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    # Renamed first, so that nobody finds half a folder; a reader's mapping outlives the file's name.
+    part = path.with_name(f"{path.name}.part")
+    path.rename(part)
+    shutil.rmtree(part, ignore_errors=True)

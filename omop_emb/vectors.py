@@ -1,17 +1,15 @@
-"""Rows of numbers from a model, checked and made into unit vectors."""
+"""Vectors of a model: checked, and brought to unit length."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from omop_emb.arrays import Vectors
+from omop_emb.arrays import Doubles, Floats, Vectors
 from omop_emb.errors import InvalidAnswerError
 
-# Shorter rows carry no direction that float32 could keep: a model's zero vector, or one as good as zero.
-_SHORTEST = 1e-12
+_MIN_LENGTH = 1e-12  # float32 cannot keep the direction of a shorter row: a zero vector, or nearly one
 
 
 def as_matrix(rows: Vectors | Sequence[Sequence[float]], *, count: int, source: str) -> Vectors:
@@ -28,7 +26,7 @@ def as_matrix(rows: Vectors | Sequence[Sequence[float]], *, count: int, source: 
     if len(rows) != count:
         raise InvalidAnswerError(f"{source} answered {len(rows)} vectors for {count} texts")
     try:
-        with np.errstate(over="ignore"):  # becomes infinity, which is looked for
+        with np.errstate(over="ignore"):  # becomes infinity, an invalid row
             matrix = np.asarray(rows, dtype=np.float32)
     except (TypeError, ValueError):
         raise InvalidAnswerError(f"{source} answered rows that are not vectors of one length") from None
@@ -38,40 +36,36 @@ def as_matrix(rows: Vectors | Sequence[Sequence[float]], *, count: int, source: 
 
 
 def unit_rows(matrix: Vectors, *, dimensions: int | None = None) -> tuple[Vectors, list[int]]:
-    """The rows cut to their first dimensions (Matryoshka) and brought to unit length, and which are useless.
+    """The rows cut to their first dimensions (Matryoshka) and brought to unit length, and which are invalid.
 
     Args:
         matrix: (n, d).
         dimensions: at most d; None keeps all.
 
     Returns:
-        (n, dimensions) float32, C-contiguous, a copy; and the positions of rows that hold NaN or infinity, or
-        are zero: what stands there is of no use either.
+        (n, dimensions) float32, C-contiguous, a copy; and the positions of rows that hold NaN or infinity or
+        are zero, whose values mean nothing.
     """
-    whole, useless = row_lengths(matrix)
+    lengths, invalid_rows = row_lengths(matrix)
     cut = np.array(matrix[:, :dimensions], dtype=np.float32, order="C")
     if cut.shape != matrix.shape:
-        # Of a row that is not zero, the first dimensions can be.
-        whole, of_cut = row_lengths(cut)
-        useless = sorted({*useless, *of_cut})
-    cut /= whole[:, None]
-    return cut, useless
+        # The first dimensions of a row can be zero although the row is not.
+        lengths, invalid_when_cut = row_lengths(cut)
+        invalid_rows = sorted({*invalid_rows, *invalid_when_cut})
+    cut /= lengths[:, None]
+    return cut, invalid_rows
 
 
-def row_lengths(matrix: Vectors) -> tuple[Vectors, list[int]]:
-    """The rows' lengths, and which rows are useless.
-
-    Returns:
-        (n,) float32, 1 where a row is useless; and the positions of those rows, as of unit_rows().
-    """
+def row_lengths(matrix: Vectors) -> tuple[Floats, list[int]]:
+    """The rows' lengths, (n,) float32, 1 where a row is invalid; and the positions of invalid rows."""
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        squares: NDArray[np.float64] = np.einsum("ij,ij->i", matrix, matrix).astype(np.float64)
+        squares: Doubles = np.einsum("ij,ij->i", matrix, matrix).astype(np.float64)
         usual = (squares > 1e-12) & (squares < 1e12)
         if usual.all():
             return np.sqrt(squares).astype(np.float32), []
-        # Where float32 has overflowed or lost its digits, again and slower; NaN comes along.
+        # Again and slower where float32 has overflowed or lost its digits, or holds NaN.
         odd = matrix[~usual]
         squares[~usual] = np.einsum("ij,ij->i", odd, odd, dtype=np.float64)
-        found = np.sqrt(squares).astype(np.float32)
-    useful = np.isfinite(found) & (found > _SHORTEST)
-    return np.where(useful, found, np.float32(1)), np.flatnonzero(~useful).tolist()
+        lengths = np.sqrt(squares).astype(np.float32)
+    valid = np.isfinite(lengths) & (lengths > _MIN_LENGTH)
+    return np.where(valid, lengths, np.float32(1)), np.flatnonzero(~valid).tolist()

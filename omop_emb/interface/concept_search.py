@@ -1,4 +1,4 @@
-"""Concepts are found by texts, by vectors and by other concepts: the reading half of EmbeddingInterface."""
+"""Concept search: the reading half of EmbeddingInterface, by texts, by vectors or by other concepts."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import psycopg
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from omop_emb.arrays import Vectors
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError
-from omop_emb.interface.bulk import matches_of_texts, valid_texts
 from omop_emb.interface.inputs import integer_ids, unit_rows
+from omop_emb.interface.query_texts import matches_of_texts, valid_texts
 from omop_emb.interface.space_client import check_variables, client_of
 from omop_emb.providers.query_cache import VectorStore
 from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
 from omop_emb.search import search
+from omop_emb.search.options import SearchOptions
 from omop_emb.search.search import SearchResult
 from omop_emb.spaces import registry, stored_vectors
 from omop_emb.spaces.registry import Space
@@ -56,20 +57,20 @@ class ConceptSearch:
     ) -> list[list[ConceptMatch]]:
         """The k nearest concepts of each text: one list per text, same order, nearest first.
 
-        The texts are always embedded as queries; each different one is embedded and searched once, many of
-        them in the way that is cheapest for all. Each list has k entries whenever k concepts pass the filter;
-        ties are broken by concept_id; a concept appears once, with the text that was hit.
+        The texts are always embedded as queries. Each distinct one is embedded and searched once, by the
+        method that is cheapest for all. A list has k entries whenever k concepts pass the filter; ties are
+        broken by concept_id; a concept appears once, with the nearest of its texts.
 
         Args:
             session: whose transaction is used.
-            index_type: FLAT searches exactly, HNSW through the space's index; None takes the space as it
-                is indexed, with a client HNSW first.
+            index_type: FLAT searches exactly, HNSW through the space's index; None is the space's own, with
+                a client HNSW first.
             query_texts: free text; none may be blank.
             metric_type: the distance that ranks and is reported.
             k: how many concepts, at least 1.
             concept_filter: which concepts may be returned; None lets all through.
-            recall: the share of the true nearest that an index must find on average, above 0 to 1; the search
-                is exact where the index was not measured to. None is 0.99, or what the index reaches.
+            recall: the mean share of the true nearest that an index must find, above 0 to 1; the search is
+                exact where the index was not measured to reach it. None is 0.99, or what the index reaches.
             exact: find exactly the nearest, whatever the index and however long it takes.
 
         Raises:
@@ -78,19 +79,9 @@ class ConceptSearch:
             UnknownValueError: the filter names a domain, vocabulary or class that does not exist.
             InputError: a text is blank or no text.
         """
+        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
         texts = list(valid_texts(query_texts))
-        found = self._nearest_of_texts(
-            session,
-            texts,
-            len(set(texts)),
-            index_type=index_type,
-            metric_type=metric_type,
-            k=k,
-            concept_filter=concept_filter,
-            recall=recall,
-            exact=exact,
-        )
-        return list(found)
+        return list(self._matches_of_texts(session, texts, options, distinct_texts=len(set(texts))))
 
     def iter_nearest_concepts_from_query_texts(
         self,
@@ -104,23 +95,14 @@ class ConceptSearch:
         recall: float | None = None,
         exact: bool = False,
     ) -> Iterator[list[ConceptMatch]]:
-        """The lists of get_nearest_concepts_from_query_texts one by one, in flat memory.
+        """The lists of get_nearest_concepts_from_query_texts one by one, in constant memory.
 
-        Texts are drawn 16,384 at a time; all are searched in the space that is found at the call. Between
-        two lists the caller may use the session, and may commit. Arguments are as there; query_texts may be
-        of any length, such as a generator.
+        The arguments are the same, but query_texts may be of any length, such as a generator. 16,384 texts at
+        a time are read; all are searched in the space that is current at the call. Between two lists the
+        caller may use the session, and may commit.
         """
-        return self._nearest_of_texts(
-            session,
-            valid_texts(query_texts),
-            0,
-            index_type=index_type,
-            metric_type=metric_type,
-            k=k,
-            concept_filter=concept_filter,
-            recall=recall,
-            exact=exact,
-        )
+        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
+        return self._matches_of_texts(session, valid_texts(query_texts), options)
 
     def explain_search(
         self,
@@ -134,30 +116,20 @@ class ConceptSearch:
         recall: float | None = None,
         exact: bool = False,
     ) -> SearchResult:
-        """What get_nearest_concepts_from_query_texts finds, and how: which way and why, rows read, time.
+        """What get_nearest_concepts_from_query_texts finds, and how: method, reason, rows read and time.
 
-        Arguments are as there. It takes the time of one more query: the server is asked to explain the first.
+        The arguments are the same. It takes the time of one more query, for the server to explain the first.
         """
+        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
         texts = list(valid_texts(query_texts))
         with readable_errors():
             connection = driver_connection(session)
-            space, client = self._reading_space(connection, index_type)
-            begun = time.perf_counter()
+            space, client = self._space_and_client(connection, index_type)
+            started = time.perf_counter()
             queries = client.embeddings(texts, embedding_role=EmbeddingRole.QUERY)
-            milliseconds = (time.perf_counter() - begun) * 1e3
-            found = search.search(
-                connection,
-                space,
-                queries,
-                index_type=index_type,
-                metric_type=metric_type,
-                k=k,
-                concept_filters=[concept_filter] * len(queries),
-                recall=recall,
-                exact=exact,
-                explain=True,
-            )
-            return replace(found, embedding_milliseconds=milliseconds)
+            milliseconds = (time.perf_counter() - started) * 1e3
+            result = search.search(connection, space, queries, options, explain=True)
+        return replace(result, embedding_milliseconds=milliseconds)
 
     def get_nearest_concepts(
         self,
@@ -171,28 +143,20 @@ class ConceptSearch:
         recall: float | None = None,
         exact: bool = False,
     ) -> list[list[ConceptMatch]]:
-        """As get_nearest_concepts_from_query_texts, for query vectors that the caller already has.
+        """Like get_nearest_concepts_from_query_texts, for query vectors that the caller already has.
 
         query_embeddings are (n, dimensions), made by the space's model for QUERY; rows are normalised. No
-        model is loaded. The other arguments are as there.
+        model is loaded. The other arguments are the same.
 
         Raises:
             InputError: the shape does not fit, or a row is zero or not finite.
         """
+        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
         with readable_errors():
             connection = driver_connection(session)
             space = self._space(connection, index_type)
-            return search.nearest_concepts(
-                connection,
-                space,
-                unit_rows(query_embeddings, space.fingerprint.dimensions),
-                index_type=index_type,
-                metric_type=metric_type,
-                k=k,
-                concept_filter=concept_filter,
-                recall=recall,
-                exact=exact,
-            )
+            queries = unit_rows(query_embeddings, space.fingerprint.dimensions)
+            return search.search(connection, space, queries, options).matches
 
     def get_similar_concepts(
         self,
@@ -208,60 +172,42 @@ class ConceptSearch:
     ) -> list[list[ConceptMatch]]:
         """The k concepts nearest to each concept, itself left out; nothing is embedded.
 
-        What is compared is the stored vector of the concept's name with all texts of the others. No model is
-        loaded. The given concepts need not pass the filter; the other arguments are as for a search of texts.
+        The stored vector of the concept's name is compared with all texts of the others. No model is loaded.
+        The given concepts need not pass the filter; the other arguments are those of a search for texts.
 
         Raises:
             InputError: a concept is not embedded in the space.
         """
+        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
         ids = integer_ids(concept_ids)
-        search.check_k(k)
         with readable_errors():
             connection = driver_connection(session)
             space = self._space(connection, index_type)
-            found = search.nearest_concepts(
-                connection,
-                space,
-                stored_vectors.concept_vectors(connection, space, ids),
-                index_type=index_type,
-                metric_type=metric_type,
-                k=k + 1,
-                concept_filter=concept_filter,
-                recall=recall,
-                exact=exact,
-            )
+            queries = stored_vectors.concept_vectors(connection, space, ids)
+            found = search.search(connection, space, queries, replace(options, k=options.k + 1)).matches
         return [
-            [match for match in matches if match.concept_id != concept_id][:k]
+            [match for match in matches if match.concept_id != concept_id][: options.k]
             for concept_id, matches in zip(ids, found, strict=True)
         ]
 
-    def _nearest_of_texts(
+    def _matches_of_texts(
         self,
         session: Session | Connection,
         texts: Iterable[str],
-        different: int,
+        options: SearchOptions,
         *,
-        index_type: IndexType | None,
-        concept_filter: ConceptFilter | None,
-        **options: Any,
+        distinct_texts: int = 0,
     ) -> Iterator[list[ConceptMatch]]:
         with readable_errors():
-            space, client = self._reading_space(driver_connection(session), index_type)
+            space, client = self._space_and_client(driver_connection(session), options.index_type)
 
-        def find(queries: NDArray[np.float32], in_all: int) -> list[list[ConceptMatch]]:
+        def search_part(queries: Vectors, in_all: int) -> list[list[ConceptMatch]]:
             with readable_errors():
-                # Asked for each time: the caller may have committed since, which gives the connection back.
-                return search.search(
-                    driver_connection(session),
-                    space,
-                    queries,
-                    index_type=index_type,
-                    concept_filters=[concept_filter] * len(queries),
-                    queries_in_all=in_all,
-                    **options,
-                ).matches
+                # Each time anew: the caller may have committed since, which gives the connection back.
+                connection = driver_connection(session)
+                return search.search(connection, space, queries, options, queries_in_all=in_all).matches
 
-        return matches_of_texts(texts, client, find, different=different)
+        return matches_of_texts(texts, client, search_part, distinct_texts=distinct_texts)
 
     def _space(self, connection: psycopg.Connection[Any], index_type: IndexType | None) -> Space:
         spaces = self._registry.all_spaces(connection)
@@ -273,7 +219,7 @@ class ConceptSearch:
         registry.check_complete(space)
         return space
 
-    def _reading_space(
+    def _space_and_client(
         self, connection: psycopg.Connection[Any], index_type: IndexType | None
     ) -> tuple[Space, EmbeddingClient]:
         space = self._space(connection, index_type)

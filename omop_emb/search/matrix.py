@@ -1,8 +1,8 @@
-"""A space's vectors as a memory-mapped file: copied out of the database once per state of the space.
+"""Vector matrix: a space's vectors as a memory-mapped file, copied out of the database once per state.
 
 PostgreSQL stays the source of truth. The file is named after the set of the space's committed writes
 (omop_emb.space_write: a random id each), so that a file of another state, space or database is never
-taken for it, and a copy of a database shares the file of its original.
+mistaken for it, and a copy of a database shares the file of its original.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from psycopg import sql
 from psycopg.errors import QueryCanceled
 
 from omop_emb import disk_cache
+from omop_emb.arrays import HalfVectors
 from omop_emb.database import binary_format
 from omop_emb.errors import DatabaseError
 from omop_emb.spaces.registry import Space
@@ -39,16 +40,16 @@ class VectorMatrix:
 
     Attributes:
         keys: (n,) structured: text_hash, concept_id, domain, vocabulary, concept_class, text_kind, standard,
-            valid, as the space's row table has them.
+            valid, as in the space's row table.
         vectors: (n, dimensions) float16, memory-mapped: exactly what the database stores.
         deviation: how far the length of a row is from 1 at most; half precision cannot do better than 5e-4.
-        state: a name for the rows: see state().
+        state: the committed_state() that it holds.
     """
 
     keys: NDArray[np.void]
-    vectors: NDArray[np.float16]
+    vectors: HalfVectors
     deviation: float
-    state_name: str
+    state: str
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -60,10 +61,14 @@ class VectorMatrix:
 
 
 class MatrixUnavailableError(DatabaseError):
-    """No matrix can be had here; the database itself can be searched all the same."""
+    """No matrix can be had; the database itself can still be searched."""
 
 
-def state_name(connection: psycopg.Connection[Any], space: Space) -> str | None:
+class _ChangedError(Exception):
+    """The space was written to while its rows were copied out, or the finished matrix was removed."""
+
+
+def committed_state(connection: psycopg.Connection[Any], space: Space) -> str | None:
     """A name for the committed rows of a space; None while this transaction has written some itself."""
     row = connection.execute(read("space_write_state"), {"space_id": space.space_id}).fetchone()
     assert row is not None  # noqa: S101 - an aggregate gives a row
@@ -74,28 +79,28 @@ def state_name(connection: psycopg.Connection[Any], space: Space) -> str | None:
 
 
 def open_matrix(connection: psycopg.Connection[Any], space: Space, *, wait: bool = True) -> VectorMatrix:
-    """The matrix of the rows that this transaction sees; made if it is not in the cache folder yet.
+    """The matrix of the rows that this transaction sees; built if it is not in the cache folder yet.
 
-    Processes that need the same one at the same time wait for the first to make it, but for those that will
-    not wait.
+    If another process is building a matrix, this one waits for it, unless `wait` is false.
 
     Raises:
         MatrixUnavailableError: this transaction has itself written to the space, the space is written to all
             the time, the cache folder has no room, statement_timeout ends the reading, or another process
-            makes a matrix and `wait` is false.
+            is building a matrix and `wait` is false.
     """
     for _ in range(_ATTEMPTS):
-        name = state_name(connection, space)
-        if name is None:
+        state = committed_state(connection, space)
+        if state is None:
             raise MatrixUnavailableError(
                 f"this transaction has written to space {space.name!r} and has not committed: commit first"
             )
         try:
-            return _open(_found_or_made(connection, space, name, wait), space.fingerprint.dimensions, name)
-        except (_ChangedError, FileNotFoundError):  # the latter: removed before it was opened
+            folder = disk_cache.cached_folder(state) or _build(connection, space, state, wait)
+            return _open(folder, space.fingerprint.dimensions, state)
+        except (_ChangedError, FileNotFoundError):
             continue
         except BlockingIOError as error:
-            raise MatrixUnavailableError("another process is making one") from error
+            raise MatrixUnavailableError("another process is building one") from error
         except OSError as error:
             raise MatrixUnavailableError(
                 f"no room for the space's matrix in {disk_cache.folder()}: {error.strerror or error}"
@@ -103,31 +108,24 @@ def open_matrix(connection: psycopg.Connection[Any], space: Space, *, wait: bool
     raise MatrixUnavailableError(f"space {space.name!r} is written to while it is read: try again later")
 
 
-class _ChangedError(Exception):
-    """The space was written to while its rows were copied out."""
-
-
-def _found_or_made(connection: psycopg.Connection[Any], space: Space, name: str, wait: bool) -> Path:
-    found = disk_cache.cached_folder(name)
-    if found is not None:
-        return found
-    with disk_cache.build_folder(name, _bytes_needed(connection, space), wait=wait) as made:
-        if made is not None:
+def _build(connection: psycopg.Connection[Any], space: Space, state: str, wait: bool) -> Path:
+    with disk_cache.build_folder(state, _bytes_needed(connection, space), wait=wait) as folder:
+        if folder is not None:
             try:
-                # Rolled back, so that the lock on the rows is given back.
+                # Rolled back, so that the lock on the rows is released.
                 with connection.transaction(force_rollback=True):
-                    _copy_out(connection, space, made)
+                    _copy_out(connection, space, folder)
             except QueryCanceled as error:
                 raise MatrixUnavailableError(
                     "reading all rows takes longer than statement_timeout"
                 ) from error
-            # Each statement may see a later state: the rows are of this one only if it is still there.
-            if state_name(connection, space) != name:
+            # Each statement may see a later state: the rows are of this one only if it still holds.
+            if committed_state(connection, space) != state:
                 raise _ChangedError
-    found = disk_cache.cached_folder(name)
-    if found is None:
-        raise _ChangedError  # removed by another process for want of room
-    return found
+    finished = disk_cache.cached_folder(state)
+    if finished is None:
+        raise _ChangedError  # removed by another process that needed the room
+    return finished
 
 
 def _bytes_needed(connection: psycopg.Connection[Any], space: Space) -> int:
@@ -164,7 +162,7 @@ def _copy_out(connection: psycopg.Connection[Any], space: Space, folder: Path) -
     (folder / "about.json").write_text(json.dumps({"dimensions": dimensions, "deviation": deviation}))
 
 
-def _open(folder: Path, dimensions: int, name: str) -> VectorMatrix:
+def _open(folder: Path, dimensions: int, state: str) -> VectorMatrix:
     about = json.loads((folder / "about.json").read_text())
     keys = np.fromfile(folder / "keys", ROW_DTYPE)
     shape = (len(keys), dimensions)
@@ -172,4 +170,4 @@ def _open(folder: Path, dimensions: int, name: str) -> VectorMatrix:
     vectors = (
         np.memmap(folder / "vectors", np.float16, "r", shape=shape) if len(keys) else np.empty(shape, "e")
     )
-    return VectorMatrix(keys, vectors, about["deviation"], name)
+    return VectorMatrix(keys, vectors, about["deviation"], state)

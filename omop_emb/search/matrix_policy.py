@@ -1,8 +1,8 @@
-"""The matrix for searches that come a few at a time: used where it is there, made once that would have paid.
+"""Matrix policy: whether searches that come a few at a time use the matrix, and when they build it.
 
-Nobody knows how many searches will come. Once those that came would have saved as much time as making the
-matrix takes, it is made: whatever comes then, both together take no longer than twice the better of two
-(https://en.wikipedia.org/wiki/Ski_rental_problem).
+Nobody knows how many searches will come. Once those that came would have saved as much time as building the
+matrix takes, it is built: however many follow, searching and building together take at most twice the time of
+the better choice (https://en.wikipedia.org/wiki/Ski_rental_problem). docs/decisions/0011 says what it saves.
 """
 
 from __future__ import annotations
@@ -18,43 +18,45 @@ from omop_emb.search.matrix import VectorMatrix
 from omop_emb.search.planner import MatrixCost
 from omop_emb.spaces.registry import Space
 
-_MOST = 64  # states of spaces that are remembered
+_MAX_STATES = 64  # of spaces whose forgone time is remembered
 
 _forgone: dict[str, float] = {}
 """Microseconds that searches of this process would have saved so far, by the state of the space."""
 
-_kept: dict[str, VectorMatrix] = {}
-"""The one that was used last, by its state, as opening it takes longer than a search of few rows."""
+_opened: dict[str, VectorMatrix] = {}
+"""The matrix that was used last, by its state: opening it takes longer than a search of few rows."""
 
 
-def matrix_if_repaid(connection: psycopg.Connection[Any], space: Space, price: MatrixCost) -> VectorMatrix | None:
-    """The matrix of the rows that this transaction sees, if it is there or has become worth making.
+def matrix_if_repaid(
+    connection: psycopg.Connection[Any], space: Space, cost: MatrixCost
+) -> VectorMatrix | None:
+    """The matrix of the rows that this transaction sees, if it exists or is worth building by now.
 
-    Where rows were written and not committed there is none.
+    None too while this transaction has written rows and has not committed.
 
     Raises:
-        MatrixUnavailableError: it cannot be made; see matrix.of_space. It is not tried again in this state.
+        MatrixUnavailableError: it cannot be built; see open_matrix(). It is not tried again in this state.
     """
-    name = matrix.state_name(connection, space)
-    if name is None:
+    state = matrix.committed_state(connection, space)
+    if state is None:
         return None
-    if disk_cache.cached_folder(name) is not None:
-        kept = _kept.get(name)
-        return kept if kept is not None else _opened(connection, space)
-    _kept.pop(name, None)  # the cache was cleared: its room on the disk is given back
-    _forgone[name] = forgone = _forgone.pop(name, 0.0) + price.saved
-    if len(_forgone) > _MOST:
+    if disk_cache.cached_folder(state) is not None:
+        opened = _opened.get(state)
+        return opened if opened is not None else _open(connection, space)
+    _opened.pop(state, None)  # the cache was cleared: its room on the disk is released
+    _forgone[state] = forgone = _forgone.pop(state, 0.0) + cost.saved
+    if len(_forgone) > _MAX_STATES:
         _forgone.pop(next(iter(_forgone)), None)
-    if forgone < price.making or not price.is_bearable:
+    if forgone < cost.build or not cost.is_quick_to_build:
         return None
-    _forgone[name] = -math.inf  # if it fails, it is not tried again
-    made = _opened(connection, space)
-    _forgone.pop(name, None)
-    return made
+    _forgone[state] = -math.inf  # if it fails, it is not tried again
+    built = _open(connection, space)
+    _forgone.pop(state, None)
+    return built
 
 
-def _opened(connection: psycopg.Connection[Any], space: Space) -> VectorMatrix:
-    made = matrix.open_matrix(connection, space, wait=False)
-    _kept.clear()
-    _kept[made.state] = made
-    return made
+def _open(connection: psycopg.Connection[Any], space: Space) -> VectorMatrix:
+    opened = matrix.open_matrix(connection, space, wait=False)
+    _opened.clear()
+    _opened[opened.state] = opened
+    return opened

@@ -1,6 +1,6 @@
-"""The final order of rows that were found: exact arithmetic in float64 on what the database stores.
+"""Ranking: the final order of candidate rows, in exact float64 arithmetic on what the database stores.
 
-Every way of searching ends here, so that all of them give the same distances and break ties alike.
+Every method ends here, so that all of them give the same distances and break ties in the same way.
 """
 
 from __future__ import annotations
@@ -12,40 +12,55 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from omop_emb.arrays import Doubles, Floats, Ints, Vectors
 from omop_emb.records import MetricType, TextKind
 
 _KIND_ORDER = np.full(256, len(TextKind), np.uint8)
-for _place, _kind in enumerate(TextKind):
-    _KIND_ORDER[ord(_kind.value)] = _place
+for _order, _kind in enumerate(TextKind):
+    _KIND_ORDER[ord(_kind.value)] = _order
 
 
 @dataclass(frozen=True, slots=True)
 class RankedRows:
-    """What was found for one query: nearest first, one row a concept; arrays of one length.
+    """The rows of one query, nearest first, one for each concept; arrays of one length.
 
     Attributes:
         concept_ids: int32.
-        text_kinds, text_hashes: which of the concept's texts was hit: bytes of length 1, int64.
-        distances: float64, in the metric that was asked for.
+        text_kinds, text_hashes: which of the concept's texts is nearest: bytes of length 1, int64.
+        distances: float64, in the requested metric.
         similarities: float64, cosine.
     """
 
     concept_ids: NDArray[np.int32]
     text_kinds: NDArray[np.bytes_]
-    text_hashes: NDArray[np.int64]
-    distances: NDArray[np.float64]
-    similarities: NDArray[np.float64]
+    text_hashes: Ints
+    distances: Doubles
+    similarities: Doubles
 
     def __len__(self) -> int:
         return len(self.concept_ids)
 
+    def nearest(self, k: int) -> RankedRows:
+        """The k nearest of them."""
+        return self if len(self) <= k else self.part(slice(k))
+
+    def part(self, chosen: slice) -> RankedRows:
+        """Some of them."""
+        return RankedRows(
+            self.concept_ids[chosen],
+            self.text_kinds[chosen],
+            self.text_hashes[chosen],
+            self.distances[chosen],
+            self.similarities[chosen],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CandidateRows:
-    """Rows of a space that may be near some queries; arrays of one length, in any order.
+    """Rows that may be near some queries; arrays of one length.
 
     Attributes:
-        queries: position of the query that each row was found for, ascending.
+        queries: position of the query that each row is a candidate for, ascending.
         concept_ids, text_kinds, text_hashes: the rows' keys.
         vectors: (n, dimensions) float64, exactly as stored.
     """
@@ -53,113 +68,94 @@ class CandidateRows:
     queries: NDArray[np.intp]
     concept_ids: NDArray[np.int32]
     text_kinds: NDArray[np.bytes_]
-    text_hashes: NDArray[np.int64]
-    vectors: NDArray[np.float64]
+    text_hashes: Ints
+    vectors: Doubles
 
 
-def squared_lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) the square of each row's length."""
+def rank_rows(rows: CandidateRows, queries: Vectors, metric_type: MetricType) -> list[RankedRows]:
+    """The rows of each query, nearest first, ties by concept_id, the nearest text of each concept only.
+
+    A concept's texts at the same distance: its name first, then synonyms, codes and aliases.
+    """
+    exact_queries = queries.astype(np.float64)
+    distances, similarities = _distances_and_similarities(
+        rows.vectors, exact_queries[rows.queries], _squared_lengths(exact_queries)[rows.queries], metric_type
+    )
+    kinds = _KIND_ORDER[np.ascontiguousarray(rows.text_kinds).view(np.uint8)]
+    order = np.lexsort((rows.text_hashes, kinds, rows.concept_ids, distances, rows.queries))
+    concept_ids = rows.concept_ids[order].astype(np.int64) & 0xFFFFFFFF
+    # The first row of each (query, concept) in that order.
+    _, first = np.unique(rows.queries[order].astype(np.int64) << 32 | concept_ids, return_index=True)
+    first.sort()
+    order = order[first]
+    ends = np.searchsorted(rows.queries[order], np.arange(len(queries) + 1))
+    ranked = RankedRows(
+        rows.concept_ids[order],
+        rows.text_kinds[order],
+        rows.text_hashes[order],
+        distances[order],
+        similarities[order],
+    )
+    return [ranked.part(slice(start, end)) for start, end in pairwise(ends)]
+
+
+def rank_few_rows(
+    keys: Sequence[tuple[int, str, int]], vectors: Doubles, query: Floats, metric_type: MetricType
+) -> tuple[RankedRows, float]:
+    """The rows of one query as rank_rows() orders them, and the distance of the farthest of all rows.
+
+    Few plain values are sorted faster than arrays. `keys` are concept_id, text_kind and text_hash.
+    """
+    exact_query = query.astype(np.float64)[None]
+    repeated = np.broadcast_to(exact_query, vectors.shape)
+    distances, similarities = _distances_and_similarities(
+        vectors, repeated, _squared_lengths(exact_query), metric_type
+    )
+    ordered = sorted(
+        (distance, concept_id, _KIND_ORDER.item(ord(kind)), text_hash, row)
+        for row, (distance, (concept_id, kind, text_hash)) in enumerate(
+            zip(distances.tolist(), keys, strict=True)
+        )
+    )
+    first_rows: dict[int, int] = {}
+    for _, concept_id, _, _, row in ordered:
+        first_rows.setdefault(concept_id, row)
+    rows = list(first_rows.values())
+    ranked = RankedRows(
+        np.array(list(first_rows), np.int32),
+        np.array([keys[row][1] for row in rows], "S1"),
+        np.array([keys[row][2] for row in rows], np.int64),
+        distances[rows],
+        similarities[rows],
+    )
+    return ranked, ordered[-1][0]
+
+
+def _squared_lengths(vectors: Doubles) -> Doubles:
     # Not BLAS: its last bit depends on where in the block a row stands, which would break ties by chance.
-    squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors)
+    squares: Doubles = np.einsum("ij,ij->i", vectors, vectors)
     return squares
 
 
-def distances_and_similarities(
-    vectors: NDArray[np.float64],
-    wanted: NDArray[np.float64],
-    wanted_squares: NDArray[np.float64],
-    metric_type: MetricType,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distance and cosine similarity of each row of `vectors` to the same row of `wanted`.
-
-    `wanted_squares` are the squares of these rows' lengths.
-    """
-    products = np.einsum("ij,ij->i", vectors, wanted)
-    squares = squared_lengths(vectors)
-    similarities = np.minimum(np.maximum(products / np.sqrt(squares * wanted_squares), -1.0), 1.0)
+def _distances_and_similarities(
+    vectors: Doubles, queries: Doubles, squared_query_lengths: Doubles, metric_type: MetricType
+) -> tuple[Doubles, Doubles]:
+    """Distance and cosine similarity of each row of `vectors` to the same row of `queries`."""
+    products = np.einsum("ij,ij->i", vectors, queries)
+    lengths = np.sqrt(_squared_lengths(vectors) * squared_query_lengths)
+    similarities = np.minimum(np.maximum(products / lengths, -1.0), 1.0)
     match metric_type:
         case MetricType.COSINE:
             return 1.0 - similarities, similarities
         case MetricType.INNER_PRODUCT:
             return -products, similarities
         case MetricType.L2:
-            differences = vectors - wanted
+            differences = vectors - queries
             return np.sqrt(np.einsum("ij,ij->i", differences, differences)), similarities
         case MetricType.L1:
-            return np.abs(vectors - wanted).sum(axis=1), similarities
+            return np.abs(vectors - queries).sum(axis=1), similarities
 
 
-def rank_rows(rows: CandidateRows, queries: NDArray[np.float32], metric_type: MetricType) -> list[RankedRows]:
-    """The rows of each query, nearest first, ties by concept_id, the nearest text of each concept only.
-
-    A concept's texts at the same distance: its name first, then synonyms, codes and aliases.
-    """
-    wanted = queries.astype(np.float64)
-    distances, similarities = distances_and_similarities(
-        rows.vectors, wanted[rows.queries], squared_lengths(wanted)[rows.queries], metric_type
-    )
-    kinds = _KIND_ORDER[np.ascontiguousarray(rows.text_kinds).view(np.uint8)]
-    order = np.lexsort((rows.text_hashes, kinds, rows.concept_ids, distances, rows.queries))
-    # The first row of each (query, concept) in that order.
-    concepts = rows.queries[order].astype(np.int64) << 32 | (
-        rows.concept_ids[order].astype(np.int64) & 0xFFFFFFFF
-    )
-    firsts = np.unique(concepts, return_index=True)[1]
-    firsts.sort()
-    kept = order[firsts]
-    ends = np.searchsorted(rows.queries[kept], np.arange(len(queries) + 1))
-    ids, hashes = rows.concept_ids[kept], rows.text_hashes[kept]
-    text_kinds, near, alike = rows.text_kinds[kept], distances[kept], similarities[kept]
-    return [
-        RankedRows(ids[start:end], text_kinds[start:end], hashes[start:end], near[start:end], alike[start:end])
-        for start, end in pairwise(ends)
-    ]
-
-
-def rank_few_rows(
-    keys: Sequence[tuple[int, str, int]],
-    vectors: NDArray[np.float64],
-    query: NDArray[np.float32],
-    metric_type: MetricType,
-) -> tuple[RankedRows, float]:
-    """The rows of one query as rank() orders them, and the distance of the farthest of all rows.
-
-    They are few: plain values are sorted sooner than arrays. `keys` are concept_id, text_kind and text_hash.
-    """
-    wanted = query.astype(np.float64)[None]
-    every = np.broadcast_to(wanted, vectors.shape)
-    distances, similarities = distances_and_similarities(vectors, every, squared_lengths(wanted), metric_type)
-    firsts: dict[int, int] = {}
-    ordered = sorted(
-        (distance, concept_id, _KIND_ORDER.item(ord(kind)), text_hash, place)
-        for place, (distance, (concept_id, kind, text_hash)) in enumerate(
-            zip(distances.tolist(), keys, strict=True)
-        )
-    )
-    for _, concept_id, _, _, place in ordered:
-        firsts.setdefault(concept_id, place)
-    kept = list(firsts.values())
-    hits = RankedRows(
-        np.array(list(firsts), np.int32),
-        np.array([keys[place][1] for place in kept], "S1"),
-        np.array([keys[place][2] for place in kept], np.int64),
-        distances[kept],
-        similarities[kept],
-    )
-    return hits, ordered[-1][0]
-
-
-def first(hits: RankedRows, k: int) -> RankedRows:
-    """The k nearest of the hits."""
-    if len(hits) <= k:
-        return hits
-    return RankedRows(
-        hits.concept_ids[:k],
-        hits.text_kinds[:k],
-        hits.text_hashes[:k],
-        hits.distances[:k],
-        hits.similarities[:k],
-    )
-
-
-NO_ROWS = RankedRows(np.empty(0, np.int32), np.empty(0, "S1"), np.empty(0, np.int64), np.empty(0), np.empty(0))
+NO_ROWS = RankedRows(
+    np.empty(0, np.int32), np.empty(0, "S1"), np.empty(0, np.int64), np.empty(0), np.empty(0)
+)

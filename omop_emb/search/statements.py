@@ -1,4 +1,4 @@
-"""The SQL of each way of searching: one text per way, so that a cached plan of one never serves another."""
+"""Search statements: one SQL text per method, so that a cached plan of one never serves another."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ _OPERATORS = {
 SLACK = 24  # rows fetched beyond k, so that a second fetch is rare
 
 _COLUMNS = sql.SQL("concept_id, text_kind, text_hash, embedding")
-# The sum is what no index can order by: without it the planner may take the HNSW index for an exact search.
-# Sorting copies each row that it looks at, so it is given their places alone: a tenth less time.
+# No index can order by the sum: without it the planner may take the HNSW index for an exact search.
+# Sorting copies each row that it looks at, so it sorts row addresses alone: a tenth less time.
 _EXACT = sql.SQL(
-    "with near as materialized (select ctid as place from {rows} {where} "
+    "with nearest as materialized (select ctid as address from {rows} {where} "
     "order by (embedding {operator} cast(%(query)s as halfvec)) + 0 limit %(limit)s) "
-    "select {columns} from near join {rows} as found on found.ctid = near.place"
+    "select {columns} from nearest join {rows} as stored on stored.ctid = nearest.address"
 )
-# Without `materialized` the planner may sort past the limit inside; the outer ranking is done in Python.
+# Without `materialized` the planner may sort past the limit inside; the final ranking is done in Python.
 _INDEX = sql.SQL(
-    "with near as materialized (select {columns} from {rows} {where} "
-    "order by {ranked_by} limit %(limit)s) select * from near"
+    "with nearest as materialized (select {columns} from {rows} {where} "
+    "order by {index_order} limit %(limit)s) select * from nearest"
 )
-# Candidates of a first pass, or of a filtered walk, are many: the server itself leaves the best of them.
+# A first pass or a filtered index scan gives many candidates: the server itself picks the best of them.
 _CANDIDATES = sql.SQL(
-    "with near as materialized (select {columns} from {rows} {where} "
-    "order by {ranked_by} limit %(candidates)s) "
-    "select * from near order by embedding <=> cast(%(query)s as halfvec) limit %(limit)s"
+    "with nearest as materialized (select {columns} from {rows} {where} "
+    "order by {index_order} limit %(candidates)s) "
+    "select * from nearest order by embedding <=> cast(%(query)s as halfvec) limit %(limit)s"
 )
 _TEMPLATES = {"exact": _EXACT, "index": _INDEX, "candidates": _CANDIDATES}
 
 
 def exact_statement(space: Space, metric_type: MetricType, condition: Condition) -> str:
     """Compare all rows that pass: parameters query, limit and the condition's."""
-    return _text("exact", space, metric_type, condition, None)
+    return _statement("exact", space, metric_type, condition, None)
 
 
 def index_statement(
     space: Space, condition: Condition, *, partial_domain: int | None, by_candidates: bool = False
 ) -> str:
-    """Walk the HNSW index, or that of one domain: parameters query, limit and the condition's.
+    """Search the HNSW index, or that of one domain: parameters query, limit and the condition's.
 
-    `by_candidates` walks on until so many rows have passed as the parameter candidates says, and takes the
-    nearest of them; a first pass always does.
+    With `by_candidates`, and always with a first pass, the index gives as many passing rows as the parameter
+    candidates says, and the nearest of them are taken.
     """
-    way = "candidates" if by_candidates or space.first_pass else "index"
-    return _text(way, space, MetricType.COSINE, condition, partial_domain)
+    template = "candidates" if by_candidates or space.first_pass else "index"
+    return _statement(template, space, MetricType.COSINE, condition, partial_domain)
 
 
 def index_order(first_pass: str, dimensions: int) -> sql.Composable:
@@ -74,24 +74,18 @@ def index_order(first_pass: str, dimensions: int) -> sql.Composable:
     return sql.SQL("embedding <=> cast(%(query)s as halfvec)")
 
 
-def _text(
-    way: str, space: Space, metric_type: MetricType, condition: Condition, partial_domain: int | None
+def _statement(
+    template: str, space: Space, metric_type: MetricType, condition: Condition, partial_domain: int | None
 ) -> str:
+    names, dimensions = tuple(condition.parameters), space.fingerprint.dimensions
     return _composed(
-        way,
-        space.space_id,
-        space.fingerprint.dimensions,
-        space.first_pass,
-        metric_type,
-        tuple(condition.parameters),
-        partial_domain,
+        template, space.space_id, dimensions, space.first_pass, metric_type, names, partial_domain
     )
 
 
-# Composing costs a tenth of an indexed search.
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=512)  # composing costs a tenth of an index search
 def _composed(
-    way: str,
+    template: str,
     space_id: int,
     dimensions: int,
     first_pass: str,
@@ -104,13 +98,13 @@ def _composed(
         # As the index has it: PostgreSQL does not conclude it from a parameter.
         passing.append(sql.SQL("domain = {}").format(sql.Literal(partial_domain)))
     return (
-        _TEMPLATES[way]
+        _TEMPLATES[template]
         .format(
             columns=_COLUMNS,
             rows=SpaceTables(space_id, dimensions).rows,
             where=sql.SQL("where {}").format(sql.SQL(" and ").join(passing)) if passing else sql.SQL(""),
             operator=_OPERATORS[metric_type],
-            ranked_by=index_order(first_pass, dimensions),
+            index_order=index_order(first_pass, dimensions),
         )
         .as_string(None)
     )

@@ -64,7 +64,7 @@ def test_an_explanation_goes_to_stderr_and_json_stays_alone_on_stdout(run: Run) 
     done = run("search", "heart attack", "--explain", "--exact", "--format", "json")
     assert json.loads(done.stdout)[0]["concept_id"] == 4329847
     way, rows, spent = done.stderr.splitlines()
-    assert way == "way: exact in space all-MiniLM-L6-v2-flat, because exactness is asked for"
+    assert way == "method: exact in space all-MiniLM-L6-v2-flat, because an exact search was requested"
     assert "read for a query by" in rows
     assert "ms to search for 1 text, after" in spent
 
@@ -73,7 +73,7 @@ def test_an_index_search_tells_its_ef_search_and_the_recall_that_was_measured(ru
     assert run("index", "activate", "all-MiniLM-L6-v2-hnsw").returncode == 0
     done = run("search", "heart attack", "--explain", "--recall", "0.9", "--any", "--format", "csv")
     assert next(csv.DictReader(io.StringIO(done.stdout)))["query"] == "heart attack"
-    assert "way: index space_" in done.stderr
+    assert "method: index space_" in done.stderr
     assert "ef_search: " in done.stderr
 
 
@@ -103,13 +103,13 @@ def test_a_wrong_call_is_told_in_one_line(run: Run, arguments: tuple[str, ...], 
 def test_a_filter_that_nothing_passes_is_no_error(run: Run) -> None:
     done = run("search", "gout", "--vocabulary", "RxNorm", "--domain", "Condition", "--format", "json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    assert done.stderr == "nothing passes the filter\n"
+    assert done.stderr == "no concept passes the filter\n"
 
 
 def test_many_terms_leave_a_matrix_in_the_cache_that_clear_removes(run: Run, tmp_path: Path) -> None:
     terms = "".join(f"term {number}\n" for number in range(200))
     done = run("search", "--file", "-", "-k", "1", "--explain", "--format", "csv", text=terms)
-    assert "way: matrix in space" in done.stderr
+    assert "method: matrix in space" in done.stderr
     assert len(done.stdout.splitlines()) == 201
     assert list(tmp_path.glob("omop-emb/matrices/*/vectors"))
     cleared = run("index", "cache", "clear")

@@ -13,9 +13,9 @@ from omop_emb.vectors import as_matrix, unit_rows
 def test_rows_of_any_magnitude_come_to_unit_length(scale: float) -> None:
     rng = np.random.default_rng(1)
     rows = rng.uniform(-1, 1, (5, 768)) * scale
-    found, useless = unit_rows(rows.astype(np.float32))
+    found, invalid = unit_rows(rows.astype(np.float32))
     usable = scale > 1e-12
-    assert useless == ([] if usable else [0, 1, 2, 3, 4])
+    assert invalid == ([] if usable else [0, 1, 2, 3, 4])
     if usable:
         expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
@@ -24,14 +24,14 @@ def test_rows_of_any_magnitude_come_to_unit_length(scale: float) -> None:
 def test_rows_of_no_use_are_named_and_harm_no_other() -> None:
     nan, infinity = float("nan"), float("inf")
     rows = np.array([[3, 4], [nan, 1], [0, 0], [infinity, 1], [0, -2], [-infinity, nan]], np.float32)
-    found, useless = unit_rows(rows)
-    assert useless == [1, 2, 3, 5]
+    found, invalid = unit_rows(rows)
+    assert invalid == [1, 2, 3, 5]
     np.testing.assert_allclose(found[[0, 4]], np.array([[0.6, 0.8], [0, -1]]), atol=1e-7)
 
 
 def test_a_row_may_lose_its_use_by_being_cut() -> None:
-    found, useless = unit_rows(np.array([[0, 0, 1], [1, 1, 9]], np.float32), dimensions=2)
-    assert useless == [0]
+    found, invalid = unit_rows(np.array([[0, 0, 1], [1, 1, 9]], np.float32), dimensions=2)
+    assert invalid == [0]
     np.testing.assert_allclose(found[1], np.full(2, 0.5**0.5), atol=1e-7)
     assert unit_rows(np.array([[1, 0, float("nan")]], np.float32), dimensions=2)[1] == [0]
 

@@ -18,15 +18,16 @@ from omop_emb.database import binary_format
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ConfigurationError, SpaceError, UnknownValueError
 from omop_emb.indexing import vector_indexes
-from omop_emb.indexing.build import build_index
 from omop_emb.indexing.vector_indexes import AUTO, NONE, IndexSettings
-from omop_emb.records import Concept, ConceptFilter, ConceptMatch, Fingerprint, MetricType, TextKind
+from omop_emb.records import Concept, ConceptFilter, ConceptMatch, Fingerprint, TextKind
 from omop_emb.search import planner, recall, search, statements
+from omop_emb.search.options import SearchOptions
 from omop_emb.search.planner import SearchMethod
 from omop_emb.search.search import SearchResult
 from omop_emb.spaces import filters, lifecycle, registry, row_counts, upsert
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.text_rows import TextRows
+from tests.builds import build_with
 from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts
 
 Connection = psycopg.Connection[Any]
@@ -82,17 +83,7 @@ def bring_about(connection: Connection, space: Space, **settings: str) -> Space:
 
 
 def found(connection: Connection, space: Space, **options: Any) -> SearchResult:
-    concept_filter = options.pop("concept_filter", None)
-    return search.search(
-        connection,
-        space,
-        QUERIES,
-        metric_type=MetricType.COSINE,
-        index_type=None,
-        k=10,
-        concept_filters=[concept_filter] * len(QUERIES),
-        **options,
-    )
+    return search.search(connection, space, QUERIES, SearchOptions(**options))
 
 
 def ids(matches: list[list[ConceptMatch]]) -> list[set[int]]:
@@ -145,8 +136,7 @@ def test_an_index_finds_what_is_asked_for_by_its_measured_recall(
     plan = explained(connection, statement, {"limit": 34, "candidates": 100})
     assert f"Index Scan using space_{space.space_id}_hnsw on" in plan
     measured = min(0.99, max(share for k, _, share in space.recall if k == 10))
-    ways = [plan.method for plan in found(connection, space, recall=measured).plans]
-    assert ways == [SearchMethod.INDEX]
+    assert found(connection, space, recall=measured).plan.method is SearchMethod.INDEX
     assert share_found(connection, space, recall=measured) >= measured - 0.03
     either = ConceptFilter(domains=("Drug", "Device"))
     assert share_found(connection, space, recall=measured, concept_filter=either) >= measured - 0.03
@@ -164,8 +154,8 @@ def test_a_domains_own_index_serves_searches_in_that_domain(connection: Connecti
     statement = statements.index_statement(space, condition, partial_domain=drug)
     plan = explained(connection, statement, {"limit": 34, **condition.parameters})
     assert f"Index Scan using space_{space.space_id}_hnsw_{drug} on" in plan
-    plans = found(connection, space, concept_filter=DRUGS).plans
-    assert [plan.index for plan in plans] == [f"space_{space.space_id}_hnsw_{drug}"]
+    used = found(connection, space, concept_filter=DRUGS).plan.index
+    assert used == f"space_{space.space_id}_hnsw_{drug}"
     assert share_found(connection, space, concept_filter=DRUGS) >= 0.98
 
 
@@ -255,7 +245,7 @@ def connected(engine: Engine) -> Iterator[Connection]:
 
 def built(engine: Engine, **options: Any) -> dict[str, str]:
     """The indexes after a build."""
-    report = build_index(engine, counting_client(), index_type=IndexType.HNSW, **options)
+    report = build_with(engine, counting_client(), index_type=IndexType.HNSW, **options)
     with connected(engine) as connection:
         return indexes(connection, registry.space_by_name(connection, report.space_name))
 
@@ -283,6 +273,6 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_made(engine: Eng
         with pytest.raises(SpaceError, match="a number of dimensions below 8; found"):
             built(engine, first_pass=first_pass)
     with pytest.raises(ConfigurationError, match="leave them out for FLAT"):
-        build_index(engine, counting_client(), index_type=IndexType.FLAT, partial=AUTO)
+        build_with(engine, counting_client(), index_type=IndexType.FLAT, partial=AUTO)
     with connected(engine) as connection:
         assert registry.all_spaces(connection) == []

@@ -19,7 +19,7 @@ from omop_emb import (
     MetricType,
 )
 from omop_emb.errors import InputError, TextRejectedError
-from omop_emb.interface import bulk
+from omop_emb.interface import query_texts
 from omop_emb.search.planner import SearchMethod
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -58,7 +58,7 @@ def filled(interface: EmbeddingInterface, session: Session) -> Session:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "BATCH_TEXTS", 2)
+    monkeypatch.setattr(query_texts, "BATCH_TEXTS", 2)
 
 
 def test_the_iterator_gives_what_the_list_gives(
@@ -96,7 +96,7 @@ def test_each_different_text_is_embedded_and_searched_once(
     interface: EmbeddingInterface, filled: Session, small_parts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched = []
-    original = bulk.matches_of_texts
+    original = query_texts.matches_of_texts
 
     def counting(texts: Any, client: Any, find: Any, **options: Any) -> Any:
         def counted(queries: Any, in_all: int) -> Any:
@@ -105,7 +105,7 @@ def test_each_different_text_is_embedded_and_searched_once(
 
         return original(texts, client, counted, **options)
 
-    monkeypatch.setattr("omop_emb.interface.concept_search.nearest_of_texts", counting)
+    monkeypatch.setattr("omop_emb.interface.concept_search.matches_of_texts", counting)
     interface.get_nearest_concepts_from_query_texts(session=filled, query_texts=QUERIES * 3, k=1)
     assert sum(count for count, _ in searched) == 4
     assert {in_all for _, in_all in searched} == {4}
@@ -123,11 +123,11 @@ def test_all_parts_of_many_texts_are_searched_in_the_way_that_is_cheapest_for_al
 
     def watched(*arguments: Any, **options: Any) -> Any:
         found = original(*arguments, **options)
-        taken.extend(plan.method for plan in found.plans)
+        taken.append(found.plan.method)
         return found
 
     monkeypatch.setattr(search, "search", watched)
-    monkeypatch.setattr(bulk, "BATCH_TEXTS", 100)
+    monkeypatch.setattr(query_texts, "BATCH_TEXTS", 100)
     texts = [f"term {n}" for n in range(130)]
     whole = interface.get_nearest_concepts_from_query_texts(
         session=filled, index_type=IndexType.FLAT, query_texts=texts, k=3
@@ -168,7 +168,7 @@ def test_a_text_that_the_provider_rejects_is_named_by_its_position_among_all() -
 
     texts = ["a", "b", "a", "a", "b", "bad"]
     client: Any = Rejecting()
-    found = bulk.matches_of_texts(texts, client, lambda queries, _: [[] for _ in queries])
+    found = query_texts.matches_of_texts(texts, client, lambda queries, _: [[] for _ in queries])
     with pytest.raises(TextRejectedError, match="text 5 cannot be embedded: too long") as caught:
         list(found)
     assert caught.value.positions == (5,)
@@ -237,7 +237,7 @@ def test_a_search_explains_which_way_it_took_and_what_the_server_read(
     assert found.matches == interface.get_nearest_concepts_from_query_texts(
         session=filled, index_type=IndexType.FLAT, query_texts=["heart attack"], k=2
     )
-    [plan] = found.plans
+    plan = found.plan
     assert (plan.method, plan.reason, plan.queries) == (
         SearchMethod.EXACT,
         "the space is FLAT, without a vector index",
@@ -254,12 +254,12 @@ def test_what_is_asked_for_reaches_the_planner(interface: EmbeddingInterface, fi
     def plan(**options: Any) -> Any:
         return interface.explain_search(
             session=filled, index_type=IndexType.HNSW, query_texts=["gout"], **options
-        ).plans[0]
+        ).plan
 
     assert plan().method is SearchMethod.INDEX
-    assert plan(exact=True).reason == "exactness is asked for"
-    assert plan(recall=1.0).reason == "exactness is asked for"
-    assert "recall 0.9 is asked for" in plan(recall=0.9).reason
+    assert plan(exact=True).reason == "an exact search was requested"
+    assert plan(recall=1.0).reason == "an exact search was requested"
+    assert "recall 0.9 was requested" in plan(recall=0.9).reason
     assert "L1" in plan(metric_type=MetricType.L1).reason
 
 

@@ -50,8 +50,8 @@ def write(connection: Connection, space: Space, vectors: dict[int, tuple[float, 
 
 
 def is_at_hand(connection: Connection, space: Space) -> bool:
-    name = matrix.state_name(connection, space)
-    return name is not None and disk_cache.contains(name)
+    name = matrix.committed_state(connection, space)
+    return name is not None and disk_cache.cached_folder(name) is not None
 
 
 def test_a_matrix_holds_what_was_committed(connection: Connection, space: Space) -> None:
@@ -90,7 +90,7 @@ def test_no_matrix_is_made_from_uncommitted_rows(connection: Connection, space: 
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
     write(connection, space, {2: (0, 1, 0)})
-    assert matrix.state_name(connection, space) is None
+    assert matrix.committed_state(connection, space) is None
     with pytest.raises(matrix.MatrixUnavailableError, match="commit first"):
         matrix.open_matrix(connection, space)
     assert not list(cache.glob("*/"))

@@ -32,6 +32,7 @@ from omop_emb.spaces.registry import Space
 from omop_emb.spaces.text_rows import TextRows
 from omop_emb.vocabulary import loader
 from omop_emb.vocabulary.lookup import look_up
+from tests.builds import build_with
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -99,7 +100,7 @@ def in_the_middle(
 def test_a_search_that_began_before_an_activation_ends_in_the_space_in_which_it_began(
     two_spaces: tuple[Space, Space], session: Session, in_the_middle: Any
 ) -> None:
-    in_the_middle(row_search, "exact", lambda other: lifecycle.activate_space(other, two_spaces[1]))
+    in_the_middle(row_search, "search_rows", lambda other: lifecycle.activate_space(other, two_spaces[1]))
     interface = EmbeddingInterface()
     assert names(session, interface=interface) == ["old 1", "old 2", "old 3"]
     assert names(session, interface=interface) == ["new 1", "new 2", "new 3"]
@@ -112,7 +113,7 @@ def test_a_search_whose_space_is_dropped_before_it_reads_a_row_is_a_clear_error(
         lifecycle.activate_space(other, two_spaces[1])
         lifecycle.drop_space(other, two_spaces[0])
 
-    in_the_middle(row_search, "exact", act)
+    in_the_middle(row_search, "search_rows", act)
     interface = EmbeddingInterface()
     with pytest.raises(SpaceNotFoundError, match="space 'old-flat' was dropped while it was searched"):
         names(session, interface=interface)
@@ -129,14 +130,14 @@ def test_a_drop_waits_for_a_search_that_has_read_a_row(
         with pytest.raises(psycopg.errors.LockNotAvailable), other.transaction():
             lifecycle.drop_space(other, two_spaces[0])
 
-    in_the_middle(match_rows, "matches", act)
+    in_the_middle(match_rows, "load_matches", act)
     assert names(session) == ["old 1", "old 2", "old 3"]
 
 
 def test_rows_that_go_between_two_statements_are_searched_anew(
     two_spaces: tuple[Space, Space], session: Session, in_the_middle: Any
 ) -> None:
-    in_the_middle(match_rows, "matches", lambda other: fill(other, two_spaces[0], "renamed"))
+    in_the_middle(match_rows, "load_matches", lambda other: fill(other, two_spaces[0], "renamed"))
     assert names(session) == ["renamed 1", "renamed 2", "renamed 3"]
 
 
@@ -211,9 +212,7 @@ def test_a_space_is_not_read_before_its_first_build_is_finished(database_url: st
     try:
         with session_scope(engine) as session:
             loader.load_vocabulary(driver_connection(session), demo.SAMPLE)
-        build_with(
-            engine, client, index_type=IndexType.FLAT, limit=60, chunk_texts=20, on_progress=search
-        )
+        build_with(engine, client, index_type=IndexType.FLAT, limit=60, chunk_texts=20, on_progress=search)
         assert "'all-MiniLM-L6-v2-flat' is incomplete: its first build is running" in said[0]
         with Session(engine) as session:
             assert interface.get_nearest_concepts_from_query_texts(session=session, query_texts=["gout"])
@@ -261,7 +260,7 @@ def test_a_role_that_may_only_read_can_search_in_every_way(sample_database_url: 
                 )
                 assert [len(matches) for matches in many] == [2] * 100
                 registry.active_space(driver_connection(session))
-                plan = interface.explain_search(session=session, query_texts=["gout"]).plans[0]
+                plan = interface.explain_search(session=session, query_texts=["gout"]).plan
                 assert plan.method is SearchMethod.EXACT
         finally:
             engine.dispose()

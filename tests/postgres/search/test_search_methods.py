@@ -24,7 +24,8 @@ from omop_emb.records import (
     TextKind,
 )
 from omop_emb.search import matrix, matrix_policy, planner, search
-from omop_emb.search.planner import SearchPlan, SearchMethod
+from omop_emb.search.options import SearchOptions
+from omop_emb.search.planner import SearchMethod, SearchPlan
 from omop_emb.spaces import lifecycle, row_counts, upsert
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.text_rows import TextRows
@@ -85,7 +86,7 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
 def no_matrix(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No matrix is there, and no search was made in this process."""
     monkeypatch.setattr(matrix_policy, "_forgone", {})
-    monkeypatch.setattr(matrix_policy, "_kept", {})
+    monkeypatch.setattr(matrix_policy, "_opened", {})
 
 
 @pytest.fixture
@@ -98,12 +99,10 @@ def connection(shared_conninfo: str) -> Iterator[psycopg.Connection]:
 def found(
     connection: psycopg.Connection, space: Space, queries: NDArray[np.float32] = QUERY, **changes: Any
 ) -> tuple[list[list[ConceptMatch]], SearchPlan]:
-    concept_filter = changes.pop("concept_filter", None)
-    options = {"metric_type": MetricType.COSINE, "index_type": None, "k": 5, "explain": True} | changes
-    result = search.search(
-        connection, space, queries, concept_filters=[concept_filter] * len(queries), **options
-    )
-    return result.matches, result.plans[0]
+    queries_in_all = changes.pop("queries_in_all", 0)
+    options = SearchOptions(**{"k": 5, **changes})
+    result = search.search(connection, space, queries, options, queries_in_all=queries_in_all, explain=True)
+    return result.matches, result.plan
 
 
 def nearest(query: NDArray[np.float32], concept_filter: ConceptFilter | None, k: int = 5) -> list[int]:
@@ -122,7 +121,7 @@ def nearest(query: NDArray[np.float32], concept_filter: ConceptFilter | None, k:
 
 def prefer_indexes(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take so few rows for many: our planner compares none one by one, the server's sorts none."""
-    monkeypatch.setattr(planner, "_CERTAINTY", -1.0)
+    monkeypatch.setattr(planner, "_EXACT_FACTOR", -1.0)
     connection.execute("set enable_sort = off")
 
 
@@ -190,7 +189,7 @@ def test_no_plan_that_the_server_keeps_serves_another_way(
 ) -> None:
     """PostgreSQL may settle on one plan for a prepared statement after five runs, whatever is set later."""
     prefer_indexes(connection, monkeypatch)
-    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=-1.0, making=1.0))
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=-1.0, build=1.0))
     space = filled["hnsw"]
     by_turns: list[tuple[dict[str, Any], SearchMethod]] = [
         ({"exact": True}, SearchMethod.EXACT),
@@ -213,33 +212,6 @@ def test_no_plan_that_the_server_keeps_serves_another_way(
         else:
             assert plan.scan == f"Index Scan using {plan.index}"
         assert [len(of_query) for of_query in matches] == [5] * 8
-
-
-def test_queries_with_different_filters_are_searched_each_in_its_own_way(
-    connection: psycopg.Connection, filled: dict[str, Space]
-) -> None:
-    wanted = [None, RXNORM, None, ConceptFilter(concept_ids=(7, 8, 9)), RXNORM, DRUGS] * 4
-    result = search.search(
-        connection,
-        filled["hnsw"],
-        VECTORS[: len(wanted)],
-        metric_type=MetricType.COSINE,
-        index_type=None,
-        k=5,
-        concept_filters=wanted,
-    )
-    assert [(plan.method, plan.queries) for plan in result.plans[:3]] == [
-        (SearchMethod.INDEX, 8),
-        (SearchMethod.EXACT, 8),
-        (SearchMethod.EXACT, 4),
-    ]
-    for query, concept_filter, matches in zip(VECTORS, wanted, result.matches, strict=False):
-        if concept_filter is RXNORM:
-            assert ids(matches) == nearest(query, RXNORM)
-        elif concept_filter is not None and concept_filter.concept_ids:
-            assert sorted(ids(matches)) == [7, 8, 9]
-        else:
-            assert len(matches) == 5
 
 
 def test_settings_end_with_the_search_on_a_connection_that_commits_each_statement(
@@ -276,7 +248,7 @@ def test_a_search_leaves_neither_settings_nor_locks_in_the_callers_transaction(
 @pytest.fixture
 def repaid_at_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
     """A matrix saves each search two fifths of what it takes to make it."""
-    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=10.0, making=25.0))
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=10.0, build=25.0))
 
 
 def ways(connection: psycopg.Connection, space: Space, count: int, **changes: Any) -> list[SearchMethod]:
@@ -298,7 +270,7 @@ def test_exact_searches_one_at_a_time_make_the_matrix_once_it_would_have_paid(
     assert ways(connection, filled["flat"], 2, concept_filter=DRUGS) == [SearchMethod.MATRIX] * 2
     # Another process finds it there.
     monkeypatch.setattr(matrix_policy, "_forgone", {})
-    monkeypatch.setattr(matrix_policy, "_kept", {})
+    monkeypatch.setattr(matrix_policy, "_opened", {})
     assert ways(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
     assert ways(connection, filled["hnsw"], 4, exact=True) == first
     assert found(connection, filled["flat"], metric_type=MetricType.L1)[1].method is SearchMethod.EXACT
@@ -315,13 +287,18 @@ def test_a_matrix_serves_single_searches_in_its_own_state_alone(
     connection.commit()
     assert ways(connection, space, 3) == [SearchMethod.EXACT, SearchMethod.EXACT, SearchMethod.MATRIX]
     disk_cache.clear()
-    assert ways(connection, space, 4) == [SearchMethod.EXACT, SearchMethod.EXACT, SearchMethod.MATRIX, SearchMethod.MATRIX]
+    assert ways(connection, space, 4) == [
+        SearchMethod.EXACT,
+        SearchMethod.EXACT,
+        SearchMethod.MATRIX,
+        SearchMethod.MATRIX,
+    ]
 
 
 def test_two_threads_that_search_two_spaces_never_get_the_matrix_of_the_other(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    price = planner.MatrixCost(saved=1.0, making=1.0)
+    price = planner.MatrixCost(saved=1.0, build=1.0)
     mine, others = filled["flat"], filled["hnsw"]
     for space in (others, mine):
         assert matrix_policy.matrix_if_repaid(connection, space, price) is not None
@@ -336,7 +313,7 @@ def test_two_threads_that_search_two_spaces_never_get_the_matrix_of_the_other(
     monkeypatch.setattr(disk_cache, "cached_folder", interrupted)
     rows = matrix_policy.matrix_if_repaid(connection, mine, price)
     assert rows is not None
-    assert rows.state == matrix.state_name(connection, mine)
+    assert rows.state == matrix.committed_state(connection, mine)
 
 
 @pytest.mark.usefixtures("repaid_at_the_third")
@@ -351,13 +328,13 @@ def test_an_index_is_not_left_for_a_matrix_that_happens_to_be_there(
 def test_who_asks_one_thing_does_not_wait_for_a_matrix_that_takes_long(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=6e6, making=6e6))
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=6e6, build=6e6))
     assert ways(connection, filled["flat"], 3) == [SearchMethod.EXACT] * 3
-    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=10.0, making=10.0))
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=10.0, build=10.0))
     with disk_cache.build_folder("another", 1):
         _, plan = found(connection, filled["flat"])
         assert plan.method is SearchMethod.EXACT
-        assert "no matrix: another process is making one" in plan.reason
+        assert "no matrix: another process is building one" in plan.reason
     assert ways(connection, filled["flat"], 2) == [SearchMethod.EXACT] * 2  # nor does it try again
     matrix.open_matrix(connection, filled["flat"])
     assert ways(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
@@ -366,7 +343,7 @@ def test_who_asks_one_thing_does_not_wait_for_a_matrix_that_takes_long(
 def test_a_statement_timeout_that_ends_the_making_of_a_matrix_ends_no_search(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=7e6, making=6e6))
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=7e6, build=6e6))
     monkeypatch.setattr(matrix, "_copy_out", lambda connection, *_: connection.execute("select pg_sleep(9)"))
     connection.execute("set statement_timeout = '200ms'")
     _, plan = found(connection, filled["flat"])
@@ -379,9 +356,12 @@ def test_queries_wait_for_a_matrix_that_they_repay_at_once_but_leave_an_index_on
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefer_indexes(connection, monkeypatch)
-    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=7e6, making=6e6))
+    monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=7e6, build=6e6))
     assert ways(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
-    for count, way in ((planner.BULK_QUERIES - 1, SearchMethod.INDEX), (planner.BULK_QUERIES, SearchMethod.MATRIX)):
+    for count, way in (
+        (planner.BULK_QUERIES - 1, SearchMethod.INDEX),
+        (planner.BULK_QUERIES, SearchMethod.MATRIX),
+    ):
         _, plan = found(connection, filled["hnsw"], VECTORS[:count], concept_filter=RXNORM)
         assert plan.method is way
 

@@ -26,6 +26,7 @@ from omop_emb.records import (
     TextKind,
 )
 from omop_emb.search import planner, search
+from omop_emb.search.options import SearchOptions
 from omop_emb.search.planner import SearchMethod
 from omop_emb.spaces import lifecycle, row_counts, upsert
 from omop_emb.spaces.registry import Space
@@ -270,16 +271,12 @@ def found_share(matches: list[ConceptMatch], truth: dict[int, Truth], k: int) ->
 def found(
     connection: psycopg.Connection, space: Space, queries: NDArray[np.float32], case: Case, **options: Any
 ) -> search.SearchResult:
-    return search.search(
-        connection,
-        space,
-        queries,
-        metric_type=case.metric_type,
-        index_type=options.pop("index_type", None),
-        k=case.k,
-        concept_filters=[case.concept_filter] * len(queries),
-        **options,
-    )
+    keywords: dict[str, Any] = {
+        "metric_type": case.metric_type,
+        "k": case.k,
+        "concept_filter": case.concept_filter,
+    }
+    return search.search(connection, space, queries, SearchOptions(**keywords, **options))
 
 
 def run(connection: psycopg.Connection, made: dict[str, Space], name: str, case: Case) -> list[float]:
@@ -293,20 +290,20 @@ def run(connection: psycopg.Connection, made: dict[str, Space], name: str, case:
     shares = []
     result = found(connection, space, stored.queries, case)
     for matches, truth in zip(result.matches, truths, strict=True):
-        if result.plans[0].method in (SearchMethod.INDEX, SearchMethod.PARTIAL_INDEX):
+        if result.plan.method in (SearchMethod.INDEX, SearchMethod.PARTIAL_INDEX):
             check_shape(matches, truth, case.k)
             shares.append(found_share(matches, truth, case.k))
         else:
             check_exact(matches, truth, case.k)
     if space.index_type is IndexType.HNSW:
         forced = found(connection, space, stored.queries, case, exact=True)
-        assert [plan.method for plan in forced.plans] == [SearchMethod.EXACT]
+        assert forced.plan.method is SearchMethod.EXACT
         for matches, truth in zip(forced.matches, truths, strict=True):
             check_exact(matches, truth, case.k)
     elif case.metric_type is not MetricType.L1:
         repeated = np.repeat(stored.queries, 100, axis=0)
         many = found(connection, space, repeated, case)
-        assert [plan.method for plan in many.plans] == [SearchMethod.MATRIX]
+        assert many.plan.method is SearchMethod.MATRIX
         assert many.matches[::100] == result.matches
         assert many.matches[99::100] == result.matches
     connection.rollback()
@@ -321,7 +318,7 @@ def run_all(
     **options: Any,
 ) -> None:
     # Searches with a filter go through the index too, although so few rows pass.
-    monkeypatch.setattr(planner, "_CERTAINTY", -1.0)
+    monkeypatch.setattr(planner, "_EXACT_FACTOR", -1.0)
     monkeypatch.setattr(planner, "MAX_EF_SEARCH", 24)
     shares: list[float] = []
 

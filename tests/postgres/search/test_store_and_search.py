@@ -24,6 +24,7 @@ from omop_emb.records import (
     TextKind,
 )
 from omop_emb.search import search
+from omop_emb.search.options import SearchOptions
 from omop_emb.spaces import copy_rows, lifecycle, registry, upsert
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import ROW_DTYPE
@@ -84,15 +85,8 @@ def nearest(
 ) -> list[ConceptMatch]:
     vector = np.asarray(query, np.float32)
     vector = vector / np.linalg.norm(vector)
-    return search.nearest_concepts(
-        connection,
-        space,
-        vector[None].astype(np.float32),
-        metric_type=metric_type,
-        index_type=space.index_type,
-        k=k,
-        concept_filter=concept_filter,
-    )[0]
+    options = SearchOptions(space.index_type, metric_type, k, concept_filter)
+    return search.search(connection, space, vector[None].astype(np.float32), options).matches[0]
 
 
 def ids(matches: Sequence[ConceptMatch]) -> list[int]:
@@ -296,9 +290,7 @@ def test_no_queries_give_no_lists_and_an_empty_space_gives_empty_ones(
     connection: Connection, space: Space
 ) -> None:
     def found(queries: NDArray[np.float32]) -> list[list[ConceptMatch]]:
-        return search.nearest_concepts(
-            connection, space, queries, metric_type=MetricType.COSINE, index_type=space.index_type, k=3
-        )
+        return search.search(connection, space, queries, SearchOptions(k=3)).matches
 
     assert found(np.zeros((0, 3), np.float32)) == []
     assert found(np.eye(2, 3, dtype=np.float32)) == [[], []]
@@ -313,14 +305,7 @@ def test_an_hnsw_search_of_a_flat_space_is_refused(connection: Connection) -> No
     migrations.migrate(connection)
     flat = lifecycle.ensure_space(connection, fingerprint(), IndexType.FLAT)[0]
     with pytest.raises(SpaceError, match="has no HNSW index"):
-        search.nearest_concepts(
-            connection,
-            flat,
-            np.eye(1, 3, dtype=np.float32),
-            metric_type=MetricType.COSINE,
-            index_type=IndexType.HNSW,
-            k=1,
-        )
+        search.search(connection, flat, np.eye(1, 3, dtype=np.float32), SearchOptions(IndexType.HNSW))
 
 
 @pytest.mark.parametrize("metric_type", list(MetricType), ids=lambda metric: metric.value)

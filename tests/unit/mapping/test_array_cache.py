@@ -75,7 +75,7 @@ def test_a_file_that_was_cut_off_is_not_taken(file: str) -> None:
 
 def test_where_there_is_no_room_what_was_made_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMOP_EMB_CACHE_GB", "1")
-    monkeypatch.setattr(disk_cache, "_MARGIN", 1 << 60)
+    monkeypatch.setattr(disk_cache, "_FREE_BYTES", 1 << 60)
     made = np.arange(10)
     assert array_cache.keep("name", made) is made
     assert array_cache.find("name") is None

@@ -1,4 +1,4 @@
-"""Which way a search takes, at the borders between them."""
+"""The method that the planner chooses, at the borders between methods."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from psycopg import sql
 
 from omop_emb.records import Fingerprint, IndexType, MetricType
 from omop_emb.search import planner, recall
-from omop_emb.search.planner import Request, SearchPlan, SearchMethod
+from omop_emb.search.options import SearchOptions
+from omop_emb.search.planner import SearchMethod, SearchPlan
+from omop_emb.spaces.filters import ALL_ROWS, Condition
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.row_counts import RowCount
 
@@ -31,12 +34,30 @@ SPACE = Space(
 )
 
 
-def choose(count: RowCount | None = None, space: Space = SPACE, **changes: Any) -> SearchPlan:
-    request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
-    return planner.choose(space, replace(request, filtered=count is not None, **changes), count)
+def filtered(*domains: int) -> Condition:
+    """A condition that limits domains, or something else."""
+    parameters = {"domain": list(domains)} if domains else {"valid": True}
+    return Condition(sql.SQL("true"), parameters)
 
 
-def test_an_unfiltered_search_walks_the_index_as_far_as_the_measured_recall_asks() -> None:
+def choose(
+    count: RowCount | None = None, space: Space = SPACE, *, domains: tuple[int, ...] = (), **options: Any
+) -> SearchPlan:
+    """The plan of one query: filtered if rows are counted."""
+    condition = ALL_ROWS if count is None else filtered(*domains)
+    return planner.choose_method(space, SearchOptions(**options), condition, count, queries=1)
+
+
+def choose_unfiltered(space: Space, rows: int, **options: Any) -> SearchPlan:
+    count = RowCount(rows, rows)
+    return planner.choose_method(space, SearchOptions(**options), ALL_ROWS, count, queries=1)
+
+
+def needs_count(space: Space = SPACE, queries: int = 1, **options: Any) -> bool:
+    return planner.needs_count(space, SearchOptions(**options), ALL_ROWS, queries=queries)
+
+
+def test_an_unfiltered_search_uses_the_index_with_the_ef_search_that_its_recall_needs() -> None:
     assert (choose().method, choose().ef_search, choose().index) == (SearchMethod.INDEX, 100, "space_7_hnsw")
     assert choose(recall=0.9).ef_search == 40
     assert choose(recall=0.999).ef_search == 200
@@ -47,8 +68,9 @@ def test_an_unfiltered_search_walks_the_index_as_far_as_the_measured_recall_asks
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"exact": True}, "exactness is asked for"),
-        ({"index_type": IndexType.FLAT}, "FLAT is asked for"),
+        ({"exact": True}, "an exact search was requested"),
+        ({"recall": 1.0}, "an exact search was requested"),
+        ({"index_type": IndexType.FLAT}, "FLAT was requested"),
         ({"metric_type": MetricType.L1}, "cannot rank by L1"),
         ({"space": replace(SPACE, has_index=False)}, "not built yet"),
         ({"recall": 0.9999}, "no ef_search reaches"),
@@ -56,23 +78,29 @@ def test_an_unfiltered_search_walks_the_index_as_far_as_the_measured_recall_asks
         ({"space": replace(SPACE, recall=()), "recall": 0.9}, "was not measured"),
     ],
 )
-def test_what_the_index_cannot_serve_is_exact_and_says_so(changes: dict[str, Any], reason: str) -> None:
+def test_what_the_index_cannot_serve_is_searched_exactly_and_says_why(
+    changes: dict[str, Any], reason: str
+) -> None:
     plan = choose(**changes)
     assert (plan.method, plan.ef_search) == (SearchMethod.EXACT, None)
     assert reason in plan.reason
 
 
-def test_an_unmeasured_space_is_searched_through_its_index_unless_a_recall_is_asked_for() -> None:
+def test_an_unmeasured_space_is_searched_through_its_index_unless_a_recall_is_requested() -> None:
     plan = choose(space=replace(SPACE, recall=()))
     assert (plan.method, plan.ef_search) == (SearchMethod.INDEX, 100)
     assert "not measured" in plan.reason
 
 
-def test_few_rows_are_compared_and_many_are_searched_through_the_index() -> None:
+def test_few_passing_rows_are_compared_and_many_are_searched_through_the_index() -> None:
     total = 1_000_000
-    ways = [choose(RowCount(passing, total)).method for passing in (0, 10, 1000, 300_000, total)]
-    assert ways == [SearchMethod.EXACT] * 3 + [SearchMethod.INDEX] * 2
-    border = next(n for n in range(1000, 300_000, 100) if choose(RowCount(n, total)).method is SearchMethod.INDEX)
+
+    def method(passing: int) -> SearchMethod:
+        return choose(RowCount(passing, total)).method
+
+    methods = [method(passing) for passing in (0, 10, 1000, 300_000, total)]
+    assert methods == [SearchMethod.EXACT] * 3 + [SearchMethod.INDEX] * 2
+    border = next(passing for passing in range(1000, 300_000, 100) if method(passing) is SearchMethod.INDEX)
 
     def index_is_cheaper(passing: int) -> bool:
         visited = 100 * total // passing
@@ -82,19 +110,18 @@ def test_few_rows_are_compared_and_many_are_searched_through_the_index() -> None
     assert index_is_cheaper(border)
 
 
-def test_an_index_that_must_look_at_many_candidates_is_not_taken_where_all_rows_are_compared_sooner() -> None:
-    request = Request(queries=1, k=100, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
-    assert planner.needs_count(SPACE, request)  # 400 candidates
-    assert not planner.needs_count(SPACE, replace(request, k=10))
-    few, many = (planner.choose(SPACE, request, RowCount(rows, rows)) for rows in (5_000, 15_000))
+def test_all_rows_are_compared_where_that_is_cheaper_than_the_candidates_of_the_index() -> None:
+    assert needs_count(k=100)  # 400 candidates
+    assert not needs_count(k=10)
+    few, many = (choose_unfiltered(SPACE, rows, k=100) for rows in (5_000, 15_000))
     assert (few.method, many.method) == (SearchMethod.EXACT, SearchMethod.INDEX)
-    assert "all 5,000 rows are compared sooner than 400 candidates" in few.reason
-    for rows, way in ((5_000, few.method), (15_000, many.method)):
+    assert "comparing all 5,000 rows is faster than 400 candidates" in few.reason
+    for rows, method in ((5_000, few.method), (15_000, many.method)):
         is_cheaper = planner.exact_cost(RowCount(rows, rows), 768) <= planner.index_cost(400, 768)
-        assert is_cheaper == (way is SearchMethod.EXACT)
+        assert is_cheaper == (method is SearchMethod.EXACT)
 
 
-def test_between_two_measured_steps_as_little_is_looked_at_as_the_line_between_them_allows() -> None:
+def test_between_two_measured_steps_ef_search_is_interpolated() -> None:
     assert choose(recall=0.97).ef_search == 70  # half way from 0.95 at 40 to 0.99 at 100
     assert choose(recall=0.9501).ef_search == 41
     assert choose(k=20, recall=0.98).ef_search == 250  # from 0.97 at 100 to 0.99 at 400
@@ -108,26 +135,24 @@ def test_a_filter_makes_the_index_look_at_more_candidates() -> None:
         assert (plan.ef_search, plan.candidates) == (ef_search, 100)
 
 
-def test_a_first_pass_may_ask_for_more_candidates_than_the_index_looks_at_in_one_go() -> None:
+def test_a_first_pass_may_need_more_candidates_than_ef_search_allows() -> None:
     space = replace(SPACE, first_pass="binary", recall=((10, 1000, 0.97), (10, 2500, 0.99)))
     assert (choose(space=space).ef_search, choose(space=space).candidates) == (1000, 2500)
     assert choose(space=space, recall=0.96).candidates == 1000
 
 
-def test_where_the_index_finds_too_little_a_search_is_exact_as_long_as_that_is_bearable() -> None:
+def test_where_the_index_finds_too_little_a_search_is_exact_unless_that_takes_too_long() -> None:
     space = replace(SPACE, recall=((10, 400, 0.93), (10, 1000, 0.97), (100, 1000, 0.9)))
-    request = Request(queries=1, k=10, metric_type=MetricType.COSINE, index_type=IndexType.HNSW)
-    assert planner.needs_count(space, request)
-    assert not planner.needs_count(SPACE, request)
-    assert planner.needs_count(SPACE, replace(request, queries=planner.BULK_QUERIES))
-    assert planner.needs_count(SPACE, replace(request, exact=True))
-    assert not planner.needs_count(SPACE, replace(request, metric_type=MetricType.L1))
-    assert planner.choose(space, request, RowCount(100_000, 100_000)).method is SearchMethod.EXACT
-    plan = planner.choose(space, request, RowCount(1_000_000, 1_000_000))
+    assert needs_count(space)
+    assert not needs_count()
+    assert needs_count(queries=planner.BULK_QUERIES)
+    assert needs_count(exact=True)
+    assert not needs_count(metric_type=MetricType.L1)
+    assert choose_unfiltered(space, 100_000).method is SearchMethod.EXACT
+    plan = choose_unfiltered(space, 1_000_000)
     assert (plan.method, plan.ef_search) == (SearchMethod.INDEX, 1000)
     assert "measured as 0.970, the most" in plan.reason
-    asked = planner.choose(space, replace(request, recall=0.99), RowCount(1_000_000, 1_000_000))
-    assert asked.method is SearchMethod.EXACT
+    assert choose_unfiltered(space, 1_000_000, recall=0.99).method is SearchMethod.EXACT
 
 
 def test_a_domain_with_an_index_of_its_own_is_searched_through_it() -> None:
@@ -140,31 +165,32 @@ def test_a_domain_with_an_index_of_its_own_is_searched_through_it() -> None:
     assert choose(RowCount(1_000, 1_000_000), space, domains=(3,)).method is SearchMethod.EXACT
 
 
-def matrix_price(queries: int, way: SearchMethod, *, rows: int = 100_000) -> planner.MatrixCost:
-    plan = SearchPlan(method=way, reason="", queries=queries, ef_search=100 if way is SearchMethod.INDEX else None)
-    return planner.matrix_cost([plan], [RowCount(rows, rows)], 768)
+def matrix_cost(queries: int, method: SearchMethod, *, rows: int = 100_000) -> planner.MatrixCost:
+    ef_search = 100 if method is SearchMethod.INDEX else None
+    plan = SearchPlan(method=method, reason="", queries=queries, ef_search=ef_search)
+    return planner.matrix_cost(plan, RowCount(rows, rows), 768)
 
 
-def test_a_matrix_saves_more_than_it_costs_from_some_exact_searches_on() -> None:
-    for queries, pays in ((1, False), (10, False), (100, True), (10_000, True)):
-        price = matrix_price(queries, SearchMethod.EXACT)
-        assert 0 < price.saved
-        assert (price.saved > price.making) == pays
-    assert matrix_price(1, SearchMethod.EXACT, rows=500).saved < 0  # looking for it alone takes longer
+def test_some_exact_searches_repay_building_the_matrix() -> None:
+    for queries, is_repaid in ((1, False), (10, False), (100, True), (10_000, True)):
+        cost = matrix_cost(queries, SearchMethod.EXACT)
+        assert 0 < cost.saved
+        assert (cost.saved > cost.build) == is_repaid
+    assert matrix_cost(1, SearchMethod.EXACT, rows=500).saved < 0  # looking for it alone takes longer
 
 
-def test_a_matrix_pays_instead_of_an_index_in_bulk_only() -> None:
-    for queries, rows, pays in ((100, 100_000, False), (100_000, 100_000, True), (10_000, 20_000, True)):
-        price = matrix_price(queries, SearchMethod.INDEX, rows=rows)
-        assert (price.saved > price.making) == pays
+def test_only_many_queries_are_cheaper_by_matrix_than_through_an_index() -> None:
+    for queries, rows, is_repaid in ((100, 100_000, False), (100_000, 100_000, True), (10_000, 20_000, True)):
+        cost = matrix_cost(queries, SearchMethod.INDEX, rows=rows)
+        assert (cost.saved > cost.build) == is_repaid
 
 
-def test_nobody_who_asks_one_thing_waits_for_the_matrix_of_millions_of_rows() -> None:
-    assert matrix_price(1, SearchMethod.EXACT, rows=400_000).is_bearable
-    assert not matrix_price(1, SearchMethod.EXACT, rows=3_000_000).is_bearable
+def test_no_single_search_waits_for_the_matrix_of_millions_of_rows() -> None:
+    assert matrix_cost(1, SearchMethod.EXACT, rows=400_000).is_quick_to_build
+    assert not matrix_cost(1, SearchMethod.EXACT, rows=3_000_000).is_quick_to_build
 
 
-def test_a_measured_recall_allows_for_the_chance_of_its_sample() -> None:
+def test_a_measured_recall_allows_for_the_error_of_its_sample() -> None:
     shares = np.ones(150)
     assert recall.lower_confidence_bound(shares) == 1.0
     shares[:15] = 0.9
@@ -173,8 +199,10 @@ def test_a_measured_recall_allows_for_the_chance_of_its_sample() -> None:
     assert recall.lower_confidence_bound(np.repeat(shares, 100)) > 0.989  # hardly so if it is large
 
 
-def test_kinds_of_queries_count_alike_and_their_difference_is_no_error() -> None:
+def test_kinds_of_queries_count_alike_and_their_difference_is_not_an_error() -> None:
     easy, hard = np.ones(150), np.full(150, 0.9)
     assert recall.lower_confidence_bound(easy, hard) == pytest.approx(0.95)
     hard[:75] = 0.8  # their errors, 0 and 0.0041, make one of 0.0020
-    assert recall.lower_confidence_bound(easy, hard) == pytest.approx(0.925 - 2.33 * hard.std(ddof=1) / np.sqrt(150) / 2)
+    assert recall.lower_confidence_bound(easy, hard) == pytest.approx(
+        0.925 - 2.33 * hard.std(ddof=1) / np.sqrt(150) / 2
+    )
