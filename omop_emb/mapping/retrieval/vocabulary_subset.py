@@ -18,8 +18,9 @@ from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.load import VocabularyIndex, read_lexicon, state_of
 from omop_emb.mapping.retrieval.standard_targets import FOLLOWED
 from omop_emb.mapping.terms.normalise import forms
-from omop_emb.records import ConceptFilter, MetricType
+from omop_emb.records import ConceptFilter
 from omop_emb.search import search
+from omop_emb.search.options import SearchOptions
 from omop_emb.spaces.registry import Space
 from omop_emb.sql import read
 from omop_emb.vocabulary import reader
@@ -98,7 +99,9 @@ def _trigram_schema(connection: psycopg.Connection[Any], release_id: int) -> str
 def _similar(
     connection: psycopg.Connection[Any], tables: VocabularyTables, schema: str, texts: Sequence[str]
 ) -> set[int]:
-    query = sql.SQL(read("mapping_similar_names")).format(concept=tables.concept, schema=sql.Identifier(schema))
+    query = sql.SQL(read("mapping_similar_names")).format(
+        concept=tables.concept, schema=sql.Identifier(schema)
+    )
     cursor = connection.cursor(row_factory=tuple_row)
     return {key for text in texts for (key,) in cursor.execute(query, {"text": text, "k": _K}).fetchall()}
 
@@ -108,15 +111,8 @@ def _nearest(
 ) -> set[int]:
     if not texts:
         return set()
-    matches = search.nearest_concepts(
-        connection,
-        space,
-        embed(list(texts)),
-        metric_type=MetricType.COSINE,
-        index_type=None,
-        k=_K,
-        concept_filter=ConceptFilter(standard_only=True, valid_only=True),
-    )
+    options = SearchOptions(k=_K, concept_filter=ConceptFilter(standard_only=True, valid_only=True))
+    matches = search.search(connection, space, embed(list(texts)), options).matches
     return {match.concept_id for found in matches for match in found}
 
 
