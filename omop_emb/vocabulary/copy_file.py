@@ -1,8 +1,7 @@
-"""One vocabulary file into one table by COPY, with its faults told by file and line.
+"""COPY of one vocabulary file into one table; errors name file and line.
 
-PostgreSQL checks the number of fields, the numbers, the dates and the encoding of every line as it reads
-them; Python only cuts the file into whole lines and escapes what COPY would take for its own, which costs
-little and holds a few mebibytes however long the file is.
+PostgreSQL checks fields, numbers, dates and encoding of every line as it reads them. Python only cuts the
+file into whole lines and escapes COPY's special characters, in a few mebibytes however long the file is.
 """
 
 from __future__ import annotations
@@ -20,11 +19,10 @@ from psycopg.sql import SQL, Composable, Identifier
 from omop_emb.errors import VocabularyError
 from omop_emb.vocabulary.download import VocabularyFile
 
-_LONGEST_LINE = 16 << 20
+_MAX_LINE_BYTES = 16 << 20
 _BOM = b"\xef\xbb\xbf"
-_PLACE = re.compile(r"^COPY [^\n]*?, line (\d+)(?:, column (\w+): (null|\"(.*)\"))?", re.DOTALL)
-# 20993112: the thirty-first of December in an order that cannot be taken for YYYYMMDD. Published
-# vocabularies hold hundreds of these.
+_CONTEXT = re.compile(r"^COPY [^\n]*?, line (\d+)(?:, column (\w+): (null|\"(.*)\"))?", re.DOTALL)
+# 20993112 can only be YYYYDDMM, the thirty-first of December; published vocabularies hold hundreds of these.
 _EXCHANGED_DATE = re.compile(rb"\t([0-9]{4})(1[3-9]|2[0-9]|3[01])(0[1-9]|1[0-2])(?=[\t\r\n])")
 _COPY = SQL("copy {} ({}) from stdin (format text, delimiter e'\\t', null '', encoding 'UTF8')")
 
@@ -34,9 +32,9 @@ class CopiedFile:
     """What was read from a file.
 
     Attributes:
-        rows: their number.
+        rows: number of rows.
         sha256: of the file's bytes.
-        exchanged_dates: how many dates were YYYYDDMM, and were read as such because YYYYMMDD was impossible.
+        exchanged_dates: number of dates that could only be, and were read as, YYYYDDMM.
     """
 
     rows: int
@@ -50,10 +48,10 @@ def copy_file(
     table: Composable,
     progress: Callable[[int], None],
 ) -> CopiedFile:
-    """Append a file's rows to a table; progress is told the number of bytes of each piece.
+    """Append a file's rows to a table; `progress` is called with the number of bytes of each piece.
 
     Raises:
-        VocabularyError: the file is damaged, lacks a column, or has a line that does not fit.
+        VocabularyError: the file is damaged, lacks a column, or has an invalid line.
     """
     digest = hashlib.sha256()
 
@@ -65,37 +63,37 @@ def copy_file(
 
     blocks = _whole_lines(file, pieces())
     columns = _columns(file, next(blocks, b""))
-    kept = [column for column in columns if column is not None]
-    dates = {place for place, column in enumerate(columns) if column and column.endswith("_date")}
-    statement = _COPY.format(table, SQL(", ").join(map(Identifier, kept)))
+    table_columns = [column for column in columns if column is not None]
+    date_fields = {index for index, column in enumerate(columns) if column and column.endswith("_date")}
+    statement = _COPY.format(table, SQL(", ").join(map(Identifier, table_columns)))
     first_line, exchanged_dates = 2, 0
     with connection.cursor() as cursor:
         try:
             with cursor.copy(statement) as copy:
                 for block in blocks:
-                    lines, exchanged = _with_dates_in_order(block, dates)
+                    lines, exchanged = _with_dates_in_order(block, date_fields)
                     exchanged_dates += exchanged
-                    if len(kept) < len(columns):
+                    if len(table_columns) < len(columns):
                         lines = _without_extra_columns(file, lines, first_line, columns)
                         first_line += block.count(b"\n")
                     copy.write(_as_copy_text(lines))
         except (postgres.DataError, postgres.IntegrityError) as error:
-            raise _fault(file, error, columns) from error
+            raise _vocabulary_error(file, error, columns) from error
         return CopiedFile(cursor.rowcount, digest.hexdigest(), exchanged_dates)
 
 
 def lines_with_key(file: VocabularyFile, key: str) -> list[int]:
-    """The first two lines whose key columns, joined with ", ", are the given text."""
+    """The numbers of the first two lines whose key columns, joined with ", ", are the given text."""
     lines: list[int] = []
     number = 1
     blocks = _whole_lines(file, file.pieces())
     columns = _columns(file, next(blocks, b""))
-    places = [columns.index(column) for column in file.layout.key]
+    key_fields = [columns.index(column) for column in file.layout.key]
     for block in blocks:
         for line in block.split(b"\n")[:-1]:
             number += 1
             fields = line.rstrip(b"\r").decode().split("\t")
-            if ", ".join(_normal(fields[place]) for place in places) == key:
+            if ", ".join(_without_leading_zeros(fields[index]) for index in key_fields) == key:
                 lines.append(number)
                 if len(lines) == 2:
                     return lines
@@ -108,7 +106,7 @@ def _whole_lines(file: VocabularyFile, pieces: Iterator[bytes]) -> Iterator[byte
     is_header = True
     for piece in pieces:
         rest += piece
-        # What may turn out to be the end of the file stays back, with the line before it.
+        # Blank lines may turn out to be the end of the file: they wait, with the line before them.
         cut = rest.rfind(b"\n", 0, len(rest.rstrip(b"\r\n"))) + 1
         if is_header and cut:
             header_end = rest.find(b"\n") + 1
@@ -120,7 +118,7 @@ def _whole_lines(file: VocabularyFile, pieces: Iterator[bytes]) -> Iterator[byte
         elif cut:
             yield rest[:cut]
             rest = rest[cut:]
-        if len(rest) > _LONGEST_LINE:
+        if len(rest) > _MAX_LINE_BYTES:
             raise VocabularyError("has a line of more than 16 MiB: is it a text file?", file=file.name)
     rest = rest.rstrip(b"\r\n")
     if rest:
@@ -137,29 +135,29 @@ def _columns(file: VocabularyFile, header: bytes) -> list[str | None]:
         raise VocabularyError("is not UTF-8 text", file=file.name, line=1) from error
     if not text.strip():
         raise VocabularyError("is empty: its first line must name the columns", file=file.name)
-    found = [name.strip().strip('"').lower() for name in text.split("\t")]
-    missing = [name for name in file.layout.required if name not in found]
+    names = [name.strip().strip('"').lower() for name in text.split("\t")]
+    missing = [name for name in file.layout.required if name not in names]
     if missing:
         hint = ""
-        if len(found) == 1 and ("," in text or ";" in text):
+        if len(names) == 1 and ("," in text or ";" in text):
             hint = " (fields must be separated by tabs)"
-        shown = ", ".join(found)
+        shown = ", ".join(names)
         shown = shown if len(shown) <= 200 else shown[:200] + "…"
         raise VocabularyError(
             f"column {' and '.join(missing)} is missing; found: {shown}{hint}", file=file.name, line=1
         )
-    repeated = sorted({name for name in found if found.count(name) > 1 and name in file.layout.columns})
+    repeated = sorted({name for name in names if names.count(name) > 1 and name in file.layout.columns})
     if repeated:
         raise VocabularyError(f"column {' and '.join(repeated)} is there twice", file=file.name, line=1)
-    return [name if name in file.layout.columns else None for name in found]
+    return [name if name in file.layout.columns else None for name in names]
 
 
-def _with_dates_in_order(lines: bytes, date_places: set[int]) -> tuple[bytes, int]:
-    """The lines with YYYYDDMM in a date column made YYYYMMDD, and how many of them there were."""
+def _with_dates_in_order(lines: bytes, date_fields: set[int]) -> tuple[bytes, int]:
+    """The lines with each YYYYDDMM in a date column turned into YYYYMMDD, and the number of these."""
     parts, end = [], 0
-    for match in _EXCHANGED_DATE.finditer(lines) if date_places else ():
+    for match in _EXCHANGED_DATE.finditer(lines) if date_fields else ():
         line_start = lines.rfind(b"\n", 0, match.start()) + 1
-        if lines.count(b"\t", line_start, match.start() + 1) in date_places:
+        if lines.count(b"\t", line_start, match.start() + 1) in date_fields:
             parts += [lines[end : match.start(2)], match[3], match[2]]
             end = match.end()
     return (b"".join([*parts, lines[end:]]) if parts else lines), len(parts) // 3
@@ -173,23 +171,23 @@ def _as_copy_text(lines: bytes) -> bytes:
 def _without_extra_columns(
     file: VocabularyFile, lines: bytes, first_line: int, columns: list[str | None]
 ) -> bytes:
-    kept = [place for place, column in enumerate(columns) if column is not None]
+    table_fields = [index for index, column in enumerate(columns) if column is not None]
     out = []
     for number, line in enumerate(lines.split(b"\n")[:-1], start=first_line):
         fields = line.removesuffix(b"\r").split(b"\t")
         if len(fields) != len(columns):
             raise VocabularyError(_field_count(len(columns), len(fields)), file=file.name, line=number)
-        out.append(b"\t".join([fields[place] for place in kept]) + b"\n")
+        out.append(b"\t".join([fields[index] for index in table_fields]) + b"\n")
     return b"".join(out)
 
 
-def _fault(
+def _vocabulary_error(
     file: VocabularyFile, error: postgres.DataError | postgres.IntegrityError, columns: list[str | None]
 ) -> VocabularyError:
-    """The server's objection to a line, in words; the server counts from the line after the header."""
-    place = _PLACE.match(error.diag.context or "")
-    line = int(place[1]) + 1 if place else None
-    column, value = (place[2], place[4]) if place else (None, None)
+    # The server counts from the line after the header.
+    context = _CONTEXT.match(error.diag.context or "")
+    line = int(context[1]) + 1 if context else None
+    column, value = (context[2], context[4]) if context else (None, None)
     shown = repr(value if value is None or len(value) <= 40 else value[:40] + "…")
     if isinstance(error, postgres.BadCopyFileFormat) and line is not None:
         message = _field_count(len(columns), _fields_in_line(file, line))
@@ -210,15 +208,15 @@ def _field_count(expected: int, found: int) -> str:
     return f"expected {expected} fields separated by tabs; found {found}"
 
 
-def _fields_in_line(file: VocabularyFile, wanted: int) -> int:
+def _fields_in_line(file: VocabularyFile, line: int) -> int:
     number = 0
     for block in _whole_lines(file, file.pieces()):
         count = block.count(b"\n")
-        if number + count >= wanted:
-            return block.split(b"\n")[wanted - number - 1].count(b"\t") + 1
+        if number + count >= line:
+            return block.split(b"\n")[line - number - 1].count(b"\t") + 1
         number += count
     return 0
 
 
-def _normal(field: str) -> str:
+def _without_leading_zeros(field: str) -> str:
     return str(int(field)) if field.isascii() and field.isdigit() else field

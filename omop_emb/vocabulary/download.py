@@ -1,4 +1,4 @@
-"""The files of a vocabulary download, found in a folder or a zip and read in pieces."""
+"""Vocabulary downloads: the files in a folder or zip, read in pieces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from omop_emb.vocabulary.layout import LAYOUTS, TableLayout
 
 _LAYOUT_OF = {layout.name: layout for layout in LAYOUTS}
 _SUFFIXES = (".csv", ".txt", ".tsv")
-_PIECE = 1 << 20
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class VocabularyFile:
 
     Attributes:
         layout: the table.
-        name: what a person knows the file by: its path inside the folder or zip.
-        size: its bytes, unpacked.
+        name: its path inside the folder or zip.
+        size: in bytes, unpacked.
     """
 
     layout: TableLayout
@@ -43,7 +43,7 @@ class VocabularyFile:
         """
         try:
             with self._open() as stream:
-                while piece := stream.read(_PIECE):
+                while piece := stream.read(_PIECE_BYTES):
                     yield piece
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise VocabularyError(
@@ -60,18 +60,16 @@ def vocabulary_files(path: str | Path) -> Iterator[list[VocabularyFile]]:
     """The vocabulary files in a folder or zip, CONCEPT first; readable inside the with block.
 
     Raises:
-        VocabularyError: there is no such folder or zip, it is damaged, it holds no CONCEPT or a table
-            twice, or one of its paths leaves it.
+        VocabularyError: no such folder or zip, a damaged one, one without CONCEPT or with a table twice, or
+            one with a path that leaves it.
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        yield _chosen(path, _in_folder(path))
+        yield _layout_files(path, _files_in_folder(path))
     elif not path.exists():
         raise VocabularyError(f"there is no folder or zip {str(path)!r}")
     elif path.suffix.lower() in _SUFFIXES:
-        raise VocabularyError(
-            f"{path.name} is one file: give the folder that it stands in, {str(path.parent)!r}"
-        )
+        raise VocabularyError(f"{path.name} is one file: give the folder that it is in, {str(path.parent)!r}")
     else:
         try:
             archive = zipfile.ZipFile(path)
@@ -82,30 +80,31 @@ def vocabulary_files(path: str | Path) -> Iterator[list[VocabularyFile]]:
         except OSError as error:
             raise VocabularyError(f"{path.name} cannot be read ({error.strerror})") from error
         with archive:
-            yield _chosen(path, _in_zip(archive))
+            yield _layout_files(path, _files_in_zip(archive))
 
 
-# Path inside the folder or zip, bytes unpacked, what opens it.
+# Path inside the folder or zip, bytes unpacked, a function that opens it.
 _Entry = tuple[str, int, Callable[[], IO[bytes]]]
 
 
-def _in_folder(folder: Path) -> list[_Entry]:
-    found = [entry for entry in folder.iterdir() if entry.is_file()]
-    if not any(_table_name(entry.name) == "concept" for entry in found):
-        found += [
+def _files_in_folder(folder: Path) -> list[_Entry]:
+    files = [entry for entry in folder.iterdir() if entry.is_file()]
+    if not any(_table_name(entry.name) == "concept" for entry in files):
+        files += [
             entry for sub in folder.iterdir() if sub.is_dir() for entry in sub.iterdir() if entry.is_file()
         ]
     return [
-        (str(entry.relative_to(folder)), entry.stat().st_size, partial(_open_path, entry)) for entry in found
+        (str(entry.relative_to(folder)), entry.stat().st_size, partial(_open_binary, entry))
+        for entry in files
     ]
 
 
-def _open_path(path: Path) -> IO[bytes]:
+def _open_binary(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _in_zip(archive: zipfile.ZipFile) -> list[_Entry]:
-    found: list[_Entry] = []
+def _files_in_zip(archive: zipfile.ZipFile) -> list[_Entry]:
+    files: list[_Entry] = []
     for info in archive.infolist():
         parts = re.split(r"[/\\]", info.filename)
         # Nothing is ever unpacked to disk; such a zip is refused because nobody makes one by accident.
@@ -114,8 +113,8 @@ def _in_zip(archive: zipfile.ZipFile) -> list[_Entry]:
                 f"the zip holds a path that leaves it, {info.filename!r}: do not trust this file"
             )
         if not info.is_dir() and parts[0] != "__MACOSX":
-            found.append((info.filename, info.file_size, partial(archive.open, info)))
-    return found
+            files.append((info.filename, info.file_size, partial(archive.open, info)))
+    return files
 
 
 def _table_name(path: str) -> str:
@@ -123,9 +122,9 @@ def _table_name(path: str) -> str:
     return name.stem.lower() if name.suffix.lower() in _SUFFIXES else ""
 
 
-def _chosen(path: Path, found: Sequence[_Entry]) -> list[VocabularyFile]:
+def _layout_files(path: Path, entries: Sequence[_Entry]) -> list[VocabularyFile]:
     files: dict[str, VocabularyFile] = {}
-    for name, size, open_ in sorted(found, key=lambda entry: entry[0]):
+    for name, size, open_ in sorted(entries, key=lambda entry: entry[0]):
         layout = _LAYOUT_OF.get(_table_name(name))
         if layout is None:
             continue
@@ -135,6 +134,6 @@ def _chosen(path: Path, found: Sequence[_Entry]) -> list[VocabularyFile]:
             )
         files[layout.name] = VocabularyFile(layout, name, size, open_)
     if "concept" not in files:
-        listed = ", ".join(sorted(name for name, _, _ in found)[:8]) or "nothing"
+        listed = ", ".join(sorted(name for name, _, _ in entries)[:8]) or "nothing"
         raise VocabularyError(f"{path.name} holds no CONCEPT.csv; found: {listed}")
     return [files[layout.name] for layout in LAYOUTS if layout.name in files]

@@ -1,10 +1,10 @@
-"""The tables of an OMOP vocabulary, their columns, and which of these a reader cannot do without."""
+"""Vocabulary layout: the tables of an OMOP vocabulary, their columns and keys."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from psycopg.sql import Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 
 @dataclass(frozen=True)
@@ -13,105 +13,122 @@ class TableLayout:
 
     Attributes:
         name: as in the OMOP CDM, in lower case; Athena's file has the same name.
-        columns: all columns, in the CDM's order.
-        key: the columns that no two rows may share; () where rows may repeat.
-        optional: columns that may be absent.
+        columns: column -> type, in the CDM's order.
+        key: the columns that are unique together; () where rows may repeat.
+        optional: columns that a file or a CDM may lack.
     """
 
     name: str
-    columns: tuple[str, ...]
+    columns: dict[str, str] = field(hash=False)
     key: tuple[str, ...]
     optional: frozenset[str] = frozenset()
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The columns that must be there."""
+        """The columns that a file or a CDM must have."""
         return tuple(column for column in self.columns if column not in self.optional)
 
+    def create(self, table: Identifier) -> Composed:
+        """The statement that creates the table, without its key."""
+        columns = SQL(", ").join(
+            SQL("{} {}").format(Identifier(name), SQL(kind)) for name, kind in self.columns.items()
+        )
+        return SQL("create table {} ({})").format(table, columns)
 
-CONCEPT = TableLayout(
-    "concept",
-    (
-        "concept_id",
-        "concept_name",
-        "domain_id",
-        "vocabulary_id",
-        "concept_class_id",
-        "standard_concept",
-        "concept_code",
-        "valid_start_date",
-        "valid_end_date",
-        "invalid_reason",
-    ),
-    key=("concept_id",),
-    optional=frozenset({"valid_start_date", "valid_end_date"}),
-)
 
-# In the order in which they are loaded: the one that matters most, and fails soonest, first.
+# In loading order: concept first, which matters most and fails soonest.
 LAYOUTS = (
-    CONCEPT,
+    TableLayout(
+        "concept",
+        {
+            "concept_id": "integer not null",
+            "concept_name": "text",
+            "domain_id": "text",
+            "vocabulary_id": "text",
+            "concept_class_id": "text",
+            "standard_concept": "text",
+            "concept_code": "text",
+            "valid_start_date": "date",
+            "valid_end_date": "date",
+            "invalid_reason": "text",
+        },
+        key=("concept_id",),
+        optional=frozenset({"valid_start_date", "valid_end_date"}),
+    ),
     TableLayout(
         "concept_synonym",
-        ("concept_id", "concept_synonym_name", "language_concept_id"),
+        {
+            "concept_id": "integer not null",
+            "concept_synonym_name": "text",
+            "language_concept_id": "integer",
+        },
         key=(),
     ),
     TableLayout(
         "concept_relationship",
-        (
-            "concept_id_1",
-            "concept_id_2",
-            "relationship_id",
-            "valid_start_date",
-            "valid_end_date",
-            "invalid_reason",
-        ),
+        {
+            "concept_id_1": "integer not null",
+            "concept_id_2": "integer not null",
+            "relationship_id": "text not null",
+            "valid_start_date": "date",
+            "valid_end_date": "date",
+            "invalid_reason": "text",
+        },
         key=("concept_id_1", "relationship_id", "concept_id_2"),
         optional=frozenset({"valid_start_date", "valid_end_date"}),
     ),
     TableLayout(
         "concept_ancestor",
-        (
-            "ancestor_concept_id",
-            "descendant_concept_id",
-            "min_levels_of_separation",
-            "max_levels_of_separation",
-        ),
+        {
+            "ancestor_concept_id": "integer not null",
+            "descendant_concept_id": "integer not null",
+            "min_levels_of_separation": "integer",
+            "max_levels_of_separation": "integer",
+        },
         key=("descendant_concept_id", "ancestor_concept_id"),
     ),
     TableLayout(
         "vocabulary",
-        (
-            "vocabulary_id",
-            "vocabulary_name",
-            "vocabulary_reference",
-            "vocabulary_version",
-            "vocabulary_concept_id",
-        ),
+        {
+            "vocabulary_id": "text not null",
+            "vocabulary_name": "text",
+            "vocabulary_reference": "text",
+            "vocabulary_version": "text",
+            "vocabulary_concept_id": "integer",
+        },
         key=("vocabulary_id",),
         optional=frozenset({"vocabulary_name", "vocabulary_reference", "vocabulary_concept_id"}),
     ),
     TableLayout(
         "domain",
-        ("domain_id", "domain_name", "domain_concept_id"),
+        {
+            "domain_id": "text not null",
+            "domain_name": "text",
+            "domain_concept_id": "integer",
+        },
         key=("domain_id",),
         optional=frozenset({"domain_name", "domain_concept_id"}),
     ),
     TableLayout(
         "concept_class",
-        ("concept_class_id", "concept_class_name", "concept_class_concept_id"),
+        {
+            "concept_class_id": "text not null",
+            "concept_class_name": "text",
+            "concept_class_concept_id": "integer",
+        },
         key=("concept_class_id",),
         optional=frozenset({"concept_class_name", "concept_class_concept_id"}),
     ),
     TableLayout(
         "relationship",
-        (
-            "relationship_id",
-            "relationship_name",
-            "is_hierarchical",
-            "defines_ancestry",
-            "reverse_relationship_id",
-            "relationship_concept_id",
-        ),
+        {
+            "relationship_id": "text not null",
+            "relationship_name": "text",
+            "is_hierarchical": "text",
+            "defines_ancestry": "text",
+            "reverse_relationship_id": "text",
+            "relationship_concept_id": "integer",
+        },
         key=("relationship_id",),
         optional=frozenset({"relationship_name", "relationship_concept_id"}),
     ),
@@ -119,5 +136,5 @@ LAYOUTS = (
 
 
 def release_tables(release_id: int) -> dict[str, Identifier]:
-    """Table name to the table that holds it in a release."""
+    """Table name -> its table in a release."""
     return {layout.name: Identifier("omop_emb", f"{layout.name}_{release_id}") for layout in LAYOUTS}

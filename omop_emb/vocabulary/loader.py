@@ -1,4 +1,4 @@
-"""Loading a vocabulary release: wholly or not at all, beside the one that is being read."""
+"""Vocabulary loader: loads a release all or not at all, beside the one that readers use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from omop_emb.errors import VocabularyError
 from omop_emb.sql import read
 from omop_emb.vocabulary.copy_file import CopiedFile, copy_file, lines_with_key
 from omop_emb.vocabulary.download import VocabularyFile, vocabulary_files
-from omop_emb.vocabulary.layout import release_tables
+from omop_emb.vocabulary.layout import LAYOUTS, release_tables
 
 _KEY_IN_DETAIL = re.compile(r"^Key \(.*?\)=\((.*)\) is duplicated\.$", re.DOTALL)
 
@@ -32,7 +32,7 @@ class LoadProgress:
 
     Attributes:
         step: "reading" a table's file, or "indexing" what was read.
-        table: the table that is being worked on; "names" at the end, for their search.
+        table: the current table; "names" at the end, for their search.
         done_bytes, total_bytes: of all files together, unpacked.
     """
 
@@ -47,9 +47,9 @@ class LoadedVocabulary:
     """What a load put into the database.
 
     Attributes:
-        release_id: the number that its tables bear.
+        release_id: the number in its tables' names.
         version: such as "v5.0 30-AUG-24"; None where the download does not say.
-        rows: table to number of rows, of the files that were there.
+        rows: table to number of rows, of the files in the download.
         blank_names: vocabulary to number of concepts without a name, which are not embedded.
         exchanged_dates: file to number of its dates that were YYYYDDMM, and were read as such.
         has_trigrams: whether names can be searched by spelling (extension pg_trgm).
@@ -71,13 +71,13 @@ def load_vocabulary(
 ) -> LoadedVocabulary:
     """Load a folder or zip as Athena delivers it and make it the active release; the caller commits.
 
-    Tables of their own are filled and indexed, then one row is changed to point to them: until the caller
-    commits, and in transactions that began reading before, everybody sees the earlier release, whole.
-    Nobody waits. The earlier release's tables go with the next load or with `drop_retired`.
+    New tables are filled and indexed, then one row is changed to point to them: until the caller commits,
+    and in transactions that began reading before, everybody sees the earlier release, complete. Nobody
+    waits. The earlier release's tables go with the next load or with `drop_retired`.
 
     Raises:
         VocabularyError: with file and line where there is one; nothing was changed.
-        MigrationError: the schema omop_emb cannot be made.
+        MigrationError: the schema omop_emb cannot be created.
     """
     schema = config.text_or_none("OMOP_EMB_VOCABULARY_SCHEMA")
     if schema is not None:
@@ -85,64 +85,61 @@ def load_vocabulary(
             f"the vocabulary is read from schema {schema!r} (OMOP_EMB_VOCABULARY_SCHEMA), where nothing is "
             "ever written: unset the variable to load one into omop-emb's own schema"
         )
+    report = progress or (lambda _: None)
     with vocabulary_files(path) as files, atomic(connection):
         migrate(connection)
-        _be_the_only_load(connection)
         cursor = connection.cursor(row_factory=tuple_row)
-        release_id = _one(
+        if not _value(cursor.execute(read("vocabulary_lock"))):
+            raise VocabularyError(
+                "another load into this database is running: wait for it to end, then try again"
+            )
+        release_id = _value(
             cursor.execute(
                 "insert into omop_emb.vocabulary_release (source) values (%s) returning release_id",
                 (Path(path).expanduser().resolve().name,),
             )
         )
         tables = release_tables(release_id)
-        cursor.execute(SQL(read("vocabulary_create_tables")).format(**tables))
-        copied = _copy_all(connection, files, tables, progress)
+        for layout in LAYOUTS:
+            cursor.execute(layout.create(tables[layout.name]))
+        copied = _copy_files(connection, files, tables, report)
         for file in files:
-            connection.execute(
+            cursor.execute(
                 "insert into omop_emb.vocabulary_file (release_id, table_name, file_name, sha256, row_count)"
                 " values (%s, %s, %s, %s, %s)",
                 (release_id, file.layout.name, file.name, copied[file].sha256, copied[file].rows),
             )
         if copied[files[0]].rows == 0:
             raise VocabularyError("holds no concepts", file=files[0].name)
-        total = sum(file.size for file in files)
-        for file in files:
-            if progress is not None:
-                progress(LoadProgress("indexing", file.layout.name, total, total))
-            _add_key(connection, file, tables[file.layout.name])
-        if progress is not None:
-            progress(LoadProgress("indexing", "names", total, total))
-        cursor.execute(SQL(read("vocabulary_create_indexes")).format(**tables))
-        has_trigrams = _add_trigrams(connection, tables["concept"])
-        blank: dict[str, int] = dict(
+        has_trigrams = _index(connection, files, tables, report)
+        blank_names: dict[str, int] = dict(
             cursor.execute(SQL(read("vocabulary_blank_names")).format(**tables)).fetchall()
         )
         cursor.execute(SQL(read("vocabulary_insert_values")).format(**tables), {"release_id": release_id})
-        version = _one(cursor.execute(SQL(read("vocabulary_version")).format(**tables)))
+        version = _value(cursor.execute(SQL(read("vocabulary_version")).format(**tables)))
         drop_retired(connection)
         cursor.execute("update omop_emb.vocabulary_release set state = 'retired' where state = 'active'")
         cursor.execute(
             "update omop_emb.vocabulary_release set state = 'active', version = %s, blank_names = %s"
             " where release_id = %s",
-            (version, sum(blank.values()), release_id),
+            (version, sum(blank_names.values()), release_id),
         )
     return LoadedVocabulary(
         release_id,
         version,
         rows={file.layout.name: copied[file].rows for file in files},
-        blank_names=blank,
+        blank_names=blank_names,
         exchanged_dates={
-            file.name: found.exchanged_dates for file, found in copied.items() if found.exchanged_dates
+            file.name: copied[file].exchanged_dates for file in files if copied[file].exchanged_dates
         },
         has_trigrams=has_trigrams,
     )
 
 
 def drop_retired(connection: psycopg.Connection[Any]) -> list[int]:
-    """Remove the tables of replaced releases that nobody is reading; the caller commits.
+    """Drop the tables of replaced releases and return their numbers; the caller commits.
 
-    Those that are being read stay until the next call. Returns the numbers of those that went.
+    Those that somebody is reading stay until the next call.
     """
     cursor = connection.cursor(row_factory=tuple_row)
     retired = cursor.execute(read("vocabulary_retired_releases")).fetchall()
@@ -164,31 +161,39 @@ def drop_retired(connection: psycopg.Connection[Any]) -> list[int]:
     return dropped
 
 
-def _be_the_only_load(connection: psycopg.Connection[Any]) -> None:
-    if not _one(connection.cursor(row_factory=tuple_row).execute(read("vocabulary_lock"))):
-        raise VocabularyError(
-            "another load into this database is running: wait for it to end, then try again"
-        )
-
-
-def _copy_all(
+def _copy_files(
     connection: psycopg.Connection[Any],
     files: list[VocabularyFile],
     tables: Mapping[str, Identifier],
-    progress: Callable[[LoadProgress], None] | None,
+    report: Callable[[LoadProgress], None],
 ) -> dict[VocabularyFile, CopiedFile]:
     done, total = 0, sum(file.size for file in files)
 
     def advance(table: str, size: int) -> None:
         nonlocal done
         done += size
-        if progress is not None:
-            progress(LoadProgress("reading", table, done, total))
+        report(LoadProgress("reading", table, done, total))
 
     return {
         file: copy_file(connection, file, tables[file.layout.name], partial(advance, file.layout.name))
         for file in files
     }
+
+
+def _index(
+    connection: psycopg.Connection[Any],
+    files: list[VocabularyFile],
+    tables: Mapping[str, Identifier],
+    report: Callable[[LoadProgress], None],
+) -> bool:
+    """Add keys and indexes; whether names can be searched by spelling."""
+    total = sum(file.size for file in files)
+    for file in files:
+        report(LoadProgress("indexing", file.layout.name, total, total))
+        _add_key(connection, file, tables[file.layout.name])
+    report(LoadProgress("indexing", "names", total, total))
+    connection.execute(SQL(read("vocabulary_create_indexes")).format(**tables))
+    return _add_trigrams(connection, tables["concept"])
 
 
 def _add_key(connection: psycopg.Connection[Any], file: VocabularyFile, table: Identifier) -> None:
@@ -210,22 +215,21 @@ def _add_key(connection: psycopg.Connection[Any], file: VocabularyFile, table: I
 
 
 def _add_trigrams(connection: psycopg.Connection[Any], concept: Identifier) -> bool:
-    """An index for searching names by spelling, where the server has pg_trgm and lets us use it."""
+    """An index for searching names by spelling, where the server has pg_trgm and this role may use it."""
     try:
         with atomic(connection):
             connection.execute("create extension if not exists pg_trgm")
-            schema = _one(connection.cursor(row_factory=tuple_row).execute(read("trigram_schema")))
-            opclass = Identifier(schema, "gin_trgm_ops")
+            schema = _value(connection.cursor(row_factory=tuple_row).execute(read("trigram_schema")))
             statement: Composed = SQL(
                 "create index on {} using gin (lower(concept_name) {})"
                 " where standard_concept = 'S' and invalid_reason is null"
-            ).format(concept, opclass)
+            ).format(concept, Identifier(schema, "gin_trgm_ops"))
             connection.execute(statement)
     except (postgres.InsufficientPrivilege, postgres.FeatureNotSupported, postgres.UndefinedFile):
         return False
     return True
 
 
-def _one(cursor: psycopg.Cursor[Any]) -> Any:
+def _value(cursor: psycopg.Cursor[Any]) -> Any:
     row = cursor.fetchone()
     return None if row is None else row[0]

@@ -1,4 +1,4 @@
-"""Concepts that are named by their id or by vocabulary and code instead of by a text."""
+"""Concept look-up by id or by vocabulary and code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MAX_CONCEPT_ID = 2**31 - 1
 
 
 def look_up(session: Session | Connection, terms: Iterable[str]) -> dict[str, Concept]:
-    """The concept of each term that is a concept id or VOCABULARY:CODE and that the vocabulary knows.
+    """Term -> concept, for the terms that are the concept id or the VOCABULARY:CODE of a concept.
 
-    Terms that are neither, or name nothing, are left out: they are texts to search for.
+    All other terms are left out: they are texts to search for.
     """
     terms = list(dict.fromkeys(terms))
     ids = {
@@ -31,11 +31,11 @@ def look_up(session: Session | Connection, terms: Iterable[str]) -> dict[str, Co
     with readable_errors():
         connection = driver_connection(session)
         by_id = reader.concepts_by_id(connection, sorted(set(ids.values()))) if ids else {}
-        found = {term: by_id[concept_id] for term, concept_id in ids.items() if concept_id in by_id}
+        concepts = {term: by_id[concept_id] for term, concept_id in ids.items() if concept_id in by_id}
         for term in terms:
             vocabulary_id, separator, code = term.partition(":")
-            if separator and code and term not in found:
+            if separator and code and term not in concepts:
                 concept = reader.concept_by_code(connection, vocabulary_id, code)
                 if concept is not None:
-                    found[term] = concept
-    return found
+                    concepts[term] = concept
+    return concepts

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from omop_emb.errors import VocabularyError
-from omop_emb.vocabulary.layout import CONCEPT
+from omop_emb.vocabulary.layout import LAYOUTS
 from omop_emb.vocabulary.loader import load_vocabulary
 
 Download = Callable[..., Path]
@@ -35,7 +35,7 @@ def with_earlier_release(
     shared_conninfo: str, tmp_path_factory: pytest.TempPathFactory, concept_line: ConceptLine
 ) -> str:
     folder = tmp_path_factory.mktemp("earlier")
-    header = "\t".join(CONCEPT.columns)
+    header = "\t".join(LAYOUTS[0].columns)
     (folder / "CONCEPT.csv").write_text(f"{header}\n{concept_line(7, 'Earlier')}\n")
     with psycopg.connect(shared_conninfo) as connection:
         load_vocabulary(connection, folder)
@@ -187,7 +187,7 @@ def test_a_file_without_concepts_replaces_nothing(refused: Refused, download: Do
 def test_a_line_without_end_is_refused(
     refused: Refused, download: Download, concept_line: ConceptLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omop_emb.vocabulary.copy_file._LONGEST_LINE", 1000)
+    monkeypatch.setattr("omop_emb.vocabulary.copy_file._MAX_LINE_BYTES", 1000)
     path = download(CONCEPT=[concept_line(1, "a" * (2 << 20))])
     assert "has a line of more than 16 MiB" in str(refused(path))
 
@@ -275,7 +275,7 @@ def test_one_file_of_the_folder_is_answered_with_the_folder(
 ) -> None:
     path = download(CONCEPT=[concept_line(1, "a")])
     assert str(refused(path / "CONCEPT.csv")) == (
-        f"CONCEPT.csv is one file: give the folder that it stands in, {str(path)!r}"
+        f"CONCEPT.csv is one file: give the folder that it is in, {str(path)!r}"
     )
 
 
