@@ -1,50 +1,33 @@
-"""Terms mapped batch by batch: the next one is begun while one is finished, and what is done is kept."""
+"""Batches: terms mapped batch by batch, the next one begun while the current one is finished."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from omop_emb.mapping.files.journal import Journal
 from omop_emb.mapping.records import MappedTerm, SourceTerm
 
-_Begun = TypeVar("_Begun")
-
-
-class Kept(Protocol):
-    """Where results are kept, so that an interrupted run can go on (see files/journal.py).
-
-    Attributes:
-        done: how many terms it has.
-    """
-
-    done: int
-
-    def replay(self) -> Iterator[MappedTerm]:
-        """The results that it has, in order."""
-        ...
-
-    def append(self, batch: Sequence[MappedTerm]) -> None:
-        """Add a batch."""
-        ...
+_Pending = TypeVar("_Pending")
 
 
 def map_in_batches(
     terms: Iterable[SourceTerm],
-    finish: Callable[[_Begun], Sequence[MappedTerm]],
+    finish: Callable[[_Pending], Sequence[MappedTerm]],
     *,
-    begin: Callable[[Sequence[SourceTerm]], _Begun],
+    begin: Callable[[Sequence[SourceTerm]], _Pending],
     batch_size: int,
-    journal: Kept | None = None,
+    journal: Journal | None = None,
 ) -> Iterator[MappedTerm]:
-    """The mapped terms, in order: first those that the journal has, then the rest, batch by batch.
+    """The mapped terms in order: first those in the journal, then the rest, batch by batch.
 
     Args:
-        terms: all terms of the input, also those that are in the journal.
-        finish: turns what begin gave for a batch into one result a term, same order.
-        begin: starts a batch; it is called for the next one before finish is for the present.
-        batch_size: at most so many terms at a time, 1 or more.
-        journal: open; every batch is in it before its results are handed out.
+        terms: all terms of the input, including those in the journal.
+        finish: turns a begun batch into one result per term, in the same order.
+        begin: starts a batch; called for the next batch before finish is called for the current one.
+        batch_size: terms per batch at most, 1 or more.
+        journal: open; gets every batch before its results are yielded.
 
     Raises:
         ValueError: finish gave another number of results.
@@ -56,14 +39,14 @@ def map_in_batches(
         next(islice(remaining, done, done), None)
     batches = iter(lambda: list(islice(remaining, batch_size)), [])
     batch = next(batches, [])
-    begun = begin(batch) if batch else None
-    while begun is not None:
-        following = next(batches, [])
-        coming = begin(following) if following else None
-        results = finish(begun)
+    pending = begin(batch) if batch else None
+    while pending is not None:
+        next_batch = next(batches, [])
+        next_pending = begin(next_batch) if next_batch else None
+        results = finish(pending)
         if len(results) != len(batch):
             raise ValueError(f"{len(batch)} terms gave {len(results)} results")
         if journal is not None:
             journal.append(results)
         yield from results
-        batch, begun = following, coming
+        batch, pending = next_batch, next_pending

@@ -118,7 +118,7 @@ class Engine:
     def signals(candidates: Found, scored: Scored, scores: Floats) -> tuple[Doubles, Ints]:
         """What probabilities are computed from, see calibration.signals()."""
         equal = scored.features[:, _EQUAL_TEXT].max(axis=1) if len(scores) else np.zeros(0, np.float32)
-        return calibration.signals(scores, candidates.first, scored.dense, scored.lexical, equal)
+        return calibration.compute_signals(scores, candidates.first, scored.dense, scored.lexical, equal)
 
     def begin(self, terms: Sequence[SourceTerm], settings: Settings) -> PendingBatch:
         """The first half of mapping a batch: its candidates."""

@@ -138,12 +138,12 @@ def open_mapper(
         space, client = _space_and_client(connection, client)
         embed = _QueryEmbedder(client)
         own_ranker = (
-            ranker_store.active(connection, site, space.fingerprint.digest) if use_own_ranker else None
+            ranker_store.active_ranker(connection, site, space.fingerprint.digest) if use_own_ranker else None
         )
         ranker = own_ranker or default_ranker(NAMES)
         calibrated = ranker.calibration is not None and ranker.fingerprint == space.fingerprint.digest
         settings.policy.check(ranker if calibrated else _without_calibration(ranker))
-        use_memory = use_memory and ranker_store.exists(connection)
+        use_memory = use_memory and ranker_store.has_mapping_tables(connection)
         index, is_subset = _read_index(
             connection, space, embed, settings, terms, approvals_of=site if use_memory else None
         )
@@ -162,7 +162,7 @@ def open_mapper(
         ranker=ranker.name,
         calibrated=calibrated,
         accept_precision=settings.policy.accept_precision,
-        accept_untrained=settings.policy.accept_untrained and not ranker.own,
+        accept_untrained=settings.policy.accept_untrained and not ranker.is_site_trained,
         version=omop_emb.__version__,
     )
     mapper = Mapper(engine, space, settings, provenance)

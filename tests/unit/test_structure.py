@@ -43,8 +43,8 @@ MAPPING_FLOORS = (
     "settings",
     "ranking",
     "features | approvals",
-    "retrieval",
-    "files | judge | terms | batches | term_frames",
+    "retrieval | batches",
+    "files | judge | terms | term_frames",
     "records",
 )
 
@@ -302,3 +302,47 @@ def test_each_extra_that_an_error_names_exists() -> None:
                 extra = node.args[1] if len(node.args) > 1 else None
                 if isinstance(extra, ast.Constant):
                     assert extra.value in extras, f"{path.name}:{node.lineno}"
+
+
+# Bounds that keep files and calls readable; what does not fit into them is two things.
+MOST_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 300, 60, 12
+MOST_TOP_LEVEL, MOST_FLOORS, MOST_IN_MAPPING, MOST_LINES_IN_ALL = 24, 11, 17, 27_500
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> int:
+    """Lines of a function's body without docstring, comments and blank lines."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    if not body:
+        return 0
+    inside = lines[body[0].lineno - 1 : body[-1].end_lineno]
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in inside)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short_and_take_few_parameters(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= MOST_LINES
+    for function in _functions(path):
+        arguments = function.args
+        parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        taken = [one for one in parameters if one.arg not in ("self", "cls")]
+        assert len(taken) <= MOST_PARAMETERS, f"{function.name}: {len(taken)} parameters"
+        length = _code_lines(function, lines)
+        assert length <= MOST_FUNCTION_LINES, f"{function.name}: {length} lines"
+
+
+def test_the_house_has_few_rooms_and_floors() -> None:
+    assert len(FLOORS) <= MOST_FLOORS
+    assert len(_floors(FLOORS)) <= MOST_TOP_LEVEL
+    inside_mapping = {name.split(".")[1] for name in MODULES if name.startswith("mapping.")}
+    assert len(inside_mapping) <= MOST_IN_MAPPING
+
+
+def test_library_and_command_line_stay_within_their_size() -> None:
+    assert sum(len(path.read_text().splitlines()) for path in SOURCES) <= MOST_LINES_IN_ALL

@@ -20,7 +20,7 @@ from omop_emb.errors import InputError, UnknownValueError
 from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous, read_approved
 from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.engine import PendingBatch
-from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter
+from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter, open_outputs
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.journal import Journal, journal_path
@@ -151,11 +151,11 @@ def run(
             for number, _ in enumerate(results, start=1):
                 on_progress(number)
             calibration = mapper.engine.ranker.calibration if mapper.provenance.calibrated else None
-            shifts = calibration.judged if calibration is not None else {}
+            shifts = calibration.judge_shifts if calibration is not None else {}
             results = judge_terms(
                 engine, job.judge, journal.replay, shifts=shifts, on_message=on_message, confirm=confirm
             )
-        with OutputWriter(engine, job.outputs, file, previous) as writer:
+        with open_outputs(engine, job.outputs, file, previous) as writer:
             decisions, reused, disagreeing = _write(writer, results, on_progress)
             writer.finish(site=job.site, input_name=Path(file.source.name).name, provenance=mapper.provenance)
         journal.remove()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omop_emb.database.engine import driver_connection, session_scope
 from omop_emb.errors import InputError
@@ -17,10 +16,10 @@ from omop_emb.mapping.files import source_to_concept_map
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.disk_buffer import DiskBuffer
 from omop_emb.mapping.files.result_rows import candidate_columns, candidate_rows, term_columns, term_row
-from omop_emb.mapping.files.review_queue import ReviewQueueWriter
+from omop_emb.mapping.files.review_queue import write_review_queue
 from omop_emb.mapping.files.source_to_concept_map import MapRow, MapRowBuilder, MapSettings
-from omop_emb.mapping.files.table_writer import TableWriter
-from omop_emb.mapping.files.usagi_writer import UsagiWriter
+from omop_emb.mapping.files.table_writer import write_table
+from omop_emb.mapping.files.usagi_writer import UsagiWriter, write_usagi
 from omop_emb.mapping.records import MappedTerm, Provenance
 from omop_emb.records import Concept
 from omop_emb.vocabulary import reader
@@ -80,6 +79,15 @@ class Outputs:
         )
 
 
+@contextmanager
+def open_outputs(
+    engine: Engine, outputs: Outputs, file: TermFile, previous: CheckedMappings | None
+) -> Iterator[OutputWriter]:
+    """A writer to all outputs; the files appear when the block ends without an error."""
+    with ExitStack() as stack:
+        yield OutputWriter(engine, outputs, file, previous, stack)
+
+
 class OutputWriter:
     """Writes mapped terms to all outputs; finish() writes what goes into the database.
 
@@ -89,61 +97,55 @@ class OutputWriter:
     """
 
     def __init__(
-        self, engine: Engine, outputs: Outputs, file: TermFile, previous: CheckedMappings | None
+        self,
+        engine: Engine,
+        outputs: Outputs,
+        file: TermFile,
+        previous: CheckedMappings | None,
+        stack: ExitStack,
     ) -> None:
         self.replaced_rows: int | None = None
         self.run_id: int | None = None
         self._engine, self._outputs, self._file, self._previous = engine, outputs, file, previous
-        self._stack = ExitStack()
         self._term_count = 0
-        extras = file.extra_headers
         self._usagi: UsagiWriter | None = None
-        self._tables: list[tuple[TableWriter, Callable[[MappedTerm], Iterable[dict[str, Any]]]]] = []
+        self._writers: list[Callable[[MappedTerm], object]] = []
+        self._map_writers: list[Callable[[MapRow], object]] = []
+        self._map_buffer: DiskBuffer[MapRow] | None = None
+        self._run_buffer: DiskBuffer[run_store.ResultRow] | None = None
+        extras, opened = file.extra_headers, stack.enter_context
         if outputs.is_for_usagi(file):
-            self._usagi = UsagiWriter(
-                outputs.output, original=file.usagi, extra_headers=extras, previous=previous
+            self._usagi = opened(
+                write_usagi(outputs.output, original=file.usagi, extra_headers=extras, previous=previous)
             )
+            self._writers.append(self._usagi.write)
         else:
-            table = TableWriter(outputs.output, term_columns(extras))
-            self._tables.append((table, lambda mapped: (term_row(mapped),)))
+            write_term = opened(write_table(outputs.output, term_columns(extras)))
+            self._writers.append(lambda mapped: write_term(term_row(mapped)))
         if outputs.candidates is not None:
-            self._tables.append((TableWriter(outputs.candidates, candidate_columns(extras)), candidate_rows))
-        self._queue = (
-            ReviewQueueWriter(outputs.review_queue, extra_headers=extras) if outputs.review_queue else None
-        )
+            write_candidate = opened(write_table(outputs.candidates, candidate_columns(extras)))
+            self._writers.append(lambda mapped: [write_candidate(row) for row in candidate_rows(mapped)])
+        if outputs.review_queue is not None:
+            self._writers.append(opened(write_review_queue(outputs.review_queue, extra_headers=extras)))
         self._map_rows = MapRowBuilder(outputs.map_settings, self._concepts) if outputs.map_settings else None
-        self._map_file = (
-            TableWriter(outputs.map_file, source_to_concept_map.COLUMNS) if outputs.map_file else None
-        )
-        self._map_buffer: DiskBuffer[MapRow] | None = DiskBuffer() if outputs.map_schema else None
-        self._run_buffer: DiskBuffer[run_store.ResultRow] | None = DiskBuffer() if outputs.keep_run else None
-
-    def __enter__(self) -> OutputWriter:
-        writers = (
-            self._usagi, *(table for table, _ in self._tables), self._queue, self._map_file, self._map_buffer,
-            self._run_buffer,
-        )  # fmt: skip
-        with ExitStack() as opening:
-            for writer in writers:
-                if writer is not None:
-                    opening.enter_context(writer)
-            self._stack = opening.pop_all()
-        return self
+        if outputs.map_file is not None:
+            write_map_row = opened(write_table(outputs.map_file, source_to_concept_map.COLUMNS))
+            self._map_writers.append(lambda row: write_map_row(row.as_dict()))
+        if outputs.map_schema is not None:
+            self._map_buffer = opened(DiskBuffer[MapRow]())
+            self._map_writers.append(self._map_buffer.append)
+        if outputs.keep_run:
+            self._run_buffer = opened(DiskBuffer[run_store.ResultRow]())
 
     def write(self, mapped: MappedTerm) -> None:
         """Add a term to every output."""
-        if self._usagi is not None:
-            self._usagi.write(mapped)
-        for table, rows_of in self._tables:
-            for row in rows_of(mapped):
-                table.write(row)
-        if self._queue is not None:
-            self._queue.write(mapped)
+        for write in self._writers:
+            write(mapped)
         if self._map_rows is not None:
             self._write_map_rows(self._map_rows.rows_of_term(mapped))
         if self._run_buffer is not None:
-            for result in run_store.result_rows(self._term_count, mapped):
-                self._run_buffer.append(result)
+            for row in run_store.result_rows(self._term_count, mapped):
+                self._run_buffer.append(row)
         self._term_count += 1
 
     def finish(self, *, site: str, input_name: str, provenance: Provenance) -> None:
@@ -153,9 +155,9 @@ class OutputWriter:
                 if not mapping.problem and mapping.status == "APPROVED":
                     self._write_map_rows(self._map_rows.rows_of_usagi(mapping))
         if self._outputs.outdated is not None:
-            with TableWriter(self._outputs.outdated, OUTDATED_COLUMNS) as table:
+            with write_table(self._outputs.outdated, OUTDATED_COLUMNS) as write_row:
                 for row in self._previous.outdated() if self._previous is not None else ():
-                    table.write(row)
+                    write_row(row)
         if self._map_buffer is None and self._run_buffer is None:
             return
         with session_scope(self._engine) as session:
@@ -188,16 +190,9 @@ class OutputWriter:
 
     def _write_map_rows(self, rows: Iterable[MapRow]) -> None:
         for row in rows:
-            if self._map_file is not None:
-                self._map_file.write(row.as_dict())
-            if self._map_buffer is not None:
-                self._map_buffer.append(row)
+            for write in self._map_writers:
+                write(row)
 
     def _concepts(self, concept_ids: Iterable[int]) -> Mapping[int, Concept]:
         with session_scope(self._engine) as session:
             return reader.concepts_by_id(driver_connection(session), list(concept_ids))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""Which column of a table means what: named by the user, or recognised by its header."""
+"""Column roles: which column of a table is the name, code, frequency …, by request or by its header."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from omop_emb.errors import InputError
 
-# Headers as they are met, without case, spaces and punctuation; the first that a file has is taken.
+# Usual headers, without case, spaces and punctuation; the first that a file has is used.
 _NAMES = (
     "sourcename", "sourceterm", "sourcecodedescription", "sourceconceptname", "sourcedescription", "name",
     "term", "description", "termname", "itemname", "conceptname", "codedescription", "longname", "label",
@@ -39,16 +39,16 @@ _VOCABULARIES = ("sourcevocabularyid", "sourcevocabulary")
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The headers of the columns with a meaning; None or () has it recognised, where it can be.
+    """The headers of the columns with a role; None or () means: recognise it by its header.
 
     Attributes:
         names: the term, then other texts for the same thing (the original language, a translation).
         code: the source's own code.
         frequency: how often the term occurs.
-        domain: the OMOP domain that limits a row.
-        source_vocabulary: the vocabulary that a row's code is from; recognised by no other header than
-            source_vocabulary_id or source_vocabulary.
-        context: columns that help to understand a term, such as a ward.
+        domain: the OMOP domain that the concept must be in.
+        source_vocabulary: the vocabulary of the row's code; only the headers source_vocabulary_id and
+            source_vocabulary are recognised.
+        context: columns that help to understand a term, such as a ward; never recognised.
     """
 
     names: tuple[str, ...] = ()
@@ -60,8 +60,8 @@ class Columns:
 
 
 def unique_headers(headers: Sequence[str]) -> list[str]:
-    """Headers that differ from each other: a repeated one gets " (2)", an empty one "column 4"."""
-    named = [header.strip() or f"column {place}" for place, header in enumerate(headers, start=1)]
+    """Headers made unique: a repeated one gets " (2)", an empty one becomes "column 4"."""
+    named = [header.strip() or f"column {number}" for number, header in enumerate(headers, start=1)]
     seen: Counter[str] = Counter()
     taken = set(named)
     unique = []
@@ -78,54 +78,56 @@ def unique_headers(headers: Sequence[str]) -> list[str]:
 
 
 def resolve_columns(
-    headers: Sequence[str], asked: Columns | None = None, *, recognise: bool = True
+    headers: Sequence[str], requested: Columns | None = None, *, recognise: bool = True
 ) -> Columns:
-    """The columns of a table with these headers: what was asked for, completed by what is recognised.
+    """The columns of a table: those requested, completed by those that are recognised.
 
     Args:
-        headers: unique, as unique_headers makes them.
-        asked: headers by role; upper and lower case and punctuation may differ.
-        recognise: whether columns that were not asked for are looked for.
+        headers: unique, as from unique_headers().
+        requested: headers by role; case and punctuation may differ.
+        recognise: whether columns that were not requested are looked for.
 
     Raises:
-        InputError: a header that was asked for is not there, or no column for names is recognised.
+        InputError: a requested header does not exist, or no name column is recognised.
     """
-    asked = asked or Columns()
+    requested = requested or Columns()
     by_key: dict[str, str] = {}
     for header in headers:
         by_key.setdefault(_key(header), header)
 
-    def given(name: str) -> str:
+    def existing(name: str) -> str:
         if name in headers:
             return name
         if _key(name) in by_key:
             return by_key[_key(name)]
-        near = difflib.get_close_matches(name, headers, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"there is no column {name!r}{hint} The columns are: {_listed(headers)}")
+        matches = difflib.get_close_matches(name, headers, n=1, cutoff=0.5)
+        hint = f"; did you mean {matches[0]!r}?" if matches else ""
+        raise InputError(f"there is no column {name!r} among {_listed(headers)}{hint}")
 
-    names = tuple(dict.fromkeys(given(name) for name in asked.names))
+    def recognised(usual: Sequence[str]) -> str | None:
+        return next((by_key[key] for key in usual if key in by_key and by_key[key] not in taken), None)
+
+    def role(name: str | None, usual: Sequence[str]) -> str | None:
+        header = existing(name) if name else recognised(usual) if recognise else None
+        if header is not None:
+            taken.add(header)
+        return header
+
+    names = tuple(dict.fromkeys(existing(name) for name in requested.names))
     taken = set(names)
-
-    def one(name: str | None, known: Sequence[str]) -> str | None:
-        found = given(name) if name else _first(by_key, known, taken) if recognise else None
-        if found is not None:
-            taken.add(found)
-        return found
-
-    code = one(asked.code, _CODES)
-    frequency = one(asked.frequency, _FREQUENCIES)
-    domain = one(asked.domain, _DOMAINS)
-    vocabulary = one(asked.source_vocabulary, _VOCABULARIES)
+    code = role(requested.code, _CODES)
+    frequency = role(requested.frequency, _FREQUENCIES)
+    domain = role(requested.domain, _DOMAINS)
+    vocabulary = role(requested.source_vocabulary, _VOCABULARIES)
     if not names:
-        first = _first(by_key, _NAMES, taken)
+        first = recognised(_NAMES)
         if first is None and len(headers) == 1 and not taken:
             first = headers[0]
         if first is None:
             raise InputError(
-                f"no column for the terms is recognised among {_listed(headers)}; name it with --name-column"
+                f"no column of terms is recognised among {_listed(headers)}; name it with --name-column"
             )
-        further = [by_key[key] for key in _FURTHER_NAMES if key in by_key and by_key[key] not in taken]
+        further = (by_key[key] for key in _FURTHER_NAMES if key in by_key and by_key[key] not in taken)
         names = (first, *(name for name in further if name != first))
     return Columns(
         names=names,
@@ -133,7 +135,7 @@ def resolve_columns(
         frequency=frequency,
         domain=domain,
         source_vocabulary=vocabulary,
-        context=tuple(dict.fromkeys(given(name) for name in asked.context)),
+        context=tuple(dict.fromkeys(existing(name) for name in requested.context)),
     )
 
 
@@ -141,7 +143,7 @@ def read_frequency(text: str) -> int | None:
     """A count as files write it: "1,204", "1 204", "12.0", "<5" (counted as 5); None for "", "-" or "NA".
 
     Raises:
-        InputError: it is something else.
+        InputError: it is anything else.
     """
     stripped = text.strip()
     if stripped.casefold() in _NO_NUMBER:
@@ -150,10 +152,6 @@ def read_frequency(text: str) -> int | None:
     if match is None:
         raise InputError("the frequency is not a whole number")
     return int(re.sub(r"\D", "", match[1]))
-
-
-def _first(by_key: dict[str, str], known: Sequence[str], taken: set[str]) -> str | None:
-    return next((by_key[key] for key in known if key in by_key and by_key[key] not in taken), None)
 
 
 def _key(header: str) -> str:

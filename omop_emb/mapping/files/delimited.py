@@ -1,4 +1,4 @@
-"""Rows of a CSV or TSV file: the separator found, malformed rows reported by line and skipped."""
+"""Delimited text: the separator and rows of CSV and TSV; malformed rows are reported and skipped."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 SEPARATORS = (",", ";", "\t", "|")
-# A file with one column: a separator that no text contains, so that quoting still works.
+# For a single column: a separator that no text contains, so that quoting still works.
 NO_SEPARATOR = "\x1f"
 _SAMPLE_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class TextRow:
-    """A row's values as text, the line on which it begins (counted from 1), and its text in the file."""
+    """A row's values as text, the line where it begins (from 1), and its text in the file."""
 
     line: int
     values: list[str]
@@ -24,10 +24,10 @@ class TextRow:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that is kept out, or a value that was left alone, and why.
+    """A row that is skipped, or a value that is not used, and why.
 
     Attributes:
-        line: where the row begins, counted from 1; in Parquet files the number of the row.
+        line: where the row begins, from 1; in Parquet files the row's number.
         reason: for a person; it never repeats the row's text.
     """
 
@@ -39,14 +39,14 @@ class Problem:
 
 
 def detect_separator(lines: Iterable[str]) -> str:
-    r"""The separator of a delimited text, one of , ; tab | or NO_SEPARATOR for a single column.
+    r"""The separator of a delimited text: , ; tab | or NO_SEPARATOR for a single column.
 
-    It is the one that splits most of the first rows into as many values as the header has.
+    The one that splits most of the first rows into as many values as the header has.
     """
     sample = list(islice(lines, _SAMPLE_ROWS))
     best, best_score = NO_SEPARATOR, (0.0, 0)
     for separator in SEPARATORS:
-        rows = [row.values for row in read_rows(sample, separator, _ignore) if row.values]
+        rows = [row.values for row in read_rows(sample, separator) if row.values]
         if not rows or len(rows[0]) < 2:
             continue
         width = len(rows[0])
@@ -57,36 +57,33 @@ def detect_separator(lines: Iterable[str]) -> str:
     return best
 
 
-def read_rows(lines: Iterable[str], separator: str, report: Callable[[Problem], None]) -> Iterator[TextRow]:
-    """The rows of a delimited text; blank lines are left out, malformed rows reported and left out.
+def read_rows(
+    lines: Iterable[str], separator: str, report: Callable[[Problem], object] = lambda _problem: None
+) -> Iterator[TextRow]:
+    """The rows of a delimited text without blank lines and malformed rows; the latter are reported.
 
-    After a malformed row reading goes on at the next line, so that a quote which is opened and never
-    closed costs one row and not the rest of the file. A value is at most as long as the csv module
-    allows (131,072 characters).
+    After a malformed row, reading continues at the next line, so that a quote that is never closed costs
+    one row and not the rest of the file. A value has at most 131,072 characters, the csv module's limit.
     """
-    feed = _Feed(lines)
+    feed = _LineFeed(lines)
     while True:
         reader = csv.reader(feed, delimiter=separator, strict=True)
         while True:
-            feed.begin()
+            feed.begin_row()
             try:
                 values = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                report(Problem(feed.first, _explain(str(error), feed)))
-                # The rest of the lines that were taken for this row may be good rows of their own.
-                feed.give_back()
+                report(Problem(feed.first_line, _explain(str(error))))
+                # Further lines that were read for this row may be good rows of their own.
+                feed.push_back()
                 break
             if len(values) > 1 or (values and values[0].strip()):
-                yield TextRow(feed.first, values, feed.raw)
+                yield TextRow(feed.first_line, values, feed.raw)
 
 
-def _ignore(problem: Problem) -> None:
-    """Detection looks at rows; reading reports them."""
-
-
-def _explain(error: str, feed: _Feed) -> str:
+def _explain(error: str) -> str:
     if "field larger" in error:
         return "a value is longer than 131,072 characters; is a quote opened and never closed?"
     if "unexpected end" in error:
@@ -96,37 +93,35 @@ def _explain(error: str, feed: _Feed) -> str:
     return error
 
 
-class _Feed:
-    """Lines for the csv module, with the place of the present row, and able to take lines back."""
+class _LineFeed:
+    """Lines for the csv module, which knows the current row's lines and can push them back."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
-        self._waiting: list[str] = []
-        self._held: list[str] = []
+        self._pushed_back: list[str] = []
+        self._row_lines: list[str] = []
         self._line = 0
-        self.first = 1
+        self.first_line = 1
 
-    def __iter__(self) -> _Feed:
+    def __iter__(self) -> _LineFeed:
         return self
 
     def __next__(self) -> str:
-        line = self._waiting.pop() if self._waiting else next(self._lines)
+        line = self._pushed_back.pop() if self._pushed_back else next(self._lines)
         self._line += 1
-        self._held.append(line)
+        self._row_lines.append(line)
         return line
 
     @property
     def raw(self) -> str:
-        """The present row's lines."""
-        return "".join(self._held)
+        return "".join(self._row_lines)
 
-    def begin(self) -> None:
-        """A new row begins with the next line."""
-        self._held.clear()
-        self.first = self._line + 1
+    def begin_row(self) -> None:
+        self._row_lines.clear()
+        self.first_line = self._line + 1
 
-    def give_back(self) -> None:
-        """Hand out the present row's lines again, but for its first."""
-        again = self._held[1:]
+    def push_back(self) -> None:
+        """Read the current row's lines again, except the first."""
+        again = self._row_lines[1:]
         self._line -= len(again)
-        self._waiting.extend(reversed(again))
+        self._pushed_back.extend(reversed(again))

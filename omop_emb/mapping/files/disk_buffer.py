@@ -1,24 +1,22 @@
-"""Disk buffers: values kept in an anonymous temporary file until all of them are known."""
+"""Disk buffer: values kept in an anonymous temporary file until all of them are known."""
 
 from __future__ import annotations
 
 import pickle
 import tempfile
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Generic, TypeVar
 
 _Value = TypeVar("_Value")
 
 
 class DiskBuffer(Generic[_Value]):
-    """Values appended one by one, read back in order or by offset; deleted when the block ends."""
+    """Values appended one by one, then read in order or by offset; deleted when the block ends."""
 
-    def __enter__(self) -> DiskBuffer[_Value]:
+    def __init__(self) -> None:
         # Without a name in the file system nobody else can open it, and it is gone with the process.
         self._file = tempfile.TemporaryFile(prefix="omop-emb-")
         self._count = 0
-        return self
 
     def append(self, value: _Value) -> int:
         """Add a value; returns the offset to read() it from."""
@@ -39,7 +37,8 @@ class DiskBuffer(Generic[_Value]):
             yield self.read(offset)
             offset = self._file.tell()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __enter__(self) -> DiskBuffer[_Value]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()

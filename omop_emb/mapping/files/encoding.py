@@ -1,4 +1,4 @@
-"""The encoding of a text file: what its bytes say, and a named guess where they say nothing."""
+"""Text encodings: detected from a file's bytes, with a note where that is a guess."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omop_emb.mapping.files.input_file import InputFile
 
 _CHUNK = 1 << 20
 _BOMS = (
-    # UTF-32's mark begins with UTF-16's: longest first.
+    # UTF-32's mark begins with UTF-16's, so it comes first.
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -24,11 +24,11 @@ _NOT_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A Python codec's name, and whether the bytes prove it.
+    """A Python codec, and whether it is only a guess.
 
     Attributes:
-        name: a codec; "utf-8-sig" and "utf-16" take the byte order mark away.
-        guessed: True where any bytes would have been readable as this.
+        name: of the codec; "utf-8-sig" and "utf-16" remove the byte order mark.
+        guessed: whether other encodings could have read the bytes too.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Encoding:
 
 
 def detect_encoding(source: InputFile) -> Encoding:
-    """The encoding of a source: byte order mark, else UTF-16 without one, UTF-8, Windows-1252, Latin-1.
+    """The encoding of a file: byte order mark, else UTF-16 without one, UTF-8, Windows-1252 or Latin-1.
 
-    The whole file is read: a single letter in its last line may be what tells UTF-8 from Windows-1252.
+    Reads the whole file: one letter in its last line may tell UTF-8 from Windows-1252.
     """
     with source.open() as handle:
         start = handle.read(4096)
@@ -49,11 +49,11 @@ def detect_encoding(source: InputFile) -> Encoding:
         if wide is not None:
             return Encoding(wide, guessed=True)
         handle.seek(0)
-        return _eight_bits(handle)
+        return _detect_single_bytes(handle)
 
 
 def open_text(source: InputFile, encoding: str) -> io.TextIOWrapper:
-    r"""The text of a source; lines end at \n, \r or \r\n, and keep their ends.
+    r"""The text of a file; lines end at \n, \r or \r\n, and keep their ends.
 
     Raises:
         InputError: there is no such encoding.
@@ -66,7 +66,7 @@ def open_text(source: InputFile, encoding: str) -> io.TextIOWrapper:
 
 
 def _utf16_without_mark(start: bytes) -> str | None:
-    # Letters of Western languages leave every second byte 0.
+    # In Western languages every second byte is 0.
     if len(start) < 2 or b"\0" not in start:
         return None
     half = len(start) // 2
@@ -77,7 +77,7 @@ def _utf16_without_mark(start: bytes) -> str | None:
     return None
 
 
-def _eight_bits(handle: BinaryIO) -> Encoding:
+def _detect_single_bytes(handle: BinaryIO) -> Encoding:
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_utf8, is_cp1252 = True, True
     while chunk := handle.read(_CHUNK):
@@ -86,7 +86,7 @@ def _eight_bits(handle: BinaryIO) -> Encoding:
                 decoder.decode(chunk)
             except UnicodeDecodeError:
                 is_utf8 = False
-        # Outside UTF-8, bytes that Windows-1252 does not have leave Latin-1, which has them all.
+        # Latin-1 has all bytes; Windows-1252 lacks five.
         is_cp1252 = is_cp1252 and len(chunk) == len(chunk.translate(None, _NOT_IN_CP1252))
     if is_utf8:
         try:

@@ -1,4 +1,4 @@
-"""The bytes of an input, from a path or from stdin, readable as often as need be."""
+"""Input files: the bytes of a path or of stdin, readable repeatedly."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ _CHUNK = 1 << 20
 
 
 class InputFile:
-    """An input file, or stdin for "-", which is kept in an anonymous temporary file.
-
-    Use it as a context manager, or close it.
+    """An input file; stdin ("-") is copied to an anonymous temporary file. Close it, or use it in a `with`.
 
     Attributes:
-        name: what messages call it: the path, or "stdin".
+        name: for messages: the path, or "stdin".
     """
 
     def __init__(self, path: str | Path, *, stdin: BinaryIO | None = None) -> None:
-        """Open nothing yet for a path; read stdin to its end.
+        """Check that a path is a file, or read stdin to its end.
 
         Raises:
             InputError: there is no such file.
@@ -38,16 +36,16 @@ class InputFile:
         self._handles = ExitStack()
         self.name = "stdin" if str(path) == "-" else str(path)
         if str(path) == "-":
-            # No name in the file system: nobody else can open it, and it is gone with the process.
+            # Without a name in the file system nobody else can open it, and it is gone with the process.
             self._copy = self._handles.enter_context(tempfile.TemporaryFile(prefix="omop-emb-"))
             shutil.copyfileobj(stdin if stdin is not None else sys.stdin.buffer, self._copy, _CHUNK)
             self._copy.flush()
         elif self._path.is_dir():
-            raise InputError(f"{self.name} is a folder; give a file")
+            raise InputError(f"{self.name} is a folder; name a file in it")
         elif not self._path.exists():
             raise InputError(f"there is no file {self.name}")
         elif not self._path.is_file():
-            raise InputError(f"{self.name} is not a regular file; pipe it in and give - instead")
+            raise InputError(f"{self.name} is not a regular file; pipe it in, with - as the input")
 
     @property
     def suffix(self) -> str:
@@ -55,13 +53,13 @@ class InputFile:
         return self._path.suffix.lower() if self._copy is None else ""
 
     def open(self) -> BinaryIO:
-        """The bytes from their beginning, with a position of its own; closed with the source at the latest.
+        """A new handle at the beginning of the bytes, closed with this object at the latest.
 
         Raises:
             InputError: the file cannot be read.
         """
         if self._copy is not None:
-            return cast(BinaryIO, io.BufferedReader(_Shared(self._copy.fileno())))
+            return cast(BinaryIO, io.BufferedReader(_SharedReader(self._copy.fileno())))
         try:
             return self._handles.enter_context(self._path.open("rb"))
         except OSError as error:
@@ -76,7 +74,7 @@ class InputFile:
         return sha.hexdigest()
 
     def close(self) -> None:
-        """Close what was opened; a copy of stdin is gone."""
+        """Close all handles, and delete the copy of stdin."""
         self._handles.close()
 
     def __enter__(self) -> InputFile:
@@ -88,8 +86,8 @@ class InputFile:
         self.close()
 
 
-class _Shared(io.RawIOBase):
-    """Reads a descriptor at a position of its own, so that several readers do not disturb each other."""
+class _SharedReader(io.RawIOBase):
+    """Reads a shared descriptor at its own position, so that readers do not move each other."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._position = descriptor, 0

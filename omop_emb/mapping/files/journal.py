@@ -1,4 +1,4 @@
-"""The journal of a run: what is mapped already, so that an interrupted run goes on where it stopped."""
+"""Run journal: the terms mapped so far, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -19,32 +19,35 @@ _FORMAT = 2
 
 
 def journal_path(output: str | Path) -> Path:
-    """Where the journal of a run with this output is: beside it, hidden.
+    """The journal of a run with this output: a hidden file beside it.
 
     Raises:
-        InputError: the output is stdout, which has no beside.
+        InputError: the output is stdout.
     """
     if str(output) == "-":
-        raise InputError("--resume needs an output file: stdout cannot be continued")
+        raise InputError("--resume needs an output file: a run to stdout cannot be resumed")
     path = Path(output)
     return path.with_name(f".{path.name[:200]}.journal")
 
 
 class Journal:
-    """Batches of mapped terms, each on disk before the next is begun; removed when the run is complete.
+    """Batches of mapped terms, each on disk before its results are used; deleted when the run is complete.
 
-    The journal holds what the output will hold, and only its owner may read it. It belongs to an input
-    and settings: with others it is refused, because the results would not fit together.
+    It holds clinical text, so only its owner may read it. A journal of another input or other settings is
+    refused, because the results would not fit together.
+
+    Attributes:
+        done: how many terms it has.
     """
 
     def __init__(self, path: Path, *, input_digest: str, settings: Mapping[str, Any], resume: bool) -> None:
-        """Nothing is opened yet.
+        """Opens nothing yet.
 
         Args:
-            path: of the journal, see journal_path.
+            path: see journal_path().
             input_digest: of the input's bytes.
-            settings: everything else that shapes the results: columns, space, ranker, options, version.
-            resume: whether to go on from what the journal has; otherwise it is begun anew.
+            settings: everything else that the results depend on: columns, space, ranker, options, version.
+            resume: keep the terms that the journal has; otherwise start an empty one.
         """
         self._path, self._resume = path, resume
         canonical = json.dumps(settings, sort_keys=True, default=str)
@@ -56,10 +59,10 @@ class Journal:
         self.done = 0
 
     def __enter__(self) -> Journal:
-        """Open it, and count in `done` the terms that it has.
+        """Open and lock it.
 
         Raises:
-            InputError: another run holds it, or it is of another input or other settings.
+            InputError: another run has locked it, or it belongs to another input or other settings.
         """
         self._handle: IO[bytes] = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
         try:
@@ -71,14 +74,14 @@ class Journal:
                 ) from error
             if not self._resume:
                 self._handle.truncate(0)
-            self._end = self._check() or self._begin()
+            self._end = self._read() or self._start()
         except BaseException:
             self._handle.close()
             raise
         return self
 
     def replay(self) -> Iterator[MappedTerm]:
-        """The terms that are mapped already, in order."""
+        """The mapped terms, in order."""
         with self._path.open("rb") as handle:
             next(handle, None)
             read = len(self._head_line())
@@ -98,7 +101,7 @@ class Journal:
         self.done += len(batch)
 
     def remove(self) -> None:
-        """The run is complete: the journal is not needed any more."""
+        """Delete it: the run is complete."""
         self._path.unlink(missing_ok=True)
 
     def __exit__(
@@ -109,15 +112,15 @@ class Journal:
     def _head_line(self) -> bytes:
         return json.dumps(self._head).encode() + b"\n"
 
-    def _begin(self) -> int:
+    def _start(self) -> int:
         self._handle.seek(0)
         self._handle.truncate(0)
         self._handle.write(self._head_line())
         self._handle.flush()
         return len(self._head_line())
 
-    def _check(self) -> int:
-        """Where the last whole line ends; 0 where there is nothing to go on from."""
+    def _read(self) -> int:
+        """Count the terms; returns where the last complete line ends, 0 if there is nothing to resume."""
         self._handle.seek(0)
         first = self._handle.readline()
         if not first.endswith(b"\n"):
@@ -125,7 +128,7 @@ class Journal:
         try:
             head = json.loads(first)
         except ValueError as error:
-            raise InputError(f"{self._path} is not a journal; remove it, or leave --resume out") from error
+            raise InputError(f"{self._path} is not a journal; delete it, or leave out --resume") from error
         for key, what in (
             ("omop_emb_journal", "another version of omop-emb"),
             ("input", "another input"),
@@ -137,7 +140,7 @@ class Journal:
                 )
         end = len(first)
         for line in self._handle:
-            # A line that was being written when the run stopped has no end: that term is mapped again.
+            # A line without an end was being written when the run stopped: that term is mapped again.
             if not line.endswith(b"\n"):
                 break
             self.done += 1

@@ -1,4 +1,4 @@
-"""Mapped terms as lines of JSON and back: for journals, and for programs that want everything."""
+"""Results as JSON: mapped terms as lines of a journal, and back."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from omop_emb.mapping.records import (
 
 
 def to_json(mapped: MappedTerm) -> str:
-    """A mapped term as one line of JSON, with everything in it."""
+    """A mapped term as one line of JSON, complete."""
     return json.dumps(mapped, ensure_ascii=False, separators=(",", ":"), default=_plain)
 
 
 def from_json(line: str) -> MappedTerm:
-    """The mapped term that to_json made the line of.
+    """The mapped term of a line from to_json().
 
     Raises:
-        ValueError, KeyError, TypeError: to_json did not make it.
+        ValueError, KeyError, TypeError: the line is not from to_json().
     """
     values = json.loads(line)
     term = values["term"]
@@ -38,7 +38,7 @@ def from_json(line: str) -> MappedTerm:
         **{
             **values,
             "term": SourceTerm(**{**term, "further_names": tuple(term["further_names"])}),
-            "candidates": tuple(_candidate(written) for written in values["candidates"]),
+            "candidates": tuple(_candidate(candidate) for candidate in values["candidates"]),
             "decision": Decision(values["decision"]),
             "provenance": Provenance(**values["provenance"]),
             "by_code": tuple(values["by_code"]),
@@ -48,9 +48,9 @@ def from_json(line: str) -> MappedTerm:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know as something that it does; a tenth of the time that asdict takes."""
+    """A value as one that JSON has; takes a tenth of the time of asdict()."""
     if isinstance(value, Candidate):
-        scores = {who.value: score for who, score in value.retrievers.items()}
+        scores = {retriever.value: score for retriever, score in value.retrievers.items()}
         return {**vars(value), "retrievers": scores}
     if isinstance(value, Enum):
         return value.value
@@ -59,7 +59,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if hasattr(value, "item"):
-        return value.item()  # a number of numpy's
+        return value.item()  # a numpy number
     raise TypeError(f"a {type(value).__name__} in a mapped term")
 
 
@@ -68,7 +68,7 @@ def _candidate(values: dict[str, Any]) -> Candidate:
         **{
             **values,
             "variant": Variant(**values["variant"]),
-            "retrievers": {Retriever(who): score for who, score in values["retrievers"].items()},
+            "retrievers": {Retriever(name): score for name, score in values["retrievers"].items()},
             "path": tuple(PathStep(**step) for step in values["path"]),
             "flags": tuple(values["flags"]),
             "contributions": tuple(Contribution(**entry) for entry in values["contributions"]),

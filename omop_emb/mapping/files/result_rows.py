@@ -1,4 +1,4 @@
-"""Results as tables: every candidate with all its scores in long form, and one row a term."""
+"""Result rows: the table with one row per term, and the one with one row per candidate."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _FEATURES_SHOWN = 6
 
 
 def candidate_columns(extra_headers: Sequence[str] = ()) -> tuple[Column, ...]:
-    """The columns of the long form: term, candidate, scores of all retrievers, evidence, carried columns."""
+    """Columns of the candidate table: term, candidate, all retrievers' scores, evidence, input columns."""
     own = (
         *_TERM,
         Column("rank", "integer"),
@@ -58,12 +58,14 @@ def candidate_columns(extra_headers: Sequence[str] = ()) -> tuple[Column, ...]:
 
 
 def candidate_rows(mapped: MappedTerm) -> Iterator[dict[str, Any]]:
-    """A row for each candidate of a term, best first; a term without candidates has one with rank empty."""
+    """One row per candidate of a term, best first; without candidates one row with an empty rank."""
     head = {**_extras(mapped), **_term(mapped), "decision": mapped.decision.value}
     if not mapped.candidates:
         yield head
     for candidate in mapped.candidates:
-        scores = {f"{who.value}_score": _rounded(score) for who, score in candidate.retrievers.items()}
+        scores = {
+            f"{retriever.value}_score": _rounded(score) for retriever, score in candidate.retrievers.items()
+        }
         yield {
             **head,
             **concept_row(candidate),
@@ -76,7 +78,7 @@ def candidate_rows(mapped: MappedTerm) -> Iterator[dict[str, Any]]:
 
 
 def term_columns(extra_headers: Sequence[str] = ()) -> tuple[Column, ...]:
-    """The columns of the table with one row a term: its best candidate, decision and reason."""
+    """Columns of the term table: best candidate, decision, reason, further candidates, input columns."""
     own = (
         *_TERM,
         *_OUTCOME,
@@ -94,7 +96,7 @@ def term_columns(extra_headers: Sequence[str] = ()) -> tuple[Column, ...]:
 
 
 def term_row(mapped: MappedTerm) -> dict[str, Any]:
-    """A term with its best candidate, and the next ones in a few words."""
+    """One row for a term: its best candidate, and the names of the next."""
     best = {} if mapped.best is None else concept_row(mapped.best)
     return {
         **_extras(mapped),
@@ -114,7 +116,7 @@ def term_row(mapped: MappedTerm) -> dict[str, Any]:
 
 
 def concept_row(candidate: Candidate) -> dict[str, Any]:
-    """A candidate's concept and the evidence for it, by column name."""
+    """A candidate's concept and evidence, by column name."""
     return {
         "concept_id": candidate.concept_id,
         "concept_name": candidate.concept_name,
@@ -131,16 +133,16 @@ def concept_row(candidate: Candidate) -> dict[str, Any]:
             f"{step.concept_id} {step.concept_name} ({step.relationship_id})" for step in candidate.path
         ),
         "flags": "; ".join(candidate.flags),
-        "speaks_for": _features(candidate, for_it=True),
-        "speaks_against": _features(candidate, for_it=False),
+        "speaks_for": _features(candidate, positive=True),
+        "speaks_against": _features(candidate, positive=False),
     }
 
 
-def _features(candidate: Candidate, *, for_it: bool) -> str:
+def _features(candidate: Candidate, *, positive: bool) -> str:
     """The strongest features for or against a candidate, as "dense original 0.83 (+1.20)"."""
-    found = [entry for entry in candidate.contributions if (entry.contribution > 0) == for_it]
+    chosen = [entry for entry in candidate.contributions if (entry.contribution > 0) == positive]
     return "; ".join(
-        f"{entry.feature} {entry.value:.2f} ({entry.contribution:+.2f})" for entry in found[:_FEATURES_SHOWN]
+        f"{entry.feature} {entry.value:.2f} ({entry.contribution:+.2f})" for entry in chosen[:_FEATURES_SHOWN]
     )
 
 
@@ -150,33 +152,33 @@ def other_candidates(mapped: MappedTerm, count: int = 4) -> str:
 
 
 def provenance_text(mapped: MappedTerm) -> str:
-    """What a mapping was made with, in one line, forced acceptance included."""
-    made = mapped.provenance
+    """What a mapping was made with, in one line; it shows forced acceptance."""
+    provenance = mapped.provenance
     parts = [
-        f"omop-emb {made.version}",
-        made.model,
-        f"space {made.fingerprint[:12]}",
-        f"ranker {made.ranker}",
+        f"omop-emb {provenance.version}",
+        provenance.model,
+        f"space {provenance.fingerprint[:12]}",
+        f"ranker {provenance.ranker}",
     ]
-    if made.vocabulary:
-        parts.append(f"vocabulary {made.vocabulary}")
-    if not made.calibrated:
+    if provenance.vocabulary:
+        parts.append(f"vocabulary {provenance.vocabulary}")
+    if not provenance.calibrated:
         parts.append("not calibrated")
-    if made.accept_precision is not None:
-        parts.append(f"accepted at precision {made.accept_precision:g}")
-    if made.accept_untrained:
+    if provenance.accept_precision is not None:
+        parts.append(f"accepted at precision {provenance.accept_precision:g}")
+    if provenance.accept_untrained:
         parts.append("accepted without approvals of this site (--accept-untrained)")
     return ", ".join(parts)
 
 
 def target_candidates(mapped: MappedTerm) -> list[tuple[int, Candidate | None]]:
-    """The concepts that a term maps to if its decision stands, each with its candidate where it is one."""
+    """The concepts that a term maps to under its decision, each with its candidate if it is one."""
     by_id = {candidate.concept_id: candidate for candidate in reversed(mapped.candidates)}
     return [(concept_id, by_id.get(concept_id)) for concept_id in mapped.targets]
 
 
 def _rounded(value: float | None) -> float | None:
-    # More digits depend on which terms were embedded together.
+    # Further digits depend on which terms were embedded together.
     return None if value is None else round(float(value), 4)
 
 
@@ -199,7 +201,7 @@ def _with_extras(own: tuple[Column, ...], headers: Sequence[str]) -> tuple[Colum
 
 
 def _extra_name(header: str) -> str:
-    # A column of the file may be called as one of ours; both are kept.
+    # A column of the input may have the name of one of ours; both are written.
     return f"source:{header}" if header in _OWN else header
 
 

@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 from array import array
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from omop_emb.mapping.files.disk_buffer import DiskBuffer
 from omop_emb.mapping.files.result_rows import term_columns, term_row
-from omop_emb.mapping.files.table_writer import TableWriter
+from omop_emb.mapping.files.table_writer import write_table
 from omop_emb.mapping.records import Decision, MappedTerm
 
 
-class ReviewQueueWriter:
-    """Writes terms in review, and those without a match, by frequency times uncertainty, largest first.
+@contextmanager
+def write_review_queue(
+    path: str | Path, *, extra_headers: Sequence[str] = ()
+) -> Iterator[Callable[[MappedTerm], None]]:
+    """A function that takes mapped terms; the queue is written when the block ends.
 
-    Rows wait on disk and only their order is in memory; equal priorities keep the order of the input.
-    The file is written when the block ends.
+    It has the terms in review, and those without a match unless that was approved before, by frequency
+    times uncertainty, largest first; equal ones in the order of the input. Rows wait on disk, only their
+    order is in memory.
     """
+    priorities, offsets = array("d"), array("q")
+    with DiskBuffer[dict[str, Any]]() as rows:
 
-    def __init__(self, path: str | Path, *, extra_headers: tuple[str, ...] = ()) -> None:
-        """Opens nothing yet."""
-        self._table = TableWriter(path, term_columns(extra_headers))
-        self._rows: DiskBuffer[dict[str, Any]] = DiskBuffer()
-        self._stack = ExitStack()
-        self._priorities, self._offsets = array("d"), array("q")
+        def add(mapped: MappedTerm) -> None:
+            if mapped.decision is not Decision.ACCEPT and mapped.previous != (0,):
+                priorities.append(mapped.priority)
+                offsets.append(rows.append(term_row(mapped)))
 
-    def __enter__(self) -> ReviewQueueWriter:
-        self._stack.enter_context(self._rows)
-        return self
-
-    def write(self, mapped: MappedTerm) -> None:
-        """Add a term, unless it was accepted or approved before as having no match."""
-        if mapped.decision is not Decision.ACCEPT and mapped.previous != (0,):
-            self._priorities.append(mapped.priority)
-            self._offsets.append(self._rows.append(term_row(mapped)))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._stack:
-            if error is not None:
-                return
-            with self._table as table:
-                for number in sorted(range(len(self._offsets)), key=lambda n: (-self._priorities[n], n)):
-                    table.write(self._rows.read(self._offsets[number]))
+        yield add
+        with write_table(path, term_columns(extra_headers)) as write_row:
+            for number in sorted(range(len(offsets)), key=lambda n: (-priorities[n], n)):
+                write_row(rows.read(offsets[number]))

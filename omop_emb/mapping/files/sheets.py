@@ -1,4 +1,4 @@
-"""Rows of Excel workbooks and Parquet files, every value as the text that a person would read."""
+"""Excel and Parquet rows: every value as the text that a person would read."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BATCH = 1_000
 
 
 def excel_rows(source: InputFile, sheet: str | None = None) -> Iterator[TextRow]:
-    """The rows of a worksheet that are not blank, the header first; the first sheet unless one is named.
+    """The non-blank rows of a worksheet, the header first; the first sheet unless one is named.
 
-    Rows are read one by one. A row that ends early is filled up with "" to the header's width.
+    Rows are read one by one. A short row is padded with "" to the header's width.
 
     Raises:
-        InputError: it is no workbook, or has no such sheet.
+        InputError: it is not a workbook, or has no such sheet.
         MissingExtraError: openpyxl is not installed.
     """
     try:
@@ -32,7 +32,7 @@ def excel_rows(source: InputFile, sheet: str | None = None) -> Iterator[TextRow]
     except ImportError as error:
         raise MissingExtraError("reading Excel files", "excel") from error
     with warnings.catch_warnings():
-        # About styles and validations, which are not read.
+        # The warnings are about styles and validations, which are not read.
         warnings.simplefilter("ignore", UserWarning)
         try:
             book = openpyxl.load_workbook(source.open(), read_only=True, data_only=True)
@@ -42,7 +42,7 @@ def excel_rows(source: InputFile, sheet: str | None = None) -> Iterator[TextRow]
             if sheet is not None and sheet not in book.sheetnames:
                 raise InputError(f"{source.name} has no sheet {sheet!r}; it has {', '.join(book.sheetnames)}")
             page = book[sheet] if sheet is not None else book.worksheets[0]
-            # Some programs write a wrong size; without it openpyxl reads what there is.
+            # Some programs write a wrong size; without it openpyxl reads all rows.
             page.reset_dimensions()
             width = 0
             for number, cells in enumerate(page.iter_rows(values_only=True), start=1):
@@ -60,7 +60,7 @@ def parquet_rows(source: InputFile) -> Iterator[TextRow]:
     """The header and the rows of a Parquet file; a row's "line" is its number, counted from 1.
 
     Raises:
-        InputError: it is no Parquet file.
+        InputError: it is not a Parquet file.
         MissingExtraError: pyarrow is not installed.
     """
     try:
@@ -82,7 +82,7 @@ def parquet_rows(source: InputFile) -> Iterator[TextRow]:
 
 
 def plain_text(value: Any) -> str:
-    """A cell's value as text: None is "", 12.0 is "12", a date is ISO 8601, text stays as it is."""
+    """A cell's value as text: None is "", 12.0 is "12", a date is ISO 8601, text is unchanged."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -90,7 +90,7 @@ def plain_text(value: Any) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, float):
-        # Excel keeps every number as a float, and pandas a column of whole numbers with gaps.
+        # Excel stores every number as a float, and so does pandas in a whole-number column with gaps.
         return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, decimal.Decimal):
         return str(int(value)) if value == value.to_integral_value() else str(value)

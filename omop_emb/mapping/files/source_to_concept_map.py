@@ -1,4 +1,4 @@
-"""Rows of source_to_concept_map as the CDM 5.4 defines it, from mapped terms and from Usagi's file."""
+"""source_to_concept_map rows as in CDM 5.4, from mapped terms and from Usagi's file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = (
     Column("valid_end_date", "date"),
     Column("invalid_reason"),
 )
-# Of the CDM 5.4's data definition.
+# From the data definition of CDM 5.4.
 _CODE_LENGTH, _NAME_LENGTH, _VOCABULARY_LENGTH = 50, 255, 20
 # The vocabulary of concept 0, "No matching concept".
 NO_MATCH_VOCABULARY = "None"
@@ -54,12 +54,12 @@ class MapRow:
 
 @dataclass(frozen=True, kw_only=True)
 class MapSettings:
-    """What is the same in every row.
+    """What all rows have in common.
 
     Attributes:
         source_vocabulary_id: names the site's codes, at most 20 characters.
-        valid_start_date, valid_end_date: from and until when the mappings hold.
-        unreviewed: whether first candidates that nobody has looked at are written too.
+        valid_start_date, valid_end_date: when the mappings are valid.
+        unreviewed: whether unreviewed first candidates are written too.
     """
 
     source_vocabulary_id: str
@@ -71,12 +71,12 @@ class MapSettings:
         name = self.source_vocabulary_id
         if not name.strip() or len(name) > _VOCABULARY_LENGTH:
             raise InputError(
-                "source_to_concept_map needs --source-vocabulary-id, a name of your own for the codes, "
-                f"1 to {_VOCABULARY_LENGTH} characters long; found {name!r}"
+                "source_to_concept_map needs --source-vocabulary-id, your own name for the codes, "
+                f"of 1 to {_VOCABULARY_LENGTH} characters; found {name!r}"
             )
         if self.valid_start_date > self.valid_end_date:
             raise InputError(
-                f"the mappings would end ({self.valid_end_date}) before they begin ({self.valid_start_date})"
+                f"the mappings end ({self.valid_end_date}) before they begin ({self.valid_start_date})"
             )
 
 
@@ -84,18 +84,18 @@ class MapRowBuilder:
     """Turns mappings into rows of source_to_concept_map.
 
     Attributes:
-        problems: what could not be written, or was cut, and why.
-        unreviewed: terms that nobody has reviewed, and that were therefore left out.
+        problems: what was not written, or was cut, and why.
+        unreviewed: how many terms were omitted because nobody has reviewed them.
     """
 
     def __init__(
         self, settings: MapSettings, concepts: Callable[[Iterable[int]], Mapping[int, Concept]]
     ) -> None:
-        """Remember the settings.
+        """Writes nothing yet.
 
         Args:
-            settings: what is the same in every row.
-            concepts: looks up targets that are no candidates; ids that it does not know are reported.
+            settings: what all rows have in common.
+            concepts: looks up targets that are not candidates; unknown ids become problems.
         """
         self.problems: list[Problem] = []
         self.unreviewed = 0
@@ -103,21 +103,23 @@ class MapRowBuilder:
         self._seen: set[tuple[str, int]] = set()
 
     def rows_of_term(self, mapped: MappedTerm) -> Iterator[MapRow]:
-        """A row for each target of a term; without a match one with concept 0.
+        """One row per target of a term, or one with concept 0 for no match.
 
-        A term that is to be reviewed gives none, unless the settings say so.
+        A term in review gives none unless the settings include unreviewed ones.
         """
         if mapped.decision is Decision.REVIEW and not self._settings.unreviewed:
             self.unreviewed += 1
             return
         term = mapped.term
         pairs = target_candidates(mapped)
-        known = {found.concept_id: found.vocabulary_id for _, found in pairs if found is not None}
+        vocabularies = {
+            candidate.concept_id: candidate.vocabulary_id for _, candidate in pairs if candidate is not None
+        }
         targets = [concept_id for concept_id, _ in pairs]
-        yield from self._rows(term.line or 0, term.code or term.name, term.name, targets, known)
+        yield from self._rows(term.line or 0, term.code or term.name, term.name, targets, vocabularies)
 
     def rows_of_usagi(self, mapping: UsagiMapping) -> Iterator[MapRow]:
-        """A row for each target of an approved mapping of Usagi's; others give none."""
+        """One row per target of an approved mapping in Usagi's file; others give none."""
         if mapping.problem:
             return
         if mapping.status != "APPROVED":
@@ -128,26 +130,26 @@ class MapRowBuilder:
         yield from self._rows(mapping.line, code or name, name, targets, {})
 
     def _rows(
-        self, line: int, code: str, name: str, targets: list[int], known: Mapping[int, str]
+        self, line: int, code: str, name: str, targets: list[int], vocabularies: Mapping[int, str]
     ) -> Iterator[MapRow]:
         if len(code) > _CODE_LENGTH:
-            what = "the code" if code != name else "there is no code, and the name in its place"
+            what = "the code" if code != name else "there is no code, and the name instead"
             self._report(line, f"{what} is longer than {_CODE_LENGTH} characters")
             return
         if len(name) > _NAME_LENGTH:
-            self._report(line, f"the name is longer than {_NAME_LENGTH} characters, and was cut there")
-        missing = [concept_id for concept_id in targets if concept_id not in known]
-        found = self._concepts(missing) if missing else {}
+            self._report(line, f"the name is longer than {_NAME_LENGTH} characters and was cut")
+        missing = [concept_id for concept_id in targets if concept_id not in vocabularies]
+        concepts = self._concepts(missing) if missing else {}
         for target in targets or [0]:
             vocabulary: str | None = NO_MATCH_VOCABULARY
             if target != 0:
-                concept = found.get(target)
-                vocabulary = known.get(target) or (concept.vocabulary_id if concept is not None else None)
+                concept = concepts.get(target)
+                vocabulary = vocabularies.get(target) or (concept.vocabulary_id if concept else None)
             if vocabulary is None:
                 self._report(line, f"concept {target} is not in the vocabulary")
                 continue
             if (code, target) in self._seen:
-                self._report(line, f"the code is mapped to concept {target} already")
+                self._report(line, f"the code is already mapped to concept {target}")
                 continue
             self._seen.add((code, target))
             yield MapRow(

@@ -1,4 +1,4 @@
-"""Source terms from a file: CSV, TSV, Excel, Parquet or Usagi's CSV, read row by row."""
+"""Term files: source terms from CSV, TSV, Excel, Parquet or Usagi's CSV, read row by row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAMPLE_LINES = 2_000
 
 
 class FileKind(Enum):
-    """What a file of terms is."""
+    """Format of a file of terms."""
 
     DELIMITED = "CSV or TSV"
     EXCEL = "Excel"
@@ -34,14 +34,14 @@ class FileKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How a file is to be read where its own bytes should not decide.
+    """How a file is read, as far as it is not detected.
 
     Attributes:
         columns: headers by role.
-        encoding: a Python codec; None has it found.
-        separator: one character; None has it found.
+        encoding: a Python codec; None detects it.
+        separator: one character; None detects it.
         sheet: of an Excel workbook; None is the first.
-        source_vocabulary: OMOP vocabulary that all codes of the file are from; a column wins over it.
+        source_vocabulary: OMOP vocabulary of all codes; a column for it has precedence.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -52,30 +52,22 @@ class ReadOptions:
 
 
 class TermFile:
-    """A file of source terms, opened and understood; iterate it for its terms, as often as need be.
-
-    Terms come in the order of the file. Rows that cannot be used are kept out, and listed in
-    `problems` by the iteration that met them.
+    """A file of source terms; iterate it for its terms in the order of the file, repeatedly if needed.
 
     Attributes:
-        kind: what the file is.
+        kind: the file's format.
         source: its bytes.
         headers: of all columns, made unique.
-        columns: which of them mean what.
+        columns: the headers by role.
         usagi: the file as Usagi's, None for others.
         encoding: of a text file, None for others.
         separator: of a delimited file, None for others.
-        problems: rows kept out by the last iteration.
-        notes: what a person should know about how the file was understood.
+        problems: rows that the last iteration skipped.
+        notes: what the user should know about how the file was read.
     """
 
     def __init__(self, source: InputFile, options: ReadOptions | None = None) -> None:
-        """Find out what a source is, and read its header.
-
-        Raises:
-            InputError: it is empty, is nothing that can be read, or a column is not found.
-            MissingExtraError: the file needs an optional library.
-        """
+        """Detect the format and read the header; raises as open_terms()."""
         self.source, self._options = source, options or ReadOptions()
         self.problems: list[Problem] = []
         self.notes: list[str] = []
@@ -84,34 +76,33 @@ class TermFile:
         self.usagi: UsagiFile | None = None
         self.headers: Sequence[str]
         self.columns: Columns
-        self.kind = self._find_kind()
-        asked = self._options.columns
+        self.kind = self._detect_kind()
+        requested = self._options.columns
         if self.kind is FileKind.DELIMITED:
-            self.encoding = self._find_encoding()
-            # Before anything is guessed: Usagi's quoting would mislead the search for a separator.
+            self.encoding = self._encoding_or_guess()
+            # Before detecting the separator, which Usagi's quoting would mislead.
             if is_usagi_header(split_line(self._first_line(self.encoding))):
                 self.kind = FileKind.USAGI
                 self.usagi = UsagiFile(source, self.encoding.name)
                 self.headers = self.usagi.headers
-                self.columns = resolve_columns(self.headers, usagi_columns(asked), recognise=False)
+                self.columns = resolve_columns(self.headers, usagi_columns(requested), recognise=False)
                 self.notes.extend(self.usagi.notes)
                 return
-            self.separator = self._find_separator(self.encoding)
-        header = next(self._rows(_forget), None)
+            self.separator = self._detect_separator(self.encoding)
+        header = next(self._rows(), None)
         if header is None:
             raise InputError(f"{source.name} has no header and no rows")
         self.headers = unique_headers(header.values)
         if repeated := [name for name in self.headers if name not in {v.strip() for v in header.values}]:
             self.notes.append(f"repeated or empty headers were renamed: {', '.join(repeated)}")
-        self.columns = resolve_columns(self.headers, asked)
+        self.columns = resolve_columns(self.headers, requested)
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decided how the file was read: equal settings and bytes give equal terms."""
-        encoding = self.encoding.name if self.encoding is not None else None
+        """How the file was read: equal settings and bytes give equal terms."""
         return {
             "kind": self.kind.value,
-            "encoding": encoding,
+            "encoding": self.encoding.name if self.encoding is not None else None,
             "separator": self.separator,
             "sheet": self._options.sheet,
             "columns": [
@@ -127,7 +118,7 @@ class TermFile:
 
     @property
     def extra_headers(self) -> tuple[str, ...]:
-        """The names that a term's further columns have in its `extra`, in the order of the file."""
+        """The keys of every term's `extra`, in the order of the file."""
         if self.usagi is not None:
             return tuple(name.removeprefix(ADD_INFO) for name in self.headers if name.startswith(ADD_INFO))
         return tuple(name for name in self.headers if name not in self._roles)
@@ -150,19 +141,15 @@ class TermFile:
             if term is not None:
                 yield term
 
-    def close(self) -> None:
-        """Close the source."""
-        self.source.close()
-
     def __enter__(self) -> TermFile:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.source.close()
 
-    def _find_kind(self) -> FileKind:
+    def _detect_kind(self) -> FileKind:
         with self.source.open() as handle:
             start = handle.read(8)
         if not start:
@@ -181,14 +168,14 @@ class TermFile:
             raise InputError(f"{self.source.name} is not what its name says: not a {self.source.suffix} file")
         return FileKind.DELIMITED
 
-    def _find_encoding(self) -> Encoding:
+    def _encoding_or_guess(self) -> Encoding:
         if self._options.encoding is not None:
             return Encoding(self._options.encoding)
         encoding = detect_encoding(self.source)
         if encoding.guessed:
             self.notes.append(
-                f"read as {encoding.name}, which is a guess: look at the accented letters, "
-                "and say otherwise with --encoding"
+                f"read as {encoding.name}, which is a guess: check the accented letters, "
+                "and give another --encoding if they are wrong"
             )
         return encoding
 
@@ -199,23 +186,23 @@ class TermFile:
             except UnicodeError as error:
                 raise self._undecodable() from error
 
-    def _find_separator(self, encoding: Encoding) -> str:
-        asked = self._options.separator
-        if asked is not None and len(asked) != 1:
-            raise InputError(f"a separator is one character, such as {' '.join(map(repr, SEPARATORS))}")
+    def _detect_separator(self, encoding: Encoding) -> str:
+        separator = self._options.separator
+        if separator is not None:
+            if len(separator) != 1:
+                raise InputError(f"a separator is one character, such as {' '.join(map(repr, SEPARATORS))}")
+            return separator
         with open_text(self.source, encoding.name) as text:
             try:
-                return asked or detect_separator(islice(text, _SAMPLE_LINES))
+                return detect_separator(islice(text, _SAMPLE_LINES))
             except UnicodeError as error:
                 raise self._undecodable() from error
 
     def _undecodable(self) -> InputError:
         name = self.encoding.name if self.encoding is not None else str(self._options.encoding)
-        return InputError(
-            f"{self.source.name} is not {name}: leave --encoding out, or name the one it is written in"
-        )
+        return InputError(f"{self.source.name} is not in {name}: leave out --encoding, or give the right one")
 
-    def _rows(self, report: Callable[[Problem], None]) -> Iterator[TextRow]:
+    def _rows(self, report: Callable[[Problem], object] = lambda _problem: None) -> Iterator[TextRow]:
         """The header, then the rows."""
         if self.kind is FileKind.EXCEL:
             yield from excel_rows(self.source, self._options.sheet)
@@ -230,6 +217,7 @@ class TermFile:
                     raise self._undecodable() from error
 
     def _term(self, row: TextRow) -> SourceTerm | None:
+        """A row's term; None for a blank row, or one that is skipped as a problem."""
         values = row.values
         if not any(value.strip() for value in values):
             return None
@@ -237,10 +225,10 @@ class TermFile:
         if len(values) > width and not any(values[width:]):
             values = values[:width]
         if len(values) != width:
-            self._keep_out(row, f"{len(values)} values where the header has {width}")
+            self._skip(row, f"{len(values)} values where the header has {width}")
             return None
         if any("\0" in value for value in values):
-            self._keep_out(row, "a value has a NUL character in it")
+            self._skip(row, "a value has a NUL character in it")
             return None
         cells = dict(zip(self.headers, values, strict=True))
         columns = self.columns
@@ -250,12 +238,12 @@ class TermFile:
         if columns.source_vocabulary and cells[columns.source_vocabulary].strip():
             vocabulary = cells[columns.source_vocabulary].strip()
         if not texts and not (code and vocabulary):
-            self._keep_out(row, "no term in " + " or ".join(repr(name) for name in columns.names))
+            self._skip(row, "no term in " + " or ".join(repr(name) for name in columns.names))
             return None
         try:
             frequency = read_frequency(cells[columns.frequency]) if columns.frequency else None
         except InputError as error:
-            self._keep_out(row, str(error))
+            self._skip(row, str(error))
             return None
         return SourceTerm(
             name=texts[0] if texts else "",
@@ -269,17 +257,17 @@ class TermFile:
             line=row.line,
         )
 
-    def _keep_out(self, row: TextRow, reason: str) -> None:
+    def _skip(self, row: TextRow, reason: str) -> None:
         self.problems.append(Problem(row.line, reason))
 
 
 def open_terms(
     path: str | Path, options: ReadOptions | None = None, *, stdin: BinaryIO | None = None
 ) -> TermFile:
-    """A file of source terms, "-" for stdin, opened and understood.
+    """Open a file of source terms ("-" is stdin); close it, or use it in a `with`.
 
     Raises:
-        InputError: there is no such file, it is empty or nothing that can be read, or a column is missing.
+        InputError: the file does not exist, is empty or in no known format, or a column is missing.
         MissingExtraError: Excel or Parquet, and the library for it is not installed.
     """
     source = InputFile(path, stdin=stdin)
@@ -288,7 +276,3 @@ def open_terms(
     except BaseException:
         source.close()
         raise
-
-
-def _forget(problem: Problem) -> None:
-    """The header is read twice; rows are reported by the iteration that uses them."""

@@ -1,9 +1,9 @@
-r"""Lines of Usagi's CSV, which is not RFC 4180: backslashes escape, and a value never spans lines.
+r"""Usagi's CSV dialect: backslashes escape, and a value never spans lines, unlike in RFC 4180.
 
-Usagi writes a backslash as two, a quote as \", a line break as \n, and puts quotes around a value that
-has a quote or a comma in it; it reads line by line. (OHDSI/Usagi, org.ohdsi.utilities.files:
-WriteCSVFile.columns2line, ReadCSVFile.line2columns, StringUtilities.safeSplit.) Other tools, and Usagi
-for a while, write the same columns as RFC 4180.
+Usagi writes a backslash as two, a quote as \", a line break as \n, and quotes a value that contains a quote
+or a comma; it reads line by line. Source: OHDSI/Usagi, org.ohdsi.utilities.files: WriteCSVFile.columns2line,
+ReadCSVFile.line2columns, StringUtilities.safeSplit. Other tools, and some versions of Usagi, write the same
+columns as RFC 4180.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def split_line(line: str) -> list[str]:
         return line.split(",")
     values, start = [], 0
     quoted = escaped = False
-    for place, character in enumerate(line):
+    for position, character in enumerate(line):
         if character == '"' and not escaped:
             quoted = not quoted
         elif character == "," and not quoted and not escaped:
-            values.append(_unescape(line[start:place]))
-            start = place + 1
+            values.append(_unescape(line[start:position]))
+            start = position + 1
         escaped = character == "\\" and not escaped
     values.append(_unescape(line[start:]))
     return values
@@ -62,23 +62,22 @@ def line_end(line: str) -> str:
 
 
 def detect_dialect(lines: Sequence[str]) -> UsagiDialect:
-    """Which dialect the first lines of a file are in, the header first.
+    """The dialect of a file's first lines (header first).
 
-    The one in which more of them have as many values as the header; Usagi's own where both do equally
-    well and nothing speaks against it: Usagi writes no single backslash, and no two quotes side by side.
+    The one in which more of the text has as many values as the header. A tie is Usagi's own, unless a line
+    has what Usagi never writes: an unknown escape, or two quotes side by side.
     """
     width = len(split_line(lines[0].rstrip("\r\n"))) if lines else 0
-    # A value of RFC 4180 may span lines: characters are counted, so that lines and records compare.
+    # A value of RFC 4180 may span lines, so characters are compared rather than lines.
     own = sum(len(line) for line in lines if len(split_line(line.rstrip("\r\n"))) == width)
-    rows = list(read_rows(lines, ",", lambda problem: None))
-    other = sum(len(row.raw) for row in rows if len(row.values) == width)
+    other = sum(len(row.raw) for row in read_rows(lines, ",") if len(row.values) == width)
     if own != other:
         return UsagiDialect.USAGI if own > other else UsagiDialect.RFC4180
-    strange = any(_not_written_by_usagi(line.rstrip("\r\n")) for line in lines)
-    return UsagiDialect.RFC4180 if strange else UsagiDialect.USAGI
+    foreign = any(_is_foreign_to_usagi(line.rstrip("\r\n")) for line in lines)
+    return UsagiDialect.RFC4180 if foreign else UsagiDialect.USAGI
 
 
-def _not_written_by_usagi(line: str) -> bool:
+def _is_foreign_to_usagi(line: str) -> bool:
     if '""' in line:
         return True
     return any(match[1] not in _UNESCAPED for match in _ESCAPE.finditer(line)) or (

@@ -1,12 +1,11 @@
-"""Mapped terms as a file that Usagi opens: a new one, or the one they came from with only them changed."""
+"""Usagi writer: mapped terms as a file for Usagi, a new one or the original with only them changed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Protocol
 
 from omop_emb.atomic_file import atomic_write
@@ -18,8 +17,8 @@ from omop_emb.mapping.records import Candidate, Decision, MappedTerm, SourceTerm
 from omop_emb.records import Concept
 
 AUTHOR = "omop-emb"
-# Usagi reads a frequency as a 32-bit integer, and writes -1 where there is none.
-_LARGEST_FREQUENCY = 2**31 - 1
+# Usagi reads a frequency as a 32-bit integer, and writes -1 for none.
+_MAX_FREQUENCY = 2**31 - 1
 _BEFORE = ("sourceCode", "sourceName", "sourceFrequency", "sourceAutoAssignedConceptIds")
 _AFTER = (
     "matchScore", "mappingStatus", "equivalence", "statusSetBy", "statusSetOn", "conceptId", "conceptName",
@@ -30,66 +29,82 @@ _NEW_MAPPING_TYPES = {new: old for old, new in OLD_MAPPING_TYPES.items()}
 
 
 class PreviousTargets(Protocol):
-    """What an earlier mapping says of its targets."""
+    """The targets of an earlier mapping."""
 
     def concept(self, concept_id: int) -> Concept | None:
-        """A target or its replacement as the vocabulary has it."""
+        """A target, or its replacement, as in the vocabulary."""
 
     def mapping_type(self, key: tuple[str, str], concept_id: int) -> str | None:
         """How a source code and name were mapped to a target, such as MAPS_TO_VALUE."""
 
 
-class UsagiWriter:
-    """Writes mapped terms to a file for Usagi, which appears whole when the block ends.
+@contextmanager
+def write_usagi(
+    path: str | Path,
+    *,
+    original: UsagiFile | None = None,
+    extra_headers: Sequence[str] = (),
+    previous: PreviousTargets | None = None,
+    now: Callable[[], float] = time.time,
+) -> Iterator[UsagiWriter]:
+    """A writer of a file for Usagi, which appears, complete, when the block ends.
 
-    With an original, every source code that was not mapped keeps its text to the byte, in its place;
-    mapped terms must come in the original's order. Without one, further columns become ADD_INFO ones,
+    With an original, every source code that is not mapped keeps its place and its text, byte for byte;
+    mapped terms must come in the original's order. Without one, further columns become ADD_INFO columns,
     and so do decision, reason and the other candidates.
 
+    Args:
+        path: the file to write; it may be the original's.
+        original: the file that the terms are from, if Usagi wrote it.
+        extra_headers: further columns of the terms' file.
+        previous: earlier mappings, for the names and mapping types of reused targets.
+        now: seconds since 1970, for the times of acceptance and creation.
+    """
+    with atomic_write(path) as handle:
+        writer = UsagiWriter(handle, original, extra_headers, previous, now)
+        yield writer
+        writer.finish()
+
+
+class UsagiWriter:
+    """Writes mapped terms, see write_usagi().
+
     Attributes:
-        problems: terms that Usagi could not tell apart, and were left out.
+        problems: terms that were left out because Usagi could not tell them apart.
     """
 
     def __init__(
         self,
-        path: str | Path,
-        *,
-        original: UsagiFile | None = None,
-        extra_headers: Sequence[str] = (),
-        previous: PreviousTargets | None = None,
-        now: Callable[[], float] = time.time,
+        handle: BinaryIO,
+        original: UsagiFile | None,
+        extra_headers: Sequence[str],
+        previous: PreviousTargets | None,
+        now: Callable[[], float],
     ) -> None:
-        """Open nothing yet.
-
-        Args:
-            path: of the file to write; it may be the original's.
-            original: the file that the terms came from, if Usagi wrote that.
-            extra_headers: further columns of the terms' file, carried through.
-            previous: earlier mappings, for the names and mapping types of targets that were kept.
-            now: seconds since 1970, for the time of acceptance.
-        """
         self.problems: list[Problem] = []
-        self._path, self._original, self._previous, self._now = path, original, previous, now
-        self._extras = tuple(extra_headers)
-        self._stack = ExitStack()
+        self._handle, self._original, self._previous, self._now = handle, original, previous, now
         self._last_key: tuple[str, str] | None = None
+        self._detail_headers = [
+            f"{ADD_INFO}{name} (omop-emb)" if name in extra_headers else f"{ADD_INFO}{name}"
+            for name in _DETAILS
+        ]
         if original is not None:
             self._headers: Sequence[str] = original.headers
             self._rest: Iterator[UsagiMapping] = original.mappings()
-            self._end = original.line_end
+            self._line_end = original.line_end
             self._join = join_line if original.dialect is UsagiDialect.USAGI else join_rfc4180
         else:
-            carried = [f"{ADD_INFO}{header}" for header in (*self._extras, *self._detail_names())]
-            self._headers = (*_BEFORE, *carried, *_AFTER)
-            self._rest, self._end, self._join = iter(()), "\n", join_line
-
-    def __enter__(self) -> UsagiWriter:
-        self._out: BinaryIO = self._stack.enter_context(atomic_write(self._path))
-        self._put(self._join(self._headers) + self._end)
-        return self
+            extras = (f"{ADD_INFO}{header}" for header in extra_headers)
+            self._headers = (*_BEFORE, *extras, *self._detail_headers, *_AFTER)
+            self._rest, self._line_end, self._join = iter(()), "\n", join_line
+        self._write_text(self._join(self._headers) + self._line_end)
 
     def write(self, mapped: MappedTerm) -> None:
-        """Add a mapped term: a row for each of its targets."""
+        """Add a mapped term, one row per target.
+
+        Raises:
+            ValueError: it is not from the original, or not in its order.
+        """
         if self._original is None:
             self._write_new(mapped)
             return
@@ -97,68 +112,54 @@ class UsagiWriter:
             if mapping.line == mapped.term.line:
                 self._write_changed(mapping, mapped)
                 return
-            self._put(mapping.raw)
+            self._write_text(mapping.raw)
         raise ValueError("mapped terms must come from the original, in its order")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            try:
-                for mapping in self._rest:
-                    self._put(mapping.raw)
-            except BaseException as failure:
-                self._stack.__exit__(type(failure), failure, failure.__traceback__)
-                raise
-        self._stack.__exit__(kind, error, trace)
+    def finish(self) -> None:
+        """Copy the rest of the original."""
+        for mapping in self._rest:
+            self._write_text(mapping.raw)
 
-    def _put(self, text: str) -> None:
-        self._out.write(text.encode())
+    def _write_text(self, text: str) -> None:
+        self._handle.write(text.encode())
 
-    def _put_row(self, cells: Mapping[str, str]) -> None:
-        self._put(self._join([cells.get(header, "") for header in self._headers]) + self._end)
+    def _write_row(self, cells: Mapping[str, str]) -> None:
+        self._write_text(self._join([cells.get(header, "") for header in self._headers]) + self._line_end)
 
     def _write_new(self, mapped: MappedTerm) -> None:
         term = mapped.term
         if term.key == self._last_key:
-            self.problems.append(
-                Problem(
-                    term.line or 0, "the same code and name as the row before: Usagi would make them one term"
-                )
-            )
+            reason = "the same code and name as the row before: Usagi would merge them into one term"
+            self.problems.append(Problem(term.line or 0, reason))
             return
         self._last_key = term.key
-        frequency = -1 if term.frequency is None else min(term.frequency, _LARGEST_FREQUENCY)
-        details = dict(zip(self._detail_names(), _details(mapped), strict=True))
-        carried = {f"{ADD_INFO}{name}": value for name, value in {**term.extra, **details}.items()}
+        frequency = -1 if term.frequency is None else min(term.frequency, _MAX_FREQUENCY)
         base = {
             "sourceCode": term.code,
             "sourceName": term.name,
             "sourceFrequency": str(frequency),
-            "sourceAutoAssignedConceptIds": "",
             "equivalence": "UNREVIEWED",
-            "assignedReviewer": "",
-            "comment": "",
-            **carried,
+            **{f"{ADD_INFO}{name}": value for name, value in term.extra.items()},
+            **dict(zip(self._detail_headers, _details(mapped), strict=True)),
         }
         for cells in self._rows(base, mapped):
-            self._put_row(cells)
+            self._write_row(cells)
 
     def _write_changed(self, mapping: UsagiMapping, mapped: MappedTerm) -> None:
         rows = list(self._rows(mapping.rows[0], mapped))
         if [dict(row) for row in mapping.rows] == [
             {header: row.get(header, "") for header in self._headers} for row in rows
         ]:
-            self._put(mapping.raw)
+            self._write_text(mapping.raw)
             return
         for cells in rows:
-            self._put_row(cells)
+            self._write_row(cells)
 
     def _rows(self, base: Mapping[str, str], mapped: MappedTerm) -> Iterator[dict[str, str]]:
         # Concept 0 of an earlier mapping: a person has approved that there is no match.
         accepted = mapped.decision is Decision.ACCEPT or mapped.previous == (0,)
         now = str(int(self._now() * 1000))
-        old = self._original is not None and self._original.old_mapping_types
+        has_old_types = self._original is not None and self._original.old_mapping_types
         common = {
             **base,
             "matchScore": f"{_match_score(mapped):.2f}",
@@ -168,19 +169,19 @@ class UsagiWriter:
             "comment": base.get("comment") or _comment(mapped),
         }
         for concept_id, candidate in target_candidates(mapped) or [(0, None)]:
-            name, domain = self._describe(concept_id, candidate)
-            kind = self._mapping_type(mapped.term, concept_id, candidate)
+            name, domain = self._name_and_domain(concept_id, candidate)
+            mapping_type = self._mapping_type(mapped.term, concept_id, candidate)
             yield {
                 **common,
                 "conceptId": str(concept_id),
                 "conceptName": name,
                 "domainId": domain,
-                "mappingType": _NEW_MAPPING_TYPES[kind] if old else kind,
+                "mappingType": _NEW_MAPPING_TYPES[mapping_type] if has_old_types else mapping_type,
                 "createdBy": AUTHOR if concept_id else "",
                 "createdOn": now if concept_id else "0",
             }
 
-    def _describe(self, concept_id: int, candidate: Candidate | None) -> tuple[str, str]:
+    def _name_and_domain(self, concept_id: int, candidate: Candidate | None) -> tuple[str, str]:
         if concept_id == 0:
             return "Unmapped", ""
         if candidate is not None:
@@ -189,16 +190,12 @@ class UsagiWriter:
         return (concept.concept_name, concept.domain_id or "") if concept is not None else ("", "")
 
     def _mapping_type(self, term: SourceTerm, concept_id: int, candidate: Candidate | None) -> str:
-        kept = self._previous.mapping_type(term.key, concept_id) if self._previous is not None else None
-        if kept is not None:
-            return kept
-        through_value = candidate is not None and any(
-            step.relationship_id == "Maps to value" for step in candidate.path
-        )
-        return "MAPS_TO_VALUE" if through_value else "MAPS_TO"
-
-    def _detail_names(self) -> list[str]:
-        return [name if name not in self._extras else f"{name} (omop-emb)" for name in _DETAILS]
+        previous = self._previous.mapping_type(term.key, concept_id) if self._previous is not None else None
+        if previous is not None:
+            return previous
+        steps = candidate.path if candidate is not None else ()
+        is_value = any(step.relationship_id == "Maps to value" for step in steps)
+        return "MAPS_TO_VALUE" if is_value else "MAPS_TO"
 
 
 def _details(mapped: MappedTerm) -> list[str]:
@@ -216,7 +213,7 @@ def _details(mapped: MappedTerm) -> list[str]:
 
 
 def _match_score(mapped: MappedTerm) -> float:
-    """0 to 1: the probability, or where there is none the best of the retrievers' scores."""
+    """0 to 1: the probability, or if there is none the best of the retrievers' scores."""
     if mapped.probability is not None:
         return mapped.probability
     scores = mapped.best.retrievers.values() if mapped.best is not None else ()

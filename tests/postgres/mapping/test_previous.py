@@ -16,7 +16,7 @@ from omop_emb.mapping.file_job.map_table import MapTableCounts, write_map_rows
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.source_to_concept_map import MapRow
 from omop_emb.mapping.files.term_file import open_terms
-from omop_emb.mapping.files.usagi_writer import UsagiWriter
+from omop_emb.mapping.files.usagi_writer import write_usagi
 from omop_emb.mapping.judge.prompt import ConceptContext, concept_contexts
 from omop_emb.mapping.records import Decision, SourceTerm
 from tests.unit.mapping.files.sample_results import PROVENANCE, candidate, mapped
@@ -193,7 +193,7 @@ def test_kept_mappings_reach_usagi_with_their_names_and_types(
     checked: CheckedMappings, tmp_path: Path
 ) -> None:
     terms = [SourceTerm(name="stands", code="a"), SourceTerm(name="none", code="d")]
-    with UsagiWriter(tmp_path / "out.csv", previous=checked) as out:
+    with write_usagi(tmp_path / "out.csv", previous=checked) as out:
         for term in terms:
             kept = checked.settle(term, PROVENANCE)
             assert kept is not None

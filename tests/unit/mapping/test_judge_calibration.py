@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from omop_emb.mapping.evaluation.gold import read_gold
-from omop_emb.mapping.files.usagi_writer import UsagiWriter
+from omop_emb.mapping.files.usagi_writer import write_usagi
 from omop_emb.mapping.judge.judge_calibration import (
     ANSWERS,
     apply_answer,
@@ -105,11 +105,11 @@ def test_an_answer_changes_probability_and_priority_but_no_decision() -> None:
 
 
 def test_a_calibration_keeps_what_it_learned_of_a_judge() -> None:
-    made = Calibration(weights=(0.0,) * len(SIGNALS), intercepts={"": 0.0}, judged=SHIFTS)
+    made = Calibration(weights=(0.0,) * len(SIGNALS), intercepts={"": 0.0}, judge_shifts=SHIFTS)
     stored = json.loads(json.dumps(made.to_json()))
-    assert Calibration.from_json(stored).judged == SHIFTS
+    assert Calibration.from_json(stored).judge_shifts == SHIFTS
     del stored["judged"]
-    assert Calibration.from_json(stored).judged == {}
+    assert Calibration.from_json(stored).judge_shifts == {}
 
 
 def test_a_judges_answers_are_read_from_approved_tables_and_usagi_files(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_judges_answers_are_read_from_approved_tables_and_usagi_files(tmp_path
     read = {gold.term.name: gold.term.extra.get("judge", "") for gold in read_gold([table]).terms}
     assert read == {"cough": "7: it is", "cold": ""}
     usagi = tmp_path / "approved.usagi.csv"
-    with UsagiWriter(usagi, now=lambda: 1.0) as out:
+    with write_usagi(usagi, now=lambda: 1.0) as out:
         out.write(mapped(SourceTerm(name="cough", code="1"), candidate(7), judge="7: it is"))
     usagi.write_text(usagi.read_text().replace("UNCHECKED", "APPROVED"), encoding="utf-8")
     (gold,) = read_gold([usagi]).terms

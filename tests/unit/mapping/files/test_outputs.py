@@ -23,9 +23,9 @@ from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.journal import Journal, journal_path
 from omop_emb.mapping.files.result_json import from_json, to_json
 from omop_emb.mapping.files.result_rows import candidate_columns, candidate_rows, term_columns, term_row
-from omop_emb.mapping.files.review_queue import ReviewQueueWriter
+from omop_emb.mapping.files.review_queue import write_review_queue
 from omop_emb.mapping.files.source_to_concept_map import COLUMNS, MapRow, MapRowBuilder, MapSettings
-from omop_emb.mapping.files.table_writer import Column, TableWriter
+from omop_emb.mapping.files.table_writer import Column, write_table
 from omop_emb.mapping.files.usagi_file import UsagiFile
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
 from omop_emb.records import Concept
@@ -121,9 +121,9 @@ def test_where_nothing_can_be_written_the_user_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.tsv", "\t")])
 def test_a_table_as_text(tmp_path: Path, name: str, delimiter: str) -> None:
     columns = [Column("a"), Column("n", "integer"), Column("b", "boolean"), Column("d", "date")]
-    with TableWriter(tmp_path / name, columns) as table:
-        table.write({"a": 'x\t, "y"\n', "n": 3, "b": True, "d": datetime.date(2024, 1, 2)})
-        table.write({"a": "ä"})
+    with write_table(tmp_path / name, columns) as write_row:
+        write_row({"a": 'x\t, "y"\n', "n": 3, "b": True, "d": datetime.date(2024, 1, 2)})
+        write_row({"a": "ä"})
     assert read_csv(tmp_path / name, delimiter) == [
         {"a": 'x\t, "y"\n', "n": "3", "b": "true", "d": "2024-01-02"},
         {"a": "ä", "n": "", "b": "", "d": ""},
@@ -132,9 +132,9 @@ def test_a_table_as_text(tmp_path: Path, name: str, delimiter: str) -> None:
 
 def test_a_table_as_parquet_has_types_and_nulls(tmp_path: Path) -> None:
     columns = [Column("a"), Column("n", "integer"), Column("r", "real"), Column("d", "date")]
-    with TableWriter(tmp_path / "t.parquet", columns) as table:
+    with write_table(tmp_path / "t.parquet", columns) as write_row:
         for n in range(12_000):
-            table.write({"a": str(n), "n": n, "d": datetime.date(2024, 1, 2)})
+            write_row({"a": str(n), "n": n, "d": datetime.date(2024, 1, 2)})
     read = pyarrow.parquet.read_table(tmp_path / "t.parquet")
     assert [str(field.type) for field in read.schema] == ["string", "int64", "double", "date32[day]"]
     assert read.column("n").to_pylist() == list(range(12_000))
@@ -143,7 +143,7 @@ def test_a_table_as_parquet_has_types_and_nulls(tmp_path: Path) -> None:
 
 def test_an_empty_table_has_its_header(tmp_path: Path) -> None:
     for name in ("t.csv", "t.parquet"):
-        with TableWriter(tmp_path / name, [Column("a")]):
+        with write_table(tmp_path / name, [Column("a")]):
             pass
     assert (tmp_path / "t.csv").read_text() == "a\n"
     assert pyarrow.parquet.read_table(tmp_path / "t.parquet").column_names == ["a"]
@@ -151,8 +151,8 @@ def test_an_empty_table_has_its_header(tmp_path: Path) -> None:
 
 def test_a_failing_table_leaves_nothing(tmp_path: Path) -> None:
     def failing() -> None:
-        with TableWriter(tmp_path / "t.parquet", [Column("n", "integer")]) as table:
-            table.write({"n": "not a number"})
+        with write_table(tmp_path / "t.parquet", [Column("n", "integer")]) as write_row:
+            write_row({"n": "not a number"})
 
     with pytest.raises(Exception, match=r"not a number|integer"):
         failing()
@@ -160,11 +160,11 @@ def test_a_failing_table_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_candidates_in_long_form_carry_all_scores(tmp_path: Path) -> None:
-    with TableWriter(tmp_path / "c.csv", candidate_columns(["ward", "rank"])) as table:
+    with write_table(tmp_path / "c.csv", candidate_columns(["ward", "rank"])) as write_row:
         for row in candidate_rows(rich(TERM)):
-            table.write(row)
+            write_row(row)
         for row in candidate_rows(mapped(SourceTerm(name="xyzzy"), decision=Decision.NO_MATCH)):
-            table.write(row)
+            write_row(row)
     first, second, none = read_csv(tmp_path / "c.csv")
     assert (first["source_code"], first["rank"], first["concept_id"]) == ("007", "1", "254761")
     assert (first["dense_score"], first["lexical_score"], first["exact_score"]) == ("0.91", "0.8", "")
@@ -185,10 +185,10 @@ def test_a_row_a_term_has_the_best_candidate_and_what_it_was_made_with() -> None
 
 def test_the_queue_is_sorted_by_priority_and_holds_no_accepted_term(tmp_path: Path) -> None:
     priorities = [3.0, 9.0, 9.0, 0.5]
-    with ReviewQueueWriter(tmp_path / "q.csv") as queue:
+    with write_review_queue(tmp_path / "q.csv") as add:
         for n, priority in enumerate(priorities):
-            queue.write(mapped(SourceTerm(name=str(n)), candidate(5), priority=priority))
-        queue.write(mapped(SourceTerm(name="sure"), candidate(5), decision=Decision.ACCEPT, priority=99.0))
+            add(mapped(SourceTerm(name=str(n)), candidate(5), priority=priority))
+        add(mapped(SourceTerm(name="sure"), candidate(5), decision=Decision.ACCEPT, priority=99.0))
     assert [row["source_name"] for row in read_csv(tmp_path / "q.csv")] == ["1", "2", "0", "3"]
 
 
@@ -256,10 +256,10 @@ def test_what_does_not_fit_the_cdm_is_reported() -> None:
     ]
     assert [str(problem) for problem in rows.problems] == [
         "line 2: the code is longer than 50 characters",
-        "line 3: the name is longer than 255 characters, and was cut there",
-        "line 4: there is no code, and the name in its place is longer than 50 characters",
+        "line 3: the name is longer than 255 characters and was cut",
+        "line 4: there is no code, and the name instead is longer than 50 characters",
         "line 6: concept 8 is not in the vocabulary",
-        "line 7: the code is mapped to concept 7 already",
+        "line 7: the code is already mapped to concept 7",
     ]
 
 

@@ -58,7 +58,7 @@ def test_a_byte_that_windows_lacks_is_latin_1(tmp_path: Path) -> None:
 
 def test_an_encoding_that_does_not_fit_is_a_user_error(tmp_path: Path) -> None:
     path = write(tmp_path, "name\ncaf\u00e9\n", encoding="cp1252")
-    with pytest.raises(InputError, match="is not utf-8"):
+    with pytest.raises(InputError, match="is not in utf-8"):
         read(path, ReadOptions(encoding="utf-8"))
     with pytest.raises(InputError, match="no encoding 'klingon'"):
         read(path, ReadOptions(encoding="klingon"))

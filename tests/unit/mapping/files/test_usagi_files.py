@@ -19,7 +19,7 @@ from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.term_file import FileKind, ReadOptions, open_terms
 from omop_emb.mapping.files.usagi_dialect import join_line, join_rfc4180, split_line
 from omop_emb.mapping.files.usagi_file import STATUSES, UsagiFile, UsagiTarget
-from omop_emb.mapping.files.usagi_writer import UsagiWriter
+from omop_emb.mapping.files.usagi_writer import write_usagi
 from omop_emb.mapping.records import Decision, PathStep, SourceTerm
 from omop_emb.records import Concept
 from tests.unit.mapping.files.sample_results import PROVENANCE, candidate, mapped, rich
@@ -81,7 +81,7 @@ def save(path: Path, rows: list[list[str]], end: str = "\n", header: str = HEADE
 
 
 def copy(path: Path, out: Path) -> bytes:
-    with open_terms(path) as terms, UsagiWriter(out, original=terms.usagi):
+    with open_terms(path) as terms, write_usagi(out, original=terms.usagi):
         assert terms.usagi is not None
     return out.read_bytes()
 
@@ -193,7 +193,7 @@ def test_only_what_was_mapped_changes(tmp_path: Path) -> None:
             for term in terms
             if term.code == "new"
         ]
-        with UsagiWriter(
+        with write_usagi(
             path,
             original=terms.usagi,
             now=lambda: 1700000000.5,
@@ -237,7 +237,7 @@ def test_only_what_was_mapped_changes(tmp_path: Path) -> None:
 
 def test_a_term_without_a_match_is_concept_0_with_the_reason(tmp_path: Path) -> None:
     path = save(tmp_path / "in.csv", [row("1", "xyzzy", conceptId="9", conceptName="old")])
-    with open_terms(path) as terms, UsagiWriter(tmp_path / "out.csv", original=terms.usagi) as out:
+    with open_terms(path) as terms, write_usagi(tmp_path / "out.csv", original=terms.usagi) as out:
         for term in terms:
             out.write(mapped(term, decision=Decision.NO_MATCH, reason="nothing near", probability=None))
     (line,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
@@ -255,7 +255,7 @@ def test_an_older_file_keeps_its_mapping_types(tmp_path: Path) -> None:
         row("2", "b", mappingType="EVENT"),
     ]
     path = save(tmp_path / "in.csv", rows)
-    with open_terms(path) as terms, UsagiWriter(tmp_path / "out.csv", original=terms.usagi) as out:
+    with open_terms(path) as terms, write_usagi(tmp_path / "out.csv", original=terms.usagi) as out:
         (term,) = terms
         value = candidate(5, path=(PathStep(4, "x", "Maps to value"),))
         out.write(mapped(term, candidate(3), value, by_code=(3, 5)))
@@ -270,7 +270,7 @@ def test_a_file_of_an_older_usagi_without_newer_columns_goes_round(tmp_path: Pat
     )
     path = tmp_path / "in.csv"
     path.write_text(f"{header}\n1,Cough,3,,0.5,UNCHECKED,0,\n2,Pain,3,,0.5,APPROVED,7,\n")
-    with open_terms(path) as terms, UsagiWriter(tmp_path / "out.csv", original=terms.usagi) as out:
+    with open_terms(path) as terms, write_usagi(tmp_path / "out.csv", original=terms.usagi) as out:
         (term,) = terms
         out.write(mapped(term, candidate(254761)))
     assert (tmp_path / "out.csv").read_text().splitlines() == [
@@ -284,7 +284,7 @@ def test_a_file_in_rfc_4180_stays_one(tmp_path: Path) -> None:
     rows = [row("1", 'a "b"\nc', mappingStatus="APPROVED"), row("2", 'd "e"\nf', comment="x\\y")]
     path = tmp_path / "in.csv"
     path.write_bytes("".join(join_rfc4180(r) + "\r\n" for r in [HEADER.split(","), *rows]).encode())
-    with open_terms(path) as terms, UsagiWriter(tmp_path / "out.csv", original=terms.usagi) as out:
+    with open_terms(path) as terms, write_usagi(tmp_path / "out.csv", original=terms.usagi) as out:
         assert any("RFC 4180" in note for note in terms.notes)
         (term,) = terms
         assert (term.name, term.line) == ('d "e"\nf', 4)
@@ -307,7 +307,7 @@ def test_a_new_file_has_usagis_columns_and_ours_as_add_info(tmp_path: Path) -> N
         ),
         SourceTerm(name="Köhä", frequency=None, extra={"ward": "", "flags": ""}),
     ]
-    with UsagiWriter(tmp_path / "out.csv", extra_headers=["ward", "flags"], now=lambda: 1.0) as out:
+    with write_usagi(tmp_path / "out.csv", extra_headers=["ward", "flags"], now=lambda: 1.0) as out:
         out.write(rich(terms[0]))
         out.write(mapped(terms[1], decision=Decision.NO_MATCH, reason="nothing near", probability=None))
     first, second = [
@@ -329,7 +329,7 @@ def test_a_new_file_has_usagis_columns_and_ours_as_add_info(tmp_path: Path) -> N
 
 def test_a_new_file_is_one_that_we_read_again(tmp_path: Path) -> None:
     term = SourceTerm(name="Cough", code="1", frequency=3, extra={"ward": "A"})
-    with UsagiWriter(tmp_path / "out.csv", extra_headers=["ward"]) as out:
+    with write_usagi(tmp_path / "out.csv", extra_headers=["ward"]) as out:
         out.write(rich(term))
     with open_terms(tmp_path / "out.csv") as terms:
         (again,) = terms
@@ -337,7 +337,7 @@ def test_a_new_file_is_one_that_we_read_again(tmp_path: Path) -> None:
 
 
 def test_twins_side_by_side_are_left_out_because_usagi_would_merge_them(tmp_path: Path) -> None:
-    with UsagiWriter(tmp_path / "out.csv") as out:
+    with write_usagi(tmp_path / "out.csv") as out:
         for line, name in enumerate(["a", "a", "b", "a"], start=2):
             out.write(mapped(SourceTerm(name=name, code="1", line=line), candidate(5)))
     assert [problem.line for problem in out.problems] == [3]
@@ -346,7 +346,7 @@ def test_twins_side_by_side_are_left_out_because_usagi_would_merge_them(tmp_path
 
 def test_forced_acceptance_is_written_into_the_output(tmp_path: Path) -> None:
     forced = replace(PROVENANCE, accept_untrained=True)
-    with UsagiWriter(tmp_path / "out.csv") as out:
+    with write_usagi(tmp_path / "out.csv") as out:
         term = SourceTerm(name="a", code="1")
         out.write(mapped(term, candidate(5), decision=Decision.ACCEPT, reason="sure", provenance=forced))
     (line,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
@@ -359,7 +359,7 @@ def test_after_an_error_the_old_file_is_as_it_was(tmp_path: Path) -> None:
     before = path.read_bytes()
 
     def interrupted() -> None:
-        with open_terms(path) as terms, UsagiWriter(path, original=terms.usagi) as out:
+        with open_terms(path) as terms, write_usagi(path, original=terms.usagi) as out:
             out.write(mapped(next(iter(terms)), candidate(5)))
             raise KeyboardInterrupt
 
