@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .options import gold_column_options, gold_columns
+from .options import gold_column_options
 from .render import echo, format_option, render
 
 _COLUMNS = (
@@ -17,22 +17,24 @@ _COLUMNS = (
 
 @click.command("calibrate")
 @click.argument("approved", nargs=-1, required=True, metavar="APPROVED…")
-@click.option("--site", default="default", show_default=True, help="Whose ranker is trained.")
-@click.option("--no-remember", is_flag=True, help="Do not put the approved names into the site's memory.")
+@click.option(
+    "--site", default="default", show_default=True, help="Name of the site whose ranker is trained."
+)
+@click.option("--no-remember", is_flag=True, help="Do not add the approved names to the site's memory.")
 @gold_column_options
 @format_option
 def command(
     approved: tuple[str, ...],
     site: str,
     no_remember: bool,
+    gold_columns: dict[str, Any],
     format_: str,
-    **columns: Any,
 ) -> int:
     """Train a site's ranker and probabilities for the active space from its approved mappings.
 
-    APPROVED is Usagi's file (what is approved), source_to_concept_map, or a table with a column of concept
-    ids, none for no match: terms without a match teach when to say so. What is printed was found by
-    cross-validation, on terms that the ranker had not seen.
+    APPROVED is Usagi's file (its approved rows), source_to_concept_map, or a table with a column of concept
+    ids, empty for no match: from terms without a match it learns when to say so. The printed figures come
+    from cross-validation, on terms that the ranker had not seen.
 
     \b
     omop-emb calibrate approved.usagi.csv
@@ -44,14 +46,10 @@ def command(
     from omop_emb.mapping.training import Training, train
 
     keep_freed_memory()
-    asked = Training(
-        site=site,
-        remember=not no_remember,
-        **gold_columns(**columns),
-    )
+    training = Training(site=site, remember=not no_remember, **gold_columns)
     with session_scope() as session:
-        trained = train(session, approved, asked, say=echo)
-    for line in (*trained.notes, *(f"{problem}; kept out" for problem in trained.problems)):
+        trained = train(session, approved, training, say=echo)
+    for line in (*trained.notes, *(f"{problem}; skipped" for problem in trained.problems)):
         echo(line)
     echo(
         f"ranker {site}-{trained.ranker_id} learned from {trained.terms:,} terms with a match and "

@@ -1,28 +1,20 @@
-"""The commands omop-emb db: the embedded server, and the schema of whichever database is in use."""
+"""omop-emb db: the embedded server, and the schema of the database in use."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from omop_emb import config
 from omop_emb.errors import ConfigurationError
 
-from .render import echo, format_option, render
+from .render import echo, format_option, render_record
 
 _URL = "OMOP_EMB_DATABASE_URL"
-_COLUMNS = (
-    "server",
-    "state",
-    "version",
-    "pgvector",
-    "database",
-    "user",
-    "pending_migrations",
-    "data_dir",
-    "socket_dir",
-    "pid",
-    "started",
-    "log",
+_STATUS_NAMES = (
+    *("server", "state", "version", "pgvector", "database", "user", "pending_migrations"),
+    *("data_dir", "socket_dir", "pid", "started", "log"),
 )
 
 
@@ -30,66 +22,62 @@ _COLUMNS = (
 def command() -> None:
     """The database: the embedded server, or yours in OMOP_EMB_DATABASE_URL.
 
-    The embedded server starts by itself when it is needed, is shared by all processes of its user, and keeps
-    running until `db stop` or the end of the machine. It lives in OMOP_EMB_DATA_DIR.
+    The embedded server starts automatically when it is needed, is shared by all processes of its user, and
+    runs until `db stop` or until the machine stops. Its data is in OMOP_EMB_DATA_DIR.
     """
 
 
 @command.command("start")
 def start() -> None:
-    """Start the embedded server, made on first use; waits while it recovers from a crash."""
+    """Start the embedded server, creating it on first use; waits while it recovers from a crash."""
     from omop_emb import server
 
-    _needs_embedded("start")
+    _require_embedded("start")
     server.ensure_running(on_message=echo)
     echo(f"PostgreSQL is ready in {server.status().data_dir}")
 
 
 @command.command("stop")
 def stop() -> None:
-    """Stop the embedded server; what is not committed by then is rolled back."""
+    """Stop the embedded server; uncommitted work is rolled back."""
     from omop_emb import server
 
-    _needs_embedded("stop")
+    _require_embedded("stop")
     stopped = server.stop(on_message=echo)
-    where = server.status().data_dir
-    echo(f"PostgreSQL in {where} is stopped" if stopped else f"PostgreSQL in {where} was not running")
+    folder = server.status().data_dir
+    echo(f"PostgreSQL in {folder} is stopped" if stopped else f"PostgreSQL in {folder} was not running")
 
 
 @command.command("status")
 @format_option
 def status(format_: str) -> None:
-    """Show which database is in use and how it stands; starts nothing."""
+    """Show which database is in use, and its state; starts nothing."""
     from omop_emb import server
     from omop_emb.database import database_status
 
-    row: dict[str, object] = {"server": "external", "state": "ready"}
-    embedded = config.text_or_none(_URL) is None
-    if embedded:
-        found = server.status()
-        row = {"server": "embedded", "state": found.state, "pid": found.pid, "log": str(found.log)}
-        row |= {"data_dir": str(found.data_dir)}
-        row["socket_dir"] = None if found.socket_dir is None else str(found.socket_dir)
-        row["started"] = None if found.started is None else found.started.isoformat()
-    if row["state"] == "ready":
-        row |= database_status()
-    if format_ == "table":
-        shown = [
-            {"property": name.replace("_", " "), "value": row[name]}
-            for name in _COLUMNS
-            if row.get(name) is not None
-        ]
-        render(shown, ["property", "value"], format_)
-    else:
-        render([row], _COLUMNS, format_)
+    values: dict[str, Any] = {"server": "external", "state": "ready"}
+    if config.text_or_none(_URL) is None:
+        embedded = server.status()
+        values = {
+            "server": "embedded",
+            "state": embedded.state,
+            "data_dir": str(embedded.data_dir),
+            "socket_dir": None if embedded.socket_dir is None else str(embedded.socket_dir),
+            "pid": embedded.pid,
+            "started": None if embedded.started is None else embedded.started.isoformat(),
+            "log": str(embedded.log),
+        }
+    if values["state"] == "ready":
+        values |= database_status()
+    render_record({name: values.get(name) for name in _STATUS_NAMES}, format_)
 
 
 @command.command("migrate")
 @click.option(
-    "--print", "print_", is_flag=True, help="Write the SQL to stdout instead, for an administrator to run."
+    "--print", "print_", is_flag=True, help="Only write the SQL to stdout, for an administrator to run."
 )
 def migrate(print_: bool) -> None:
-    """Bring the schema omop_emb up to date; a schema that is, is left alone.
+    """Bring the schema omop_emb up to date.
 
     \b
     omop-emb db migrate
@@ -105,7 +93,7 @@ def migrate(print_: bool) -> None:
     echo(f"applied {', '.join(applied)}" if applied else "the schema omop_emb is up to date")
 
 
-def _needs_embedded(verb: str) -> None:
+def _require_embedded(verb: str) -> None:
     if config.text_or_none(_URL) is not None:
         raise ConfigurationError(
             f"{_URL} is set, so the embedded server is not in use: unset it to {verb} the embedded server"

@@ -1,4 +1,4 @@
-"""omop-emb evaluate: how well terms are mapped whose concepts are known."""
+"""omop-emb evaluate: mapping quality on terms whose concepts are known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import gold_column_options, gold_columns
+from .options import gold_column_options, site_option
 from .render import echo, format_option, render
 
 _COLUMNS = ("by", "group", "ranking", "metric", "value", "low", "high", "terms")
@@ -23,7 +23,7 @@ _WIDE_COLUMNS = (
     "--by",
     default="",
     metavar="NAMES",
-    help="Figures for each domain, source or both (domain,source) too.",
+    help="Also measure each domain, source or both (domain,source).",
 )
 @click.option(
     "--report",
@@ -37,17 +37,19 @@ _WIDE_COLUMNS = (
     metavar="REPORT",
     help="Compare with an earlier report of the same terms, pair by pair.",
 )
-@click.option("--space", metavar="NAME", help="The space that is measured; the active one unless given.")
-@click.option("--site", default="default", show_default=True, help="Whose approvals and ranker are used.")
-@click.option("--shipped", is_flag=True, help="Measure the shipped ranker, though the site has its own.")
-@click.option("--no-memory", is_flag=True, help="Without the site's approved names.")
-@click.option("--without-rule", "rules", multiple=True, metavar="RULE", help="Without this rule; repeatable.")
+@click.option("--space", metavar="NAME", help="The space to measure; by default the active one.")
+@site_option
+@click.option("--shipped", is_flag=True, help="Measure the shipped ranker even if the site has its own.")
+@click.option("--no-memory", is_flag=True, help="Do not use the site's approved names.")
+@click.option(
+    "--without-rule", "rules", multiple=True, metavar="RULE", help="Do not use this rule; repeatable."
+)
 @click.option(
     "--no-match-below",
     default=0.0,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="A first candidate less probable counts as the answer no match.",
+    help="A first candidate with a lower probability counts as the answer no match.",
 )
 @gold_column_options
 @format_option
@@ -62,14 +64,13 @@ def command(
     no_memory: bool,
     rules: tuple[str, ...],
     no_match_below: float,
+    gold_columns: dict[str, Any],
     format_: str,
-    **columns: Any,
 ) -> int:
     """Measure mapping on terms whose concepts are known; nothing is written to the database.
 
-    GOLD is Usagi's file (what is approved), source_to_concept_map, or a table with a column of concept
-    ids, several with | between them, none for no match. No term is found by its own source concept or
-    its own approval.
+    GOLD is Usagi's file (its approved rows), source_to_concept_map, or a table with a column of concept ids,
+    several separated by |, empty for no match. No term is found by its own source concept or approval.
 
     \b
     omop-emb evaluate approved.usagi.csv --by domain --report measured
@@ -84,7 +85,7 @@ def command(
     keep_freed_memory()
     if unknown := sorted(set(rules) - set(RULES)):
         raise click.UsageError(f"there is no rule {unknown[0]!r}; the rules are {', '.join(RULES)}")
-    asked = Measured(
+    options = Measured(
         site=site,
         space=space,
         shipped=shipped,
@@ -93,21 +94,21 @@ def command(
         no_match_below=no_match_below,
         against=against,
         settings=Settings(rules=tuple(rule for rule in RULES if rule not in rules)),
-        **gold_columns(**columns),
+        **gold_columns,
     )
     with session_scope() as session:
-        evaluation, problems = measure(session, gold, asked)
+        evaluation, problems = measure(session, gold, options)
     rows = [figure.to_row() for figure in evaluation.figures]
     rows += [gap.to_row(f"against {evaluation.against}") for gap in evaluation.differences]
     for note in evaluation.notes:
         echo(note)
     if evaluation.left_out:
-        echo(f"{evaluation.left_out:,} terms left out: their concepts lead to nothing standard here")
+        echo(f"{evaluation.left_out:,} terms were left out: their concepts lead to no standard concept here")
     for problem in problems:
-        echo(f"{problem}; kept out")
+        echo(f"{problem}; skipped")
     if report is not None:
         page, data = write_report(evaluation, report)
-        echo(f"the report: {page}, its data: {data}")
+        echo(f"report: {page}, its data: {data}")
     if format_ == "table":
         render(_by_ranking(rows), _WIDE_COLUMNS, format_)
     else:
@@ -116,7 +117,7 @@ def command(
 
 
 def _by_ranking(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for all metrics of a ranking, for a person to read; the intervals are in the other formats."""
+    """One row per ranking with all its metrics; the intervals are in the other formats."""
     wide: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows:
         key = row["by"], row["group"], row["ranking"] or "probability"

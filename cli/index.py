@@ -1,20 +1,31 @@
-"""omop-emb index: embedding spaces are built, listed, switched between, verified, dropped."""
+"""omop-emb index: build, list, verify, switch, exchange and drop embedding spaces."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .index_build import build
-from .index_files import export, import_
-from .index_verify import verify
-from .render import echo, format_option, render
+from .progress import build_progress
+from .render import echo, format_option, render, render_record
 
 if TYPE_CHECKING:
-    from omop_emb.spaces import Space
+    from omop_emb.indexing import SpaceStatus
 
-_LISTED = ("name", "active", "model", "dimensions", "index_type", "rows", "concepts", "release", "state")
+_LIST_COLUMNS = (
+    "name",
+    "active",
+    "model",
+    "dimensions",
+    "index_type",
+    "rows",
+    "concepts",
+    "release",
+    "state",
+)
 
 
 @click.group("index", context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,15 +34,12 @@ def command() -> None:
 
 
 command.add_command(build)
-command.add_command(verify)
-command.add_command(export)
-command.add_command(import_)
 
 
 @command.command("list")
 @format_option
 def list_(format_: str) -> None:
-    """Every space, its size and whether readers use it.
+    """List all spaces, with their size and whether they are active.
 
     \b
     omop-emb index list
@@ -41,17 +49,17 @@ def list_(format_: str) -> None:
     from omop_emb.indexing import space_statuses
 
     with session_scope() as session:
-        rows = [_row(status) for status in space_statuses(driver_connection(session))]
+        rows = [status.summary() for status in space_statuses(driver_connection(session))]
     if not rows:
-        echo("nothing is embedded here yet: run omop-emb index build")
-    render(rows, _LISTED, format_)
+        echo("there is no space yet: run omop-emb index build")
+    render(rows, _LIST_COLUMNS, format_)
 
 
 @command.command("show")
 @click.argument("name")
 @format_option
 def show(name: str, format_: str) -> None:
-    """Everything that is recorded of the space NAME.
+    """Show everything that is recorded about the space NAME.
 
     \b
     omop-emb index show all-MiniLM-L6-v2-hnsw
@@ -62,21 +70,14 @@ def show(name: str, format_: str) -> None:
 
     with session_scope() as session:
         connection = driver_connection(session)
-        details = _details(space_status(connection, space_by_name(connection, name)))
-    if format_ == "json":
-        render([details], tuple(details), format_)
-    else:
-        render(
-            [{"property": key, "value": value} for key, value in details.items()],
-            ("property", "value"),
-            format_,
-        )
+        details = space_status(connection, space_by_name(connection, name)).details()
+    render_record(details, format_)
 
 
 @command.command("activate")
 @click.argument("name")
 def activate(name: str) -> None:
-    """Let every reader use the space NAME from its next search on.
+    """Make every search use the space NAME from now on.
 
     \b
     omop-emb index activate all-MiniLM-L6-v2-hnsw
@@ -96,58 +97,130 @@ def activate(name: str) -> None:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def drop(name: str, yes: bool) -> None:
-    """Delete the space NAME with all its vectors; the active one is refused.
+    """Delete the space NAME with all its vectors; the active space cannot be dropped.
 
     \b
     omop-emb index drop old-model-hnsw --yes
     """
-    from omop_emb.database import driver_connection, session_scope
-    from omop_emb.indexing import space_status
-    from omop_emb.spaces import check_droppable, drop_space, space_by_name
-
-    with session_scope() as session:
-        connection = driver_connection(session)
-        space = space_by_name(connection, name)
-        check_droppable(space)
-        found = space_status(connection, space)
-    if not yes:
-        jobs = f" and cancel its {found.batch_jobs:,} batch jobs" if found.batch_jobs else ""
-        click.confirm(f"drop space {name!r} with {found.rows:,} embedded texts{jobs}?", abort=True, err=True)
-    if found.batch_jobs:
-        _cancel_jobs(space)
-    with session_scope() as session:
-        connection = driver_connection(session)
-        drop_space(connection, space_by_name(connection, name))
-    echo(f"space {name!r} is gone, and its {found.rows:,} embedded texts")
-
-
-def _cancel_jobs(space: Space) -> None:
-    """Cancel a space's batch jobs, and say so where that cannot be: they go on, and cost."""
-    from omop_emb import EmbeddingClient
     from omop_emb.database import engine_scope
-    from omop_emb.errors import OmopEmbError
-    from omop_emb.indexing import cancel_jobs
+    from omop_emb.indexing import drop_index
 
-    try:
-        client = EmbeddingClient.for_fingerprint(space.fingerprint)
-        with engine_scope() as engine:
-            cancelled, _ = cancel_jobs(engine, client, index_type=space.index_type)
-    except OmopEmbError as error:
+    with engine_scope() as engine:
+        report = drop_index(engine, name, approve=None if yes else _confirm_drop)
+    if report.cancel_error:
         echo(
-            f"its batch jobs cannot be cancelled: end them in the provider's console, as they go on ({error})"
+            "its batch jobs could not be cancelled and go on: end them in the provider's console "
+            f"({report.cancel_error})"
         )
-    else:
-        echo(f"{cancelled:,} batch jobs were cancelled")
+    elif report.cancelled_jobs:
+        echo(f"{report.cancelled_jobs:,} batch jobs were cancelled")
+    echo(f"space {name!r} was dropped, with {report.rows:,} embedded texts")
+
+
+def _confirm_drop(status: SpaceStatus) -> None:
+    jobs = f" and cancel its {status.batch_jobs:,} batch jobs" if status.batch_jobs else ""
+    question = f"drop space {status.space.name!r} with {status.rows:,} embedded texts{jobs}?"
+    click.confirm(question, abort=True, err=True)
+
+
+@command.command("verify")
+@click.argument("name", required=False)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="How many of its texts are embedded again; 0 calls no model.",
+)
+@format_option
+@click.pass_context
+def verify(context: click.Context, /, name: str | None, sample: int, format_: str) -> None:
+    """Check the space NAME, by default the active one; exit code 1 if a check fails.
+
+    Checks rows and texts, hashes, dimensions and norms, the index, the loaded vocabulary, a sample of texts
+    that is embedded again, and how many of the 10 nearest the HNSW index finds. Nothing is written.
+
+    \b
+    omop-emb index verify
+    omop-emb index verify gemini-2026 --sample 50 --format json
+    """
+    from omop_emb.database import engine_scope
+    from omop_emb.indexing import verify_index
+
+    with engine_scope() as engine:
+        checks = list(verify_index(engine, name, sample=sample))
+    render([asdict(check) for check in checks], ("check", "ok", "details", "next_step"), format_)
+    failed = sum(not check.ok for check in checks)
+    if failed:
+        echo(f"{failed} of {len(checks)} checks failed")
+        context.exit(1)
+
+
+@command.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the space; by default the active one.")
+def export(file: Path, name: str | None) -> None:
+    """Write a space into FILE, a Parquet file for index import.
+
+    It holds texts, details and vectors, and the model and settings that made them. Names that this site
+    approved are left out. Needs the extra parquet.
+
+    \b
+    omop-emb index export snomed.parquet
+    omop-emb index export gemini.parquet --name gemini-2026
+    """
+    from omop_emb.database import engine_scope
+    from omop_emb.indexing import export_index
+
+    with build_progress() as on_progress, engine_scope() as engine:
+        metadata = export_index(engine, file, name, on_progress=on_progress)
+    echo(f"{file} holds {metadata.rows:,} texts of {metadata.vocabulary_release or 'no recorded release'}")
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the new space; by default after the model.")
+@click.option(
+    "--index-type", type=click.Choice(["flat", "hnsw"]), help="By default that of the exported space."
+)
+@click.option("--any-release", is_flag=True, help="Accept a file of another vocabulary release.")
+@click.option("--unasked", is_flag=True, help="Do not check whether this site's model is the file's.")
+def import_(file: Path, name: str | None, index_type: str | None, any_release: bool, unasked: bool) -> None:
+    """Create a space from FILE, which index export wrote, without embedding anything.
+
+    Fails if this site's model differs, or if another vocabulary release is loaded. The file is loaded
+    completely or not at all; the space becomes active if no other is. Needs the extra parquet.
+
+    \b
+    omop-emb index import snomed.parquet
+    omop-emb index import older.parquet --any-release && omop-emb index build
+    """
+    from omop_emb import IndexType
+    from omop_emb.database import engine_scope
+    from omop_emb.indexing import import_index
+
+    with build_progress() as on_progress, engine_scope() as engine:
+        space = import_index(
+            engine,
+            file,
+            name,
+            index_type=IndexType(index_type) if index_type else None,
+            any_release=any_release,
+            ask_model=not unasked,
+            on_progress=on_progress,
+        )
+    active = "active" if space.is_active else f"not active: omop-emb index activate {space.name}"
+    echo(f"space {space.name!r} is ready, and {active}")
 
 
 @command.group("cache", context_settings={"help_option_names": ["-h", "--help"]})
 def cache() -> None:
-    """What bulk searches and mapping keep on this computer's disk."""
+    """The cache on this computer's disk, which bulk searches and mapping use."""
 
 
 @cache.command("clear")
 def clear() -> None:
-    """Remove all that is kept; the next search of many texts, or mapping, reads the database again.
+    """Delete the cache; the next bulk search or mapping reads the database again.
 
     \b
     omop-emb index cache clear
@@ -155,77 +228,3 @@ def clear() -> None:
     from omop_emb import disk_cache
 
     echo(f"removed {disk_cache.clear() / 1e6:,.1f} MB from {disk_cache.folder()}")
-
-
-def _row(status: Any) -> dict[str, Any]:
-    space = status.space
-    return {
-        "name": space.name,
-        "active": space.is_active,
-        "model": f"{space.fingerprint.provider}:{space.fingerprint.model}",
-        "dimensions": space.fingerprint.dimensions,
-        "index_type": space.index_type.value,
-        "rows": status.rows,
-        "concepts": status.concepts,
-        "release": space.vocabulary_release,
-        "state": _state(status),
-    }
-
-
-def _state(status: Any) -> str:
-    if status.waiting is not None:
-        what = f"being built by {status.builders}" if status.builders else "unfinished: run index build"
-        jobs = f", {status.batch_jobs:,} batch jobs" if status.batch_jobs else ""
-        return f"{what}, {status.waiting:,} texts to go{jobs}"
-    if status.index in ("none", "invalid"):
-        return "without its index: run index build"
-    return "ready" if not status.failed else f"ready, {status.failed:,} texts failed"
-
-
-def _details(status: Any) -> dict[str, Any]:
-    space, found = status.space, status.space.fingerprint
-    return {
-        **_row(status),
-        "revision": found.revision,
-        "document_prefix": found.document_prefix,
-        "query_prefix": found.query_prefix,
-        "document_task": found.document_task,
-        "query_task": found.query_task,
-        "fingerprint": found.digest,
-        "texts": space.texts,
-        "template": space.template,
-        "synonym_languages": ", ".join(map(str, space.synonym_languages)),
-        "selection": _selection(status.selection),
-        "hnsw_m": space.hnsw_m if space.index_type.value == "hnsw" else None,
-        "hnsw_ef_construction": space.hnsw_ef_construction if space.index_type.value == "hnsw" else None,
-        "index": status.index,
-        "first_pass": space.first_pass or None,
-        "partial": space.partial if space.index_type.value == "hnsw" else None,
-        "partial_indexes": ", ".join(status.partial_domains) or None,
-        "recall": _recall(space.recall),
-        "table_bytes": status.table_bytes,
-        "index_bytes": status.index_bytes,
-        "failed": status.failed,
-        "batch_jobs": status.batch_jobs,
-    }
-
-
-def _recall(measured: Any) -> str | None:
-    """What was measured of the index, such as "10: 40 0.952, 100 0.991": recall at 10 for two ef_search."""
-    return (
-        "; ".join(
-            f"{k}: " + ", ".join(f"{ef_search} {found:.3f}" for at, ef_search, found in measured if at == k)
-            for k in sorted({k for k, _, _ in measured})
-        )
-        or None
-    )
-
-
-def _selection(selection: dict[str, Any] | None) -> str | None:
-    if selection is None:
-        return None
-    parts = [
-        name if value is True else f"{name}: {', '.join(map(str, value))}"
-        for name, value in selection.items()
-    ]
-    return "; ".join(parts) or "every concept"

@@ -1,4 +1,4 @@
-"""omop-emb index build: embed a vocabulary, or what changed of it."""
+"""omop-emb index build: embed a vocabulary, or what changed in it."""
 
 from __future__ import annotations
 
@@ -6,50 +6,68 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .estimate import approve_cost, money
-from .options import concept_filter, filter_options, recipe_options
-from .progress import reporter
-from .render import echo, format_option, render
+from .estimate import approve_cost
+from .options import index_type_option, limit_option, option_group, recipe_options
+from .progress import build_progress
+from .render import echo, format_option, money, render
 
 if TYPE_CHECKING:
-    from omop_emb import EmbeddingClient
+    from omop_emb import EmbeddingClient, IndexType
+    from omop_emb.indexing import BuildReport, RecipeChange, SpaceOptions
 
-_COLUMNS = (
-    "space_name",
-    "is_dry_run",
-    "vocabulary_release",
-    "new_concepts",
-    "changed_concepts",
-    "embedded",
-    "embedded_texts",
-    "reused",
-    "unchanged",
-    "updated",
-    "withdrawn_concepts",
-    "withdrawn",
-    "obsolete",
-    "failed",
-    "seconds",
-    "index_made",
-    "is_active",
+_REPORT_COLUMNS = (
+    *("space_name", "is_dry_run", "vocabulary_release", "new_concepts", "changed_concepts", "embedded"),
+    *("embedded_texts", "reused", "unchanged", "updated", "withdrawn_concepts", "withdrawn", "obsolete"),
+    *("failed", "seconds", "index_made", "is_active"),
 )
-_SPENT = ("requests", "sent_texts", "tokens", "tokens_estimated", "cost_usd")
+_USAGE_COLUMNS = ("requests", "sent_texts", "tokens", "tokens_estimated", "cost_usd")
+
+
+def _make_space(**values: Any) -> SpaceOptions:
+    from omop_emb.indexing import SpaceOptions
+
+    return SpaceOptions(**values)
+
+
+_space_options = option_group(
+    "space",
+    _make_space,
+    click.option("--name", help="Name of a new space; by default after the model."),
+    click.option(
+        "--hnsw-m",
+        type=click.IntRange(2, 100),
+        default=16,
+        show_default=True,
+        help="Links of a node in a new HNSW index.",
+    ),
+    click.option(
+        "--hnsw-ef-construction",
+        type=click.IntRange(4, 1000),
+        default=64,
+        show_default=True,
+        help="Candidates while a new HNSW index is built; at least twice --hnsw-m.",
+    ),
+    click.option(
+        "--first-pass",
+        metavar="N|binary|none",
+        help="Index only the first N dimensions of a Matryoshka model, or the signs of all (binary): the "
+        "index is smaller, and its candidates are compared with whole vectors.  [at first: none]",
+    ),
+    click.option(
+        "--partial",
+        metavar="DOMAIN,…|auto|none",
+        help="Domains with an index of their own, for searches in one of them; auto: those with many rows "
+        "that are not most.  [at first: auto]",
+    ),
+)
 
 
 @click.command("build")
-@click.option("--name", help="The space's name, if this makes it; by default after the model.")
+@index_type_option
 @recipe_options
-@filter_options
-@click.option("--limit", type=click.IntRange(min=1), help="Only so many concepts, those with the lowest ids.")
-@click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
-@click.option("--hnsw-m", type=click.IntRange(2, 100), default=16, show_default=True, help="Links of a node.")
-@click.option(
-    "--hnsw-ef-construction",
-    type=click.IntRange(4, 1000),
-    default=64,
-    show_default=True,
-    help="Candidates while the index is made; at least twice --hnsw-m.",
-)
+@_space_options
+@limit_option
+@click.option("--dry-run", is_flag=True, help="Only count what there is to do.")
 @click.option(
     "--ask-above",
     type=click.FloatRange(min=0),
@@ -59,53 +77,32 @@ _SPENT = ("requests", "sent_texts", "tokens", "tokens_estimated", "cost_usd")
     help="Ask before embedding costs more than this.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--quantize", is_flag=True, help="Int8 weights of a local model: faster, and a space of their own."
-)
-@click.option("--batch-api", is_flag=True, help="By Gemini's Batch API: within a day, at half the price.")
-@click.option("--cancel-batch", is_flag=True, help="Only cancel the batch jobs that are under way.")
-@click.option(
-    "--first-pass",
-    metavar="N|binary|none",
-    help="Let the index be over the first N dimensions of a Matryoshka model, or the signs of all (binary): "
-    "it is smaller, and its candidates are compared in full.  [at first: none]",
-)
-@click.option(
-    "--partial",
-    metavar="DOMAIN,…|auto|none",
-    help="Domains that get an index of their own, for searches in one of them; auto: those with many rows "
-    "that are not most.  [at first: auto]",
-)
+@click.option("--quantize", is_flag=True, help="Use int8 weights of a local model: faster, in its own space.")
+@click.option("--batch-api", is_flag=True, help="Use Gemini's Batch API: within a day, at half the price.")
+@click.option("--cancel-batch", is_flag=True, help="Only cancel the running batch jobs.")
 @format_option
 @click.pass_context
 def build(
     context: click.Context,
     /,
-    name: str | None,
-    index_type: str,
-    texts: str | None,
-    synonym_languages: tuple[int, ...],
-    template: str | None,
+    index_type: IndexType,
+    recipe: RecipeChange,
+    space: SpaceOptions,
     limit: int | None,
     dry_run: bool,
-    hnsw_m: int,
-    hnsw_ef_construction: int,
     ask_above: float,
     yes: bool,
     quantize: bool,
     batch_api: bool,
     cancel_batch: bool,
-    first_pass: str | None,
-    partial: str | None,
     format_: str,
-    **filters: Any,
 ) -> None:
-    """Embed what is new or changed in the vocabulary; what has its vector is left alone.
+    """Embed what is new or changed in the vocabulary; texts that have a vector are skipped.
 
-    Texts, template and concepts are as the space was last built, unless said otherwise; at first names and
-    English synonyms of standard, valid concepts. It may be interrupted anywhere and goes on at its next run;
-    several at a time, here or on other machines, share the work. Batch jobs go on at the provider meanwhile,
-    and the next run, here or elsewhere, collects them.
+    Texts, template and concepts are by default those of the last build of the space, at first names and
+    English synonyms of standard, valid concepts. You can interrupt it at any time: the next run resumes.
+    Several runs at once, here or on other machines, share the work. Batch jobs go on at the provider
+    meanwhile, and the next run, here or elsewhere, collects them.
 
     \b
     omop-emb index build
@@ -115,58 +112,44 @@ def build(
     omop-emb index build --batch-api
     omop-emb index build --first-pass 256 --partial Condition,Drug
     """
-    from omop_emb import EmbeddingClient, IndexType, config
+    from omop_emb import EmbeddingClient, config
     from omop_emb.database import engine_scope
-    from omop_emb.indexing import build_index
+    from omop_emb.indexing import BuildOptions, build_index
     from omop_emb.providers import int8_model
 
     client = EmbeddingClient(int8_model(config.model()) if quantize else None)
     if cancel_batch:
-        _cancel(client, IndexType(index_type))
+        _cancel_jobs(client, index_type)
         return
-    said = any(filters.values())
+    most = None if yes else ask_above
     try:
-        with reporter() as progress, engine_scope() as engine:
+        with build_progress() as on_progress, engine_scope() as engine:
             report = build_index(
                 engine,
                 client,
-                index_type=IndexType(index_type),
-                name=name,
-                texts=texts,
-                template=template,
-                synonym_languages=synonym_languages or None,
-                concept_filter=concept_filter(**filters) if said else None,
-                limit=limit,
-                dry_run=dry_run,
-                hnsw_m=hnsw_m,
-                hnsw_ef_construction=hnsw_ef_construction,
-                batch_api=batch_api,
-                first_pass=first_pass,
-                partial=partial,
-                progress=progress,
-                approve=lambda preview: approve_cost(
-                    client, preview, None if yes else ask_above, batch_api=batch_api
-                ),
+                index_type=index_type,
+                space=space,
+                recipe=recipe,
+                options=BuildOptions(limit=limit, dry_run=dry_run, batch_api=batch_api),
+                on_progress=on_progress,
+                approve=lambda preview: approve_cost(client, preview, most, batch_api=batch_api),
             )
     except KeyboardInterrupt:
-        echo("stopped; what was embedded is kept: run the same command again to go on")
+        echo("stopped; what was embedded is saved: run the same command again to resume")
         context.exit(130)
     finally:
-        _tell_spent(client)
+        _echo_usage(client)
     if format_ == "table":
-        _tell(report)
+        _print_report(report)
     else:
-        did = {column: getattr(report, column) for column in _COLUMNS}
-        render([{**did, **_spent(client)}], (*_COLUMNS, *_SPENT), format_)
+        counts = {column: getattr(report, column) for column in _REPORT_COLUMNS}
+        render([{**counts, **_usage(client)}], (*_REPORT_COLUMNS, *_USAGE_COLUMNS), format_)
     if report.failed:
-        echo(
-            f"{report.failed:,} texts were refused by the model and kept out; "
-            "the next index build tries them again"
-        )
+        echo(f"{report.failed:,} texts were refused by the model; the next index build tries them again")
         context.exit(3)
 
 
-def _cancel(client: EmbeddingClient, index_type: Any) -> None:
+def _cancel_jobs(client: EmbeddingClient, index_type: IndexType) -> None:
     from omop_emb.database import engine_scope
     from omop_emb.indexing import cancel_jobs
 
@@ -177,44 +160,44 @@ def _cancel(client: EmbeddingClient, index_type: Any) -> None:
         echo(f"{finished:,} are finished: omop-emb index build collects them")
 
 
-def _spent(client: EmbeddingClient) -> dict[str, Any]:
-    """What was asked of the model, and what that has cost."""
+def _usage(client: EmbeddingClient) -> dict[str, Any]:
+    """What the model was sent, and what that has cost."""
     from omop_emb.embeddings import cost_of
 
     usage = client.usage
-    cost_usd = cost_of(client.model, usage)
-    values = (usage.requests, usage.texts, usage.tokens, usage.estimated_tokens, cost_usd)
-    return dict(zip(_SPENT, values, strict=True))
+    values = (usage.requests, usage.texts, usage.tokens, usage.estimated_tokens, cost_of(client.model, usage))
+    return dict(zip(_USAGE_COLUMNS, values, strict=True))
 
 
-def _tell_spent(client: EmbeddingClient) -> None:
-    spent = _spent(client)
-    if not spent["requests"]:
+def _echo_usage(client: EmbeddingClient) -> None:
+    usage = _usage(client)
+    if not usage["requests"]:
         return
-    counted = "" if not spent["tokens_estimated"] else f", {spent['tokens_estimated']:,} of them estimated"
-    cost = "" if spent["cost_usd"] is None else f", about {money(spent['cost_usd'])}"
+    estimated = f", {usage['tokens_estimated']:,} of them estimated" if usage["tokens_estimated"] else ""
+    cost = "" if usage["cost_usd"] is None else f", about {money(usage['cost_usd'])}"
     echo(
-        f"asked of {client.model}: {spent['requests']:,} requests, {spent['sent_texts']:,} texts, "
-        f"{spent['tokens']:,} tokens{counted}{cost}"
+        f"sent to {client.model}: {usage['requests']:,} requests, {usage['sent_texts']:,} texts, "
+        f"{usage['tokens']:,} tokens{estimated}{cost}"
     )
 
 
-def _tell(report: Any) -> None:
-    rows = [
-        ("concepts new", report.new_concepts),
-        ("concepts changed", report.changed_concepts),
-        ("concepts withdrawn", report.withdrawn_concepts),
-        ("texts to embed" if report.is_dry_run else "texts embedded", report.embedded),
-        ("of these different", report.embedded_texts),
-        ("texts with a vector from here", report.reused),
-        ("texts unchanged", report.unchanged),
-        ("of these with new details", report.updated),
-        ("texts no longer used", report.withdrawn + report.obsolete),
-        ("texts failed", report.failed),
-    ]
-    render([{"what": what, "count": f"{count:,}"} for what, count in rows], ("what", "count"), "table")
+def _print_report(report: BuildReport) -> None:
+    counts = {
+        "new concepts": report.new_concepts,
+        "changed concepts": report.changed_concepts,
+        "withdrawn concepts": report.withdrawn_concepts,
+        "texts to embed" if report.is_dry_run else "texts embedded": report.embedded,
+        "of these, distinct": report.embedded_texts,
+        "texts with a reused vector": report.reused,
+        "texts unchanged": report.unchanged,
+        "of these, with new details": report.updated,
+        "texts deleted": report.withdrawn + report.obsolete,
+        "texts failed": report.failed,
+    }
+    rows = [{"result": name, "count": f"{count:,}"} for name, count in counts.items()]
+    render(rows, ("result", "count"), "table")
     if report.is_dry_run:
-        echo("nothing was done: leave --dry-run out to do it")
+        echo("nothing was done: run it again without --dry-run")
         return
     active = "active" if report.is_active else f"not active: omop-emb index activate {report.space_name}"
     echo(f"space {report.space_name!r} is ready after {report.seconds:,.1f} s, and {active}")

@@ -1,4 +1,4 @@
-"""omop-emb memory: what a site has approved is remembered, listed and forgotten."""
+"""omop-emb memory: remember, list and forget the mappings that a site has approved."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import click
 from .render import echo, format_option, render
 
 _COLUMNS = ("source_code", "source_name", "concept_id", "concept_name", "approved_from", "approved_at")
-_site = click.option("--site", default="default", show_default=True, help="Whose memory.")
+_site = click.option("--site", default="default", show_default=True, help="Name of the site.")
 
 
 @click.group("memory", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Approved mappings of a site: from then on, map finds their names as it finds the vocabulary's."""
+    """Approved mappings of a site, whose names map then finds like those of the vocabulary."""
 
 
 @command.command("remember")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @_site
 def remember(files: tuple[str, ...], site: str) -> None:
-    """Remember the approved mappings of FILE…, which Usagi saved or which are source_to_concept_map.
+    """Remember the approved mappings of each FILE, from Usagi or a source_to_concept_map.
 
-    They stay through index build and new vocabularies, and are in no index export.
+    They survive index build and new vocabularies, and are not part of an index export.
 
     \b
     omop-emb memory remember approved.usagi.csv
@@ -46,7 +46,7 @@ def remember(files: tuple[str, ...], site: str) -> None:
 @_site
 @format_option
 def list_(site: str, format_: str) -> None:
-    """What a site has approved, in the order in which it came.
+    """List what a site has approved, oldest first.
 
     \b
     omop-emb memory list --format csv
@@ -64,10 +64,10 @@ def list_(site: str, format_: str) -> None:
 @command.command("forget")
 @_site
 @click.option("--name", help="Only approvals of this source name.")
-@click.option("--file", "file_", type=click.Path(path_type=Path), help="Only those that came with this file.")
-@click.option("--all", "everything", is_flag=True, help="Everything that the site has approved.")
+@click.option("--file", "file_", type=click.Path(path_type=Path), help="Only approvals from this file.")
+@click.option("--all", "everything", is_flag=True, help="All approvals of the site.")
 def forget(site: str, name: str | None, file_: Path | None, everything: bool) -> None:
-    """Withdraw approvals: map does not find their names any more. Remembering them again brings them back.
+    """Withdraw approvals, so that map no longer finds their names; remember brings them back.
 
     \b
     omop-emb memory forget --name "GLUC POC"
@@ -77,7 +77,7 @@ def forget(site: str, name: str | None, file_: Path | None, everything: bool) ->
     from omop_emb.mapping.approvals import forget_approvals
 
     if (name is None and file_ is None) != everything:
-        raise click.UsageError("say which ones: --name, --file, or else --all")
+        raise click.UsageError("say which approvals: --name, --file, or else --all")
     with session_scope() as session:
         count = forget_approvals(
             driver_connection(session),

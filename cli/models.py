@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import click
 
-from .render import format_option, render
+from .render import format_option, render, render_record
 
 
 @click.group("models")
 def command() -> None:
-    """Known embedding models: dimensions, limits, and how they tell documents from queries."""
+    """Known embedding models: dimensions, limits, prefixes or task types, prices."""
 
 
 @command.command("list")
 @format_option
 def list_(format_: str) -> None:
-    """List the known models; others work too, with what you state."""
+    """List the known models; other models work too."""
     from omop_emb.embeddings import known_models
 
     rows = [{**vars(known), "matryoshka": " ".join(map(str, known.matryoshka))} for known in known_models()]
@@ -32,17 +32,13 @@ def show(model: str, format_: str) -> None:
 
     known = find_model(model)
     if known is None:
-        near = [entry.name for entry in known_models() if model.partition(":")[2] in entry.name]
-        raise UnknownValueError("known model", model, near[:3])
-    listed = {
-        key: " ".join(map(str, value)) if isinstance(value, tuple) else value
-        for key, value in vars(known).items()
+        similar = [entry.name for entry in known_models() if model.partition(":")[2] in entry.name]
+        raise UnknownValueError("known model", model, similar[:3])
+    values = {
+        name: " ".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in vars(known).items()
     }
-    render(
-        [
-            {"property": key, "value": repr(value) if key in ("document", "query") else value}
-            for key, value in listed.items()
-        ],
-        ("property", "value"),
-        format_,
-    )
+    if format_ == "table":
+        # Quoted, because the space at the end of a prefix counts.
+        values |= {name: repr(values[name]) for name in ("document", "query")}
+    render_record(values, format_)

@@ -1,17 +1,83 @@
-"""Options that several commands share."""
+"""Options that several commands share, each group handed to the command as one value."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any
 
 import click
 
-from omop_emb import ConceptFilter
+from omop_emb import ConceptFilter, IndexType
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-_FILTER_OPTIONS = (
+
+def option_group(parameter: str, make: Callable[..., Any], *options: _Decorator) -> _Decorator:
+    """A decorator that adds options to a command and passes it `make(**their_values)` as one parameter."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        names: list[str] = []
+
+        @wraps(command)
+        def run(*args: Any, **values: Any) -> Any:
+            own = {name: values.pop(name) for name in names}
+            return command(*args, **{parameter: make(**own)}, **values)
+
+        decorated: Any = run
+        for option in reversed(options):
+            decorated = option(decorated)
+            names.append(decorated.__click_params__[-1].name)
+        return run
+
+    return decorate
+
+
+def _make_filter(
+    domains: tuple[str, ...],
+    vocabularies: tuple[str, ...],
+    concept_classes: tuple[str, ...],
+    any_concept: bool,
+) -> ConceptFilter:
+    return ConceptFilter(
+        domains=domains or None,
+        vocabularies=vocabularies or None,
+        concept_classes=concept_classes or None,
+        standard_only=not any_concept,
+        valid_only=not any_concept,
+    )
+
+
+def _make_recipe(
+    texts: str | None, template: str | None, synonym_languages: tuple[int, ...], **filters: Any
+) -> Any:
+    from omop_emb.indexing import RecipeChange
+
+    return RecipeChange(
+        texts=texts,
+        template=template,
+        synonym_languages=synonym_languages or None,
+        concept_filter=_make_filter(**filters) if any(filters.values()) else None,
+    )
+
+
+def _make_gold_columns(
+    names: tuple[str, ...],
+    code_column: str | None,
+    domain_column: str | None,
+    target_column: str | None,
+    source_column: str | None,
+) -> dict[str, Any]:
+    from omop_emb.mapping.files import Columns
+
+    return {
+        "columns": Columns(names=names, code=code_column, domain=domain_column),
+        "target_column": target_column,
+        "source_column": source_column,
+    }
+
+
+_FILTER_OPTIONS: tuple[_Decorator, ...] = (
     click.option("--domain", "domains", multiple=True, metavar="NAME", help="Only this domain; repeatable."),
     click.option(
         "--vocabulary",
@@ -27,21 +93,20 @@ _FILTER_OPTIONS = (
         metavar="NAME",
         help="Only this concept class; repeatable.",
     ),
-    click.option("--any", "any_concept", is_flag=True, help="Non-standard and invalid concepts too."),
+    click.option("--any", "any_concept", is_flag=True, help="Include non-standard and invalid concepts."),
 )
 
-_RECIPE_OPTIONS = (
-    click.option(
-        "--index-type",
-        type=click.Choice(["flat", "hnsw"]),
-        default="hnsw",
-        show_default=True,
-        help="FLAT is exact, HNSW approximate and fast; the second of a model's two embeds nothing again.",
-    ),
+# Passes `concept_filter`: standard and valid concepts unless --any is given.
+filter_options = option_group("concept_filter", _make_filter, *_FILTER_OPTIONS)
+
+# Passes `recipe`, an omop_emb.indexing.RecipeChange.
+recipe_options = option_group(
+    "recipe",
+    _make_recipe,
     click.option(
         "--texts",
         type=click.Choice(["name", "name+synonyms", "name+synonyms+codes"]),
-        help="Which texts of a concept are embedded, each on its own.  [at first: name+synonyms]",
+        help="Which texts of a concept are embedded, each with its own vector.  [at first: name+synonyms]",
     ),
     click.option(
         "--synonym-language",
@@ -49,72 +114,42 @@ _RECIPE_OPTIONS = (
         type=int,
         multiple=True,
         metavar="CONCEPT_ID",
-        help="Take synonyms of this language; repeatable.  [at first: 4180186, English]",
+        help="Embed synonyms in this language; repeatable.  [at first: 4180186, English]",
     ),
     click.option(
         "--template",
-        help='What is made of each text, such as "{concept_name} ({domain_id})"; "" leaves it as it is.',
+        help='What each text is embedded as, such as "{concept_name} ({domain_id})"; "" is the text alone.',
     ),
+    *_FILTER_OPTIONS,
 )
 
-_GOLD_COLUMN_OPTIONS = (
-    click.option("--name-column", "names", multiple=True, help="Column of the term; several may be given."),
+# Passes `gold_columns`: keyword arguments of Training and Measured.
+gold_column_options = option_group(
+    "gold_columns",
+    _make_gold_columns,
+    click.option("--name-column", "names", multiple=True, help="Column of the term; repeatable."),
     click.option("--code-column", help="Column of the source code."),
-    click.option("--domain-column", help="Column with the OMOP domain that the concept must be in."),
-    click.option("--target-column", help="Column with the concept ids that people chose."),
-    click.option("--source-column", help="Column that says where a row is from; else each file is a source."),
+    click.option("--domain-column", help="Column of the OMOP domain that the concept must be in."),
+    click.option("--target-column", help="Column of the concept ids that people chose."),
+    click.option("--source-column", help="Column of a row's source; by default each file is one source."),
 )
 
+index_type_option: _Decorator = click.option(
+    "--index-type",
+    type=click.Choice(["flat", "hnsw"]),
+    default="hnsw",
+    show_default=True,
+    callback=lambda _context, _option, value: IndexType(value),
+    help="FLAT is exact, HNSW approximate and fast; a model's second index type embeds nothing again.",
+)
 
-def gold_column_options(command: _Command) -> _Command:
-    """Add the five options that name a file's columns, its targets among them; see gold_columns()."""
-    for option in reversed(_GOLD_COLUMN_OPTIONS):
-        command = option(command)
-    return command
+limit_option: _Decorator = click.option(
+    "--limit", type=click.IntRange(min=1), help="Only so many concepts, those with the lowest ids."
+)
 
-
-def gold_columns(
-    names: tuple[str, ...],
-    code_column: str | None,
-    domain_column: str | None,
-    target_column: str | None,
-    source_column: str | None,
-) -> dict[str, Any]:
-    """What gold_column_options() were given, as Training and Measured take it."""
-    from omop_emb.mapping.files import Columns
-
-    return {
-        "columns": Columns(names=names, code=code_column, domain=domain_column),
-        "target_column": target_column,
-        "source_column": source_column,
-    }
-
-
-def recipe_options(command: _Command) -> _Command:
-    """Add --index-type, --texts, --synonym-language and --template: what a space is built from."""
-    for option in reversed(_RECIPE_OPTIONS):
-        command = option(command)
-    return command
-
-
-def filter_options(command: _Command) -> _Command:
-    """Add --domain, --vocabulary, --concept-class and --any; concept_filter() makes a filter of them."""
-    for option in reversed(_FILTER_OPTIONS):
-        command = option(command)
-    return command
-
-
-def concept_filter(
-    domains: tuple[str, ...],
-    vocabularies: tuple[str, ...],
-    concept_classes: tuple[str, ...],
-    any_concept: bool,
-) -> ConceptFilter:
-    """What filter_options() were given as a filter: standard and valid concepts unless --any."""
-    return ConceptFilter(
-        domains=domains or None,
-        vocabularies=vocabularies or None,
-        concept_classes=concept_classes or None,
-        standard_only=not any_concept,
-        valid_only=not any_concept,
-    )
+site_option: _Decorator = click.option(
+    "--site",
+    default="default",
+    show_default=True,
+    help="Name of the site whose approvals and ranker are used.",
+)

@@ -1,4 +1,4 @@
-"""Progress of a build on stderr: a bar on a terminal, a plain line now and then otherwise."""
+"""Progress on stderr: a bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from .render import echo
 
 if TYPE_CHECKING:
     from omop_emb.indexing import Progress
+    from omop_emb.vocabulary import LoadProgress
 
-_PLAIN_SECONDS = 10.0
+_LINE_SECONDS = 10.0
 
 
 @contextmanager
-def reporter() -> Iterator[Callable[[Progress], None]]:
-    """A callback for build_index(); its display ends with the block."""
+def build_progress() -> Iterator[Callable[[Progress], None]]:
+    """A callback for the progress of a build, export or import; its display ends with the block."""
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield _BuildLines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress as Bar, TextColumn
@@ -30,13 +31,13 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
     task = bar.add_task("", total=None, detail="")
 
     def show(progress: Progress) -> None:
-        bar.start()  # not before: until then a question may be asked
-        total = progress.total_characters or None
+        bar.start()  # not earlier, because a question may be asked first
+        has_fraction = progress.fraction is not None
         bar.update(
             task,
             description=progress.phase.value,
-            total=total if progress.fraction is None else 1.0,
-            completed=progress.characters if progress.fraction is None else progress.fraction,
+            total=1.0 if has_fraction else progress.total_characters or None,
+            completed=progress.fraction if has_fraction else progress.characters,
             detail=_detail(progress),
         )
 
@@ -47,21 +48,18 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
 
 
 @contextmanager
-def counting(what: str, *, in_lines: bool = False) -> Iterator[Callable[[int], None]]:
-    """A callback that is told how many are done: a count on a terminal, a line now and then otherwise.
-
-    in_lines: on a terminal too, where something may be asked meanwhile.
-    """
+def count_progress(what: str, *, in_lines: bool = False) -> Iterator[Callable[[int], None]]:
+    """A callback for how many are done; `in_lines` prints lines on a terminal too, so that it can ask."""
     if in_lines or not sys.stderr.isatty():
-        last = time.monotonic()
+        printed = time.monotonic()
 
-        def line(done: int) -> None:
-            nonlocal last
-            if time.monotonic() - last >= _PLAIN_SECONDS:
-                last = time.monotonic()
+        def print_line(done: int) -> None:
+            nonlocal printed
+            if time.monotonic() - printed >= _LINE_SECONDS:
+                printed = time.monotonic()
                 echo(f"{done:,} {what}")
 
-        yield line
+        yield print_line
         return
     from rich.console import Console
 
@@ -69,18 +67,50 @@ def counting(what: str, *, in_lines: bool = False) -> Iterator[Callable[[int], N
         yield lambda done: status.update(f"{done:,} {what}")
 
 
-class _Lines:
+@contextmanager
+def load_progress() -> Iterator[Callable[[LoadProgress], None]]:
+    """A callback for the progress of loading a vocabulary."""
+    if not sys.stderr.isatty():
+        printed: set[tuple[str, str]] = set()
+
+        def print_step(progress: LoadProgress) -> None:
+            if (progress.step, progress.table) not in printed:
+                printed.add((progress.step, progress.table))
+                echo(f"{progress.step} {progress.table}")
+
+        yield print_step
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<30}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda progress: bar.update(
+            task,
+            description=f"{progress.step} {progress.table}",
+            completed=progress.done_bytes,
+            total=progress.total_bytes,
+        )
+
+
+class _BuildLines:
     """Plain lines: each new phase, and within one not more often than every ten seconds."""
 
     def __init__(self) -> None:
         self._phase: object = None
-        self._said = 0.0
+        self._printed = 0.0
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if progress.phase is self._phase and now - self._said < _PLAIN_SECONDS:
+        if progress.phase is self._phase and now - self._printed < _LINE_SECONDS:
             return
-        self._phase, self._said = progress.phase, now
+        self._phase, self._printed = progress.phase, now
         detail = _detail(progress)
         echo(progress.phase.value + (f": {detail}" if detail else ""))
 
@@ -95,15 +125,14 @@ def _detail(progress: Progress) -> str:
         parts.append(f"{progress.skipped:,} skipped")
     if progress.done:
         parts.append(f"{progress.texts_per_second:,.0f}/s")
-    left = progress.remaining_seconds
-    if left is not None:
-        parts.append(f"{_duration(left)} left")
+    if progress.remaining_seconds is not None:
+        parts.append(f"{_duration(progress.remaining_seconds)} left")
     return ", ".join(parts)
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-    )
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,4 +1,4 @@
-"""Rows of data on stdout as a table, JSON, CSV or TSV; talk goes to stderr."""
+"""Output of commands: data on stdout as a table, JSON, CSV or TSV, messages on stderr."""
 
 from __future__ import annotations
 
@@ -13,40 +13,55 @@ import click
 Row = Mapping[str, Any]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-FORMATS = ("table", "json", "csv", "tsv")
-
 
 def format_option(command: _Command) -> _Command:
     """Add --format to a command that prints data."""
     return click.option(
         "--format",
         "format_",
-        type=click.Choice(FORMATS),
+        type=click.Choice(("table", "json", "csv", "tsv")),
         default="table",
         show_default=True,
-        help="How the data on stdout is written.",
+        help="Format of the data on stdout.",
     )(command)
 
 
 def render(rows: Iterable[Row], columns: Sequence[str], format_: str) -> None:
     """Write rows to stdout, columns in the given order; a missing or None value is empty (JSON: null)."""
     if format_ == "json":
-        listed = [{column: row.get(column) for column in columns} for row in rows]
-        click.echo(json.dumps(listed, ensure_ascii=False, indent=2, allow_nan=False))
+        plain = [{column: row.get(column) for column in columns} for row in rows]
+        click.echo(json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False))
     elif format_ == "table":
-        _table(rows, columns)
+        _print_table(rows, columns)
     else:
-        writer = csv.writer(
-            sys.stdout, dialect="excel-tab" if format_ == "tsv" else "excel", lineterminator="\n"
-        )
+        dialect = "excel-tab" if format_ == "tsv" else "excel"
+        writer = csv.writer(sys.stdout, dialect=dialect, lineterminator="\n")
         writer.writerow(columns)
         for row in rows:
             writer.writerow([_plain(row.get(column)) for column in columns])
 
 
+def render_record(record: Row, format_: str) -> None:
+    """Write one record: as a table, a line for each value that is not None; otherwise as one row."""
+    if format_ != "table":
+        render([record], tuple(record), format_)
+        return
+    lines = [
+        {"property": name.replace("_", " "), "value": value}
+        for name, value in record.items()
+        if value is not None
+    ]
+    render(lines, ("property", "value"), format_)
+
+
 def echo(message: str) -> None:
-    """Tell the person something, on stderr."""
+    """Print a message to stderr."""
     click.echo(message, err=True)
+
+
+def money(dollars: float) -> str:
+    """US dollars for a person."""
+    return f"{dollars:,.2f} USD" if dollars >= 0.01 or not dollars else "less than 0.01 USD"
 
 
 def _plain(value: object) -> str:
@@ -59,7 +74,7 @@ def _plain(value: object) -> str:
     return str(value)
 
 
-def _table(rows: Iterable[Row], columns: Sequence[str]) -> None:
+def _print_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

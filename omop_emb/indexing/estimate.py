@@ -59,12 +59,13 @@ class BuildEstimate:
     @property
     def cost_usd(self) -> float | None:
         """US dollars at the standard price; None without a price."""
-        return _price_columns(self.price, self.tokens)["cost_usd"]
+        return None if self.price is None else self.tokens * self.price.standard / 1e6
 
     @property
     def batch_cost_usd(self) -> float | None:
         """US dollars in the model's batch API; None without one."""
-        return _price_columns(self.price, self.tokens)["batch_cost_usd"]
+        price = None if self.price is None else self.price.batch
+        return None if price is None else self.tokens * price / 1e6
 
     def to_row(self) -> dict[str, Any]:
         """The estimate as one row of plain values."""

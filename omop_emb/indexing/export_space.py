@@ -122,6 +122,5 @@ def _batches(
             # A binary halfvec: its dimensions and an unused field, 16 bits each, then the numbers.
             block = np.frombuffer(b"".join(vectors), ">u2").reshape(len(rows), dimensions + 2)
             named = dict(zip(TEXT_COLUMNS, map(list, columns), strict=True))
-            # PostgreSQL's "char" comes as bytes in binary.
-            named["text_kind"] = [kind.decode() for kind in named["text_kind"]]
+            named["text_kind"] = [TextKind(kind).value for kind in named["text_kind"]]
             yield named, block[:, 2:].view(">f2").astype("<f2")

@@ -183,7 +183,7 @@ class _Verifier:
             return _failed("recall", "cannot be measured without the index", _BUILD)
         measured = [
             (ef_search, share)
-            for k, ef_search, share in recall.measure(self.connection, self.space)
+            for k, ef_search, share in recall.measure_recall(self.connection, self.space)
             if k == 10
         ]
         if not measured:

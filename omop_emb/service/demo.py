@@ -145,7 +145,7 @@ def run_demo(tell: Callable[[str], None], *, progress: ProgressCallback | None =
         builds = []
         for index_type in (IndexType.FLAT, IndexType.HNSW):
             tell(f"bringing the {index_type.name} space up to date")
-            builds.append(build_index(engine, client, index_type=index_type, progress=progress))
+            builds.append(build_index(engine, client, index_type=index_type, on_progress=progress))
         return DemoResult(
             hits=_mapped(engine, client),
             data_dir=data_dir,

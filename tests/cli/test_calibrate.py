@@ -81,10 +81,10 @@ def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_amo
         assert 0 < protocol.figures["recall@1"] <= protocol.figures["recall@10"] <= 1
     with open_mapper(sample) as mapper:
         digest = mapper.space.fingerprint.digest
-    ranker = ranker_store.active(driver_connection(sample), "default", digest)
+    ranker = ranker_store.active_ranker(driver_connection(sample), "default", digest)
     assert ranker is not None
-    assert ranker.own
-    learned = ranker_store.trained_on(driver_connection(sample), "default", ranker.fingerprint)
+    assert ranker.is_site_trained
+    learned = ranker_store.active_training(driver_connection(sample), "default", ranker.fingerprint)
     assert set(learned["files"]) == {"site-1-0.csv", "site-1-1.csv"}
     assert learned["date"]
 
@@ -136,11 +136,11 @@ def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path
 def test_the_ranker_is_the_sites_alone_and_explains_itself(sample: Session, tmp_path: Path) -> None:
     train(sample, approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=10))
     with open_mapper(sample, site="south") as mapper:
-        assert not mapper.engine.ranker.own
+        assert not mapper.engine.ranker.is_site_trained
     policy = Policy(accept_precision=0.95)
     with open_mapper(sample, site="north", settings=Settings(explain=2, policy=policy)) as mapper:
         (mapped,) = mapper.map([SourceTerm(name="acute bronchitis")])
-        assert isinstance(mapper.engine.ranker, TreeRanker) or mapper.engine.ranker.own
+        assert isinstance(mapper.engine.ranker, TreeRanker) or mapper.engine.ranker.is_site_trained
     assert mapped.provenance.ranker.startswith("north-")
     assert mapped.candidates[0].contributions
 
@@ -159,7 +159,7 @@ def test_a_ranker_of_an_earlier_version_is_refused_until_another_is_trained(
     measure(sample, paths, Measured(site="north", shipped=True))
     train(sample, paths, asked)
     with open_mapper(sample, site="north") as mapper:
-        assert mapper.engine.ranker.own
+        assert mapper.engine.ranker.is_site_trained
 
 
 def test_too_few_approvals_are_refused_and_leave_nothing(sample: Session, tmp_path: Path) -> None:

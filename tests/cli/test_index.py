@@ -65,7 +65,7 @@ def test_a_build_that_costs_asks_and_without_a_terminal_says_what_to_add(run: Ru
     refused = run(*build)
     assert (refused.returncode, refused.stdout) == (1, "")
     told, error = [line for line in refused.stderr.splitlines() if not line.startswith("WARNING")]
-    assert told.startswith("to embed: 9 texts (9 different), about ")
+    assert told.startswith("to embed: 9 texts (9 distinct), about ")
     assert error.startswith("error: embedding would cost about ")
     assert error.endswith("there is no terminal to ask on: add --yes to agree, or a higher --ask-above")
     (row,) = json.loads(run("estimate", *build[2:], "--format", "json").stdout)
@@ -129,7 +129,7 @@ def test_verify_tells_each_check_and_its_exit_code_tells_whether_all_passed(run:
     assert (passed.returncode, passed.stderr) == (0, "")
     names = ["build", "rows", "hashes", "vectors", "index", "vocabulary", "model", "recall"]
     assert [check["check"] for check in checks] == names
-    assert all(check["ok"] and not check["what_to_do"] for check in checks)
+    assert all(check["ok"] and not check["next_step"] for check in checks)
     run("index", "build", "--index-type", "flat", "--domain", "Drug")
     assert run("index", "verify", "--sample", "0").returncode == 0
     missing = run("index", "verify", "nobody")

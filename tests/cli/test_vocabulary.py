@@ -63,9 +63,9 @@ def test_what_a_person_must_know_about_a_download_is_told(run: Run, tmp_path: Pa
     assert load.returncode == 0
     assert load.stderr.splitlines()[-3:] == [
         "loaded a vocabulary without a version: 1 concept",
-        "warning: concepts of CPT4 without a name, which are not embedded: 1; "
+        "warning: 1 concepts of CPT4 have no name and are not embedded; "
         "run Athena's CPT4 tool in the download's folder and load that",
-        "warning: dates in CONCEPT.csv with day and month exchanged, which were read as YYYYDDMM: 1",
+        "warning: 1 dates in CONCEPT.csv have day and month exchanged, and were read as YYYYDDMM",
     ]
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from omop_emb import EmbeddingRole, IndexType
 from omop_emb.database.engine import database_engine
 from omop_emb.errors import OmopEmbError
-from omop_emb.indexing.build import build_index
 from omop_emb.providers.base import EmbeddingResponse
+from tests.builds import build_with
 from tests.small_vocabulary import CountingProvider, counting_client
 
 ROOT = Path(__file__).parents[3]
@@ -89,7 +89,7 @@ def main() -> None:
     sys.stdin.readline()
     index_type = IndexType(options.pop("index_type", "flat"))
     try:
-        report = build_index(engine, client, index_type=index_type, **options)
+        report = build_with(engine, client, index_type=index_type, **options)
     except OmopEmbError as error:
         sys.exit(f"error: {error}")
     finally:

@@ -374,7 +374,7 @@ def test_the_command_tells_what_was_asked_of_the_model_and_its_cost(
     assert (row["requests"], row["sent_texts"]) == (requests, 6)
     counting = "" if options else f", {row['tokens']} of them estimated"
     assert (
-        f"asked of {client.model}: {requests} requests, 6 texts, {row['tokens']} tokens{counting}, "
+        f"sent to {client.model}: {requests} requests, 6 texts, {row['tokens']} tokens{counting}, "
         "about less than 0.01 USD" in done.stderr
     )
 
@@ -385,7 +385,7 @@ def test_a_build_that_fails_tells_what_was_asked_too(
     fake.always(Fault(403, "{}"))
     done = command(engine, client)
     assert done.returncode == 1
-    assert f"asked of {client.model}: 1 requests, 0 texts, 0 tokens" in done.stderr
+    assert f"sent to {client.model}: 1 requests, 0 texts, 0 tokens" in done.stderr
 
 
 def test_the_command_that_cancels_says_how_many(
@@ -422,12 +422,12 @@ def test_dropping_a_space_cancels_its_jobs_or_says_that_they_go_on(
     done = CliRunner().invoke(index, ["drop", "gemini-embedding-001-flat", "--yes"], catch_exceptions=False)
     assert done.exit_code == 0
     told, gone = done.stderr.splitlines()[-2:]
-    assert gone == "space 'gemini-embedding-001-flat' is gone, and its 0 embedded texts"
+    assert gone == "space 'gemini-embedding-001-flat' was dropped, with 0 embedded texts"
     states = {job.state for job in fake.jobs.jobs.values()}
     if reachable:
         assert (told, states) == ("2 batch jobs were cancelled", {CANCELLED})
     else:
-        assert told.startswith("its batch jobs cannot be cancelled: ")
+        assert told.startswith("its batch jobs could not be cancelled and go on: ")
         assert states == {PENDING}
     assert jobs_of(engine) == []
 

@@ -21,8 +21,9 @@ from sqlalchemy import Engine
 from omop_emb import IndexType
 from omop_emb.database.engine import database_engine, driver_connection
 from omop_emb.errors import DatabaseError, OmopEmbError
-from omop_emb.indexing.build import BuildReport, build_index
+from omop_emb.indexing.report import BuildReport
 from omop_emb.spaces import lifecycle, registry
+from tests.builds import build_with
 from tests.fake_providers import Fault, fake_providers
 from tests.small_vocabulary import CountingProvider, Row, SmallVocabulary, counting_client, stored
 
@@ -40,7 +41,7 @@ def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
 def build(engine: Engine, provider: CountingProvider | None = None) -> tuple[BuildReport, list[str]]:
     provider = provider or CountingProvider(batch_texts=CHUNK_TEXTS)
     client = counting_client(provider)
-    report = build_index(engine, client, index_type=IndexType.FLAT, chunk_texts=CHUNK_TEXTS)
+    report = build_with(engine, client, index_type=IndexType.FLAT, chunk_texts=CHUNK_TEXTS)
     return report, sorted(provider.sent)
 
 
@@ -112,7 +113,7 @@ def test_a_builder_that_lost_only_its_lease_stops_as_others_may_take_its_work(
 
     provider = CountingProvider(batch_texts=CHUNK_TEXTS, on_batch=once(2, cut))
     with pytest.raises(DatabaseError, match="the connection to the database was lost") as caught:
-        build_index(
+        build_with(
             engine,
             counting_client(provider),
             index_type=IndexType.FLAT,
@@ -243,7 +244,7 @@ def test_a_space_dropped_at_any_moment_of_its_build_is_gone_and_the_builder_is_t
     def build_another() -> None:
         provider = CountingProvider("m:new", batch_texts=CHUNK_TEXTS, seconds=0.01)
         try:
-            build_index(
+            build_with(
                 engine,
                 counting_client(provider),
                 index_type=IndexType.FLAT,
@@ -309,5 +310,5 @@ def test_ctrl_c_stops_a_build_within_seconds_and_says_how_to_go_on(
                 process.kill()
         assert time.monotonic() - begun < 20
     assert (process.returncode, stdout) == (130, "")
-    assert "stopped; what was embedded is kept: run the same command again to go on" in stderr.splitlines()
+    assert "stopped; what was embedded is saved: run the same command again to resume" in stderr.splitlines()
     assert "Traceback" not in stderr

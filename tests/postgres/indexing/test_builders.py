@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 
 from omop_emb import IndexType
 from omop_emb.database.engine import driver_connection
-from omop_emb.indexing.build import build_index
 from omop_emb.spaces import registry
+from tests.builds import build_with
 from tests.small_vocabulary import CountingProvider, Row, SmallVocabulary, counting_client, stored
 
 from .builder import BuilderProcess
@@ -60,7 +60,7 @@ def new_builder(database_url: str, tmp_path: Path) -> Iterator[NewBuilder]:
 def assert_as_by_one_builder(engine: Engine) -> None:
     """The active space has what one undisturbed builder makes in a space of another model."""
     alone = counting_client(CountingProvider("alone", batch_texts=1000))
-    build_index(engine, alone, index_type=IndexType.FLAT, name="alone")
+    build_with(engine, alone, index_type=IndexType.FLAT, name="alone")
     with engine.connect() as connection:
         driver = driver_connection(connection)
         expected = stored(driver, registry.space_by_name(driver, "alone").space_id)

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import Engine
 
 from omop_emb import EmbeddingClient, IndexType
-from omop_emb.indexing.build import build_index
+from tests.builds import build_with
 from tests.fake_providers import FakeProviders, fake_providers, fake_vector
 from tests.small_vocabulary import SmallVocabulary, five_concepts
 
@@ -79,7 +79,7 @@ def nomic(
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", server.url)
     client = EmbeddingClient("ollama:nomic-embed-text", document_prefix=DOCUMENT, query_prefix=QUERY)
-    build_index(engine, client, index_type=IndexType.FLAT, name="nomic", texts="name")
+    build_with(engine, client, index_type=IndexType.FLAT, name="nomic", texts="name")
 
 
 class Reader:

@@ -16,11 +16,11 @@ from sqlalchemy import Engine
 
 from omop_emb import IndexType
 from omop_emb.database.engine import database_engine, driver_connection
-from omop_emb.indexing.build import build_index
 from omop_emb.indexing.vector_indexes import index_state
 from omop_emb.server import supervisor
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space
+from tests.builds import build_with
 from tests.small_vocabulary import CountingProvider, Row, SmallVocabulary, counting_client
 
 from .builder import BuilderProcess
@@ -79,7 +79,7 @@ def kill_and_compare(data_dir: Path, tmp_path: Path, victims: list[str]) -> None
         left = driver.execute("select to_regclass('omop_emb.space_1_work'), count(*) from omop_emb.build")
         assert left.fetchone() == (None, 0)
     undisturbed = counting_client(CountingProvider("undisturbed", batch_texts=1000))
-    build_index(engine, undisturbed, index_type=IndexType.FLAT, name="undisturbed")
+    build_with(engine, undisturbed, index_type=IndexType.FLAT, name="undisturbed")
     with engine.connect() as connection:
         driver = driver_connection(connection)
         assert found == everything(driver, registry.space_by_name(driver, "undisturbed"))

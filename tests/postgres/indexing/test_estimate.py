@@ -12,6 +12,7 @@ from omop_emb import ConceptFilter, EmbeddingClient, EmbeddingRole, IndexType, d
 from omop_emb.database.engine import driver_connection
 from omop_emb.indexing import vector_indexes
 from omop_emb.indexing.build import build_index
+from omop_emb.indexing.build_options import RecipeChange, SpaceOptions
 from omop_emb.indexing.estimate import BuildEstimate, client_for_estimate, estimate_build
 from omop_emb.indexing.preview import BuildPreview, preview_build
 from omop_emb.indexing.status import space_status
@@ -47,7 +48,12 @@ class WordCounter(CountingProvider):
 def estimated(
     engine: Engine, client: EmbeddingClient, *, concept_filter: ConceptFilter | None = None, **options: object
 ) -> BuildEstimate:
-    preview = preview_build(engine, client.fingerprint, IndexType.HNSW, {"concept_filter": concept_filter})
+    preview = preview_build(
+        engine,
+        client.fingerprint,
+        index_type=IndexType.HNSW,
+        recipe=RecipeChange(concept_filter=concept_filter),
+    )
     return estimate_build(client, preview, **options)  # type: ignore[arg-type]  # the options of estimate()
 
 
@@ -55,7 +61,7 @@ def test_texts_are_counted_after_filters_and_each_text_is_sent_once(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     found = estimated(engine, counting_client())
-    assert (found.texts, found.different_texts, found.rows) == (7, 6, 7)
+    assert (found.texts, found.distinct_texts, found.rows) == (7, 6, 7)
     drugs = ConceptFilter(domains=("Drug",))
     assert estimated(engine, counting_client(), concept_filter=drugs).texts == 1
 
@@ -149,7 +155,12 @@ def test_disk_is_estimated_within_a_tenth(sample_database_url: str) -> None:
 def test_the_indexes_of_domains_are_counted(sample_database_url: str) -> None:
     engine = database_engine(sample_database_url)
     client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="x", warn=False)
-    preview = preview_build(engine, client.fingerprint, IndexType.HNSW, {}, partial="Drug,Measurement")
+    preview = preview_build(
+        engine,
+        client.fingerprint,
+        index_type=IndexType.HNSW,
+        space=SpaceOptions(partial="Drug,Measurement"),
+    )
     found = estimate_build(client, preview, measure=False).index_bytes
     alone = estimated(engine, client, measure=False).index_bytes
     with engine.connect() as connection:

@@ -16,9 +16,11 @@ from sqlalchemy.engine import make_url
 from omop_emb import IndexType, database_engine
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import MigrationError
-from omop_emb.indexing.build import BuildReport, build_index
+from omop_emb.indexing.build import build_index
+from omop_emb.indexing.report import BuildReport
 from omop_emb.spaces import registry
 from omop_emb.sql import migrations as files
+from tests.builds import build_with
 from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts
 
 COUNTS = (
@@ -61,7 +63,7 @@ def reader(database_url: str) -> Iterator[Engine]:
 
 def dry_run(engine: Engine, **options: Any) -> BuildReport:
     options.setdefault("index_type", IndexType.FLAT)
-    return build_index(engine, counting_client(), dry_run=True, **options)
+    return build_with(engine, counting_client(), dry_run=True, **options)
 
 
 def test_a_dry_run_needs_no_more_than_the_right_to_read(

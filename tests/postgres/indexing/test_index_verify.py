@@ -14,6 +14,7 @@ from omop_emb.errors import ProviderError, SpaceNotFoundError
 from omop_emb.indexing.build import build_index
 from omop_emb.indexing.verify import Check, verify_index
 from omop_emb.spaces import registry
+from tests.builds import build_with
 from tests.small_vocabulary import CountingProvider, Row, SmallVocabulary, counting_client, five_concepts
 
 BREAKAGE = {
@@ -51,7 +52,7 @@ def run(engine: Engine, sql: str) -> None:
 def failed(engine: Engine, **options: object) -> dict[str, Check]:
     options.setdefault("client", counting_client())
     checks = list(verify_index(engine, **options))  # type: ignore[arg-type]  # the options of verify_index()
-    assert all(check.found and bool(check.what_to_do) is not check.ok for check in checks)
+    assert all(check.details and bool(check.next_step) is not check.ok for check in checks)
     return {check.check: check for check in checks if not check.ok}
 
 
@@ -60,7 +61,7 @@ def failed(engine: Engine, **options: object) -> dict[str, Check]:
 def test_what_a_build_made_passes_and_every_text_is_compared(
     engine: Engine, vocabulary: SmallVocabulary, index_type: IndexType, template: str
 ) -> None:
-    build_index(engine, counting_client(), index_type=index_type, template=template)
+    build_with(engine, counting_client(), index_type=index_type, template=template)
     provider = CountingProvider()
     assert failed(engine, client=counting_client(provider)) == {}
     assert len(provider.sent) == (7 if template else 6)
@@ -78,14 +79,14 @@ def test_each_breakage_is_told_by_its_check(engine: Engine, vocabulary: SmallVoc
 def test_a_domains_missing_index_is_told_and_made_by_the_next_build(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
-    build_index(engine, counting_client(), index_type=IndexType.HNSW, partial="Condition")
+    build_with(engine, counting_client(), index_type=IndexType.HNSW, partial="Condition")
     assert failed(engine) == {}
     with engine.connect() as connection:
         (domain,) = registry.active_space(driver_connection(connection)).partial_domains
     run(engine, f"drop index omop_emb.space_1_hnsw_{domain}")
     found = failed(engine)
-    assert found["index"].found == "1 of those of a domain's rows missing"
-    assert found["index"].what_to_do == "run omop-emb index build"
+    assert found["index"].details == "HNSW indexes of 1 domains are missing"
+    assert found["index"].next_step == "run omop-emb index build"
     build_index(engine, counting_client(), index_type=IndexType.HNSW)
     assert failed(engine) == {}
 
@@ -96,7 +97,7 @@ def test_what_the_next_build_mends_is_said_so_and_mended(
 ) -> None:
     build_index(engine, counting_client(), index_type=IndexType.HNSW)
     run(engine, BREAKAGE[what])
-    assert all(check.what_to_do == "run omop-emb index build" for check in failed(engine).values())
+    assert all(check.next_step == "run omop-emb index build" for check in failed(engine).values())
     report = build_index(engine, counting_client(), index_type=IndexType.HNSW)
     assert failed(engine) == {}
     assert report.index_made is what.startswith("index")
@@ -106,12 +107,12 @@ def test_a_newer_release_and_a_broken_off_build_are_told(engine: Engine, vocabul
     build_index(engine, counting_client(), index_type=IndexType.FLAT)
     vocabulary.load(Row(6, "Asthma"), Row(7, "Gout"), without=[4])
     (check,) = failed(engine).values()
-    assert check.found == "texts differ from release 2: 2 missing, 1 no longer in it"
+    assert check.details == "texts differ from release 2: 2 missing, 1 no longer in it"
     with pytest.raises(ProviderError):
-        build_index(
+        build_with(
             engine, counting_client(CountingProvider(fails_after=0)), index_type=IndexType.FLAT, chunk_texts=1
         )
-    assert failed(engine)["build"].found == "unfinished: 2 texts to go, and nobody is at it"
+    assert failed(engine)["build"].details == "unfinished: 2 texts to go, no builder running"
 
 
 def test_texts_that_the_model_refused_are_no_fault_of_the_space(
@@ -125,9 +126,9 @@ def test_another_model_or_one_that_is_down_is_told_and_the_other_checks_go_on(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build_index(engine, counting_client(), index_type=IndexType.FLAT)
-    assert "prefix" in failed(engine, client=counting_client(prefix="x"))["model"].found
+    assert "prefix" in failed(engine, client=counting_client(prefix="x"))["model"].details
     down = counting_client(CountingProvider(fails_after=0))
-    assert failed(engine, client=down)["model"].found == "it cannot be asked: the model is down"
+    assert failed(engine, client=down)["model"].details == "it cannot be used: the model is down"
     assert failed(engine, client=down, sample=0) == {}
 
 
@@ -155,6 +156,6 @@ def test_recall_is_measured_and_too_low_a_one_is_told(sample_database_url: str) 
         )
         found = failed(engine, name="all-MiniLM-L6-v2-hnsw", client=None, sample=0)
         assert set(found) == {"recall"}
-        assert "of the 10 nearest at ef_search" in found["recall"].found
+        assert "of the 10 nearest at ef_search" in found["recall"].details
     finally:
         engine.dispose()

@@ -24,11 +24,12 @@ from omop_emb.errors import (
     UnknownValueError,
     VocabularyError,
 )
-from omop_emb.indexing.build import BuildReport, build_index
+from omop_emb.indexing.report import BuildReport
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.recipe import Recipe, fill_template
 from omop_emb.spaces.registry import Space
 from omop_emb.vocabulary import loader
+from tests.builds import build_with
 from tests.small_vocabulary import (
     CountingProvider,
     Row,
@@ -67,7 +68,7 @@ def build(
     """A build's report, and the texts that the model was sent."""
     provider = provider or CountingProvider()
     options.setdefault("index_type", IndexType.FLAT)
-    report = build_index(engine, counting_client(provider, prefix), **options)
+    report = build_with(engine, counting_client(provider, prefix), **options)
     return report, sorted(provider.sent)
 
 

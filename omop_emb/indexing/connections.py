@@ -1,0 +1,22 @@
+"""Database connections of a build: opened for one purpose, of the driver's own type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine
+
+from omop_emb.database.engine import driver_connection
+from omop_emb.database.readable_errors import readable_errors
+
+
+@contextmanager
+def open_connection(engine: Engine, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+    """A connection for the block; what the block does not commit is rolled back."""
+    with readable_errors(), engine.connect() as connection:
+        if autocommit:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield driver_connection(connection)
