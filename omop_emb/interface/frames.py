@@ -1,9 +1,9 @@
-"""Nearest concepts of a pandas column: the frame as it was, with columns that say what was found."""
+"""Data frames: the nearest concepts of a pandas column, in new columns of a copy of the frame."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
+from contextlib import nullcontext
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -38,77 +38,66 @@ def nearest_concepts_frame(
 ) -> pd.DataFrame:
     """A copy of the frame with the k nearest concepts of a column's texts in new columns on its right.
 
-    Rows keep their order, index, columns and dtypes. With k above 1 a row is repeated, once for each
-    concept that was found. A row whose text is missing (None, NaN, NA) or blank stays, once, without a
-    concept; so does one for which nothing passes the filter.
+    Rows keep their order, index, columns and dtypes. With k above 1 a row is repeated for each of its
+    concepts. A row whose text is missing (None, NaN, NA) or blank appears once, without a concept; so does
+    one for which no concept passes the filter.
 
     The new columns are `rank` (from 1, Int64), `concept_id` (Int64), `concept_name`, `domain_id`,
     `vocabulary_id`, `concept_class_id`, `standard_concept`, `concept_code`, `matched_text` (string),
-    `distance` and `similarity` (float64); what is not there is NA, in the last two NaN.
+    `distance` and `similarity` (float64); missing values are NA, in the last two NaN.
 
     Args:
         frame: is not changed.
-        column: the column of texts, whatever its dtype; each different text is embedded and searched once.
+        column: the column of texts, whatever its dtype; each distinct text is embedded and searched once.
         session: whose transaction is used; None: one of its own, in the database of the environment.
         interface: searches; None: EmbeddingInterface(), the active space.
         index_type: as for get_nearest_concepts_from_query_texts, like all that follow.
         metric_type: the distance that ranks and is reported.
         k: how many concepts for each row.
         concept_filter: which concepts may be found; None lets all through.
-        recall: the share of the true nearest that an index must find on average.
+        recall: the mean share of the true nearest that an index must find.
         exact: find exactly the nearest.
         prefix: put before the names of the new columns.
 
     Raises:
         InputError: there is no such column, it holds something that is neither a text nor missing, or the
-            frame has a column of a new one's name already.
+            frame already has a column with the name of a new one.
     """
     import pandas as pd
 
     names = {name: f"{prefix}{name}" for name in ("rank", *_FIELDS)}
-    taken = [name for name in names.values() if name in frame.columns]
-    if taken:
+    existing = [name for name in names.values() if name in frame.columns]
+    if existing:
         raise InputError(
-            f"the frame has a column {taken[0]!r} already: give a prefix, such as prefix='nearest_'"
+            f"the frame already has a column {existing[0]!r}: give a prefix, such as prefix='nearest_'"
         )
     texts = _texts(frame, column)
-    asked = [text for text in texts if text is not None]
-    with _session_or_own(session) as used:
-        found = iter(
-            (interface or EmbeddingInterface()).get_nearest_concepts_from_query_texts(
-                session=used,
-                index_type=index_type,
-                query_texts=asked,
-                metric_type=metric_type,
-                k=k,
-                concept_filter=concept_filter,
-                recall=recall,
-                exact=exact,
-            )
+    with session_scope() if session is None else nullcontext(session) as used_session:
+        found = (interface or EmbeddingInterface()).get_nearest_concepts_from_query_texts(
+            session=used_session,
+            index_type=index_type,
+            query_texts=[text for text in texts if text is not None],
+            metric_type=metric_type,
+            k=k,
+            concept_filter=concept_filter,
+            recall=recall,
+            exact=exact,
         )
-    places: list[int] = []
+    next_matches = iter(found)
+    rows: list[int] = []
     values: dict[str, list[Any]] = {name: [] for name in names}
-    for place, text in enumerate(texts):
-        matches: list[ConceptMatch] = [] if text is None else next(found)
+    for row, text in enumerate(texts):
+        matches: list[ConceptMatch] = [] if text is None else next(next_matches)
         for rank, match in enumerate(matches, 1) if matches else [(None, None)]:
-            places.append(place)
+            rows.append(row)
             values["rank"].append(rank)
             for name in _FIELDS:
                 values[name].append(None if match is None else getattr(match, name))
-    result = frame.iloc[places].copy()
+    result = frame.iloc[rows].copy()
     array: Any = pd.array  # its stubs know dtypes only as literals
-    for name, listed in values.items():
-        result[names[name]] = array(listed, dtype=_DTYPES.get(name, "string"))
+    for name, column_values in values.items():
+        result[names[name]] = array(column_values, dtype=_DTYPES.get(name, "string"))
     return result
-
-
-@contextmanager
-def _session_or_own(session: Session | Connection | None) -> Iterator[Session | Connection]:
-    if session is not None:
-        yield session
-    else:
-        with session_scope() as own:
-            yield own
 
 
 def _texts(frame: pd.DataFrame, column: Hashable) -> list[str | None]:
@@ -116,16 +105,16 @@ def _texts(frame: pd.DataFrame, column: Hashable) -> list[str | None]:
 
     count = sum(name == column for name in frame.columns)
     if count != 1:
-        listed = ", ".join(map(repr, frame.columns[:20]))
+        columns = ", ".join(map(repr, frame.columns[:20]))
         found = f"has {count} columns" if count else "has no column"
-        raise InputError(f"the frame {found} {column!r}; its columns are {listed}")
+        raise InputError(f"the frame {found} {column!r}; its columns are {columns}")
     texts: list[str | None] = []
-    for place, value in enumerate(frame[column].tolist()):
+    for row, value in enumerate(frame[column].tolist()):
         if pd.api.types.is_scalar(value) and pd.isna(value):
             texts.append(None)
             continue
-        reason = rejection_reason(value, place)
+        reason = rejection_reason(value, row)
         if reason not in (None, BLANK_TEXT):
-            raise InputError(f"row {place} of column {column!r} cannot be embedded: {reason}")
+            raise InputError(f"row {row} of column {column!r} cannot be embedded: {reason}")
         texts.append(value if reason is None else None)
     return texts

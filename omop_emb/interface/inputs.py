@@ -1,42 +1,41 @@
-"""What callers hand to the interface, checked before anything is embedded, written or searched."""
+"""Inputs: what callers give to the interface, checked before anything is embedded, written or searched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from omop_emb import vectors
+from omop_emb.arrays import Floats, Vectors
 from omop_emb.errors import InputError
 
 
-def unit_rows(rows: ArrayLike, dimensions: int) -> NDArray[np.float32]:
-    """A caller's vectors as unit rows, if they can be ones of this model.
+def unit_rows(rows: ArrayLike, dimensions: int) -> Vectors:
+    """A caller's vectors as unit rows, if this model can have made them.
 
     Raises:
-        InputError: shapes do not fit, or a row is zero or not finite.
+        InputError: the shape does not fit, or a row is zero or not finite.
     """
-    unit, useless = vectors.unit_rows(_matrix(rows, dimensions, None))
-    _refuse(useless)
+    unit, invalid_rows = vectors.unit_rows(_matrix(rows, dimensions, None))
+    _refuse_invalid(invalid_rows)
     return unit
 
 
-def valid_rows(
-    rows: ArrayLike, dimensions: int, *, count: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def valid_rows(rows: ArrayLike, dimensions: int, *, count: int) -> tuple[Vectors, Floats]:
     """`count` vectors of a caller, and the length of each, which is not zero.
 
     Raises:
         InputError: as unit_rows().
     """
     matrix = _matrix(rows, dimensions, count)
-    lengths, useless = vectors.row_lengths(matrix)
-    _refuse(useless)
+    lengths, invalid_rows = vectors.row_lengths(matrix)
+    _refuse_invalid(invalid_rows)
     return matrix, lengths
 
 
-def _matrix(rows: ArrayLike, dimensions: int, count: int | None) -> NDArray[np.float32]:
+def _matrix(rows: ArrayLike, dimensions: int, count: int | None) -> Vectors:
     try:
         matrix = np.asarray(rows, np.float32)
     except (TypeError, ValueError):
@@ -49,20 +48,20 @@ def _matrix(rows: ArrayLike, dimensions: int, count: int | None) -> NDArray[np.f
     return matrix
 
 
-def _refuse(useless: list[int]) -> None:
-    if useless:
-        raise InputError(f"embeddings[{useless[0]}] is zero or not finite, which no model's vector is")
+def _refuse_invalid(invalid_rows: list[int]) -> None:
+    if invalid_rows:
+        raise InputError(f"embeddings[{invalid_rows[0]}] is zero or not finite, which no model's vector is")
 
 
 def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> tuple[list[int], list[str]]:
     """Concept ids and as many texts.
 
     Raises:
-        InputError: lengths differ, an id is not a 32-bit integer, or a text is none or holds a NUL character.
+        InputError: lengths differ, an id is not a 32-bit integer, or a text is no text or has a NUL.
     """
     if isinstance(concept_texts, str):
         raise InputError("concept_texts is a sequence of texts; found one text")
-    ids, texts = _listed(concept_ids), list(concept_texts)
+    ids, texts = _as_list(concept_ids), list(concept_texts)
     if len(ids) != len(texts):
         raise InputError(
             f"as many concept_ids as concept_texts are needed; found {len(ids)} and {len(texts)}"
@@ -84,9 +83,9 @@ def integer_ids(concept_ids: Iterable[int]) -> list[int]:
     Raises:
         InputError: one is not a whole number, or does not fit 32 bits.
     """
-    given = _listed(concept_ids)
+    given = _as_list(concept_ids)
     if set(map(type, given)) <= {int} and (not given or -(2**31) <= min(given) <= max(given) < 2**31):
-        return given  # nearly always, and many times as fast as to look at each
+        return given  # nearly always, and many times faster than looking at each
     ids = []
     for position, concept_id in enumerate(given):
         if isinstance(concept_id, bool) or not isinstance(concept_id, int | np.integer):
@@ -99,7 +98,7 @@ def integer_ids(concept_ids: Iterable[int]) -> list[int]:
     return ids
 
 
-def _listed(concept_ids: Iterable[int]) -> list[int]:
+def _as_list(concept_ids: Iterable[int]) -> list[int]:
     if isinstance(concept_ids, np.ndarray) and concept_ids.ndim == 1:
         plain: list[int] = concept_ids.tolist()  # plain integers at once, not a numpy object for each
         return plain

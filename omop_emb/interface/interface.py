@@ -1,4 +1,4 @@
-"""EmbeddingInterface: concepts and queries go in as texts or vectors, nearest concepts come out."""
+"""Embedding interface: embeds concepts into PostgreSQL and finds the nearest ones of a text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psycopg
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from omop_emb.arrays import Floats, Vectors
 from omop_emb.database import migrations
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
@@ -29,30 +30,30 @@ if TYPE_CHECKING:
 class EmbeddingInterface(ConceptSearch):
     """Embeds concepts into PostgreSQL and finds the nearest ones of a text.
 
-    With a client, it works in the space that bears the client's fingerprint: writing makes that space if
-    need be, searching where there is none raises SpaceNotFoundError. Without one, the active space
-    supplies model and prefixes, and `omop-emb index activate` switches it at its next call.
+    With a client, it works in the space of the client's fingerprint: writing creates that space if there is
+    none, searching then raises SpaceNotFoundError. Without one, the active space supplies model and prefixes,
+    and `omop-emb index activate` switches it at its next call.
 
     Every method takes the caller's session (a SQLAlchemy Session or Connection on psycopg 3), works in
     its transaction and never commits: rolled back, nothing is left.
 
     Args:
         client: embeds texts; None is the active space's model.
-        query_store: where query vectors are kept besides the memory of the process, such as
-            omop_emb.spaces.QueryVectors(engine); with a client, give it to that.
+        query_store: where query vectors are cached besides the process's memory, such as
+            omop_emb.spaces.QueryVectors(engine); with a client, give it to the client.
     """
 
-    def embed_texts(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> NDArray[np.float32]:
+    def embed_texts(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> Vectors:
         """The texts' vectors for a role: (n, dimensions) float32, rows of unit length, same order.
 
         Raises:
-            ConfigurationError: this interface has no client; the active space's is known only where a
+            ConfigurationError: this interface has no client; that of the active space is known only where a
                 session is given.
         """
         if self._client is None:
             raise ConfigurationError(
-                "embed_texts needs a client, as without a session the active space cannot be asked for its "
-                "model: use EmbeddingInterface(EmbeddingClient())"
+                "embed_texts needs a client, as without a session the active space's model is not known: "
+                "use EmbeddingInterface(EmbeddingClient())"
             )
         return self._client.embeddings(texts, embedding_role=embedding_role)
 
@@ -71,7 +72,7 @@ class EmbeddingInterface(ConceptSearch):
 
         Args:
             session: whose transaction is used.
-            index_type: which of the model's two spaces, FLAT or HNSW, is written; it is made if need be.
+            index_type: which of the model's two spaces, FLAT or HNSW, is written; created if it is missing.
             concept_ids: OMOP concept ids, one per text.
             concept_texts: what is embedded, one per id; none may be blank.
 
@@ -83,9 +84,9 @@ class EmbeddingInterface(ConceptSearch):
             connection = driver_connection(session)
             client = self._writing_client(connection)
             unique = list(dict.fromkeys(texts))
-            place = {text: index for index, text in enumerate(unique)}
+            row_of = {text: row for row, text in enumerate(unique)}
             embedded = client.embeddings(unique, embedding_role=EmbeddingRole.DOCUMENT)
-            rows = embedded[[place[text] for text in texts]] if texts else embedded
+            rows = embedded[[row_of[text] for text in texts]] if texts else embedded
             return self._write(connection, client.fingerprint, index_type, ids, texts, rows)
 
     def upsert_concept_embeddings(
@@ -97,11 +98,11 @@ class EmbeddingInterface(ConceptSearch):
         concept_texts: Sequence[str],
         embeddings: ArrayLike,
     ) -> UpsertResult:
-        """Write document vectors that the caller already has, as embed_and_upsert_concepts would.
+        """Write document vectors that the caller already has, as embed_and_upsert_concepts does.
 
         Args:
             session: whose transaction is used.
-            index_type: which of the model's two spaces is written; it is made if need be.
+            index_type: which of the model's two spaces is written; created if it is missing.
             concept_ids: OMOP concept ids, one per text.
             concept_texts: the texts that were embedded, one per id.
             embeddings: (n, dimensions), made by this interface's model for DOCUMENT; rows are normalised.
@@ -123,25 +124,25 @@ class EmbeddingInterface(ConceptSearch):
         index_type: IndexType,
         ids: list[int],
         texts: list[str],
-        rows: NDArray[np.float32],
-        lengths: NDArray[np.float32] | None = None,
+        rows: Vectors,
+        lengths: Floats | None = None,
     ) -> UpsertResult:
         migrations.migrate(connection)
-        space, made = lifecycle.ensure_space(connection, fingerprint, index_type)
-        if made:
+        space, created = lifecycle.ensure_space(connection, fingerprint, index_type)
+        if created:
             lifecycle.activate_space(connection, space, only_if_none_is=True)
-        known = reader.concepts_by_id(connection, ids)
+        described = reader.concepts_by_id(connection, ids)
         # The first text of a concept that no vocabulary describes is its name.
         names = dict(zip(reversed(ids), reversed(texts), strict=True))
-        concepts: dict[int, Concept | str] = {**names, **known}
-        names.update((concept_id, concept.concept_name) for concept_id, concept in known.items())
-        named = np.fromiter((names[i] == text for i, text in zip(ids, texts, strict=True)), bool, len(ids))
+        concepts: dict[int, Concept | str] = {**names, **described}
+        names.update((concept_id, concept.concept_name) for concept_id, concept in described.items())
+        is_name = np.fromiter((names[i] == text for i, text in zip(ids, texts, strict=True)), bool, len(ids))
         return upsert.upsert_rows(
             connection,
             space,
             TextRows(
                 concept_ids=np.array(ids, np.int32),
-                kinds=np.where(named, TextKind.NAME.value.encode(), TextKind.SYNONYM.value.encode()),
+                kinds=np.where(is_name, TextKind.NAME.value.encode(), TextKind.SYNONYM.value.encode()),
                 texts=texts,
                 text_hashes=upsert.text_hashes(texts),
                 vectors=rows,

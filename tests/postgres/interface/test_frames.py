@@ -106,7 +106,7 @@ def test_an_empty_frame_gets_the_columns(interface: EmbeddingInterface, filled: 
     [
         (pd.DataFrame({"other": ["a"]}), "has no column 'term'; its columns are 'other'"),
         (pd.DataFrame([["a", "b"]], columns=["term", "term"]), "has 2 columns 'term'"),
-        (pd.DataFrame({"term": ["a"], "rank": [1]}), "has a column 'rank' already: give a prefix"),
+        (pd.DataFrame({"term": ["a"], "rank": [1]}), "already has a column 'rank': give a prefix"),
         (pd.DataFrame({"term": ["a", 5]}), "text 1 must be a str; found int"),
         (pd.DataFrame({"term": ["a", "\ud800"]}, dtype=object), "row 1 of column 'term' cannot be embedded"),
     ],
