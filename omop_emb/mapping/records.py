@@ -56,6 +56,11 @@ class SourceTerm:
         """Code and name, which together identify a reviewed term."""
         return self.code, self.name
 
+    @property
+    def can_be_mapped(self) -> bool:
+        """Whether it has a name, or a code that can be looked up."""
+        return bool(self.name.strip() or (self.code and self.source_vocabulary))
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:

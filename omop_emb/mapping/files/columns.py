@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from omop_emb.errors import InputError
+from omop_emb.mapping.records import SourceTerm
 
 # Usual headers, without case, spaces and punctuation; the first that a file has is used.
 _NAMES = (
@@ -57,6 +58,31 @@ class Columns:
     domain: str | None = None
     source_vocabulary: str | None = None
     context: tuple[str, ...] = ()
+
+    def term(
+        self,
+        cells: Mapping[str, str],
+        *,
+        code: str,
+        frequency: int | None,
+        source_vocabulary: str | None,
+        extra: Mapping[str, str],
+        line: int,
+    ) -> SourceTerm:
+        """The source term of a row, given as values by header; its name is "" if it has none."""
+        names = [cells[name] for name in self.names if cells[name].strip()]
+        vocabulary = cells[self.source_vocabulary].strip() if self.source_vocabulary else ""
+        return SourceTerm(
+            name=names[0] if names else "",
+            code=code,
+            frequency=frequency,
+            domain=(cells[self.domain].strip() or None) if self.domain else None,
+            further_names=tuple(dict.fromkeys(name for name in names[1:] if name != names[0])),
+            source_vocabulary=vocabulary or source_vocabulary,
+            context={name: cells[name] for name in self.context},
+            extra=extra,
+            line=line,
+        )
 
 
 def unique_headers(headers: Sequence[str]) -> list[str]:

@@ -5,61 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from omop_emb.mapping.files.table_writer import Column
+from omop_emb.mapping.files.table_writer import Column, Kind
 from omop_emb.mapping.records import Candidate, MappedTerm, Retriever
 
-_TERM = (
-    Column("source_code"),
-    Column("source_name"),
-    Column("source_frequency", "integer"),
-    Column("line", "integer"),
-)
+_TERM = ("source_code", "source_name", "source_frequency", "line")
 _CONCEPT = (
-    Column("concept_id", "integer"),
-    Column("concept_name"),
-    Column("domain_id"),
-    Column("vocabulary_id"),
-    Column("concept_class_id"),
-    Column("standard_concept"),
-    Column("concept_code"),
-)
-_OUTCOME = (
-    Column("decision"),
-    Column("reason"),
-    Column("probability", "real"),
-)
+    "concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_class_id", "standard_concept",
+    "concept_code",
+)  # fmt: skip
+_RETRIEVER_SCORES = tuple(f"{retriever.value}_score" for retriever in Retriever)
 _EVIDENCE = (
-    Column("matched_text"),
-    Column("matched_kind"),
-    Column("query"),
-    Column("query_rule"),
-    Column("path"),
-    Column("flags"),
-    Column("speaks_for"),
-    Column("speaks_against"),
-)
+    "matched_text", "matched_kind", "query", "query_rule", "path", "flags", "speaks_for", "speaks_against",
+)  # fmt: skip
+_CANDIDATE_TABLE = (
+    *_TERM, "rank", *_CONCEPT, "score", "probability", *_RETRIEVER_SCORES, *_EVIDENCE, "judged", "decision",
+)  # fmt: skip
+_TERM_TABLE = (
+    *_TERM, "decision", "reason", "probability", *_CONCEPT, *_EVIDENCE, "targets", "by_code", "disagrees",
+    "judge", "others", "priority", "provenance",
+)  # fmt: skip
+_INTEGERS = frozenset({"source_frequency", "line", "rank", "concept_id"})
+_REALS = frozenset({"score", "probability", "priority", *_RETRIEVER_SCORES})
+_BOOLEANS = frozenset({"judged", "disagrees"})
+_OWN_NAMES = frozenset({*_CANDIDATE_TABLE, *_TERM_TABLE})
 _FEATURES_SHOWN = 6
 
 
 def candidate_columns(extra_headers: Sequence[str] = ()) -> tuple[Column, ...]:
     """Columns of the candidate table: term, candidate, all retrievers' scores, evidence, input columns."""
-    own = (
-        *_TERM,
-        Column("rank", "integer"),
-        *_CONCEPT,
-        Column("score", "real"),
-        Column("probability", "real"),
-        *(Column(f"{retriever.value}_score", "real") for retriever in Retriever),
-        *_EVIDENCE,
-        Column("judged", "boolean"),
-        Column("decision"),
-    )
-    return _with_extras(own, extra_headers)
+    return _columns(_CANDIDATE_TABLE, extra_headers)
+
+
+def term_columns(extra_headers: Sequence[str] = ()) -> tuple[Column, ...]:
+    """Columns of the term table: best candidate, decision, reason, further candidates, input columns."""
+    return _columns(_TERM_TABLE, extra_headers)
 
 
 def candidate_rows(mapped: MappedTerm) -> Iterator[dict[str, Any]]:
     """One row per candidate of a term, best first; without candidates one row with an empty rank."""
-    head = {**_extras(mapped), **_term(mapped), "decision": mapped.decision.value}
+    head = _term(mapped)
     if not mapped.candidates:
         yield head
     for candidate in mapped.candidates:
@@ -77,32 +61,12 @@ def candidate_rows(mapped: MappedTerm) -> Iterator[dict[str, Any]]:
         }
 
 
-def term_columns(extra_headers: Sequence[str] = ()) -> tuple[Column, ...]:
-    """Columns of the term table: best candidate, decision, reason, further candidates, input columns."""
-    own = (
-        *_TERM,
-        *_OUTCOME,
-        *_CONCEPT,
-        *_EVIDENCE,
-        Column("targets"),
-        Column("by_code"),
-        Column("disagrees", "boolean"),
-        Column("judge"),
-        Column("others"),
-        Column("priority", "real"),
-        Column("provenance"),
-    )
-    return _with_extras(own, extra_headers)
-
-
 def term_row(mapped: MappedTerm) -> dict[str, Any]:
     """One row for a term: its best candidate, and the names of the next."""
     best = {} if mapped.best is None else concept_row(mapped.best)
     return {
-        **_extras(mapped),
         **_term(mapped),
         **best,
-        "decision": mapped.decision.value,
         "reason": mapped.reason,
         "probability": _rounded(mapped.probability),
         "targets": ";".join(map(str, mapped.targets)),
@@ -117,21 +81,12 @@ def term_row(mapped: MappedTerm) -> dict[str, Any]:
 
 def concept_row(candidate: Candidate) -> dict[str, Any]:
     """A candidate's concept and evidence, by column name."""
+    steps = (f"{step.concept_id} {step.concept_name} ({step.relationship_id})" for step in candidate.path)
     return {
-        "concept_id": candidate.concept_id,
-        "concept_name": candidate.concept_name,
-        "domain_id": candidate.domain_id,
-        "vocabulary_id": candidate.vocabulary_id,
-        "concept_class_id": candidate.concept_class_id,
-        "standard_concept": candidate.standard_concept,
-        "concept_code": candidate.concept_code,
-        "matched_text": candidate.matched_text,
-        "matched_kind": candidate.matched_kind,
+        **{name: getattr(candidate, name) for name in (*_CONCEPT, "matched_text", "matched_kind")},
         "query": candidate.variant.text,
         "query_rule": candidate.variant.rule,
-        "path": " > ".join(
-            f"{step.concept_id} {step.concept_name} ({step.relationship_id})" for step in candidate.path
-        ),
+        "path": " > ".join(steps),
         "flags": "; ".join(candidate.flags),
         "speaks_for": _features(candidate, positive=True),
         "speaks_against": _features(candidate, positive=False),
@@ -185,24 +140,30 @@ def _rounded(value: float | None) -> float | None:
 def _term(mapped: MappedTerm) -> dict[str, Any]:
     term = mapped.term
     return {
+        **{_extra_name(header): value for header, value in term.extra.items()},
         "source_code": term.code,
         "source_name": term.name,
         "source_frequency": term.frequency,
         "line": term.line,
+        "decision": mapped.decision.value,
     }
 
 
-def _extras(mapped: MappedTerm) -> dict[str, Any]:
-    return {_extra_name(header): value for header, value in mapped.term.extra.items()}
+def _columns(names: Sequence[str], extra_headers: Sequence[str]) -> tuple[Column, ...]:
+    return (
+        *(Column(name, _kind(name)) for name in names),
+        *(Column(_extra_name(header)) for header in extra_headers),
+    )
 
 
-def _with_extras(own: tuple[Column, ...], headers: Sequence[str]) -> tuple[Column, ...]:
-    return (*own, *(Column(_extra_name(header)) for header in headers))
+def _kind(name: str) -> Kind:
+    if name in _INTEGERS:
+        return "integer"
+    if name in _REALS:
+        return "real"
+    return "boolean" if name in _BOOLEANS else "text"
 
 
 def _extra_name(header: str) -> str:
     # A column of the input may have the name of one of ours; both are written.
-    return f"source:{header}" if header in _OWN else header
-
-
-_OWN = frozenset(column.name for column in (*candidate_columns(), *term_columns()))
+    return f"source:{header}" if header in _OWN_NAMES else header

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from omop_emb.errors import InputError
@@ -144,9 +143,7 @@ class TermFile:
     def __enter__(self) -> TermFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.source.close()
 
     def _detect_kind(self) -> FileKind:
@@ -232,30 +229,26 @@ class TermFile:
             return None
         cells = dict(zip(self.headers, values, strict=True))
         columns = self.columns
-        code = cells[columns.code].strip() if columns.code else ""
-        texts = [cells[name] for name in columns.names if cells[name].strip()]
-        vocabulary = self._options.source_vocabulary
-        if columns.source_vocabulary and cells[columns.source_vocabulary].strip():
-            vocabulary = cells[columns.source_vocabulary].strip()
-        if not texts and not (code and vocabulary):
-            self._skip(row, "no term in " + " or ".join(repr(name) for name in columns.names))
-            return None
-        try:
-            frequency = read_frequency(cells[columns.frequency]) if columns.frequency else None
-        except InputError as error:
-            self._skip(row, str(error))
-            return None
-        return SourceTerm(
-            name=texts[0] if texts else "",
-            code=code,
-            frequency=frequency,
-            domain=(cells[columns.domain].strip() or None) if columns.domain else None,
-            further_names=tuple(dict.fromkeys(text for text in texts[1:] if text != texts[0])),
-            source_vocabulary=vocabulary,
-            context={name: cells[name] for name in columns.context},
+        term = columns.term(
+            cells,
+            code=cells[columns.code].strip() if columns.code else "",
+            frequency=None,
+            source_vocabulary=self._options.source_vocabulary,
             extra={header: value for header, value in cells.items() if header not in self._roles},
             line=row.line,
         )
+        if not term.can_be_mapped:
+            self._skip(row, "no term in " + " or ".join(repr(name) for name in columns.names))
+            return None
+        try:
+            return (
+                replace(term, frequency=read_frequency(cells[columns.frequency]))
+                if columns.frequency
+                else term
+            )
+        except InputError as error:
+            self._skip(row, str(error))
+            return None
 
     def _skip(self, row: TextRow, reason: str) -> None:
         self.problems.append(Problem(row.line, reason))
