@@ -30,9 +30,10 @@ bench: .venv/bench.stamp
 	set -e; for script in benchmarks/bench_*.py; do \
 		$(BIN)/python $$script --json build/bench/$$(basename $$script .py).json; done
 
-# Write the reference pages that come from the code, then check every page and run its examples.
+# Write the reference pages and sql/schema.sql from the code, then check every page and run its examples.
 docs: .venv/dev.stamp
 	$(BIN)/python tests/docs/reference.py
+	PYTHONPATH=. $(BIN)/python tests/docs/schema.py
 	$(BIN)/python -m pytest tests/docs
 
 wheel: .venv/dev.stamp

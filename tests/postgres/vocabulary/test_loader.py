@@ -219,7 +219,7 @@ def test_lines_are_cut_and_counted_right_across_pieces(
     header: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("omop_emb.vocabulary.download._PIECE", 7)
+    monkeypatch.setattr("omop_emb.vocabulary.download._PIECE_BYTES", 7)
     lines = [concept_line(i, f"Näme {i}\\") for i in range(50)]
     folder = download(CONCEPT="\r\n".join([header, *lines]).encode())
     load_vocabulary(connection, folder)
