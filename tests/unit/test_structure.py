@@ -216,7 +216,7 @@ def _texts(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", CLI, ids=lambda path: path.name)
 def test_the_command_line_knows_neither_sql_nor_numpy(path: Path) -> None:
-    assert not _tops(path) & {"numpy", "pandas", "sqlalchemy", "psycopg", "pgvector"}
+    assert not _tops(path) & {"numpy", "pandas", "sqlalchemy", "psycopg"}
     assert not [text for text in _texts(path) if _SQL.search(text)]
 
 
