@@ -15,9 +15,11 @@ from .render import echo, format_option, render
 if TYPE_CHECKING:
     from omop_emb.service import DemoHit, DemoResult
 
-_COLUMNS = ("term", "concept_id", "concept_name", "domain_id", "probability", "matched_text", "as_meant")
-_MORE_COLUMNS = ("decision", "reason", "meant_concept_id", "meant_rank", "kind")
-_WIDTHS = {"concept_name": 46, "matched_text": 30}  # names of drugs and genes can be wider than a screen
+_COLUMNS = ("term", "concept_id", "concept_name", "probability", "correct")
+_MORE_COLUMNS = (
+    "domain_id", "matched_text", "decision", "reason", "expected_concept_id", "expected_rank", "kind"
+)  # fmt: skip
+_WIDTHS = {"term": 20, "concept_name": 24}  # so that the table is 80 characters wide
 
 
 @click.command("demo")
@@ -52,11 +54,11 @@ def _row(hit: DemoHit) -> dict[str, Any]:
         "domain_id": None if best is None else best.domain_id,
         "probability": hit.mapped.probability,
         "matched_text": "" if best is None else best.matched_text,
-        "as_meant": hit.as_meant,
+        "correct": hit.is_correct,
         "decision": hit.mapped.decision.value,
         "reason": hit.mapped.reason,
-        "meant_concept_id": hit.term.concept_id,
-        "meant_rank": hit.rank,
+        "expected_concept_id": hit.term.concept_id,
+        "expected_rank": hit.rank,
         "kind": hit.term.kind,
     }
 
@@ -66,25 +68,26 @@ def _shortened(text: str, width: int) -> str:
 
 
 def _echo_summary(result: DemoResult, seconds: float) -> None:
-    without = len(result.hits) - result.meant
+    without = len(result.hits) - result.expected
     agree = sum(hit.hnsw_agrees for hit in result.hits)
+    program = f"{result.command_prefix}{_program()}"
     for line in (
         "",
-        f"{result.among_first(1)} of {result.meant} terms have the concept that was meant first, "
-        f"{result.among_first(10)} among the first ten.",
-        f"{without} terms have no concept in the sample; their candidates have a low probability.",
-        "Nothing is accepted automatically: every term goes to review, with its probability of being right.",
-        "Searches through the HNSW index find the same nearest concept as exact ones for "
-        f"{agree} of {len(result.hits)}.",
-        f"{result.concepts:,} concepts, {result.texts:,} texts in each of two spaces, {result.embedded:,} "
-        f"embedded this time, {seconds:.1f} s.",
-        f"The database is in {result.data_dir}; its server runs until {result.prefix}{_program()} db stop.",
+        f"{result.correct_within(1)} of {result.expected} terms have the expected concept first, "
+        f"{result.correct_within(10)} among the first ten.",
+        f"{without} terms have none in the sample; their candidates have a low probability.",
+        "Nothing is accepted automatically: every term goes to review.",
+        f"The HNSW index finds the same nearest concept as exact search for {agree} of {len(result.hits)}.",
+        f"{result.concepts:,} concepts, {result.texts:,} texts in each of two spaces, "
+        f"{result.embedded:,} embedded now, {seconds:.1f} s.",
+        f"The database is in {result.data_dir}; stop its server with",
+        f"  {program} db stop",
         "",
         "Try next:",
-        f'  {result.prefix}{_program()} search "water tablets" --domain Drug',
-        f'  {result.prefix}{_program()} search "high blood pressure" --format json',
-        f"  {result.prefix}{_program()} map TERMS.csv -o mapped.csv --review-queue review.csv",
-        f"  {result.prefix}{_program()} doctor",
+        f'  {program} search "water tablets" --domain Drug',
+        f'  {program} search "high blood pressure" --format json',
+        f"  {program} map TERMS.csv -o mapped.csv --review-queue review.csv",
+        f"  {program} doctor",
     ):
         echo(line)
 

@@ -1,7 +1,6 @@
-"""Service: use cases that the command line and web pages share.
+"""Service: use cases that the command line and web pages share; they return plain dataclasses.
 
-Plain dataclasses come out; no click and no HTTP in here. `diagnose()` is behind `omop-emb doctor`,
-`run_demo()` behind `omop-emb demo`.
+`run_demo()` is behind `omop-emb demo`, `diagnose()` behind `omop-emb doctor`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
     from omop_emb.service.demo import DemoHit as DemoHit, DemoResult as DemoResult, run_demo as run_demo
-    from omop_emb.service.doctor import State as State, diagnose as diagnose
+    from omop_emb.service.doctor import Finding as Finding, State as State, diagnose as diagnose
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
         "demo": ("DemoHit", "DemoResult", "run_demo"),
-        "doctor": ("State", "diagnose"),
+        "doctor": ("Finding", "State", "diagnose"),
     },
 )

