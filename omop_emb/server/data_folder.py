@@ -171,11 +171,7 @@ def try_start_lock(descriptor: int) -> bool:
 
 
 def open_lock(path: Path, account: Account) -> int:
-    """Open or create a lock file that belongs to the server's account, even if root creates it.
-
-    Raises:
-        ServerError: the folder cannot be written to.
-    """
+    """Open or create a lock file that belongs to the server's account, even if root creates it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     with readable_file_errors(path.parent):
         descriptor = os.open(path, flags, 0o600)
@@ -185,11 +181,7 @@ def open_lock(path: Path, account: Account) -> int:
 
 
 def make_data_dir(folders: Folders, account: Account) -> None:
-    """Create the data folder, mode 0700 and owned by the account; an existing folder is left unchanged.
-
-    Raises:
-        ServerError: it cannot be created, or the account cannot enter it.
-    """
+    """Create the data folder, mode 0700 and owned by the account; an existing folder is left unchanged."""
     with readable_file_errors(folders.data_dir):
         # Parent folders get this user's umask, as with mkdir -p.
         folders.data_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -208,11 +200,7 @@ def make_data_dir(folders: Folders, account: Account) -> None:
 
 
 def private_folder(path: Path, account: Account) -> Path:
-    """Create a folder of mode 0700 that the account owns; an existing one must be exactly that.
-
-    Raises:
-        ServerError: it has another owner, is open to others, is a link, or cannot be created.
-    """
+    """Create a folder of mode 0700 that the account owns; an existing one must be exactly that."""
     with readable_file_errors(path.parent):
         try:
             path.mkdir(mode=0o700)
@@ -225,11 +213,7 @@ def private_folder(path: Path, account: Account) -> Path:
 
 
 def check_private(path: Path, uid: int) -> None:
-    """Check that a path is a folder of this owner, mode 0700, and no link.
-
-    Raises:
-        ServerError: it is not.
-    """
+    """Check that a path is a folder of this owner, mode 0700, and no link."""
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid or status.st_mode & 0o077:
         raise ServerError(
