@@ -1,4 +1,4 @@
-"""Gemini's Batch API as the local server speaks it: files up, jobs, files down."""
+"""Fake Gemini Batch API: uploaded files, jobs, and files of results."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class FakeJobs:
     Attributes:
         jobs: by name, in the order of their submission.
         uploads: what was uploaded, by file name.
-        most_jobs: further ones are refused with 429 while so many are not finished.
-        finishes: whether a job is finished when it is first asked about.
-        spoil: alters the lines of a job's results.
+        max_jobs: further ones are refused with 429 while this many are unfinished.
+        finishes: whether a job is finished at the first question about it.
+        spoil: changes the lines of a job's results.
     """
 
     vector: Callable[[str, int], list[float]]
     jobs: dict[str, Job] = field(default_factory=dict)
     uploads: dict[str, list[Json]] = field(default_factory=dict)
-    most_jobs: int | None = None
+    max_jobs: int | None = None
     finishes: bool = True
     spoil: Callable[[list[Json]], list[Json]] = lambda lines: lines
 
@@ -58,22 +58,22 @@ class FakeJobs:
             name = f"files/up{len(self.uploads)}"
             self.uploads[name] = []
             return 200, "{}", {"x-goog-upload-url": f"{url}/uploading/{name}"}
-        if found := re.fullmatch(r"/uploading/(files/\w+)", path):
-            self.uploads[found[1]] = [json.loads(line) for line in raw.splitlines()]
-            return 200, json.dumps({"file": {"name": found[1]}}), {"x-goog-upload-status": "final"}
-        if found := re.fullmatch(r"/v1/models/([^/:]+):asyncBatchEmbedContent", path):
-            return self._submitted(found[1], body["batch"])
+        if match := re.fullmatch(r"/uploading/(files/\w+)", path):
+            self.uploads[match[1]] = [json.loads(line) for line in raw.splitlines()]
+            return 200, json.dumps({"file": {"name": match[1]}}), {"x-goog-upload-status": "final"}
+        if match := re.fullmatch(r"/v1/models/([^/:]+):asyncBatchEmbedContent", path):
+            return self._submitted(match[1], body["batch"])
         if path == "/v1/batches":
             return 200, json.dumps({"operations": [self._shown(job) for job in self.jobs.values()]}), {}
-        if found := re.fullmatch(r"/v1/(batches/\w+)(:cancel)?", path):
-            return self._job(found[1], is_cancel=bool(found[2]))
-        if found := re.fullmatch(r"/v1/files/(\w+):download", path):
-            return self._results(f"batches/{found[1].removeprefix('of')}")
+        if match := re.fullmatch(r"/v1/(batches/\w+)(:cancel)?", path):
+            return self._job(match[1], is_cancel=bool(match[2]))
+        if match := re.fullmatch(r"/v1/files/(\w+):download", path):
+            return self._results(f"batches/{match[1].removeprefix('of')}")
         return None
 
     def _submitted(self, model: str, batch: Json) -> tuple[int, str, Json]:
         waiting = [job for job in self.jobs.values() if job.state == PENDING]
-        if self.most_jobs is not None and len(waiting) >= self.most_jobs:
+        if self.max_jobs is not None and len(waiting) >= self.max_jobs:
             return 429, json.dumps({"error": {"code": 429, "message": "too many", "status": "X"}}), {}
         name = f"batches/j{len(self.jobs)}"
         lines = self.uploads[batch["inputConfig"]["file_name"]]
@@ -99,7 +99,7 @@ class FakeJobs:
 
     def _results(self, name: str) -> tuple[int, str, Json]:
         lines = []
-        for entry in reversed(self.jobs[name].lines):  # in no order that anyone could rely on
+        for entry in reversed(self.jobs[name].lines):  # in an order that nobody should rely on
             text = "".join(part["text"] for part in entry["request"]["content"]["parts"])
             values = self.vector(text, entry["request"].get("output_dimensionality", 3072))
             lines.append(

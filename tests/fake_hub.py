@@ -1,4 +1,4 @@
-"""A Hugging Face hub on this machine that offers folders as models, and keeps what was asked for."""
+"""Fake Hugging Face hub: a local server that offers folders as models and records downloads."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         path = unquote(self.path.partition("?")[0])
-        asked = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(?:revision|tree)/([^/]+)", path) or re.fullmatch(
+        match = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(?:revision|tree)/([^/]+)", path) or re.fullmatch(
             r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path
         )
-        name, revision = (asked[1], asked[2]) if asked else ("", "")
+        name, revision = (match[1], match[2]) if match else ("", "")
         if name in self.hub.refusals:
             status, code = self.hub.refusals[name]
             self._send(status, b"{}", {"X-Error-Code": code})
@@ -79,8 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         elif revision not in ("main", commit_of(self.hub.models[name])):
             self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-        elif "/resolve/" in path and asked is not None:
-            self._file(name, asked[3])
+        elif "/resolve/" in path and match is not None:
+            self._file(name, match[3])
         elif "/tree/" in path:
             self._send(200, json.dumps(list(self._tree(self.hub.models[name]))).encode(), {})
         else:

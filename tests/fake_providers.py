@@ -1,4 +1,4 @@
-"""A server on this machine that speaks the protocols of Gemini, Ollama and OpenAI, failures included."""
+"""Fake providers: a local server with the protocols of Gemini, Ollama and OpenAI, and their failures."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def fake_vector(text: str, dimensions: int) -> list[float]:
 
 @cache
 def _vector(text: str, dimensions: int) -> list[float]:
-    found: list[float] = []
+    values: list[float] = []
     block = 0
-    while len(found) < dimensions:
+    while len(values) < dimensions:
         digest = hashlib.sha256(f"{block}:{text}".encode()).digest()
-        found += [(byte - 127.5) / 50 for byte in digest]
+        values += [(byte - 127.5) / 50 for byte in digest]
         block += 1
-    return found[:dimensions]
+    return values[:dimensions]
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request as it came in."""
+    """One request that the server received."""
 
     method: str
     path: str
@@ -67,7 +67,7 @@ class Fault:
         body: sent in place of the answer.
         headers: sent besides.
         how: "cut before", "cut within", "cut after", "hang" or "drip"; "" answers in one piece.
-        change: alters the vectors of a good answer.
+        change: changes the vectors of a good answer.
     """
 
     status: int = 200
@@ -85,14 +85,14 @@ class FakeProviders:
 
     Attributes:
         url: http://127.0.0.1:PORT.
-        calls: what was asked, in order.
-        fault: asked about each embedding request, and each request for a batch job; None answers well.
+        calls: the requests, in order.
+        fault: called for each embedding request and each request for a batch job; None answers well.
         jobs: batch jobs and files of Gemini.
         latency_seconds: waited before each answer.
         dimensions: of a vector where the request does not ask for fewer.
         ollama_models: name -> digest.
         floats_only: the OpenAI endpoint ignores encoding_format.
-        most_texts: more in one request are refused; None takes any number.
+        max_texts: more in one request are refused; None accepts any number.
     """
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class FakeProviders:
         self.dimensions = 768
         self.ollama_models = {"nomic-embed-text:latest": "sha256:aaaa"}
         self.floats_only = False
-        self.most_texts: int | None = None
+        self.max_texts: int | None = None
         self.jobs = FakeJobs(fake_vector)
         self.released = threading.Event()
 
@@ -139,9 +139,9 @@ class FakeProviders:
         return [call for call in self.calls if call.texts or "requests" in call.body or "input" in call.body]
 
     def faults(self, *faults: Fault | None) -> None:
-        """Answer the next embedding requests so, one after the other, and well after that."""
-        left = list(faults)
-        self.fault = lambda _call: left.pop(0) if left else None
+        """Answer the next embedding requests with these faults, in order, and later ones well."""
+        pending = list(faults)
+        self.fault = lambda _call: pending.pop(0) if pending else None
 
     def always(self, fault: Fault) -> None:
         self.fault = lambda _call: fault
@@ -153,8 +153,8 @@ class FakeProviders:
     def answer(self, call: Call) -> Json | str | None:
         """The good answer; None where there is no such address."""
         path = call.path.partition("?")[0]
-        if found := re.fullmatch(r"/v1\w*/.*models/([^/:]+):batchEmbedContents", path):
-            return self._gemini(call, found[1])
+        if match := re.fullmatch(r"/v1\w*/.*models/([^/:]+):batchEmbedContents", path):
+            return self._gemini(call, match[1])
         if path == "/api/embed":
             return self._ollama(call)
         if path == "/api/tags":
@@ -172,8 +172,8 @@ class FakeProviders:
         return [fake_vector(text, min(dimensions or self.dimensions, self.dimensions)) for text in call.texts]
 
     def _gemini(self, call: Call, model: str) -> Json:
-        asked = [entry.get("embedContentConfig", entry) for entry in call.body["requests"]]
-        size = asked[0].get("outputDimensionality") or 3072
+        settings = [entry.get("embedContentConfig", entry) for entry in call.body["requests"]]
+        size = settings[0].get("outputDimensionality") or 3072
         vectors = [fake_vector(text, size) for text in call.texts]
         return {"embeddings": [{"values": vector} for vector in vectors]}
 
@@ -195,7 +195,7 @@ def _base64(vector: list[float]) -> str:
 
 
 def change_vectors(answer: Json, change: Callable[[list[Any]], list[Any]]) -> Json:
-    """The answer with its vectors altered, in each protocol's own place."""
+    """The answer with changed vectors, in any of the protocols."""
     if "data" in answer:
         entries = sorted(answer["data"], key=lambda entry: entry["index"])
         vectors = [
@@ -208,7 +208,7 @@ def change_vectors(answer: Json, change: Callable[[list[Any]], list[Any]]) -> Js
         changed = [_base64(vector) if as_text else vector for vector in change(vectors)]
         return {
             **answer,
-            "data": [{"index": place, "embedding": value} for place, value in enumerate(changed)],
+            "data": [{"index": index, "embedding": value} for index, value in enumerate(changed)],
         }
     if answer["embeddings"] and isinstance(answer["embeddings"][0], dict):
         changed = change([entry["values"] for entry in answer["embeddings"]])
@@ -246,8 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(self.fake.latency_seconds)
         of_job = self.fake.jobs.answer(call.method, call.path, body, raw, self.fake.url)
         fault = self.fake.fault(call) if call.texts or of_job is not None else None
-        if fault is None and self.fake.most_texts is not None and len(call.texts) > self.fake.most_texts:
-            message = f"batch size {len(call.texts)} > maximum allowed batch size {self.fake.most_texts}"
+        if fault is None and self.fake.max_texts is not None and len(call.texts) > self.fake.max_texts:
+            message = f"batch size {len(call.texts)} > maximum allowed batch size {self.fake.max_texts}"
             fault = Fault(413, json.dumps({"message": message, "type": "validation"}))
         if of_job is not None and fault is None:
             self._send(*of_job)
@@ -284,9 +284,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _drip(self, text: str) -> None:
         self._head(200, len(text), {})
         self.close_connection = True
-        for place in range(0, len(text), 1 + len(text) // 200):
+        for start in range(0, len(text), 1 + len(text) // 200):
             try:
-                self.wfile.write(text.encode()[place : place + 1 + len(text) // 200])
+                self.wfile.write(text.encode()[start : start + 1 + len(text) // 200])
                 self.wfile.flush()
             except OSError:
                 return

@@ -1,4 +1,4 @@
-"""Folders of embedding models so small that one can check their vectors in the head."""
+"""Tiny embedding models: folders whose vectors can be checked by mental arithmetic."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tiny_folder(
     """A sentence-transformers folder whose model looks each token's vector up in a table.
 
     Args:
-        folder: is made.
+        folder: will be created.
         words: of the tokenizer, and their vectors.
         pooling: recorded in 1_Pooling; None records none.
         max_tokens: recorded in sentence_bert_config.json.
@@ -52,7 +52,7 @@ def tiny_folder(
     """
     (folder / "onnx").mkdir(parents=True)
     (folder / "1_Pooling").mkdir()
-    vocabulary = {word: place for place, word in enumerate([*words, "odd"])}
+    vocabulary = {word: number for number, word in enumerate([*words, "odd"])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -76,16 +76,16 @@ def spelling_folder(
     prompts: Mapping[str, str] | None = None,
     more_inputs: Sequence[str] = (),
 ) -> Path:
-    """A folder whose model tells what its session received: vectors as `spelled` makes them.
+    """A folder whose model spells out what it received: the vectors of `spelled`.
 
     Args:
-        folder: is made.
-        mark: stands in the last place of each vector, to tell several models apart.
+        folder: will be created.
+        mark: the last number of each vector, to tell models apart.
         prompts: recorded in config_sentence_transformers.json.
-        more_inputs: that the model wants besides.
+        more_inputs: that the model needs besides.
     """
     (folder / "onnx").mkdir(parents=True)
-    vocabulary = {character: place for place, character in enumerate(_ALPHABET, start=1)}
+    vocabulary = {character: number for number, character in enumerate(_ALPHABET, start=1)}
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, **vocabulary}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -96,7 +96,7 @@ def spelling_folder(
         "zero": np.array([0], np.int64),
         "end": np.array([SPELLED - 1], np.int64),
         "one": np.array([1], np.int64),
-        "beside": np.array([0, 0, 0, 1], np.int64),
+        "after": np.array([0, 0, 0, 1], np.int64),
         "mark": np.array(mark, np.float32),
     }
     nodes = [
@@ -104,7 +104,7 @@ def spelling_folder(
         helper.make_node("Cast", ["ids"], ["numbers"], to=TensorProto.FLOAT),
         helper.make_node("Pad", ["numbers", "more"], ["long"]),
         helper.make_node("Slice", ["long", "zero", "end", "one"], ["spelled"]),
-        helper.make_node("Pad", ["spelled", "beside", "mark"], ["sentence_embedding"]),
+        helper.make_node("Pad", ["spelled", "after", "mark"], ["sentence_embedding"]),
     ]
     tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     _save(folder, nodes, tensors, "sentence_embedding", ["batch", SPELLED], more_inputs)
@@ -112,7 +112,7 @@ def spelling_folder(
 
 
 def spelled(text: str, *, mark: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The unit vector by which a spelling model answers a text: its characters' numbers, and the mark."""
+    """The unit vector of a text by a spelling model: its characters' numbers, and the mark."""
     row = np.zeros(SPELLED)
     row[: len(text)] = [_ALPHABET.index(character) + 1 for character in text]
     row[-1] = mark
@@ -135,8 +135,8 @@ def _look_up(
         nodes += [
             helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
             helper.make_node("Unsqueeze", ["mask", "two"], ["weights"]),
-            helper.make_node("Mul", ["last_hidden_state", "weights"], ["kept"]),
-            helper.make_node("ReduceSum", ["kept", "tokens_axis"], ["summed"], keepdims=0),
+            helper.make_node("Mul", ["last_hidden_state", "weights"], ["masked"]),
+            helper.make_node("ReduceSum", ["masked", "tokens_axis"], ["summed"], keepdims=0),
             helper.make_node("Concat", ["summed", "more"], [output], axis=0),
         ]
         constants.append(numpy_helper.from_array(np.array([2], np.int64), "two"))

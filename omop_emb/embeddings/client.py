@@ -76,8 +76,8 @@ class EmbeddingClient:
             raise ConfigurationError(f"dimensions must be a whole number above 0; found {dimensions!r}")
         if provider is None:
             provider = providers.make_provider(model or config.model(), dimensions=dimensions, tasks=tasks)
-        self._provider = provider
-        self._requested_dimensions = dimensions
+        self._rate = rate or Rate.from_environment()
+        self._embedder = BatchEmbedder(provider, dimensions=dimensions, rate=self._rate)
         self._prefixes = {
             EmbeddingRole.DOCUMENT: _prefix(EmbeddingRole.DOCUMENT, document_prefix),
             EmbeddingRole.QUERY: _prefix(EmbeddingRole.QUERY, query_prefix),
@@ -87,12 +87,9 @@ class EmbeddingClient:
         limits = provider.limits
         query_retries = query_retries or RetryPolicy.for_queries(limits.query_timeout_seconds)
         self._bulk_retries = bulk_retries or RetryPolicy.for_bulk(limits.bulk_timeout_seconds)
-        self._rate = rate or Rate.from_environment()
-        self._embedder = BatchEmbedder(provider, dimensions=dimensions, rate=self._rate)
         self._identity = ModelIdentity(self._embedder, self._prefixes, query_retries, warn)
         self._texts = TextEmbedder(
-            embedder=self._embedder,
-            prefixes=self._prefixes,
+            self._identity,
             concurrency=concurrency or config.positive_integer("OMOP_EMB_CONCURRENCY") or limits.concurrency,
             query_retries=query_retries,
             bulk_retries=self._bulk_retries,
@@ -123,13 +120,14 @@ class EmbeddingClient:
         )
 
     def __repr__(self) -> str:
-        size = f", dimensions={self._requested_dimensions}" if self._requested_dimensions else ""
+        dimensions = self._embedder.dimensions
+        size = f", dimensions={dimensions}" if dimensions else ""
         return f"EmbeddingClient({self.model!r}{size})"
 
     @property
     def model(self) -> str:
         """The model as provider:model."""
-        return f"{self._provider.name}:{self._provider.model}"
+        return self._embedder.source
 
     @property
     def dimensions(self) -> int:
@@ -193,7 +191,7 @@ class EmbeddingClient:
         role = checked_role(embedding_role)
         checked = checked_texts(texts)
         if not checked:
-            return np.empty((0, self.dimensions), dtype=np.float32)
+            return self._texts.no_rows()
         if role is EmbeddingRole.DOCUMENT:
             return self._texts.rows(checked, role)
         keys = [vector_key(self.fingerprint, role, text) for text in checked]
@@ -230,7 +228,7 @@ class EmbeddingClient:
         role = checked_role(embedding_role)
         if isinstance(texts, (str, bytes)):
             raise InputError(f"texts must be a sequence of str; found one {type(texts).__name__}")
-        return self._texts.stream(texts, role, window_texts, dimensions=lambda: self.dimensions)
+        return self._texts.stream(texts, role, window_texts)
 
     def batch_jobs(self) -> EmbeddingJobs:
         """Batch jobs for documents: cheaper, answered within a day.
@@ -238,10 +236,11 @@ class EmbeddingClient:
         Raises:
             ConfigurationError: the provider offers none.
         """
-        if not isinstance(self._provider, GeminiProvider):
+        provider = self._embedder.provider
+        if not isinstance(provider, GeminiProvider):
             raise ConfigurationError(f"{self.model} has no batch API: leave --batch-api out")
         return EmbeddingJobs(
-            self._provider.batch_api(),
+            provider.batch_api(),
             embedder=self._embedder,
             prefix=self._prefixes[EmbeddingRole.DOCUMENT],
             dimensions=self.dimensions,

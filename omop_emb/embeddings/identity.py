@@ -19,13 +19,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class ModelIdentity:
-    """The identity of a client's model; the model is asked when somebody reads it first.
+    """The identity of a client's model, which is asked when it is first read.
 
-    Attributes:
-        embedder: embeds a text, where nothing else tells the dimensions.
-        prefixes: put before the texts of each role.
-        retries: for requests.
-        warn: whether to log prefixes other than those that the model's own files ask for.
+    `warn` logs prefixes other than those that the model's own files ask for.
     """
 
     embedder: BatchEmbedder
@@ -38,12 +34,7 @@ class ModelIdentity:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Everything that shapes the vectors.
-
-        Raises:
-            ProviderError: the model cannot be asked.
-            ConfigurationError: it has fewer dimensions than were asked for.
-        """
+        """Everything that shapes the vectors; ConfigurationError if the model has too few dimensions."""
         with self._lock:
             if self._fingerprint is None:
                 provider = self.embedder.provider

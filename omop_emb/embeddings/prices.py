@@ -1,4 +1,4 @@
-"""What models cost: the listed prices of data/models.toml, or those of a file of the user's own."""
+"""Prices: what models cost, from data/models.toml or a file of the user's own."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Price:
 
     Attributes:
         model: provider:model.
-        standard: of texts that are answered at once.
-        batch: of texts sent to its batch API; None where it has none.
-        date: the day on which it was listed so, as YYYY-MM-DD; "" where that is not known.
-        source: where; for a price of the user's own, that file unless it says otherwise.
+        standard: for texts that are answered at once.
+        batch: for texts sent to its batch API; None where it has none.
+        date: the day of this list price, as YYYY-MM-DD; "" if unknown.
+        source: where it was found; for a price of the user's own, that file unless it says otherwise.
     """
 
     model: str
@@ -35,22 +35,14 @@ class Price:
 
 
 def price_of(model: str) -> Price | None:
-    """The price of provider:model; None for a model that is free to ask, or whose price is not known.
-
-    Raises:
-        ConfigurationError: the file that OMOP_EMB_PRICES names cannot be used.
-    """
+    """The price of provider:model; None if it is free or its price unknown."""
     known = find_model(model)
     names = {model} if known is None else {model, known.name, *known.aliases}
     return next((price for price in price_list() if price.model in names), None)
 
 
 def cost_of(model: str, usage: Usage) -> float | None:
-    """What was asked of a model has cost, in US dollars; None where its price is not known or it is free.
-
-    Raises:
-        ConfigurationError: as price_of().
-    """
+    """The cost of a model's usage in US dollars; None if it is free or its price unknown."""
     price = price_of(model)
     return None if price is None else usage.cost(price.standard, price.batch)
 
@@ -62,37 +54,35 @@ def price_list() -> list[Price]:
         ConfigurationError: the file that OMOP_EMB_PRICES names cannot be used.
     """
     path = config.text_or_none("OMOP_EMB_PRICES")
-    own = [] if path is None else _own(Path(path).expanduser())
-    named = {price.model for price in own}
+    own = [] if path is None else _own_prices(Path(path).expanduser())
+    own_names = {price.model for price in own}
     listed = [
         Price(known.name, known.price, known.batch_price, known.price_date, known.price_source)
         for known in known_models()
-        if known.price is not None and not named & {known.name, *known.aliases}
+        if known.price is not None and not own_names & {known.name, *known.aliases}
     ]
     return [*own, *listed]
 
 
-def _own(path: Path) -> list[Price]:
+def _own_prices(path: Path) -> list[Price]:
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("model", [])
     except OSError as error:
-        raise ConfigurationError(
-            f"OMOP_EMB_PRICES names {path}, which cannot be read: {error.strerror}"
-        ) from None
+        problem = f"cannot be read: {error.strerror}"
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"OMOP_EMB_PRICES names {path}, which is no TOML file in UTF-8: {error}"
-        ) from None
-    return [_price(entry, path) for entry in entries]
+        problem = f"is not a TOML file in UTF-8: {error}"
+    else:
+        return [_price(entry, path) for entry in entries]
+    raise ConfigurationError(f"OMOP_EMB_PRICES names {path}, which {problem}")
 
 
 def _price(entry: Any, path: Path) -> Price:
-    wrong = f"{path} (OMOP_EMB_PRICES): each [[model]] needs name and price"
+    problem = f"{path} (OMOP_EMB_PRICES): each [[model]] needs name and price"
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or "price" not in entry:
-        raise ConfigurationError(wrong)
-    unknown = entry.keys() - {"name", *_FIELDS}
+        raise ConfigurationError(problem)
+    unknown = sorted(entry.keys() - {"name", *_FIELDS})
     if unknown:
-        raise ConfigurationError(f"{wrong}, and may have {', '.join(_FIELDS)}; found {sorted(unknown)[0]!r}")
+        raise ConfigurationError(f"{problem}, and may have {', '.join(_FIELDS)}; found {unknown[0]!r}")
     for name in ("price", "batch_price"):
         value = entry.get(name, 0.0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
 
 from omop_emb.arrays import Vectors
+from omop_emb.embeddings.identity import ModelIdentity
 from omop_emb.errors import InputError, TextRejectedError
-from omop_emb.providers.batch_embedder import BatchEmbedder, EmbeddedTexts
+from omop_emb.providers.batch_embedder import EmbeddedTexts
 from omop_emb.providers.batching import Batch, batches, numbered_windows, rejection_reason
 from omop_emb.providers.concurrent_map import concurrent_map
 from omop_emb.providers.retrying import RetryPolicy
@@ -19,33 +20,15 @@ from omop_emb.records import EmbeddingRole
 
 @dataclass(frozen=True)
 class TextEmbedder:
-    """Embeds any number of texts with one model.
+    """Embeds any number of texts with one model, with `concurrency` requests at the same time."""
 
-    Attributes:
-        embedder: embeds one batch.
-        prefixes: put before the texts of each role.
-        concurrency: most requests at the same time.
-        query_retries, bulk_retries: while a person waits for a query, and for everything else.
-    """
-
-    embedder: BatchEmbedder
-    prefixes: Mapping[EmbeddingRole, str]
+    identity: ModelIdentity
     concurrency: int
     query_retries: RetryPolicy
     bulk_retries: RetryPolicy
 
-    def stream(
-        self,
-        texts: Iterable[str],
-        role: EmbeddingRole,
-        window_texts: int,
-        *,
-        dimensions: Callable[[], int],
-    ) -> Iterator[EmbeddedTexts]:
-        """Parts of a stream of texts as they are answered; see EmbeddingClient.embed_stream.
-
-        `dimensions` gives the length of a vector for a part without any; it may ask the model.
-        """
+    def stream(self, texts: Iterable[str], role: EmbeddingRole, window_texts: int) -> Iterator[EmbeddedTexts]:
+        """Parts of a stream of texts as they are answered; see EmbeddingClient.embed_stream."""
         rejected: dict[int, str] = {}
 
         def checked_batches() -> Iterator[Batch]:
@@ -70,17 +53,11 @@ class TextEmbedder:
                 for row, index in enumerate(result.positions)
                 for position in batch.positions[index]
             )
-            yield EmbeddedTexts(
-                positions=np.array([position for position, _ in rows_by_position], dtype=np.int64),
-                vectors=(
-                    result.vectors[[row for _, row in rows_by_position]]
-                    if rows_by_position
-                    else np.empty((0, dimensions()), np.float32)
-                ),
-                failures=failures,
-            )
+            positions = np.array([position for position, _ in rows_by_position], np.int64)
+            rows = [row for _, row in rows_by_position]
+            yield EmbeddedTexts(positions, result.vectors[rows] if rows else self.no_rows(), failures)
         if rejected:
-            yield EmbeddedTexts(np.empty(0, np.int64), np.empty((0, dimensions()), np.float32), rejected)
+            yield EmbeddedTexts(np.empty(0, np.int64), self.no_rows(), rejected)
 
     def rows(
         self, texts: list[str], role: EmbeddingRole, positions: Mapping[str, int] | None = None
@@ -109,21 +86,25 @@ class TextEmbedder:
         assert rows is not None  # noqa: S101 - there is at least one text, hence one batch
         return rows
 
+    def no_rows(self) -> Vectors:
+        """(0, dimensions); may ask the model."""
+        return np.empty((0, self.identity.fingerprint.dimensions), np.float32)
+
     def _batches(self, numbered_texts: Iterable[tuple[int, str]], role: EmbeddingRole) -> Iterator[Batch]:
         return batches(
             numbered_texts,
-            batch_texts=lambda: self.embedder.batch_texts,
-            batch_tokens=self.embedder.provider.limits.batch_tokens,
-            prefix=self.prefixes[role],
+            batch_texts=lambda: self.identity.embedder.batch_texts,
+            batch_tokens=self.identity.embedder.provider.limits.batch_tokens,
+            prefix=self.identity.prefixes[role],
         )
 
     def _embed(
         self, items: Iterable[Batch], role: EmbeddingRole, policy: RetryPolicy, workers: int
     ) -> Iterator[tuple[Batch, EmbeddedTexts]]:
-        prefix = self.prefixes[role]
+        embedder, prefix = self.identity.embedder, self.identity.prefixes[role]
 
         def work(batch: Batch) -> EmbeddedTexts:
-            return self.embedder.embed([prefix + text for text in batch.texts], role, policy)
+            return embedder.embed([prefix + text for text in batch.texts], role, policy)
 
         return concurrent_map(work, items, workers=workers)
 
@@ -139,11 +120,7 @@ def checked_role(role: object) -> EmbeddingRole:
 
 
 def checked_texts(texts: object) -> list[str]:
-    """The texts as a list.
-
-    Raises:
-        InputError: it is no sequence of texts, or one of them is blank; names its position, never the text.
-    """
+    """The texts as a list; InputError for a blank text or no sequence names a position, never the text."""
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable) or isinstance(texts, Mapping):
         raise InputError(f"texts must be a sequence of str; found {type(texts).__name__}")
     checked: list[str] = []

@@ -59,8 +59,6 @@ class BatchEmbedder:
     """Embeds batches with one provider, and halves a failing batch until the bad text is alone.
 
     Attributes:
-        dimensions: to which vectors are cut; None keeps the model's own.
-        usage: counts what is sent.
         batch_texts: most texts of one request; lowered when the provider finds a request too large.
         received_dimensions: length of the vectors received so far; None before the first.
     """

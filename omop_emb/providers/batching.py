@@ -22,11 +22,7 @@ class Batch:
 
 
 def rejection_reason(text: object, position: int) -> str | None:
-    """Why a text cannot be embedded, or None.
-
-    Raises:
-        InputError: it is not a str; the message names its position and type, not its content.
-    """
+    """Why a text cannot be embedded, or None; InputError for anything but a str, which it does not quote."""
     if not isinstance(text, str):
         raise InputError(f"text {position} must be a str; found {type(text).__name__}")
     try:
@@ -52,13 +48,8 @@ def batches(
 ) -> Iterator[Batch]:
     """The distinct texts of a window in batches within both limits, shortest first.
 
-    Texts of similar length share a batch: a local model pads less, a remote one gets even requests.
-
-    Args:
-        window: (position, text) pairs.
-        batch_texts: called before each batch, because the limit may have been lowered meanwhile.
-        batch_tokens: most estimated tokens of a batch; a longer text goes alone.
-        prefix: will be put before each text; counted in the estimate.
+    Texts of similar length share a batch: a local model pads less, a remote one gets even requests. A text
+    longer than `batch_tokens` goes alone. `batch_texts` is called before each batch, as it may be lowered.
     """
     positions_by_text: dict[str, list[int]] = {}
     for position, text in window:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from omop_emb.errors import ConfigurationError, TextRejectedError
+from omop_emb.errors import TextRejectedError
+from omop_emb.providers.factory import split_model
 from omop_emb.providers.gemini_client import GeminiClient, request_options
 from omop_emb.providers.ollama import OllamaConnection
 from omop_emb.providers.openai import OpenAIConnection
@@ -34,17 +35,11 @@ class ChatResponse:
 
 
 class ChatModel(Protocol):
-    """A model that answers one question; called from several threads if `concurrency` is above 1.
+    """A model that answers one question; called from several threads if `concurrency` is above 1."""
 
-    Attributes:
-        source: provider:model.
-        concurrency: most questions at the same time.
-        timeout_seconds: for one attempt.
-    """
-
-    source: str
+    source: str  # provider:model
     concurrency: int
-    timeout_seconds: float
+    timeout_seconds: float  # for one attempt
 
     def ask(self, system: str, question: str, schema: Schema, *, timeout_seconds: float) -> ChatResponse:
         """Answer a question in JSON of a schema.
@@ -62,12 +57,7 @@ def make_chat_model(model: str) -> ChatModel:
     Raises:
         ConfigurationError: there is no such provider, or the model's name is missing.
     """
-    provider, _, name = model.strip().partition(":")
-    if provider not in _CHAT_MODELS or not name:
-        raise ConfigurationError(
-            "a judge is named provider:model, such as ollama:llama3.1, provider being one of "
-            f"{', '.join(_CHAT_MODELS)}; found {model!r}"
-        )
+    provider, name = split_model(model, what="a judge", example="ollama:llama3.1", known=_CHAT_MODELS)
     return _CHAT_MODELS[provider](name)
 
 

@@ -1,34 +1,32 @@
-"""Connection: one HTTP client per model, opened at the first call, whose exceptions become our errors."""
+"""Connection: one HTTP client per model, with a timeout for each call and our errors for its exceptions."""
 
 from __future__ import annotations
 
+import importlib
 import threading
+import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, ClassVar
 
 from omop_emb.errors import MissingExtraError, ProviderError
 from omop_emb.providers.http_errors import connection_error, unreadable_response
-from omop_emb.providers.http_hooks import CallHooks
 
 
 class Connection(ABC):
     """The HTTP client for one model, shared by threads; no SDK is imported before the first call.
 
-    Attributes:
-        extra: the extra of this package that installs the SDK.
-        model: the provider's name for the model.
-        source: provider:model, for messages.
-        server: what is called, for messages, such as "Ollama at gpu-server".
+    `source` (provider:model) and `server` ("Ollama at gpu-server") are for messages.
     """
 
-    extra: ClassVar[str]
+    extra: ClassVar[str]  # of this package, installs the SDK; also the provider's name
 
     def __init__(self, model: str, *, server: str) -> None:
         self.model, self.source, self.server = model, f"{self.extra}:{model}", server
-        self._hooks = CallHooks()
+        self._call = _Call()
         self._lock = threading.Lock()
         self._sdk_client: Any = None
 
@@ -36,25 +34,26 @@ class Connection(ABC):
     def client(self, timeout_seconds: float) -> Iterator[Any]:
         """The SDK's client; each request within the block may take `timeout_seconds` as a whole.
 
-        Raises:
-            ProviderError: in place of what the SDK and its HTTP library raise within the block.
-            ConfigurationError: a key or library is missing.
+        What the SDK and its HTTP library raise within the block becomes a ProviderError.
         """
         with self._lock:
             if self._sdk_client is None:
+                hooks = {"request": [self._call.before_request], "response": [self._call.after_response]}
                 try:
-                    self._sdk_client = self._open(**self._hooks.client_arguments)
+                    self._sdk_client = self._open(event_hooks=hooks)
                 except ImportError:
                     raise MissingExtraError(f"the model {self.source}", self.extra) from None
                 weakref.finalize(self, self._sdk_client.close)
+        self._call.timeout_seconds, self._call.headers = timeout_seconds, {}
         try:
-            with self._hooks.call(timeout_seconds):
-                yield self._sdk_client
+            yield self._sdk_client
         except Exception as error:
-            translated = self._sdk_error(error, self._hooks.headers) or self._http_error(error)
+            translated = self._sdk_error(error, self._call.headers) or self._http_error(error)
             if translated is None:
                 raise
             raise translated from None
+        finally:
+            self._call.timeout_seconds = None
 
     @abstractmethod
     def _open(self, **client_arguments: Any) -> Any:
@@ -72,3 +71,45 @@ class Connection(ABC):
         if is_of_httpx or isinstance(error, ConnectionError):
             return connection_error(self.source, self.server, error)
         return None
+
+
+class _Call(threading.local):
+    """Each thread's call, with request and response hooks for a client of httpx or httpx2."""
+
+    def __init__(self) -> None:
+        self.timeout_seconds: float | None = None
+        self.headers: Mapping[str, str] = {}  # of the last response, names in lower case
+
+    def before_request(self, request: Any) -> None:
+        if self.timeout_seconds is not None:
+            phases = ("connect", "read", "write", "pool")
+            request.extensions["timeout"] = dict.fromkeys(phases, self.timeout_seconds)
+
+    def after_response(self, response: Any) -> None:
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        if self.timeout_seconds is not None:
+            # The library's own timeout starts again with each chunk: a server that drips would hold a call
+            # for ever.
+            bounded_stream = _bounded_stream(type(response).__module__.partition(".")[0])
+            response.stream = bounded_stream(response, time.monotonic() + self.timeout_seconds)
+
+
+@cache
+def _bounded_stream(library: str) -> Callable[[Any, float], Any]:
+    """The stream class for responses of httpx or httpx2; both insist on a subclass of their own."""
+    http = importlib.import_module(library)
+
+    class BoundedStream(http.SyncByteStream):  # type: ignore[misc, name-defined] # known only at run time
+        def __init__(self, response: Any, deadline: float) -> None:
+            self._body, self._request, self._deadline = response.stream, response.request, deadline
+
+        def __iter__(self) -> Iterator[bytes]:
+            for chunk in self._body:
+                if time.monotonic() > self._deadline:
+                    raise http.ReadTimeout("the whole response took too long", request=self._request)
+                yield chunk
+
+        def close(self) -> None:
+            self._body.close()
+
+    return BoundedStream

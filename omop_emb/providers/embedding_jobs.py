@@ -34,13 +34,8 @@ def text_key(text: str) -> bytes:
 class EmbeddingJobs:
     """The batch jobs of an EmbeddingClient, for documents; made by EmbeddingClient.batch_jobs().
 
-    Attributes:
-        api: the provider's.
-        embedder: embeds at once what a job leaves out.
-        prefix: put before each text.
-        dimensions: of the returned vectors.
-        model_dimensions: of the model's own vectors, which a job may answer instead.
-        retries: for each request.
+    The embedder embeds at once what a job leaves out. A job may answer vectors of the model's own dimensions,
+    which are cut.
     """
 
     api: GeminiBatchApi
@@ -91,11 +86,7 @@ class EmbeddingJobs:
         self._request(lambda seconds: self.api.cancel(name, timeout_seconds=seconds))
 
     def collect(self, name: str, texts: Sequence[str]) -> EmbeddedTexts | None:
-        """The vectors of texts that a finished job was made for; what it left out is embedded at once.
-
-        Args:
-            name: the job's.
-            texts: distinct ones of this job; it may have had others too, which are ignored.
+        """The vectors of distinct texts of a finished job; what it left out is embedded at once.
 
         Returns:
             One vector or one failure for each text; None if the job answers none of them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from omop_emb import config
 from omop_emb.errors import ConfigurationError
@@ -26,7 +26,7 @@ def make_provider(
         ConfigurationError: the model's name or a variable cannot be used.
         MissingExtraError: the provider's library is not installed.
     """
-    provider, name = _split(model)
+    provider, name = split_model(model)
     if provider == "gemini":
         from omop_emb.providers.gemini import GeminiProvider
 
@@ -52,19 +52,25 @@ def int8_model(model: str) -> str:
     Raises:
         ConfigurationError: it is not a local model.
     """
-    provider, name = _split(model)
+    provider, name = split_model(model)
     if provider != "local":
         raise ConfigurationError(f"only local models are quantised here; found {model}: leave --quantize out")
     encoders = (part if "@int8" in part else f"{part}@int8" for part in name.split(","))
     return f"local:{','.join(encoders)}"
 
 
-def _split(model: str) -> tuple[str, str]:
+def split_model(
+    model: str,
+    *,
+    what: str = "a model",
+    example: str = config.DEFAULT_MODEL,
+    known: Collection[str] = _PROVIDERS,
+) -> tuple[str, str]:
     """("ollama", "nomic-embed-text:v1.5") of "ollama:nomic-embed-text:v1.5"."""
     provider, _, name = model.strip().partition(":")
-    if provider not in _PROVIDERS or not name:
+    if provider not in known or not name:
         raise ConfigurationError(
-            f"a model is named provider:model, such as {config.DEFAULT_MODEL}, provider being one of "
-            f"{', '.join(_PROVIDERS)}; found {model!r}"
+            f"{what} is named provider:model, such as {example}, provider being one of {', '.join(known)}; "
+            f"found {model!r}"
         )
     return provider, name

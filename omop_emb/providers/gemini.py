@@ -30,15 +30,9 @@ _SHUT_DOWN = re.compile(r"text-embedding-004|embedding-001|gemini-embedding-exp.
 
 
 class GeminiProvider:
-    """A Gemini model; texts longer than it reads are cut by the service.
+    """A Gemini model; the service cuts vectors, and texts longer than the model reads.
 
-    Args:
-        model: such as "gemini-embedding-001".
-        dimensions: cut by the service.
-        tasks: task types in place of those that follow the role.
-
-    Raises:
-        ConfigurationError: the model is shut down, or takes no task types.
+    `tasks` are task types in place of those that follow the role.
     """
 
     name = "gemini"

@@ -13,11 +13,7 @@ from omop_emb.providers.http_errors import http_error
 
 
 class GeminiClient(Connection):
-    """A connection to one Gemini model.
-
-    Attributes:
-        is_vertex: whether Vertex AI is called, as GOOGLE_GENAI_USE_VERTEXAI says.
-    """
+    """A connection to one Gemini model, on Vertex AI if GOOGLE_GENAI_USE_VERTEXAI says so."""
 
     extra = "gemini"
 

@@ -43,19 +43,13 @@ def http_error(
     *,
     headers: Mapping[str, str],
     retry_after_seconds: float | None = None,
-    not_found: str = "is the model's name right?",
-    key: str = "the provider's key",
+    not_found: str,
+    key: str,
 ) -> ProviderError:
-    """The error that an HTTP status stands for.
+    """The error that an HTTP status stands for; the server's message is searched and never passed on.
 
-    Args:
-        source: provider:model, for the message.
-        status: HTTP status.
-        message: the server's text; searched for causes, never passed on.
-        headers: of the response, for Retry-After.
-        retry_after_seconds: the wait that the response body asks for; None where it does not.
-        not_found: what to do after a 404.
-        key: where the key comes from.
+    `not_found` says what to do after a 404, `key` where the key comes from. `retry_after_seconds` is the wait
+    that the response body asks for, if it does.
     """
     at = f"(HTTP {status})"
     if _BAD_KEY.search(message) or status == 401:
@@ -87,11 +81,6 @@ def http_error(
         return ProviderRefusedError(
             f"{source} does not answer as an embedding service {at}: check its address"
         )
-    return _bad_request_error(source, status, message)
-
-
-def _bad_request_error(source: str, status: int, message: str) -> ProviderError:
-    at = f"(HTTP {status})"
     if _NO_EMBEDDINGS.search(message):
         return ProviderRefusedError(
             f"{source} is not an embedding model {at}: choose one with omop-emb models list"

@@ -20,14 +20,8 @@ _FILES = (
 def hub_folder(name: str, *, revision: str | None = None) -> Path:
     """The folder that holds a hub model's files, downloaded at the first use.
 
-    A downloaded model is used without asking the hub again, so that it does not change under an index; name
-    a revision to use another.
-
-    Raises:
-        MissingExtraError: huggingface-hub is not installed.
-        ConfigurationError: there is no such model, or its licence must be accepted first.
-        ProviderError: the hub cannot be reached and the model is not on this machine; the hub library has
-            already retried.
+    A downloaded model is used without asking the hub again, so that it does not change under an index.
+    ProviderError, which is not retried, stands for an unreachable hub: the hub library has retried already.
     """
     try:
         from huggingface_hub import errors, snapshot_download

@@ -43,11 +43,7 @@ class EncoderSpec:
 
     @classmethod
     def parse(cls, spec: str) -> EncoderSpec:
-        """Read NAME[@mean|@cls|@max|@last][@int8][@max_tokens=N][@revision=COMMIT].
-
-        Raises:
-            ConfigurationError: it names no folder, hub id or packaged model.
-        """
+        """Read NAME[@mean|@cls|@max|@last][@int8][@max_tokens=N][@revision=COMMIT]."""
         name, options = spec, list[str]()
         while "@" in name and _OPTION.fullmatch(name.rpartition("@")[2]):
             name, _, option = name.rpartition("@")
@@ -76,9 +72,9 @@ class EncoderSpec:
         return cls(name=name, **settings)
 
     def __str__(self) -> str:
-        parts = [self.name, self.pooling, "int8" if self.int8 else None]
-        parts.append(f"max_tokens={self.max_tokens}" if self.max_tokens else None)
-        parts.append(f"revision={self.revision}" if self.revision else None)
+        max_tokens = f"max_tokens={self.max_tokens}" if self.max_tokens else None
+        revision = f"revision={self.revision}" if self.revision else None
+        parts = (self.name, self.pooling, "int8" if self.int8 else None, max_tokens, revision)
         return "@".join(part for part in parts if part)
 
     def files(self) -> ModelFiles:
@@ -94,12 +90,9 @@ class EncoderSpec:
 
 
 class LocalProvider:
-    """A folder or hub model in this process; or two of them, separated by a comma, for the two roles.
+    """A model in this process, named ENCODER or DOCUMENT_ENCODER,QUERY_ENCODER; see EncoderSpec.
 
-    Args:
-        model: ENCODER, or DOCUMENT_ENCODER,QUERY_ENCODER; see EncoderSpec.
-        threads: how many batches are embedded at the same time, each on one thread; None is one per
-            processor.
+    `threads` batches are embedded at the same time, each on one thread; by default one per processor.
     """
 
     name = "local"

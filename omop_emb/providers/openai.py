@@ -25,10 +25,7 @@ _OPENAI_URL = "https://api.openai.com/v1"
 class OpenAIConnection(Connection):
     """A connection to one model of the endpoint at OPENAI_BASE_URL, by default OpenAI's.
 
-    OPENAI_API_KEY is sent as a bearer token; servers of one's own often need none.
-
-    Attributes:
-        is_openai: whether the endpoint is OpenAI's own.
+    OPENAI_API_KEY is sent as a bearer token; other servers often need none.
     """
 
     extra = "openai"

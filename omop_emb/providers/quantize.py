@@ -12,17 +12,7 @@ from omop_emb.errors import ConfigurationError, MissingExtraError
 
 
 def quantized_weights(weights: Path, revision: str) -> Path:
-    """An int8 copy of an ONNX file: about half the time and memory, and other vectors.
-
-    Args:
-        weights: the ONNX file; it is not changed.
-        revision: names the copy, so that it is never used for other weights.
-
-    Raises:
-        MissingExtraError: onnx is not installed.
-        ConfigurationError: the file cannot be quantised, has nothing that would gain by it (its weights may
-            be int8 already), or the cache folder cannot be written.
-    """
+    """An int8 copy of an ONNX file, named by its revision: half the time and memory, and other vectors."""
     copy = config.cache_dir() / "int8" / f"{revision}.onnx"
     if copy.is_file():
         return copy

@@ -30,12 +30,7 @@ def vector_key(fingerprint: Fingerprint, role: EmbeddingRole, text: str) -> byte
 
 
 class QueryCache:
-    """The least recently used vectors of one client, backed by a lasting store.
-
-    Args:
-        max_bytes: of vectors in memory.
-        store: read for vectors that are not in memory, and given the new ones.
-    """
+    """The last used vectors of one client, at most `max_bytes` in memory, backed by a lasting store."""
 
     def __init__(self, *, max_bytes: int, store: VectorStore | None = None) -> None:
         self._max_bytes, self._store = max_bytes, store

@@ -54,11 +54,7 @@ class RateLimiter:
         self._clock, self._sleep = clock, sleep
 
     def acquire(self, *, texts: int, tokens: int, max_wait_seconds: float = float("inf")) -> None:
-        """Wait until a request of this size may be sent, and count it.
-
-        Raises:
-            RateLimitError: it would take longer than max_wait_seconds.
-        """
+        """Wait until a request of this size may be sent, and count it; RateLimitError if that is too long."""
         amounts = (1, texts, tokens)
         while True:
             with self._lock:

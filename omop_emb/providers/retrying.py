@@ -24,8 +24,7 @@ class RetryPolicy:
         timeout_seconds: for one attempt.
         max_attempts: the first one included.
         deadline_seconds: for all attempts and the waits between them; waits for the rate limiter are extra.
-        first_wait_seconds: the wait before the second attempt is drawn from 0 to this; the upper end doubles
-            with each attempt.
+        first_wait_seconds: upper end of the first random wait; it doubles with each attempt.
         max_wait_seconds: the upper end stops here.
         max_limiter_wait_seconds: how long the rate limiter may hold a request back.
     """
@@ -67,13 +66,8 @@ def call_with_retries(
 
     A wait that the provider asks for (Retry-After, RetryInfo) is kept, and lengthened by up to a fifth so
     that many workers do not come back at once; one that would end after the deadline is not started.
-
-    Args:
-        call: makes one attempt within the given seconds.
-        policy: attempts, timeouts and deadline.
-        before_attempt: blocks until an attempt may be made; its time is not counted.
-        after_failure: receives each failure that will be retried, and the seconds until then.
-        sleep: waits.
+    `before_attempt` blocks until an attempt may be made, and its time is not counted; `after_failure`
+    receives each failure that will be retried, and the seconds until then.
 
     Raises:
         ProviderUnavailableError: the last one; its message says how often the call was tried.

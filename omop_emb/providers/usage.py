@@ -35,15 +35,12 @@ class Usage:
         """Reported and estimated tokens together."""
         return self.reported_tokens + self.estimated_tokens
 
-    def cost(
-        self, price_per_million_tokens: float, batch_price_per_million_tokens: float | None = None
-    ) -> float:
+    def cost(self, price_per_million: float, batch_price_per_million: float | None = None) -> float:
         """The cost of the tokens, in the currency of the prices; without a batch price, all at the first."""
-        batch_price = batch_price_per_million_tokens
-        if batch_price is None:
-            batch_price = price_per_million_tokens
+        if batch_price_per_million is None:
+            batch_price_per_million = price_per_million
         other_tokens = self.tokens - self.batch_tokens
-        return (other_tokens * price_per_million_tokens + self.batch_tokens * batch_price) / 1_000_000
+        return (other_tokens * price_per_million + self.batch_tokens * batch_price_per_million) / 1_000_000
 
 
 class UsageCounter:

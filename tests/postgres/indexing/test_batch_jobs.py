@@ -201,7 +201,7 @@ def test_a_job_whose_name_never_came_back_is_found_by_its_label_or_begun_again(
 def test_more_jobs_than_the_service_takes_at_once_go_one_after_the_other(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
-    fake.jobs.most_jobs = 1
+    fake.jobs.max_jobs = 1
     build(engine, client, chunk_texts=2)
     assert [len(texts) for texts in sent(fake)] == [2, 2, 2]
     assert texts_of(engine) == TEXTS
@@ -210,11 +210,11 @@ def test_more_jobs_than_the_service_takes_at_once_go_one_after_the_other(
 def test_a_service_that_takes_no_job_at_all_says_so_and_leaves_nothing_behind(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
-    fake.jobs.most_jobs = 0
+    fake.jobs.max_jobs = 0
     with pytest.raises(RateLimitError, match="asks for fewer requests"):
         build(engine, client)
     assert jobs_of(engine) == []
-    fake.jobs.most_jobs = None
+    fake.jobs.max_jobs = None
     build(engine, client)
     assert texts_of(engine) == TEXTS
 

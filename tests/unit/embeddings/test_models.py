@@ -40,7 +40,7 @@ def test_no_request_holds_more_texts_than_the_provider_accepts() -> None:
         ("gemini:gemini-embedding-001", "query: ", "task types"),
         ("gemini:gemini-embedding-2", "", "='task: search result | query: '"),
         ("openai:unknown", "Instruct: x\\nQuery: ", "not a line end"),
-        ("openai:unknown", "query:", "most models want a space"),
+        ("openai:unknown", "query:", "most models need a space"),
     ],
 )
 def test_a_likely_mistake_is_reported(model: str, prefix: str, expected: str) -> None:
@@ -52,7 +52,7 @@ def test_a_likely_mistake_is_reported(model: str, prefix: str, expected: str) ->
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        ("local:all-MiniLM-L6-v2", "which is what local:all-MiniLM-L6-v2 wants"),
+        ("local:all-MiniLM-L6-v2", "which is what local:all-MiniLM-L6-v2 needs"),
         ("openai:unknown", "Models trained with a prefix"),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_warning_about_dimensions_lists_the_recommended_ones() -> None:
 
 def test_cutting_a_model_that_is_not_matryoshka_is_a_warning() -> None:
     (line,) = setting_warnings("ollama:bge-m3", {}, 512)
-    assert "no Matryoshka model" in line
+    assert "not a Matryoshka model" in line
     assert setting_warnings("ollama:bge-m3", {}, 1024) == []
     assert setting_warnings("openai:unknown", {}, 512) == []
 
@@ -101,7 +101,7 @@ def test_a_client_warns_about_a_cut_when_it_is_created(caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING):
         EmbeddingClient("ollama:bge-m3", dimensions=512, document_prefix="x: ", query_prefix="")
     logged = " ".join(caplog.messages)
-    assert "no Matryoshka model" in logged
+    assert "not a Matryoshka model" in logged
     assert "was trained without one" in logged
 
 

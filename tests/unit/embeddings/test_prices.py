@@ -54,7 +54,7 @@ def test_a_price_file_replaces_and_adds_prices(price_file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[[model]]\nname=", "no TOML file"),
+        ("[[model]]\nname=", "is not a TOML file"),
         ('[[model]]\nname = "x:y"\n', "needs name and price"),
         ('[[model]]\nname = "x:y"\nprice = "a lot"\n', "US dollars per million tokens"),
         ('[[model]]\nname = "x:y"\nprice = -1\n', "US dollars per million tokens"),

@@ -175,7 +175,7 @@ def test_a_job_whose_name_was_lost_is_found_and_not_started_twice(fake: FakeProv
 
 
 def test_refused_jobs_raise_the_errors_of_refused_texts(fake: FakeProviders) -> None:
-    fake.jobs.most_jobs = 0
+    fake.jobs.max_jobs = 0
     with pytest.raises(RateLimitError, match="asks for fewer requests"):
         client().batch_jobs().submit(TEXTS, label="ours")
     fake.always(Fault(503, "{}"))

@@ -249,7 +249,7 @@ def test_an_endpoint_that_refuses_base64_gets_requests_for_numbers(fake: FakePro
 
 
 def test_openai_requests_hold_at_most_32_texts(fake: FakeProviders) -> None:
-    fake.most_texts = 32
+    fake.max_texts = 32
     rows = EmbeddingClient("openai:served-model", concurrency=1).embeddings(
         [f"text {number}" for number in range(70)], embedding_role=DOCUMENT
     )
@@ -258,7 +258,7 @@ def test_openai_requests_hold_at_most_32_texts(fake: FakeProviders) -> None:
 
 
 def test_requests_shrink_for_an_endpoint_that_accepts_fewer_texts(fake: FakeProviders) -> None:
-    fake.most_texts = 8
+    fake.max_texts = 8
     client = EmbeddingClient("openai:served-model", concurrency=1)
     client.embeddings([f"text {number}" for number in range(320)], embedding_role=DOCUMENT)
     sizes = [len(call.texts) for call in fake.calls]

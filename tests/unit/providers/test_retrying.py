@@ -114,7 +114,7 @@ RETRIED = {408, 425, 429, 500, 502, 503, 504}
     "status", [400, 401, 402, 403, 404, 405, 408, 409, 413, 422, 425, 429, 500, 503, 504]
 )
 def test_only_passing_http_statuses_are_retried(status: int) -> None:
-    error = http_error("openai:m", status, "no reason given", headers={})
+    error = http_error("openai:m", status, "no reason given", headers={}, not_found="", key="")
     assert isinstance(error, ProviderUnavailableError) is (status in RETRIED)
     assert f"HTTP {status}" in str(error)
 
