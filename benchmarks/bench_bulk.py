@@ -1,4 +1,4 @@
-"""Many queries: by matrix against a bare matmul and exact SQL; and eight reading processes against one."""
+"""Many queries by matrix against a bare matmul and exact SQL, and eight reading processes against one."""
 
 from __future__ import annotations
 
@@ -9,53 +9,44 @@ import os
 import time
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ratios import Ratio, embedded_server, interleaved, options, report
-from search_data import Data, K, by_sql, clustered, nearest, real, recall, searched, seconds_each
+from ratios import Ratio, interleaved
+from search_data import Data, K, by_sql, nearest, recall, searched, seconds_each
+from search_run import run
 from threadpoolctl import threadpool_limits
 
 from omop_emb import IndexType
 
 READERS = 8
-WARM = 200  # queries that each reader makes first
+WARM_UP = 200  # queries that each reader makes first
 
-_ready: Barrier  # of a reader's process: all of them begin at once
+_ready: Barrier  # of a reader's process: all of them start at once
 
 
 def main() -> None:
-    chosen = options(__doc__ or "", _arguments)
-    logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
-    ratios: list[Ratio] = []
-    for data in _data(chosen):
-        with embedded_server() as conninfo:
-            ratios += _matrix(conninfo, data, chosen)
-            ratios += _readers(conninfo, data, chosen)
-    report("search, many queries and many readers", ratios, chosen)
+    run(
+        "search, many queries and many readers",
+        __doc__,
+        _ratios,
+        dimensions=[768],
+        queries=10_000,
+        arguments=lambda parser: parser.add_argument(
+            "--seconds", type=float, default=5.0, help="that readers search for"
+        ),
+        real_data=True,
+    )
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--dimensions", type=int, nargs="*", default=[768])
-    parser.add_argument("--queries", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=5.0, help="that readers search for")
-    parser.add_argument("--names", type=Path, help="vectors of a model, .npy, to be searched instead")
-    parser.add_argument("--terms", type=Path, help="vectors of what is searched for in them, .npy")
-
-
-def _data(chosen: argparse.Namespace) -> Iterator[Data]:
-    if chosen.names:
-        yield real(chosen.names, chosen.terms, None, chosen.queries)
-    else:
-        for dimensions in chosen.dimensions:
-            yield clustered(chosen.rows, dimensions, chosen.queries)
+def _ratios(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
+    yield from _matrix(conninfo, data, chosen)
+    yield from _readers(conninfo, data, chosen)
 
 
 def _matrix(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
     queries = data.queries
-    with searched(conninfo, data, IndexType.FLAT) as flat, threadpool_limits(1):
+    with searched(conninfo, data, IndexType.FLAT) as flat:
         began = time.perf_counter()
         some = flat(queries[:200])
         first = time.perf_counter() - began
@@ -75,7 +66,7 @@ def _matrix(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[R
         f"{data.name}: {len(queries):,} queries by matrix / matmul + argpartition",
         each["matrix"] / each["numpy"],
         at_most=1.3,
-        detail=f"{detail} of processor time each; the first 200 with making the matrix {first:.1f} s",
+        detail=f"{detail} of processor time each; the first 200, which build the matrix, {first:.1f} s",
     )
     yield Ratio(
         f"{data.name}: exact SQL / matrix, per query",
@@ -98,9 +89,9 @@ def _bare(rows: NDArray[np.float32], queries: NDArray[np.float32]) -> list[NDArr
 
 def _readers(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
     with searched(conninfo, data, IndexType.HNSW):
-        pass  # made, committed, and left to the readers
+        pass  # built and committed for the readers
     few = Data(
-        data.name, data.rows[:1], data.queries[:WARM], data.row_clusters[:1], data.query_clusters[:WARM]
+        data.name, data.rows[:1], data.queries[:WARM_UP], data.row_clusters[:1], data.query_clusters[:WARM_UP]
     )
     context = multiprocessing.get_context("spawn")
 
@@ -129,7 +120,7 @@ def _meet(ready: Barrier) -> None:
 def _searches(conninfo: str, data: Data, seconds: float) -> float:
     """Searches a second of one reader, once all of them have connected and searched for each query.
 
-    A new server process touches each page of the shared memory for the first time, which is no search.
+    A new server process touches each page of the shared memory once, which no search should pay for.
     """
     logging.disable(logging.WARNING)
     with searched(conninfo, data, IndexType.HNSW) as hnsw, threadpool_limits(1):
@@ -138,7 +129,7 @@ def _searches(conninfo: str, data: Data, seconds: float) -> float:
         _ready.wait()
         done, began = 0, time.perf_counter()
         while time.perf_counter() - began < seconds:
-            hnsw(data.queries[done % WARM][None])
+            hnsw(data.queries[done % WARM_UP][None])
             done += 1
         return done / (time.perf_counter() - began)
 

@@ -1,4 +1,4 @@
-"""A space of many rows: bytes of a row, seconds to load, index and measure it, and of one search."""
+"""A space of many rows: bytes per row, seconds to load, index and measure it, and of one search."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def _figures(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[
         found = [hnsw(query[None])[0] for query in data.queries]
         each = seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))
         flat = seconds_each(lambda n: hnsw(data.queries[n : n + 1], exact=True), FLAT_QUERIES)
-        ef_search, why = planner.ef_search_for(hnsw.space, K, None)
+        ef_search, reason = planner.ef_search_for(hnsw.space, K, None)
     per_row = {"vectors": table, "keys": indexes - graph, "HNSW": graph, "texts": texts}
     for name, size in per_row.items():
-        yield Ratio(f"{data.name}: bytes of a row, {name}", size, unit="")
-    yield Ratio(f"{data.name}: bytes of a row, memory planned to build", memory, unit="")
+        yield Ratio(f"{data.name}: bytes per row, {name}", size, unit="")
+    yield Ratio(f"{data.name}: bytes per row, memory reserved for building", memory, unit="")
     yield Ratio(f"{data.name}: written and counted", written, unit="s")
     yield Ratio(f"{data.name}: indexed and measured", hnsw.seconds, unit="s")
     yield Ratio(
         f"{data.name}: HNSW recall at 10",
         recall(found, nearest(data, data.queries)),
         unit="",
-        detail=f"ef_search {ef_search}: {why}; measured {hnsw.space.recall}",
+        detail=f"ef_search {ef_search}: {reason}; measured {hnsw.space.recall}",
     )
     yield Ratio(f"{data.name}: HNSW, p50", median(each) * 1e3, unit="ms", detail=f"p95 {_p95(each):.1f} ms")
     yield Ratio(f"{data.name}: FLAT, p50", median(flat) * 1e3, unit="ms")

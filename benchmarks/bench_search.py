@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -17,22 +15,20 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
-from ratios import Ratio, embedded_server, interleaved, options, report
+from ratios import Ratio, interleaved
 from search_data import (
     Data,
     K,
     Searched,
     by_sql,
-    clustered,
     nearest,
     processor_seconds,
-    real,
     recall,
     searched,
     seconds_each,
 )
+from search_run import run
 from sqlalchemy.orm import Session
-from threadpoolctl import threadpool_limits
 
 from omop_emb import IndexType, disk_cache
 from omop_emb.database import binary_format
@@ -41,35 +37,23 @@ from omop_emb.search import planner
 from omop_emb.spaces.registry import Space
 
 FLAT_BOUNDS = {768: 3.3, 384: 4.5}
-TIMED = 200  # queries; recall is told by all of them
+TIMED = 200  # queries; recall is measured with all of them
 
 
 def main() -> None:
-    chosen = options(__doc__ or "", _arguments)
-    ratios: list[Ratio] = []
-    logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
-    threadpool_limits(1)  # the other side of each ratio computes on one thread, as one search does
-    for data in _data(chosen):
-        with embedded_server() as conninfo:
-            ratios += _flat(conninfo, data, chosen)
-            ratios += _hnsw(conninfo, data, chosen)
-    report("search, one query at a time", ratios, chosen)
+    run(
+        "search, one query at a time",
+        __doc__,
+        _ratios,
+        dimensions=[768, 384],
+        queries=1000,
+        real_data=True,
+    )
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=int, default=100_000, help="of the synthetic data")
-    parser.add_argument("--dimensions", type=int, nargs="*", default=[768, 384], help="of the synthetic data")
-    parser.add_argument("--queries", type=int, default=1000)
-    parser.add_argument("--names", type=Path, help="vectors of a model, .npy, to be searched instead")
-    parser.add_argument("--terms", type=Path, help="vectors of what is searched for in them, .npy")
-
-
-def _data(chosen: argparse.Namespace) -> Iterator[Data]:
-    if chosen.names:
-        yield real(chosen.names, chosen.terms, None, chosen.queries)
-    else:
-        for dimensions in chosen.dimensions:
-            yield clustered(chosen.rows, dimensions, chosen.queries)
+def _ratios(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
+    yield from _flat(conninfo, data, chosen)
+    yield from _hnsw(conninfo, data, chosen)
 
 
 def _flat(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Ratio]:
@@ -99,10 +83,10 @@ def _flat(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Rat
         f"{data.name}: FLAT / numpy on one thread",
         waited["api"] / waited["numpy"],
         at_most=FLAT_BOUNDS.get(data.dimensions),
-        detail=f"{_milliseconds(waited)}; search {number} made the matrix and took {longest:.2f} s",
+        detail=f"{_milliseconds(waited)}; search {number} built the matrix and took {longest:.2f} s",
     )
     yield Ratio(
-        f"{data.name}: FLAT before there is a matrix / numpy on one thread",
+        f"{data.name}: FLAT before the matrix exists / numpy on one thread",
         by_clock["api"] / by_clock["numpy"],
         detail=_milliseconds(by_clock),
     )
@@ -125,7 +109,7 @@ def _hnsw(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[Rat
             ours,
             at_least=0.99,
             unit="",
-            detail=f"calibrated ef_search {ef_search}; made and measured in {hnsw.seconds:.0f} s",
+            detail=f"calibrated ef_search {ef_search}; built and measured in {hnsw.seconds:.0f} s",
         )
         libraries = dict(_libraries(data, hnsw.space, truth, ours))
         hnsw.without_workers()
@@ -202,7 +186,7 @@ def _one(
 def _bare(
     hnsw: Searched, query: NDArray[np.float32]
 ) -> Iterator[tuple[Callable[[NDArray[np.float32]], object], Session]]:
-    """A function that issues the statements of one search, recorded from it, by psycopg alone."""
+    """A function that sends the statements of one search, recorded from it, by psycopg alone."""
     recorded: list[tuple[Any, Any, bool]] = []
     execute = psycopg.Cursor.execute
 
@@ -237,7 +221,7 @@ def _bare(
 def _scan(
     hnsw: Searched, ef_search: int
 ) -> Iterator[tuple[Callable[[NDArray[np.float32]], object], Session]]:
-    """A function that has the server walk its index and give ids, no more: what no client betters."""
+    """A function that has the server scan its index for ids only, which no client can beat."""
     with Session(hnsw.session.get_bind()) as session:
         connection = driver_connection(session)
         connection.prepare_threshold = 0
@@ -248,7 +232,9 @@ def _scan(
         with binary_format.binary_cursor(connection) as cursor:
 
             def search(vector: NDArray[np.float32]) -> object:
-                return cursor.execute(statement, {"query": binary_format.encode_half_vector(vector)}).fetchall()
+                return cursor.execute(
+                    statement, {"query": binary_format.encode_half_vector(vector)}
+                ).fetchall()
 
             yield search, session
 
@@ -256,7 +242,7 @@ def _scan(
 def _libraries(
     data: Data, space: Space, truth: NDArray[np.intp], wanted: float
 ) -> Iterator[tuple[str, tuple[Any, float]]]:
-    """hnswlib and faiss with a graph made alike, walked just far enough to find as much."""
+    """hnswlib and faiss with a graph of the same settings, searched just far enough for the same recall."""
     import faiss
     import hnswlib
 

@@ -1,11 +1,10 @@
-"""An index over the first dimensions or the signs, its candidates compared in full: size, time and recall."""
+"""First passes: an index over the first dimensions or the signs, its size, time and recall."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from ratios import Ratio, embedded_server, options, report
@@ -21,19 +20,24 @@ from search_data import (
     seconds_each,
     unit,
 )
+from search_run import add_real_data
 from threadpoolctl import threadpool_limits
 
 from omop_emb import IndexType
 from omop_emb.database.engine import driver_connection
 from omop_emb.indexing import vector_indexes
 from omop_emb.indexing.vector_indexes import IndexSettings
+from omop_emb.search import planner
 
 
 def main() -> None:
     chosen = options(__doc__ or "", _arguments)
     logging.disable(logging.WARNING)  # no prefix is needed where vectors are given
     threadpool_limits(1)
-    data = _principal(_real(chosen)) if chosen.names else _nested(chosen)
+    if chosen.names:
+        data = _principal(real(chosen.names, chosen.terms, chosen.rows, chosen.queries))
+    else:
+        data = _nested(chosen)
     with embedded_server() as conninfo:
         report("search, two passes", list(_passes(conninfo, data)), chosen)
 
@@ -42,55 +46,50 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--dimensions", type=int, default=1536, help="of the synthetic data")
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--names", type=Path, help="vectors of a model, .npy, to be searched instead")
-    parser.add_argument("--terms", type=Path, help="vectors of what is searched for in them, .npy")
-
-
-def _real(chosen: argparse.Namespace) -> Data:
-    return real(chosen.names, chosen.terms, chosen.rows, chosen.queries)
+    add_real_data(parser)
 
 
 def _principal(data: Data) -> Data:
-    """The same vectors turned to their principal axes: no product changes, the first dimensions hold most.
+    """The same vectors rotated to their principal axes: no product changes, the first dimensions hold most.
 
-    That is the best order that any turn can give, and what a Matryoshka model is trained to come near to.
+    That is the best order that any rotation can give, and what a Matryoshka model is trained to approach.
     """
     sample = data.rows[:: max(1, len(data.rows) // 20_000)].astype(np.float64)
     axes = np.linalg.eigh(sample.T @ sample)[1][:, ::-1]
-    turned = [unit(vectors @ axes) for vectors in (data.rows, data.queries)]
-    return Data(f"{data.name}, principal axes", *turned, data.row_clusters, data.query_clusters)
+    rotated = [unit(vectors @ axes) for vectors in (data.rows, data.queries)]
+    return Data(f"{data.name}, principal axes", *rotated, data.row_clusters, data.query_clusters)
 
 
 def _nested(chosen: argparse.Namespace) -> Data:
-    """Clusters of clusters of clusters, the coarse ones told apart by the first dimensions, the fine by all.
+    """Clusters of clusters of clusters: the first dimensions separate the coarse ones, all the fine ones.
 
-    The scale of a dimension falls with the square root of its place, so that the share of the first N in a
-    vector's square grows with the logarithm of N, as neither PCA nor noise alone would have it.
+    The scale of a dimension falls with the square root of its index, so that the share of the first N in a
+    vector's squared length grows with the logarithm of N, unlike with PCA or with noise alone.
     """
     random = np.random.default_rng(3)
     dimensions = chosen.dimensions
     scale = 1 / np.sqrt(8 + np.arange(dimensions))
     total = chosen.rows + chosen.queries
-    made = np.zeros((total, dimensions), np.float32)
+    rows = np.zeros((total, dimensions), np.float32)
     for clusters in (30, 1000, total // 8):
         centres = random.normal(size=(clusters, dimensions)).astype(np.float32)
-        made += centres[random.integers(0, clusters, total)]
-    made += random.normal(size=made.shape)
-    every = unit(made * scale)
-    nowhere = np.full(total, -1)
+        rows += centres[random.integers(0, clusters, total)]
+    rows += random.normal(size=rows.shape)
+    rows = unit(rows * scale)
+    no_cluster = np.full(total, -1)
     return Data(
         f"{chosen.rows // 1000}k nested x {dimensions}",
-        every[: chosen.rows],
-        every[chosen.rows :],
-        nowhere[: chosen.rows],
-        nowhere[chosen.rows :],
+        rows[: chosen.rows],
+        rows[chosen.rows :],
+        no_cluster[: chosen.rows],
+        no_cluster[chosen.rows :],
     )
 
 
 def _passes(conninfo: str, data: Data) -> Iterator[Ratio]:
     truth = nearest(data, data.queries)
     first = data.dimensions // 4
-    share = float(np.mean(np.sum(data.rows[:2000, :first].astype(np.float64) ** 2, axis=1)))
+    square_share = float(np.mean(np.sum(data.rows[:2000, :first].astype(np.float64) ** 2, axis=1)))
     alone = unit(data.rows[:, :first])
     short = Data(data.name, alone, unit(data.queries[:, :first]), data.row_clusters, data.query_clusters)
     same = [
@@ -100,46 +99,46 @@ def _passes(conninfo: str, data: Data) -> Iterator[Ratio]:
         f"{data.name}: of the 10 nearest, found by the first {first} dimensions alone",
         sum(same) / truth.size,
         unit="",
-        detail=f"these hold {share:.2f} of a vector's square",
+        detail=f"these hold {square_share:.2f} of a vector's squared length",
     )
     with searched(conninfo, data, IndexType.HNSW) as hnsw:
-        whole = _measured(hnsw, data)
-        yield _ratio(data, "full index", whole, whole, recall(_found(hnsw, data), truth))
+        full = _measured(hnsw, data)
+        yield _ratio(data, "full index", full, full, recall(_found(hnsw, data), truth))
         for first_pass in (str(data.dimensions // 2), str(first), "binary"):
             other = rebuilt(hnsw, IndexSettings(first_pass=first_pass, partial="none"))
             yield _ratio(
                 data,
                 f"first pass {first_pass}",
                 _measured(other, data),
-                whole,
+                full,
                 recall(_found(other, data), truth),
             )
 
 
-def _ratio(data: Data, name: str, this: tuple[float, ...], whole: tuple[float, ...], found: float) -> Ratio:
-    cost, waited, size, made, looked_at = this
+def _ratio(
+    data: Data, name: str, figures: tuple[float, ...], full: tuple[float, ...], share_found: float
+) -> Ratio:
+    cost, wall_clock, size, build_seconds, candidates = figures
     return Ratio(
         f"{data.name}, {name}: recall at 10",
-        found,
+        share_found,
         unit="",
         detail=(
-            f"{looked_at:.0f} candidates, {cost * 1e3:.1f} ms ({cost / whole[0]:.2f}x), by the clock "
-            f"{waited * 1e3:.1f} ms; index {size / 1e6:.0f} MB ({size / whole[2]:.2f}x), "
-            f"made and measured in {made:.0f} s"
+            f"{candidates:.0f} candidates, {cost * 1e3:.1f} ms ({cost / full[0]:.2f}x), by the clock "
+            f"{wall_clock * 1e3:.1f} ms; index {size / 1e6:.0f} MB ({size / full[2]:.2f}x), "
+            f"built and measured in {build_seconds:.0f} s"
         ),
     )
 
 
 def _measured(hnsw: Searched, data: Data) -> tuple[float, ...]:
     """Processor seconds and seconds by the clock of a search; the index's bytes and seconds; candidates."""
-    from omop_emb.search import planner
-
     hnsw.without_workers()
     before = processor_seconds(hnsw.session)
-    waited = float(np.median(seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))))
+    wall_clock = float(np.median(seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))))
     cost = (processor_seconds(hnsw.session) - before) / len(data.queries)
     (index,) = vector_indexes.existing_indexes(driver_connection(hnsw.session), hnsw.space)
-    return cost, waited, index.bytes, hnsw.seconds, planner.ef_search_for(hnsw.space, 10, None)[0] or 0
+    return cost, wall_clock, index.bytes, hnsw.seconds, planner.ef_search_for(hnsw.space, 10, None)[0] or 0
 
 
 def _found(hnsw: Searched, data: Data) -> list:

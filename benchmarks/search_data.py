@@ -1,4 +1,4 @@
-"""Spaces of given vectors for the search benchmarks: data, a provider of no texts, and exact answers."""
+"""Search benchmark data: vectors, spaces built from them, and exact answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHARES = {"half": 0.5, "tenth": 0.1, "hundredth": 0.01, "thousandth": 0.001}
 
 @dataclass(frozen=True)
 class Data:
-    """Unit rows and unit queries, float32; and which cluster each comes from, -1 where none is known."""
+    """Unit rows and unit queries, float32; and the cluster of each, -1 where it has none."""
 
     name: str
     rows: NDArray[np.float32]
@@ -54,51 +54,51 @@ def unit(rows: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def clustered(rows: int, dimensions: int, queries: int, seed: int = 1) -> Data:
-    """A mixture of 2,000 gaussians in 48 latent dimensions, with falling scales and noise in all dimensions.
+    """A mixture of 2,000 Gaussians in 48 latent dimensions, with falling scales and noise in all dimensions.
 
-    Half of the queries are of the mixture, as a user's are; half lie between two rows, which is harder.
+    Half of the queries are drawn from the mixture, like a user's; half lie between two rows, which is harder.
     """
     random = np.random.default_rng(seed)
     latent, clusters = 48, 2000
     centres = random.normal(size=(clusters, latent))
     spread = random.normal(size=(latent, dimensions)) / (1 + np.arange(dimensions) / 100) ** 0.5
 
-    def drawn(count: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    def draw(count: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         cluster = random.integers(0, clusters, count)
-        made = (centres[cluster] + 0.5 * random.normal(size=(count, latent))) @ spread
-        return unit(made + 0.6 * random.normal(size=made.shape)), cluster
+        vectors = (centres[cluster] + 0.5 * random.normal(size=(count, latent))) @ spread
+        return unit(vectors + 0.6 * random.normal(size=vectors.shape)), cluster
 
-    # Piece by piece, as float64 takes much memory.
-    pieces = [drawn(min(100_000, rows - start)) for start in range(0, rows, 100_000)]
-    every, row_clusters = (np.concatenate(part) for part in zip(*pieces, strict=True))
-    wanted, query_clusters = drawn(queries)
+    # In pieces, as float64 takes much memory.
+    pieces = [draw(min(100_000, rows - start)) for start in range(0, rows, 100_000)]
+    all_rows, row_clusters = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    all_queries, query_clusters = draw(queries)
     hard = random.integers(0, rows, (queries // 2, 2))
-    wanted[: queries // 2] = unit(
-        every[hard[:, 0]] + every[hard[:, 1]] + 0.02 * random.normal(size=dimensions)
+    all_queries[: queries // 2] = unit(
+        all_rows[hard[:, 0]] + all_rows[hard[:, 1]] + 0.02 * random.normal(size=dimensions)
     )
     query_clusters[: queries // 2] = row_clusters[hard[:, 0]]
-    return Data(f"{rows // 1000}k x {dimensions}", every, wanted, row_clusters, query_clusters)
+    return Data(f"{rows // 1000}k x {dimensions}", all_rows, all_queries, row_clusters, query_clusters)
 
 
 def real(path: Path, queries: Path, rows: int | None, count: int, seed: int = 1) -> Data:
-    """Vectors of a model, (n, dimensions) float32 in .npy files: of names, and of what is searched for."""
+    """Vectors of a model, (n, dimensions) float32 in .npy files: of names, and of the terms to search for."""
     random = np.random.default_rng(seed)
-    every = np.load(path, mmap_mode="r")
-    chosen = np.arange(len(every)) if rows is None else np.sort(random.permutation(len(every))[:rows])
-    wanted = np.load(queries)
-    wanted = wanted[random.permutation(len(wanted))[:count]]
-    nowhere = np.full(len(chosen), -1)
+    names = np.load(path, mmap_mode="r")
+    chosen = np.arange(len(names)) if rows is None else np.sort(random.permutation(len(names))[:rows])
+    terms = np.load(queries)
+    terms = terms[random.permutation(len(terms))[:count]]
+    no_cluster = np.full(len(chosen), -1)
     return Data(
-        f"{len(chosen) // 1000}k real x {every.shape[1]}",
-        unit(np.asarray(every[chosen], np.float32)),
-        unit(np.asarray(wanted, np.float32)),
-        nowhere,
-        nowhere[: len(wanted)],
+        f"{len(chosen) // 1000}k real x {names.shape[1]}",
+        unit(np.asarray(names[chosen], np.float32)),
+        unit(np.asarray(terms, np.float32)),
+        no_cluster,
+        no_cluster[: len(terms)],
     )
 
 
-class Given:
-    """A provider of no texts: the benchmarks give vectors."""
+class VectorsOnly:
+    """A provider that embeds no texts: the benchmarks have vectors."""
 
     name = "given"
 
@@ -135,7 +135,7 @@ class Searched:
         )
 
     def without_workers(self) -> None:
-        """Let one core search, as against one thread: processor_seconds() does not see what helpers do."""
+        """Let one core search: processor_seconds() does not see parallel workers."""
         driver_connection(self.session).execute("set max_parallel_workers_per_gather = 0")
 
 
@@ -150,17 +150,17 @@ def searched(
     settings: IndexSettings | None = None,
     ef_construction: int = 64,
 ) -> Iterator[Searched]:
-    """A space of the data: concept n is row n. Written, indexed, measured and committed."""
+    """A space of the data, written, indexed, measured and committed: concept n is row n."""
     engine: Engine = database_engine(_url(conninfo))
     try:
         with Session(engine) as session:
             connection = driver_connection(session)
             migrations.migrate(connection)
             client = EmbeddingClient(
-                provider=Given(data.name, data.dimensions), document_prefix="", query_prefix=""
+                provider=VectorsOnly(data.name, data.dimensions), document_prefix="", query_prefix=""
             )
             settings = settings or IndexSettings(partial="none")
-            space, made = lifecycle.ensure_space(
+            space, created = lifecycle.ensure_space(
                 connection,
                 client.fingerprint,
                 index_type,
@@ -168,12 +168,12 @@ def searched(
                 first_pass=settings.first_pass,
                 hnsw_ef_construction=ef_construction,
             )
-            if made:
+            if created:
                 _write(connection, space, data, domains, vocabularies)
                 connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
                 row_counts.recount_rows(connection, space)
             began = time.perf_counter()
-            if made:
+            if created:
                 vector_indexes.reconcile_indexes(connection, space, settings)
             seconds = time.perf_counter() - began
             session.commit()
@@ -185,21 +185,21 @@ def searched(
 
 @contextmanager
 def by_sql() -> Iterator[None]:
-    """No search in the block uses a matrix, or makes one: exact ones compare in the database."""
+    """No search in the block uses or builds a matrix: exact ones compare rows in the database."""
     none = planner.MatrixCost(saved=-1.0, build=1.0)
-    with mock.patch.object(planner, "matrix_price", return_value=none):
+    with mock.patch.object(planner, "matrix_cost", return_value=none):
         yield
 
 
-def rebuilt(there: Searched, settings: IndexSettings) -> Searched:
+def rebuilt(built: Searched, settings: IndexSettings) -> Searched:
     """The same space with other indexes."""
-    connection = driver_connection(there.session)
+    connection = driver_connection(built.session)
     began = time.perf_counter()
-    vector_indexes.reconcile_indexes(connection, there.space, settings)
+    vector_indexes.reconcile_indexes(connection, built.space, settings)
     seconds = time.perf_counter() - began
-    there.session.commit()
-    space = registry.space_by_name(driver_connection(there.session), there.space.name)
-    return Searched(space, there.interface, there.session, seconds)
+    built.session.commit()
+    space = registry.space_by_name(driver_connection(built.session), built.space.name)
+    return Searched(space, built.interface, built.session, seconds)
 
 
 def _url(conninfo: str) -> str:
@@ -245,17 +245,17 @@ def _write(
 def nearest(
     data: Data, queries: NDArray[np.float32], passing: NDArray[np.intp] | None = None
 ) -> NDArray[np.intp]:
-    """(queries, K) the exact nearest rows, of those that pass, of what the database stores of them."""
-    kept = np.arange(len(data.rows)) if passing is None else passing
-    products = np.empty((len(queries), len(kept)), np.float32)
-    for start in range(0, len(kept), 20_000):
-        block = unit(data.rows[kept[start : start + 20_000]].astype(np.float16).astype(np.float32))
+    """(queries, K) the exact nearest of the passing rows, by the vectors that the database stores."""
+    rows = np.arange(len(data.rows)) if passing is None else passing
+    products = np.empty((len(queries), len(rows)), np.float32)
+    for start in range(0, len(rows), 20_000):
+        block = unit(data.rows[rows[start : start + 20_000]].astype(np.float16).astype(np.float32))
         products[:, start : start + 20_000] = queries @ block.T
-    return kept[np.argsort(-products, axis=1)[:, :K]]
+    return rows[np.argsort(-products, axis=1)[:, :K]]
 
 
 def recall(found: list[list[ConceptMatch]], truth: NDArray[np.intp]) -> float:
-    """The share of the nearest that were found; each query must have as many as there are."""
+    """The share of the nearest that were found; each query must have all of its matches."""
     assert [len(of_query) for of_query in found] == [truth.shape[1]] * len(truth)
     pairs = zip(found, truth, strict=True)
     return (
@@ -265,10 +265,10 @@ def recall(found: list[list[ConceptMatch]], truth: NDArray[np.intp]) -> float:
 
 
 def processor_seconds(session: Session | None) -> float:
-    """Processor time that this process has used so far, and with it the server's process of a session.
+    """Processor time that this process and the server process of a session have used so far.
 
-    On a machine that is shared, a wall clock mostly shows how long others let one wait: a search through SQL
-    waits for each of its statements, a library in the same process never does.
+    On a shared machine a wall clock mostly measures waiting for others: a search by SQL waits for each of its
+    statements, a library in the same process never does.
     """
     used = time.process_time()
     if session is not None:
