@@ -11,6 +11,7 @@ from psycopg import errors as postgres
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed
 
+from omop_emb.database.fetch import fetch_value
 from omop_emb.database.requirements import check_database
 from omop_emb.database.transactions import atomic
 from omop_emb.errors import MigrationError
@@ -78,12 +79,10 @@ def migration_script(names: Sequence[str] | None = None) -> str:
 
 
 def _history(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
-    cursor = connection.cursor(row_factory=tuple_row)
     try:
-        row = cursor.execute(read("migration_exists")).fetchone()
-        if row is None or not row[0]:
+        if not fetch_value(connection, read("migration_exists")):
             return []
-        return cursor.execute(read("migration_history")).fetchall()
+        return connection.cursor(row_factory=tuple_row).execute(read("migration_history")).fetchall()
     except postgres.InsufficientPrivilege as error:
         role = connection.info.user
         raise MigrationError(

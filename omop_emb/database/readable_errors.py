@@ -17,42 +17,27 @@ _VARIABLE = "OMOP_EMB_DATABASE_URL"
 # The driver's class -> the message; the first class that matches counts. {reason} is the server's own first
 # line, which in these classes holds no values.
 _MESSAGES: tuple[tuple[type[psycopg.Error], str], ...] = (
-    (
-        errors.InsufficientPrivilege,
-        "{reason}: let the owner or a superuser grant that right, or use a role that has it",
-    ),
+    (errors.InsufficientPrivilege, "{reason}: let the owner grant that right, or use a role that has it"),
     (errors.ReadOnlySqlTransaction, f"{{reason}}: name the primary server in {_VARIABLE}"),
     (errors.DiskFull, "the database's disk is full ({reason}): free some space there and run this again"),
     (
         errors.OutOfMemory,
-        "the database server is out of memory ({reason}): lower its maintenance_work_mem or work_mem",
+        "the server is out of memory ({reason}): lower its maintenance_work_mem or work_mem",
     ),
-    (
-        errors.TooManyConnections,
-        "the database takes no more connections ({reason}): end some, or raise max_connections",
-    ),
+    (errors.TooManyConnections, "{reason}: end some connections, or raise max_connections"),
     (errors.DeadlockDetected, "another process wrote the same rows in another order: run this again"),
     (errors.SerializationFailure, "another process changed the same rows: run this again"),
-    (
-        errors.LockNotAvailable,
-        "another process holds what this needs ({reason}): wait for it, then run this again",
-    ),
+    (errors.LockNotAvailable, "another process holds what this needs ({reason}): wait, then run this again"),
     (errors.AdminShutdown, "the database server was stopped, or ended this connection: run this again"),
     (errors.CrashShutdown, "the database server crashed and recovers: run this again; its log says why"),
     (errors.CannotConnectNow, "the database server is starting or stopping: run this again in a moment"),
     (errors.InvalidCatalogName, f"{{reason}}: create it, or name another in {_VARIABLE}"),
-    (
-        errors.IdleInTransactionSessionTimeout,
-        "the database ended a transaction that was idle for too long: {reason}",
-    ),
+    (errors.IdleInTransactionSessionTimeout, "the database ended an idle transaction: {reason}"),
 )
 
 # What libpq reports while connecting -> the remedy, which goes before the variable's name.
 _CONNECTION_REMEDIES: tuple[tuple[str, str], ...] = (
-    (
-        r"password authentication failed|no password supplied|authentication failed",
-        "check user and password in",
-    ),
+    (r"authentication failed|no password supplied", "check user and password in"),
     (r"no pg_hba\.conf entry", "let the server's pg_hba.conf admit this host and user, or check"),
     (r"database .* does not exist", "create the database, or check its name in"),
     (r"role .* does not exist", "create the role, or check its name in"),

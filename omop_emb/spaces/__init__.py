@@ -1,7 +1,7 @@
 """Embedding spaces: which exist, which is active, their tables and rows.
 
-`by_name()` finds a space, `activate()` and `drop()` change which there are, `upsert` writes rows,
-`QueryVectors` stores vectors of query texts. Searching them is in `search`.
+`space_by_name()` looks one up, `activate_space()` switches readers to it, `QueryVectors` caches queries.
+Searching is in `search`, building in `indexing`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,15 @@ from typing import TYPE_CHECKING
 from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from omop_emb.spaces.lifecycle import (
-        activate_space as activate_space,
-        check_droppable as check_droppable,
-        drop_space as drop_space,
-    )
+    from omop_emb.spaces.lifecycle import activate_space as activate_space
     from omop_emb.spaces.query_vectors import QueryVectors as QueryVectors
-    from omop_emb.spaces.registry import (
-        Space as Space,
-        check_complete as check_complete,
-        space_by_name as space_by_name,
-    )
+    from omop_emb.spaces.registry import check_complete as check_complete, space_by_name as space_by_name
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        "lifecycle": ("activate_space", "check_droppable", "drop_space"),
+        "lifecycle": ("activate_space",),
         "query_vectors": ("QueryVectors",),
-        "registry": ("Space", "space_by_name", "check_complete"),
+        "registry": ("check_complete", "space_by_name"),
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, replace
+from itertools import chain, count
 from typing import TypedDict, Unpack
 
 import psycopg
@@ -12,7 +13,7 @@ from psycopg import sql
 from omop_emb.errors import SpaceError, SpaceNotFoundError
 from omop_emb.records import Fingerprint, IndexType
 from omop_emb.spaces.recipe import DEFAULT_TEXTS, ENGLISH
-from omop_emb.spaces.registry import Space, all_spaces, find_space, space_by_name
+from omop_emb.spaces.registry import Space, all_spaces, space_by_name
 from omop_emb.spaces.tables import check_hnsw_dimensions
 
 
@@ -46,17 +47,18 @@ def propose_space(
     Raises:
         SpaceError: as ensure_space().
     """
-    space = find_space(connection, fingerprint, index_type)
-    if space is not None:
-        if name is not None and space.name != name:
-            raise SpaceError(
-                f"this model, prefixes and index type are already in space {space.name!r}, not {name!r}: "
-                f"leave --name out, or drop it first with omop-emb index drop {space.name}"
-            )
-        return space
+    spaces = all_spaces(connection)
+    for space in spaces:
+        if space.fingerprint == fingerprint and space.index_type is index_type:
+            if name not in (None, space.name):
+                raise SpaceError(
+                    f"this model, prefixes and index type are already in space {space.name!r}, not {name!r}: "
+                    f"leave --name out, or drop it first with omop-emb index drop {space.name}"
+                )
+            return space
     if index_type is IndexType.HNSW:
         check_hnsw_dimensions(fingerprint.dimensions, first_pass)
-    taken = {other.name for other in all_spaces(connection)}
+    taken = {space.name for space in spaces}
     if name in taken:
         raise SpaceError(
             f"space {name!r} was built with another model, prefixes or index type: choose another --name"
@@ -189,7 +191,5 @@ def drop_space(connection: psycopg.Connection, space: Space) -> None:
 def _free_name(fingerprint: Fingerprint, index_type: IndexType, taken: set[str]) -> str:
     model = re.sub(r"[^A-Za-z0-9.]+", "-", fingerprint.model.rsplit("/", 1)[-1]).strip("-") or "space"
     base = f"{model}-{index_type.value}"
-    number = 1
-    while (name := base if number == 1 else f"{base}-{number}") in taken:
-        number += 1
-    return name
+    names = chain([base], (f"{base}-{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)

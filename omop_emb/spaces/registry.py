@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from omop_emb.database.fetch import fetch_value
 from omop_emb.errors import SpaceError, SpaceNotFoundError
 from omop_emb.records import Fingerprint, IndexType
 from omop_emb.spaces.tables import SpaceTables
@@ -70,8 +71,7 @@ class Space:
 
 def registry_exists(connection: psycopg.Connection) -> bool:
     """Whether the database has the registry's table; a fresh one does not."""
-    row = connection.execute("select to_regclass('omop_emb.space') is not null").fetchone()
-    return row is not None and bool(row[0])
+    return fetch_value(connection, "select to_regclass('omop_emb.space')") is not None
 
 
 def all_spaces(connection: psycopg.Connection) -> list[Space]:
@@ -80,16 +80,6 @@ def all_spaces(connection: psycopg.Connection) -> list[Space]:
         return []
     with connection.cursor(row_factory=dict_row) as cursor:
         return [_space(row) for row in cursor.execute(read("spaces"))]
-
-
-def find_space(
-    connection: psycopg.Connection, fingerprint: Fingerprint, index_type: IndexType
-) -> Space | None:
-    """The space of a fingerprint and an index type, or None."""
-    for space in all_spaces(connection):
-        if space.fingerprint == fingerprint and space.index_type is index_type:
-            return space
-    return None
 
 
 def space_by_fingerprint(

@@ -62,7 +62,9 @@ TEXT_KEY_LAYOUT: CopyColumns = (
 
 _CREATE_ROWS = sql.SQL(
     "create table {rows} ({columns}, embedding halfvec({dimensions}) not null, "
-    "primary key (concept_id, text_kind, text_hash))"
+    "primary key (concept_id, text_kind, text_hash)); "
+    "alter table {rows} alter column embedding set storage {storage}; "
+    "create index on {rows} (domain, vocabulary, concept_class)"
 )
 _CREATE_TEXTS = sql.SQL(
     "create table {texts} ({columns}, vector_hash bigint, primary key (concept_id, text_kind, text_hash))"
@@ -103,25 +105,16 @@ class SpaceTables:
 
     def create(self, connection: psycopg.Connection) -> None:
         """Create both tables, without a vector index."""
-        connection.execute(
-            _CREATE_ROWS.format(
-                rows=self.rows,
-                columns=_column_list(sql.SQL("{} {} not null"), _ROW_TYPES),
-                dimensions=sql.Literal(self.dimensions),
-            ),
-            prepare=False,
-        )
+        columns = _column_list(sql.SQL("{} {} not null"), _ROW_TYPES)
         # By default a vector of 2 kB is moved out of line, which makes an exact scan five times slower.
         storage = sql.SQL("plain" if self.dimensions <= MAX_PLAIN_DIMENSIONS else "external")
         connection.execute(
-            sql.SQL("alter table {} alter column embedding set storage {}").format(self.rows, storage)
+            _CREATE_ROWS.format(
+                rows=self.rows, columns=columns, dimensions=sql.Literal(self.dimensions), storage=storage
+            )
         )
-        connection.execute(
-            _CREATE_TEXTS.format(texts=self.texts, columns=_column_list(sql.SQL("{} {}"), _TEXT_TYPES))
-        )
-        connection.execute(
-            sql.SQL("create index on {} (domain, vocabulary, concept_class)").format(self.rows)
-        )
+        columns = _column_list(sql.SQL("{} {}"), _TEXT_TYPES)
+        connection.execute(_CREATE_TEXTS.format(texts=self.texts, columns=columns))
 
     def create_hnsw(
         self,
@@ -133,18 +126,11 @@ class SpaceTables:
         domain: int | None = None,
         name: str | None = None,
     ) -> None:
-        """Create the HNSW index; one for cosine serves L2 and inner product too, since rows are unit.
+        """Create the HNSW index of all rows, or of one domain's, as `name` or index_name().
 
-        This is the one statement to change for another index type (see docs/concepts/scale.md).
-
-        Args:
-            connection: its transaction is used.
-            m: links of a node.
-            ef_construction: candidates per node while the index is built.
-            first_pass: "" indexes the vectors, a number their first dimensions, "binary" the signs of their
-                values; search.statements.index_order() must order by the same expression.
-            domain: indexes only the rows of this domain.
-            name: of the index, if not index_name().
+        One for cosine serves L2 and inner product too, since rows are unit. `first_pass` is as in Space;
+        search.statements.index_order() must order by the same expression. This is the one statement to
+        change for another index type (see docs/concepts/scale.md).
         """
         check_hnsw_dimensions(self.dimensions, first_pass)
         where = sql.SQL("") if domain is None else sql.SQL("where domain = {}").format(sql.Literal(domain))
@@ -172,9 +158,8 @@ class SpaceTables:
 
     def drop(self, connection: psycopg.Connection) -> None:
         """Drop all tables with their indexes."""
-        connection.execute(
-            sql.SQL("drop table if exists {}, {}, {}").format(self.rows, self.texts, self.work)
-        )
+        drop = sql.SQL("drop table if exists {}, {}, {}")
+        connection.execute(drop.format(self.rows, self.texts, self.work))
 
 
 def _column_list(template: sql.SQL, types: dict[str, str]) -> sql.Composed:

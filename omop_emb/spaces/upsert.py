@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.errors import UniqueViolation
 
 from omop_emb.database.binary_format import array_literal
+from omop_emb.database.fetch import fetch_value
 from omop_emb.records import TextKind
 from omop_emb.spaces.copy_rows import copy_block, copy_rows, copy_texts, copy_to_space
 from omop_emb.spaces.registry import Space
@@ -78,17 +79,12 @@ def upsert_rows(
 def _has_concept(connection: psycopg.Connection, space: Space, rows: TextRows) -> NDArray[np.bool_]:
     """(n,) whether the space has texts of each row's concept."""
     # Looked up in the text table, whose pages are a tenth of the vectors'.
-    concept_ids = rows.concept_ids
-    row = connection.execute(sql.SQL("select exists (select from {})").format(space.tables.texts)).fetchone()
-    if row is None or not row[0]:
+    if not fetch_value(connection, sql.SQL("select exists (select from {})").format(space.tables.texts)):
         return np.zeros(len(rows), bool)
-    existing = connection.execute(
-        sql.SQL("select distinct concept_id from {} where concept_id = any(%s::integer[])").format(
-            space.tables.texts
-        ),
-        (array_literal(np.unique(concept_ids).tolist()),),
-    ).fetchall()
-    return np.isin(concept_ids, np.array([concept_id for (concept_id,) in existing], np.int32))
+    select = sql.SQL("select distinct concept_id from {} where concept_id = any(%s::integer[])")
+    ids = array_literal(np.unique(rows.concept_ids).tolist())
+    existing = connection.execute(select.format(space.tables.texts), (ids,)).fetchall()
+    return np.isin(rows.concept_ids, np.array([concept_id for (concept_id,) in existing], np.int32))
 
 
 def _try_copy(connection: psycopg.Connection, space: Space, rows: TextRows) -> bool:
@@ -148,13 +144,8 @@ def insert_block(
     """Write rows that are expected to be new, in the caller's transaction.
 
     They are copied straight into the space; only if one of them exists already, staged and upserted.
-
-    Args:
-        connection: its transaction is used.
-        space: where the rows go.
-        keys: (n,) of ROW_DTYPE, no key twice.
-        vectors: (n, dimensions) float32, rows of unit length.
-        texts: a query that gives the same rows for the text table, columns as in TEXT_COLUMNS.
+    `keys` are (n,) of ROW_DTYPE, no key twice, `vectors` (n, dimensions) rows of unit length, `texts` a query
+    for the same rows of the text table, columns as in TEXT_COLUMNS.
     """
     insert = sql.SQL("insert into {} ({}) {}").format(space.tables.texts, _column_list(TEXT_COLUMNS), texts)
     try:
@@ -166,11 +157,10 @@ def insert_block(
         copy_block(connection, space, keys, vectors, staged_rows)
         connection.execute(_upsert_from(staged_rows, space.tables.rows, ROW_COLUMNS))
         # The vector was replaced, so its hash no longer holds.
-        connection.execute(
-            sql.SQL(
-                "{} on conflict (concept_id, text_kind, text_hash) do update set vector_hash = null"
-            ).format(insert)
+        replace = sql.SQL(
+            "{} on conflict (concept_id, text_kind, text_hash) do update set vector_hash = null"
         )
+        connection.execute(replace.format(insert))
     record_write(connection, space)
 
 
@@ -178,13 +168,12 @@ def _create_staging(connection: psycopg.Connection, space: Space) -> tuple[sql.I
     # Named after the space, whose number is never reused: a pooled connection can keep them.
     staged_rows = sql.Identifier("pg_temp", f"staged_{space.space_id}")
     staged_texts = sql.Identifier("pg_temp", f"staged_{space.space_id}_text")
-    for staged, like in ((staged_rows, space.tables.rows), (staged_texts, space.tables.texts)):
-        connection.execute(
-            sql.SQL(
-                "create temporary table if not exists {} (like {} including storage) on commit delete rows"
-            ).format(staged, like)
-        )
-        connection.execute(sql.SQL("truncate {}").format(staged))
+    create = sql.SQL(
+        "create temporary table if not exists {staged} (like {table} including storage) "
+        "on commit delete rows; truncate {staged}"
+    )
+    for staged, table in ((staged_rows, space.tables.rows), (staged_texts, space.tables.texts)):
+        connection.execute(create.format(staged=staged, table=table))
     return staged_rows, staged_texts
 
 

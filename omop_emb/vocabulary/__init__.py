@@ -1,7 +1,7 @@
 """Vocabulary: OMOP's concepts, loaded from Athena's files or read from a CDM schema.
 
-`load()` makes a release from a download, `tables()` names what readers use, `look_up()` resolves ids and
-codes. Embeddings of concepts are in `spaces`.
+`load_vocabulary()` makes a release of a download, `vocabulary_status()` describes it, `look_up()` finds
+concepts by id or code. Embeddings of concepts are in `spaces`.
 """
 
 from __future__ import annotations

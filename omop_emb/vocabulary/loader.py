@@ -15,6 +15,7 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier
 
 from omop_emb import config
+from omop_emb.database.fetch import fetch_value
 from omop_emb.database.migrations import migrate
 from omop_emb.database.transactions import atomic
 from omop_emb.errors import VocabularyError
@@ -89,15 +90,14 @@ def load_vocabulary(
     with vocabulary_files(path) as files, atomic(connection):
         migrate(connection)
         cursor = connection.cursor(row_factory=tuple_row)
-        if not _value(cursor.execute(read("vocabulary_lock"))):
+        if not fetch_value(connection, read("vocabulary_lock")):
             raise VocabularyError(
                 "another load into this database is running: wait for it to end, then try again"
             )
-        release_id = _value(
-            cursor.execute(
-                "insert into omop_emb.vocabulary_release (source) values (%s) returning release_id",
-                (Path(path).expanduser().resolve().name,),
-            )
+        release_id = fetch_value(
+            connection,
+            "insert into omop_emb.vocabulary_release (source) values (%s) returning release_id",
+            (Path(path).expanduser().resolve().name,),
         )
         tables = release_tables(release_id)
         for layout in LAYOUTS:
@@ -116,7 +116,7 @@ def load_vocabulary(
             cursor.execute(SQL(read("vocabulary_blank_names")).format(**tables)).fetchall()
         )
         cursor.execute(SQL(read("vocabulary_insert_values")).format(**tables), {"release_id": release_id})
-        version = _value(cursor.execute(SQL(read("vocabulary_version")).format(**tables)))
+        version = fetch_value(connection, SQL(read("vocabulary_version")).format(**tables))
         drop_retired(connection)
         cursor.execute("update omop_emb.vocabulary_release set state = 'retired' where state = 'active'")
         cursor.execute(
@@ -219,7 +219,7 @@ def _add_trigrams(connection: psycopg.Connection[Any], concept: Identifier) -> b
     try:
         with atomic(connection):
             connection.execute("create extension if not exists pg_trgm")
-            schema = _value(connection.cursor(row_factory=tuple_row).execute(read("trigram_schema")))
+            schema = fetch_value(connection, read("trigram_schema"))
             statement: Composed = SQL(
                 "create index on {} using gin (lower(concept_name) {})"
                 " where standard_concept = 'S' and invalid_reason is null"
@@ -228,8 +228,3 @@ def _add_trigrams(connection: psycopg.Connection[Any], concept: Identifier) -> b
     except (postgres.InsufficientPrivilege, postgres.FeatureNotSupported, postgres.UndefinedFile):
         return False
     return True
-
-
-def _value(cursor: psycopg.Cursor[Any]) -> Any:
-    row = cursor.fetchone()
-    return None if row is None else row[0]

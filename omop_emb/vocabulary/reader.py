@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Identifier
 
 from omop_emb import config
 from omop_emb.database.binary_format import array_literal
+from omop_emb.database.fetch import fetch_value
 from omop_emb.errors import UnknownValueError, VocabularyError
 from omop_emb.records import Concept, ConceptFilter
 from omop_emb.sql import read
@@ -86,18 +87,13 @@ def vocabulary_tables(connection: psycopg.Connection[Any]) -> VocabularyTables |
     schema = config.text_or_none("OMOP_EMB_VOCABULARY_SCHEMA")
     if schema is not None:
         return _schema_tables(connection, schema.strip())
-    cursor = connection.cursor(row_factory=tuple_row)
-    row = cursor.execute(read("vocabulary_is_migrated")).fetchone()
-    if row is None or not row[0]:
+    if not fetch_value(connection, read("vocabulary_is_migrated")):
         return None
-    row = cursor.execute("select omop_emb.pin_vocabulary()").fetchone()
-    if row is None or row[0] is None:
+    release_id = fetch_value(connection, "select omop_emb.pin_vocabulary()")
+    if release_id is None:
         return None
-    (release_id,) = row
-    row = cursor.execute(
-        "select version from omop_emb.vocabulary_release where release_id = %s", (release_id,)
-    ).fetchone()
-    version = row[0] if row is not None else None
+    query = "select version from omop_emb.vocabulary_release where release_id = %s"
+    version = fetch_value(connection, query, (release_id,))
     return VocabularyTables(
         schema="omop_emb", release_id=release_id, version=version, **release_tables(release_id)
     )
@@ -208,11 +204,8 @@ def _schema_tables(connection: psycopg.Connection[Any], schema: str) -> Vocabula
     }
     version = None
     if tables["vocabulary"] is not None:
-        cursor = connection.cursor(row_factory=tuple_row)
-        row = cursor.execute(
-            SQL(read("vocabulary_version")).format(vocabulary=tables["vocabulary"])
-        ).fetchone()
-        version = row[0] if row is not None else None
+        query = SQL(read("vocabulary_version")).format(vocabulary=tables["vocabulary"])
+        version = fetch_value(connection, query)
     # "concept" is not None, as checked above.
     return VocabularyTables(schema=schema, release_id=None, version=version, **tables)  # type: ignore[arg-type]
 
@@ -258,6 +251,4 @@ def _schema_status(connection: psycopg.Connection[Any], tables: VocabularyTables
 
 
 def _has_trigrams(connection: psycopg.Connection[Any], schema: str, table: str) -> bool:
-    cursor = connection.cursor(row_factory=tuple_row)
-    row = cursor.execute(read("vocabulary_has_trigrams"), {"schema": schema, "table": table}).fetchone()
-    return row is not None and bool(row[0])
+    return bool(fetch_value(connection, read("vocabulary_has_trigrams"), {"schema": schema, "table": table}))
