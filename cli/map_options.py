@@ -90,7 +90,7 @@ output_options = option_group(
         help="The mapped terms: .usagi.csv for Usagi, otherwise a .csv, .tsv or .parquet table; - is stdout.",
     ),
     click.option(
-        "--candidates-output", "candidates", type=_FILE, help="All candidates with scores, one per row."
+        "--candidates-output", "candidate_table", type=_FILE, help="All candidates with scores, one per row."
     ),
     click.option("--review-queue", type=_FILE, help="Terms to review, the most valuable first."),
     click.option("--map-file", type=_FILE, help="source_to_concept_map of CDM 5.4 as a file."),

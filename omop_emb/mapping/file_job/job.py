@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from omop_emb.database.engine import driver_connection, session_scope
 from omop_emb.embeddings.models import find_model
 from omop_emb.errors import InputError, UnknownValueError
-from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous, read_approved
+from omop_emb.mapping.approvals.approved_file import read_approved
+from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous
 from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.engine import PendingBatch
 from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter, open_outputs
@@ -207,7 +208,7 @@ def _read_previous(session: Session | Connection, path: Path, on_message: OnMess
     for problem in problems:
         on_message(f"{path}, {problem}; skipped")
     checked = check_previous(driver_connection(session), approved)
-    outdated = sum(1 for _ in checked.outdated())
+    outdated = sum(1 for _ in checked.outdated_rows())
     on_message(f"{len(approved):,} approved mappings in {path}; {outdated:,} of their targets are outdated")
     return checked
 
@@ -221,7 +222,7 @@ class _PendingTerms:
 
 
 def _begin(mapper: Mapper, previous: CheckedMappings | None, terms: Sequence[SourceTerm]) -> _PendingTerms:
-    reused = [previous.settle(term, mapper.provenance) if previous else None for term in terms]
+    reused = [previous.reuse(term, mapper.provenance) if previous else None for term in terms]
     rest = [term for term, result in zip(terms, reused, strict=True) if result is None]
     return _PendingTerms(reused, mapper.begin(rest) if rest else None)
 
@@ -229,7 +230,7 @@ def _begin(mapper: Mapper, previous: CheckedMappings | None, terms: Sequence[Sou
 def _finish(mapper: Mapper, previous: CheckedMappings | None, batch: _PendingTerms) -> list[MappedTerm]:
     mapped = iter(mapper.finish(batch.pending) if batch.pending is not None else ())
     results = [result or next(mapped) for result in batch.reused]
-    return results if previous is None else [previous.annotate(result) for result in results]
+    return results if previous is None else [previous.apply_to(result) for result in results]
 
 
 def _checked_domains(file: TermFile, lexicon: Lexicon, problems: list[Problem]) -> Iterator[SourceTerm]:

@@ -39,7 +39,7 @@ class Outputs:
     Attributes:
         output: Usagi's CSV if it ends in .usagi.csv, or in .csv and the input is Usagi's; else a table with
             one row per term: .tsv, .parquet or CSV; "-" is stdout.
-        candidates: all candidates with their scores, one per row.
+        candidate_table: all candidates with their scores, one per row.
         review_queue: what a person must look at, the most valuable first.
         map_file: source_to_concept_map; needs `map_settings`.
         map_schema: schema whose table source_to_concept_map is filled; needs `map_settings`.
@@ -49,7 +49,7 @@ class Outputs:
     """
 
     output: str | Path
-    candidates: Path | None = None
+    candidate_table: Path | None = None
     review_queue: Path | None = None
     map_file: Path | None = None
     map_schema: str | None = None
@@ -63,7 +63,7 @@ class Outputs:
         Raises:
             InputError: two outputs are the same file, or one is the input.
         """
-        files = [self.output, self.candidates, self.review_queue, self.map_file, self.outdated]
+        files = [self.output, self.candidate_table, self.review_queue, self.map_file, self.outdated]
         paths = [Path(path).resolve() for path in files if path is not None and str(path) != "-"]
         if len(set(paths)) < len(paths):
             raise InputError("two outputs have the same name; give each its own file")
@@ -122,8 +122,8 @@ class OutputWriter:
         else:
             write_term = opened(write_table(outputs.output, term_columns(extras)))
             self._writers.append(lambda mapped: write_term(term_row(mapped)))
-        if outputs.candidates is not None:
-            write_candidate = opened(write_table(outputs.candidates, candidate_columns(extras)))
+        if outputs.candidate_table is not None:
+            write_candidate = opened(write_table(outputs.candidate_table, candidate_columns(extras)))
             self._writers.append(lambda mapped: [write_candidate(row) for row in candidate_rows(mapped)])
         if outputs.review_queue is not None:
             self._writers.append(opened(write_review_queue(outputs.review_queue, extra_headers=extras)))
@@ -156,7 +156,7 @@ class OutputWriter:
                     self._write_map_rows(self._map_rows.rows_of_usagi(mapping))
         if self._outputs.outdated is not None:
             with write_table(self._outputs.outdated, OUTDATED_COLUMNS) as write_row:
-                for row in self._previous.outdated() if self._previous is not None else ():
+                for row in self._previous.outdated_rows() if self._previous is not None else ():
                     write_row(row)
         if self._map_buffer is None and self._run_buffer is None:
             return

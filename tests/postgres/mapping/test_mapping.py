@@ -11,14 +11,16 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy.orm import Session
 
+from omop_emb import EmbeddingClient, config
 from omop_emb.database.engine import driver_connection
-from omop_emb.errors import ConfigurationError
+from omop_emb.errors import ConfigurationError, SpaceError, SpaceNotFoundError
 from omop_emb.mapping.approvals import approval_store
 from omop_emb.mapping.mapper import map_terms, open_mapper
 from omop_emb.mapping.ranking.policy import Policy
 from omop_emb.mapping.records import Decision, SourceTerm
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.term_frames import to_frame
+from omop_emb.spaces import registry
 
 
 def test_exact_name_comes_first_with_a_probability_and_is_left_to_review(sample: Session) -> None:
@@ -70,12 +72,12 @@ def test_an_approved_name_leads_back_to_its_concept_until_it_is_withdrawn(sample
     target = map_terms(sample, ["Osteoarthritis"])[0].candidates[0].concept_id
     assert target not in [candidate.concept_id for candidate in before.candidates]
     approval = approval_store.Approval(source_name="zq local jargon", concept_id=target)
-    assert approval_store.remember(connection, "default", [approval], "test") == 1
-    assert approval_store.remember(connection, "default", [approval], "test") == 0
+    assert approval_store.remember_approvals(connection, "default", [approval], "test") == 1
+    assert approval_store.remember_approvals(connection, "default", [approval], "test") == 0
     with open_mapper(sample) as mapper:
         assert mapper.engine.memory is not None
         assert len(mapper.engine.memory) == 1
-    assert approval_store.withdraw(connection, "default") == 1
+    assert approval_store.withdraw_approvals(connection, "default") == 1
     with open_mapper(sample) as mapper:
         assert mapper.engine.memory is None
 
@@ -94,3 +96,46 @@ def test_the_command_maps_a_file_and_keeps_its_order(
         rows = list(csv.DictReader(lines))
     assert len(rows) == 2
     assert "Osteoarthritis" in rows[1].values()
+
+
+def _client() -> EmbeddingClient:
+    return EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="")
+
+
+def test_a_client_maps_in_the_complete_space_with_its_fingerprint(sample: Session) -> None:
+    older, newer = registry.all_spaces(driver_connection(sample))
+    _start_first_build(sample, older)
+    with open_mapper(sample, client=_client()) as mapper:
+        assert mapper.space.space_id == newer.space_id
+
+
+def test_a_client_whose_spaces_are_all_incomplete_is_refused(sample: Session) -> None:
+    for space in registry.all_spaces(driver_connection(sample)):
+        _start_first_build(sample, space)
+    with pytest.raises(SpaceError, match="is incomplete"), open_mapper(sample, client=_client()):
+        pass
+
+
+def test_a_client_without_a_space_is_shown_what_differs(sample: Session) -> None:
+    client = EmbeddingClient(config.DEFAULT_MODEL, document_prefix="", query_prefix="search: ")
+    with pytest.raises(SpaceNotFoundError, match="query_prefix"), open_mapper(sample, client=client):
+        pass
+
+
+def _start_first_build(session: Session, space: registry.Space) -> None:
+    """Make a space look as it does while its first build is running."""
+    connection = driver_connection(session)
+    connection.execute(
+        "update omop_emb.space set is_active = false, selection = null where space_id = %s", [space.space_id]
+    )
+    connection.execute(
+        "insert into omop_emb.build (space_id, settings, lease_until) values (%s, '', now())",
+        [space.space_id],
+    )
+
+
+def test_a_closed_mapper_maps_nothing(sample: Session) -> None:
+    with open_mapper(sample) as mapper:
+        assert len(list(mapper.map([SourceTerm(name="Sinusitis")]))) == 1
+    with pytest.raises(RuntimeError, match="shutdown"):
+        mapper.begin([SourceTerm(name="Sinusitis")])
