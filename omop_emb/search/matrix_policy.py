@@ -2,7 +2,7 @@
 
 Nobody knows how many searches will come. Once those that came would have saved as much time as building the
 matrix takes, it is built: however many follow, searching and building together take at most twice the time of
-the better choice (https://en.wikipedia.org/wiki/Ski_rental_problem). docs/decisions/0011 says what it saves.
+the better choice (https://en.wikipedia.org/wiki/Ski_rental_problem). docs/decisions/0011 has the figures.
 """
 
 from __future__ import annotations
