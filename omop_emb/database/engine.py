@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy
@@ -13,21 +13,13 @@ from sqlalchemy.orm import Session
 
 from omop_emb import config
 from omop_emb.database import migrations
-from omop_emb.database.readable_errors import is_not_ready, readable_errors
+from omop_emb.database.readable_errors import is_not_ready, readable_errors as readable_errors
 from omop_emb.database.requirements import read_database_info
 from omop_emb.errors import ConfigurationError, DatabaseError
 from omop_emb.server import supervisor
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = [
-    "database_engine",
-    "driver_connection",
-    "engine_scope",
-    "readable_errors",
-    "session_scope",
-]
 
 _DRIVERS = ("postgresql", "postgres", "postgresql+psycopg")
 _URL_EXAMPLE = "postgresql://user:password@host:5432/database"
@@ -51,34 +43,21 @@ def database_engine(
     """
     if url is None and data_dir is None:
         url = config.text_or_none("OMOP_EMB_DATABASE_URL")
+    options: dict[str, Any] = {"pool_pre_ping": True, "echo": echo, "hide_parameters": not echo}
     if url is None:
         return sqlalchemy.create_engine(
-            "postgresql+psycopg://",
-            creator=lambda: _embedded_connection(data_dir),
-            pool_pre_ping=True,
-            echo=echo,
-            hide_parameters=not echo,
+            "postgresql+psycopg://", creator=lambda: _embedded_connection(data_dir), **options
         )
     parsed = _parse_url(url)
     defaults = {"application_name": "omop-emb", "connect_timeout": "10"}
+    connect_args = {name: value for name, value in defaults.items() if name not in parsed.normalized_query}
     return sqlalchemy.create_engine(
-        parsed,
-        connect_args={
-            "prepare_threshold": None,
-            **{name: value for name, value in defaults.items() if name not in parsed.normalized_query},
-        },
-        pool_pre_ping=True,
-        echo=echo,
-        hide_parameters=not echo,
+        parsed, connect_args={"prepare_threshold": None, **connect_args}, **options
     )
 
 
 def driver_connection(source: Session | sqlalchemy.Connection) -> psycopg.Connection:
-    """The psycopg connection inside a session's or connection's transaction; never commit through it.
-
-    Raises:
-        DatabaseError: the engine uses another database or driver.
-    """
+    """The psycopg connection inside a session's or connection's transaction; never commit through it."""
     connection = source.connection() if isinstance(source, Session) else source
     if not connection.in_transaction():
         connection.begin()
@@ -105,8 +84,7 @@ def engine_scope() -> Iterator[sqlalchemy.Engine]:
 def session_scope(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
     """A session, by default of engine_scope(), that is committed at the end or rolled back by an error.
 
-    Raises:
-        DatabaseError: in place of the driver's errors that a user can fix.
+    Errors of the driver that a user can fix become DatabaseError.
     """
     if engine is None:
         with engine_scope() as engine, session_scope(engine) as session:
@@ -117,11 +95,7 @@ def session_scope(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
 
 
 def database_status(engine: sqlalchemy.Engine | None = None) -> dict[str, str | int]:
-    """What `db status` shows: version, pgvector, database, user, pending_migrations.
-
-    Raises:
-        DatabaseError: the database cannot be reached.
-    """
+    """What `db status` shows: version, pgvector, database, user, pending_migrations."""
     with session_scope(engine) as session:
         connection = driver_connection(session)
         info = read_database_info(connection)

@@ -45,8 +45,7 @@ def migrate(connection: psycopg.Connection[Any]) -> list[str]:
 def pending_migrations(connection: psycopg.Connection[Any]) -> list[str]:
     """The names of the migrations that this database lacks, in order; nothing is changed.
 
-    Raises:
-        MigrationError: the database's history is not the beginning of this version's.
+    If its history is not the beginning of this version's, MigrationError is raised.
     """
     names = list(files())
     history = _history(connection)

@@ -49,11 +49,9 @@ def read_database_info(connection: psycopg.Connection[Any]) -> DatabaseInfo:
 
 
 def check_database(connection: psycopg.Connection[Any]) -> DatabaseInfo:
-    """Refuse a database that lacks something that omop-emb needs; nothing is changed.
+    """Raise DatabaseError if the database lacks what omop-emb needs; nothing is changed.
 
-    Raises:
-        DatabaseError: the server or pgvector is missing or too old, or this role lacks a right. The message
-            says what to run, and who must.
+    The message says what to run, and who must.
     """
     with readable_errors():
         info = read_database_info(connection)

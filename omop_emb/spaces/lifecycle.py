@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from itertools import chain, count
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import psycopg
 from psycopg import sql
 
 from omop_emb.errors import SpaceError, SpaceNotFoundError
 from omop_emb.records import Fingerprint, IndexType
-from omop_emb.spaces.recipe import DEFAULT_TEXTS, ENGLISH
 from omop_emb.spaces.registry import Space, all_spaces, space_by_name
 from omop_emb.spaces.tables import check_hnsw_dimensions
 
 
 class SpaceSettings(TypedDict, total=False):
-    """What a space is created with; see Space."""
+    """What a new space may be created with; see Space."""
 
     name: str | None
     hnsw_m: int
@@ -33,20 +32,10 @@ def propose_space(
     connection: psycopg.Connection,
     fingerprint: Fingerprint,
     index_type: IndexType,
-    *,
-    name: str | None = None,
-    hnsw_m: int = 16,
-    hnsw_ef_construction: int = 64,
-    texts: str = DEFAULT_TEXTS,
-    template: str = "",
-    synonym_languages: tuple[int, ...] = (ENGLISH,),
-    first_pass: str = "",
+    **settings: Unpack[SpaceSettings],
 ) -> Space:
-    """The space of that fingerprint and index type, or the one that ensure_space() would create.
-
-    Raises:
-        SpaceError: as ensure_space().
-    """
+    """The space of that fingerprint and index type, or the one that ensure_space() would create."""
+    name = settings.pop("name", None)
     spaces = all_spaces(connection)
     for space in spaces:
         if space.fingerprint == fingerprint and space.index_type is index_type:
@@ -57,26 +46,20 @@ def propose_space(
                 )
             return space
     if index_type is IndexType.HNSW:
-        check_hnsw_dimensions(fingerprint.dimensions, first_pass)
+        check_hnsw_dimensions(fingerprint.dimensions, settings.get("first_pass", ""))
     taken = {space.name for space in spaces}
     if name in taken:
         raise SpaceError(
             f"space {name!r} was built with another model, prefixes or index type: choose another --name"
         )
-    return Space(
+    space = Space(
         space_id=0,
         name=name or _free_name(fingerprint, index_type, taken),
         fingerprint=fingerprint,
         index_type=index_type,
-        hnsw_m=hnsw_m,
-        hnsw_ef_construction=hnsw_ef_construction,
-        texts=texts,
-        template=template,
-        synonym_languages=synonym_languages,
-        vocabulary_release=None,
-        is_active=False,
-        first_pass=first_pass,
     )
+    columns: dict[str, Any] = {**settings}
+    return replace(space, **columns)
 
 
 def ensure_space(
@@ -104,16 +87,11 @@ def ensure_space(
     if space.exists:
         return space, False
     columns = {
-        "name": space.name,
-        "fingerprint": fingerprint.digest,
-        **{entry.name: getattr(fingerprint, entry.name) for entry in fields(Fingerprint)},
-        "index_type": index_type.value,
-        "hnsw_m": space.hnsw_m,
-        "hnsw_ef_construction": space.hnsw_ef_construction,
-        "texts": space.texts,
-        "template": space.template,
+        **{name: getattr(space, name) for name in SpaceSettings.__annotations__},
         "synonym_languages": list(space.synonym_languages),
-        "first_pass": space.first_pass,
+        **asdict(fingerprint),
+        "fingerprint": fingerprint.digest,
+        "index_type": index_type.value,
     }
     connection.execute(
         sql.SQL("insert into omop_emb.space ({}) values ({})").format(
@@ -143,8 +121,7 @@ def lock_build(connection: psycopg.Connection, space: Space) -> None:
 def activate_space(connection: psycopg.Connection, space: Space, *, only_if_none_is: bool = False) -> None:
     """Make a space the one that readers use.
 
-    Raises:
-        SpaceNotFoundError: it was dropped meanwhile; the caller must roll back.
+    If it was dropped meanwhile, SpaceNotFoundError is raised, and the caller must roll back.
     """
     connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
     if only_if_none_is and any(other.is_active for other in all_spaces(connection)):
@@ -161,11 +138,7 @@ def activate_space(connection: psycopg.Connection, space: Space, *, only_if_none
 
 
 def check_droppable(space: Space) -> None:
-    """Refuse to drop the active space.
-
-    Raises:
-        SpaceError: it is active.
-    """
+    """Raise SpaceError if the space is active."""
     if space.is_active:
         raise SpaceError(
             f"space {space.name!r} is active: run omop-emb index activate NAME with another space first"
@@ -173,11 +146,7 @@ def check_droppable(space: Space) -> None:
 
 
 def drop_space(connection: psycopg.Connection, space: Space) -> None:
-    """Drop a space with its rows, and discard its build if there is one.
-
-    Raises:
-        SpaceError: it is active.
-    """
+    """Drop a space with its rows and its build; raise SpaceError if it is active."""
     # In the order in which builders lock: build_chunk, then rows, then space_write.
     lock_build(connection, space)
     connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")

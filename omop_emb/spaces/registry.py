@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from omop_emb.database.fetch import fetch_value
 from omop_emb.errors import SpaceError, SpaceNotFoundError
 from omop_emb.records import Fingerprint, IndexType
+from omop_emb.spaces.recipe import DEFAULT_TEXTS, ENGLISH
 from omop_emb.spaces.tables import SpaceTables
 from omop_emb.sql import read
 
@@ -43,13 +44,13 @@ class Space:
     name: str
     fingerprint: Fingerprint
     index_type: IndexType
-    hnsw_m: int
-    hnsw_ef_construction: int
-    texts: str
-    template: str
-    synonym_languages: tuple[int, ...]
-    vocabulary_release: str | None
-    is_active: bool
+    hnsw_m: int = 16
+    hnsw_ef_construction: int = 64
+    texts: str = DEFAULT_TEXTS
+    template: str = ""
+    synonym_languages: tuple[int, ...] = (ENGLISH,)
+    vocabulary_release: str | None = None
+    is_active: bool = False
     first_pass: str = ""
     partial: str = "auto"
     partial_domains: tuple[int, ...] = ()
@@ -92,8 +93,7 @@ def space_by_fingerprint(
 def choose_space(spaces: list[Space], fingerprint: Fingerprint, index_type: IndexType | None) -> Space:
     """The space of a fingerprint and an index type; None takes either, complete ones and HNSW first.
 
-    Raises:
-        SpaceNotFoundError: none fits; the message says which spaces exist and how they differ.
+    If there is none, SpaceNotFoundError says which spaces exist and how they differ.
     """
     matches = [
         space
@@ -116,11 +116,7 @@ def choose_space(spaces: list[Space], fingerprint: Fingerprint, index_type: Inde
 
 
 def check_complete(space: Space) -> None:
-    """Refuse to read a space whose first build is not finished.
-
-    Raises:
-        SpaceError: concepts are missing in it.
-    """
+    """Raise SpaceError if the space's first build is not finished, so that concepts are missing."""
     if not space.is_complete:
         raise SpaceError(
             f"space {space.name!r} is incomplete: its first build is running or was interrupted; "
@@ -134,11 +130,7 @@ def active_space(connection: psycopg.Connection) -> Space:
 
 
 def choose_active_space(spaces: list[Space]) -> Space:
-    """The active space, which readers use unless they name a model.
-
-    Raises:
-        SpaceNotFoundError: none is active; the message names those that exist.
-    """
+    """The active space; if there is none, SpaceNotFoundError names the spaces that exist."""
     for space in spaces:
         if space.is_active:
             return space
@@ -149,11 +141,7 @@ def choose_active_space(spaces: list[Space]) -> Space:
 
 
 def space_by_name(connection: psycopg.Connection, name: str) -> Space:
-    """The space of that name.
-
-    Raises:
-        SpaceNotFoundError: there is none; the message names those that exist.
-    """
+    """The space of that name; if there is none, SpaceNotFoundError names those that exist."""
     spaces = all_spaces(connection)
     for space in spaces:
         if space.name == name:

@@ -28,8 +28,7 @@ def concept_vectors(
 ) -> NDArray[np.float32]:
     """(n, dimensions) unit rows: the vector of each concept's name, or of another text if that is missing.
 
-    Raises:
-        InputError: some of the concepts have no vector in this space.
+    Concepts without any vector raise InputError.
     """
     parameters = {"concept_ids": list(set(concept_ids)), "kinds": [kind.value for kind in TextKind]}
     with binary_format.binary_cursor(connection) as cursor:

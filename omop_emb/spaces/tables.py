@@ -169,11 +169,7 @@ def _column_list(template: sql.SQL, types: dict[str, str]) -> sql.Composed:
 
 
 def check_hnsw_dimensions(dimensions: int, first_pass: str = "") -> None:
-    """Refuse an HNSW index on more dimensions than pgvector can index.
-
-    Raises:
-        SpaceError: more than 4,000 dimensions without a first pass, or an invalid first pass.
-    """
+    """Raise SpaceError if pgvector cannot index that many dimensions, or the first pass is invalid."""
     if first_pass == BINARY:
         return
     if first_pass and not (first_pass.isdigit() and 0 < int(first_pass) < dimensions):

@@ -87,11 +87,7 @@ class TextRows:
         )
 
     def without_duplicates(self) -> TextRows:
-        """Each text of a concept once.
-
-        Raises:
-            InputError: the same text of a concept has two different vectors.
-        """
+        """Each text of a concept once; raises InputError if one has two different vectors."""
         if (np.diff(self.concept_ids.astype(np.int64)) > 0).all():
             return self  # the usual case: sorted, one text each
         order = np.lexsort(tuple(self.keys.values()))

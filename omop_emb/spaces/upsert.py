@@ -51,10 +51,8 @@ def upsert_rows(
     """Write rows into a space; nothing is committed.
 
     A row whose key, vector and concept are unchanged is left alone. With `replace_concepts`, other
-    texts of the same concepts are deleted, except the aliases that a site approved.
-
-    Raises:
-        InputError: the same text of a concept has two different vectors in `rows`.
+    texts of the same concepts are deleted, except the aliases that a site approved. One text of a concept
+    with two different vectors raises InputError.
     """
     if not len(rows):
         return UpsertResult(0, 0)

@@ -50,8 +50,7 @@ def copy_file(
 ) -> CopiedFile:
     """Append a file's rows to a table; `progress` is called with the number of bytes of each piece.
 
-    Raises:
-        VocabularyError: the file is damaged, lacks a column, or has an invalid line.
+    A damaged file, a missing column or an invalid line raise VocabularyError.
     """
     digest = hashlib.sha256()
 

@@ -36,11 +36,7 @@ class VocabularyFile:
     _open: Callable[[], IO[bytes]]
 
     def pieces(self) -> Iterator[bytes]:
-        """The file's bytes, a mebibyte at a time.
-
-        Raises:
-            VocabularyError: the file cannot be read, or the zip around it is damaged.
-        """
+        """The file's bytes, a mebibyte at a time."""
         try:
             with self._open() as stream:
                 while piece := stream.read(_PIECE_BYTES):

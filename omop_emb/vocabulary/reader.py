@@ -158,11 +158,7 @@ def existing_values(connection: psycopg.Connection[Any], kind: str) -> list[str]
 
 
 def check_filter(connection: psycopg.Connection[Any], concept_filter: ConceptFilter) -> None:
-    """Refuse a filter that names a domain, vocabulary or class that the vocabulary does not have.
-
-    Raises:
-        UnknownValueError: which one, with the closest existing values.
-    """
+    """Raise UnknownValueError if the vocabulary lacks a domain, vocabulary or class that the filter names."""
     values_by_kind: Mapping[str, tuple[str, ...] | None] = {
         "domain": concept_filter.domains,
         "vocabulary": concept_filter.vocabularies,
