@@ -8,7 +8,7 @@ from typing import Any
 from omop_emb.arrays import Doubles, Floats, Ints
 from omop_emb.mapping.features.features import Scored
 from omop_emb.mapping.features.names import ALIASES, NAMES
-from omop_emb.mapping.ranking.linear import Ranker
+from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.records import (
     Candidate,
     Decision,
@@ -78,14 +78,14 @@ class ResultBuilder:
             return self._result(term, (), Decision.NO_MATCH, "nothing was found", probability)
         decision, reason = self.settings.policy.decide(probability, candidates[0].domain_id, self.ranker)
         if term.code and term.source_vocabulary:
-            reason = f"its code leads nowhere in {term.source_vocabulary}; {reason}"
+            reason = f"its code maps to no concept in {term.source_vocabulary}; {reason}"
         return self._result(term, candidates, decision, reason, probability)
 
     def build_unnamed(self, term: SourceTerm) -> MappedTerm:
         """The result of a term that has at most a code."""
         if targets := self._code_targets(term):
             return self._coded(term, (), targets)
-        return self._result(term, (), Decision.NO_MATCH, "no name, and its code leads nowhere", None)
+        return self._result(term, (), Decision.NO_MATCH, "no name, and its code maps to no concept", None)
 
     def _code_targets(self, term: SourceTerm) -> CodeTargets:
         if not term.source_vocabulary or not term.code:
@@ -208,9 +208,7 @@ class ResultBuilder:
         decision: Decision,
         reason: str,
         probability: float | None,
-        *,
-        by_code: tuple[int, ...] = (),
-        disagrees: bool = False,
+        **by_code: Any,
     ) -> MappedTerm:
         certainty = probability if probability is not None else 0.5
         return MappedTerm(
@@ -221,8 +219,7 @@ class ResultBuilder:
             probability=probability,
             priority=(term.frequency if term.frequency is not None else 1) * (1 - certainty),
             provenance=self.provenance,
-            by_code=by_code,
-            disagrees=disagrees,
+            **by_code,
         )
 
 

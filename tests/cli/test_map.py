@@ -193,7 +193,7 @@ def test_codes_decide_before_names_and_a_name_that_disagrees_is_shown(run_map: M
     assert "Sinusitis" in other["others"]
     assert (bare["decision"], bare["targets"]) == ("accept", str(target))
     assert (unknown["concept_name"], unknown["decision"]) == ("Sinusitis", "review")
-    assert "its code leads nowhere" in unknown["reason"]
+    assert "its code maps to no concept" in unknown["reason"]
     assert "1 codes disagree" in done.err
     run_map("terms.csv", "-o", "out.csv", "--source-vocabulary", vocabulary)
     assert {row["decision"] for row in table("out.csv")} == {"review"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -88,19 +87,14 @@ class Columns:
 def unique_headers(headers: Sequence[str]) -> list[str]:
     """Headers made unique: a repeated one gets " (2)", an empty one becomes "column 4"."""
     named = [header.strip() or f"column {number}" for number, header in enumerate(headers, start=1)]
-    seen: Counter[str] = Counter()
-    taken = set(named)
-    unique = []
+    unique: dict[str, None] = {}
     for header in named:
-        seen[header] += 1
-        if seen[header] > 1:
-            number = seen[header]
-            while f"{header} ({number})" in taken:
-                number += 1
-            header = f"{header} ({number})"
-            taken.add(header)
-        unique.append(header)
-    return unique
+        name, number = header, 1
+        while name in unique or (number > 1 and name in named):
+            number += 1
+            name = f"{header} ({number})"
+        unique[name] = None
+    return list(unique)
 
 
 def resolve_columns(

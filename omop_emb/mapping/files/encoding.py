@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 from omop_emb.errors import InputError
@@ -19,7 +20,6 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_NOT_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +78,14 @@ def _utf16_without_mark(start: bytes) -> str | None:
 
 
 def _detect_single_bytes(handle: BinaryIO) -> Encoding:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    is_utf8, is_cp1252 = True, True
-    while chunk := handle.read(_CHUNK):
-        if is_utf8:
+    decoders = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", "cp1252")}
+    chunks = iter(lambda: handle.read(_CHUNK), b"")
+    for chunk in chain(chunks, (b"",)):  # the empty one ends an incomplete character
+        for name, decoder in list(decoders.items()):
             try:
-                decoder.decode(chunk)
+                decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError:
-                is_utf8 = False
-        # Latin-1 has all bytes; Windows-1252 lacks five.
-        is_cp1252 = is_cp1252 and len(chunk) == len(chunk.translate(None, _NOT_IN_CP1252))
-    if is_utf8:
-        try:
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            is_utf8 = False
-    if is_utf8:
-        return Encoding("utf-8")
-    return Encoding("cp1252" if is_cp1252 else "latin-1", guessed=True)
+                del decoders[name]
+    # Windows-1252 lacks five bytes; Latin-1 has them all.
+    name = next(iter(decoders), "latin-1")
+    return Encoding(name, guessed=name != "utf-8")

@@ -40,14 +40,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, input_digest: str, settings: Mapping[str, Any], resume: bool) -> None:
-        """Opens nothing yet.
-
-        Args:
-            path: see journal_path().
-            input_digest: of the input's bytes.
-            settings: everything else that the results depend on: columns, space, ranker, options, version.
-            resume: keep the terms that the journal has; otherwise start an empty one.
-        """
+        """`settings`: everything but the input that the results depend on. Without `resume` it is emptied."""
         self._path, self._resume = path, resume
         canonical = json.dumps(settings, sort_keys=True, default=str)
         self._head = {

@@ -91,12 +91,7 @@ class MapRowBuilder:
     def __init__(
         self, settings: MapSettings, concepts: Callable[[Iterable[int]], Mapping[int, Concept]]
     ) -> None:
-        """Writes nothing yet.
-
-        Args:
-            settings: what all rows have in common.
-            concepts: looks up targets that are not candidates; unknown ids become problems.
-        """
+        """`concepts` looks up targets that are not candidates; unknown ids become problems."""
         self.problems: list[Problem] = []
         self.unreviewed = 0
         self._settings, self._concepts = settings, concepts
@@ -134,10 +129,12 @@ class MapRowBuilder:
     ) -> Iterator[MapRow]:
         if len(code) > _CODE_LENGTH:
             what = "the code" if code != name else "there is no code, and the name instead"
-            self._report(line, f"{what} is longer than {_CODE_LENGTH} characters")
+            self.problems.append(Problem(line, f"{what} is longer than {_CODE_LENGTH} characters"))
             return
         if len(name) > _NAME_LENGTH:
-            self._report(line, f"the name is longer than {_NAME_LENGTH} characters and was cut")
+            self.problems.append(
+                Problem(line, f"the name is longer than {_NAME_LENGTH} characters and was cut")
+            )
         missing = [concept_id for concept_id in targets if concept_id not in vocabularies]
         concepts = self._concepts(missing) if missing else {}
         for target in targets or [0]:
@@ -146,10 +143,10 @@ class MapRowBuilder:
                 concept = concepts.get(target)
                 vocabulary = vocabularies.get(target) or (concept.vocabulary_id if concept else None)
             if vocabulary is None:
-                self._report(line, f"concept {target} is not in the vocabulary")
+                self.problems.append(Problem(line, f"concept {target} is not in the vocabulary"))
                 continue
             if (code, target) in self._seen:
-                self._report(line, f"the code is already mapped to concept {target}")
+                self.problems.append(Problem(line, f"the code is already mapped to concept {target}"))
                 continue
             self._seen.add((code, target))
             yield MapRow(
@@ -162,6 +159,3 @@ class MapRowBuilder:
                 valid_start_date=self._settings.valid_start_date,
                 valid_end_date=self._settings.valid_end_date,
             )
-
-    def _report(self, line: int, reason: str) -> None:
-        self.problems.append(Problem(line, reason))

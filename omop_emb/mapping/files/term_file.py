@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.columns import Columns, read_frequency, resolve_columns, unique_headers
@@ -58,6 +59,7 @@ class TermFile:
         source: its bytes.
         headers: of all columns, made unique.
         columns: the headers by role.
+        extra_headers: the keys of every term's `extra`, in the order of the file.
         usagi: the file as Usagi's, None for others.
         encoding: of a text file, None for others.
         separator: of a delimited file, None for others.
@@ -74,20 +76,23 @@ class TermFile:
         self.separator: str | None = None
         self.usagi: UsagiFile | None = None
         self.headers: Sequence[str]
-        self.columns: Columns
         self.kind = self._detect_kind()
         requested = self._options.columns
         if self.kind is FileKind.DELIMITED:
             self.encoding = self._encoding_or_guess()
+            with self._open_text() as text:
+                first_line = text.readline(1 << 20).rstrip("\r\n")
             # Before detecting the separator, which Usagi's quoting would mislead.
-            if is_usagi_header(split_line(self._first_line(self.encoding))):
+            if is_usagi_header(split_line(first_line)):
                 self.kind = FileKind.USAGI
                 self.usagi = UsagiFile(source, self.encoding.name)
+                self.notes.extend(self.usagi.notes)
                 self.headers = self.usagi.headers
                 self.columns = resolve_columns(self.headers, usagi_columns(requested), recognise=False)
-                self.notes.extend(self.usagi.notes)
+                names = [name for name in self.headers if name.startswith(ADD_INFO)]
+                self.extra_headers = tuple(name.removeprefix(ADD_INFO) for name in names)
                 return
-            self.separator = self._detect_separator(self.encoding)
+            self.separator = self._given_or_detected_separator()
         header = next(self._rows(), None)
         if header is None:
             raise InputError(f"{source.name} has no header and no rows")
@@ -95,6 +100,8 @@ class TermFile:
         if repeated := [name for name in self.headers if name not in {v.strip() for v in header.values}]:
             self.notes.append(f"repeated or empty headers were renamed: {', '.join(repeated)}")
         self.columns = resolve_columns(self.headers, requested)
+        written = {*self.columns.names[:1], self.columns.code, self.columns.frequency}
+        self.extra_headers = tuple(name for name in self.headers if name not in written)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -104,40 +111,26 @@ class TermFile:
             "encoding": self.encoding.name if self.encoding is not None else None,
             "separator": self.separator,
             "sheet": self._options.sheet,
-            "columns": [
-                list(self.columns.names),
-                self.columns.code,
-                self.columns.frequency,
-                self.columns.domain,
-                self.columns.source_vocabulary,
-                list(self.columns.context),
-            ],
+            "columns": asdict(self.columns),
             "source_vocabulary": self._options.source_vocabulary,
         }
-
-    @property
-    def extra_headers(self) -> tuple[str, ...]:
-        """The keys of every term's `extra`, in the order of the file."""
-        if self.usagi is not None:
-            return tuple(name.removeprefix(ADD_INFO) for name in self.headers if name.startswith(ADD_INFO))
-        return tuple(name for name in self.headers if name not in self._roles)
-
-    @property
-    def _roles(self) -> set[str | None]:
-        return {*self.columns.names[:1], self.columns.code, self.columns.frequency}
 
     def __iter__(self) -> Iterator[SourceTerm]:
         self.problems.clear()
         if self.usagi is not None:
-            yield from self.usagi.terms(
-                self.columns, self.problems.append, source_vocabulary=self._options.source_vocabulary
-            )
+            vocabulary = self._options.source_vocabulary
+            yield from self.usagi.terms(self.columns, self.problems.append, source_vocabulary=vocabulary)
             return
         rows = self._rows(self.problems.append)
         next(rows, None)
         for row in rows:
-            term = self._term(row)
-            if term is not None:
+            if not any(value.strip() for value in row.values):
+                continue
+            try:
+                term = self._term(row)
+            except InputError as error:
+                self.problems.append(Problem(row.line, str(error)))
+            else:
                 yield term
 
     def __enter__(self) -> TermFile:
@@ -176,28 +169,26 @@ class TermFile:
             )
         return encoding
 
-    def _first_line(self, encoding: Encoding) -> str:
-        with open_text(self.source, encoding.name) as text:
+    @contextmanager
+    def _open_text(self) -> Iterator[TextIO]:
+        assert self.encoding is not None  # noqa: S101 - for mypy: the file is text
+        with open_text(self.source, self.encoding.name) as text:
             try:
-                return text.readline(1 << 20).rstrip("\r\n")
+                yield text
             except UnicodeError as error:
-                raise self._undecodable() from error
+                raise InputError(
+                    f"{self.source.name} is not in {self.encoding.name}: leave out --encoding, or give the "
+                    "right one"
+                ) from error
 
-    def _detect_separator(self, encoding: Encoding) -> str:
+    def _given_or_detected_separator(self) -> str:
         separator = self._options.separator
-        if separator is not None:
-            if len(separator) != 1:
-                raise InputError(f"a separator is one character, such as {' '.join(map(repr, SEPARATORS))}")
-            return separator
-        with open_text(self.source, encoding.name) as text:
-            try:
+        if separator is None:
+            with self._open_text() as text:
                 return detect_separator(islice(text, _SAMPLE_LINES))
-            except UnicodeError as error:
-                raise self._undecodable() from error
-
-    def _undecodable(self) -> InputError:
-        name = self.encoding.name if self.encoding is not None else str(self._options.encoding)
-        return InputError(f"{self.source.name} is not in {name}: leave out --encoding, or give the right one")
+        if len(separator) != 1:
+            raise InputError(f"a separator is one character, such as {' '.join(map(repr, SEPARATORS))}")
+        return separator
 
     def _rows(self, report: Callable[[Problem], object] = lambda _problem: None) -> Iterator[TextRow]:
         """The header, then the rows."""
@@ -206,58 +197,41 @@ class TermFile:
         elif self.kind is FileKind.PARQUET:
             yield from parquet_rows(self.source)
         else:
-            assert self.encoding is not None and self.separator is not None  # noqa: S101, PT018 - for mypy
-            with open_text(self.source, self.encoding.name) as text:
-                try:
-                    yield from read_rows(text, self.separator, report)
-                except UnicodeError as error:
-                    raise self._undecodable() from error
+            assert self.separator is not None  # noqa: S101 - for mypy: the file is delimited
+            with self._open_text() as text:
+                yield from read_rows(text, self.separator, report)
 
-    def _term(self, row: TextRow) -> SourceTerm | None:
-        """A row's term; None for a blank row, or one that is skipped as a problem."""
-        values = row.values
-        if not any(value.strip() for value in values):
-            return None
-        width = len(self.headers)
+    def _term(self, row: TextRow) -> SourceTerm:
+        """A row's term.
+
+        Raises:
+            InputError: the row cannot be used.
+        """
+        values, width, columns = row.values, len(self.headers), self.columns
         if len(values) > width and not any(values[width:]):
             values = values[:width]
         if len(values) != width:
-            self._skip(row, f"{len(values)} values where the header has {width}")
-            return None
+            raise InputError(f"{len(values)} values where the header has {width}")
         if any("\0" in value for value in values):
-            self._skip(row, "a value has a NUL character in it")
-            return None
+            raise InputError("a value has a NUL character in it")
         cells = dict(zip(self.headers, values, strict=True))
-        columns = self.columns
         term = columns.term(
             cells,
             code=cells[columns.code].strip() if columns.code else "",
-            frequency=None,
+            frequency=read_frequency(cells[columns.frequency]) if columns.frequency else None,
             source_vocabulary=self._options.source_vocabulary,
-            extra={header: value for header, value in cells.items() if header not in self._roles},
+            extra={header: cells[header] for header in self.extra_headers},
             line=row.line,
         )
         if not term.can_be_mapped:
-            self._skip(row, "no term in " + " or ".join(repr(name) for name in columns.names))
-            return None
-        try:
-            return (
-                replace(term, frequency=read_frequency(cells[columns.frequency]))
-                if columns.frequency
-                else term
-            )
-        except InputError as error:
-            self._skip(row, str(error))
-            return None
-
-    def _skip(self, row: TextRow, reason: str) -> None:
-        self.problems.append(Problem(row.line, reason))
+            raise InputError("no term in " + " or ".join(repr(name) for name in columns.names))
+        return term
 
 
 def open_terms(
     path: str | Path, options: ReadOptions | None = None, *, stdin: BinaryIO | None = None
 ) -> TermFile:
-    """Open a file of source terms ("-" is stdin); close it, or use it in a `with`.
+    """Open a file of source terms ("-" is stdin); use it in a `with`.
 
     Raises:
         InputError: the file does not exist, is empty or in no known format, or a column is missing.
