@@ -78,7 +78,7 @@ def command(
     elif format_ == "table":
         _print_estimate(estimate)
     else:
-        row = estimate.to_row()
+        row = vars(estimate)
         render([row], tuple(row), format_)
 
 
@@ -117,7 +117,7 @@ def approve_cost(
 
 
 def _print_estimate(estimate: BuildEstimate) -> None:
-    price, hours = estimate.price, estimate.hours
+    price = estimate.price
     counted_by = (
         f"the model's own count of {estimate.sample_texts:,} texts"
         if estimate.tokens_measured
@@ -132,11 +132,11 @@ def _print_estimate(estimate: BuildEstimate) -> None:
     if price is None:
         values["price"] = "free, or not known (see OMOP_EMB_PRICES)"
     else:
-        values["price"] = f"{money(estimate.cost_usd or 0)} at {price.standard:g} USD per million tokens"
+        values["price"] = f"{money(estimate.cost_usd or 0)} at {price:g} USD per million tokens"
         if estimate.batch_cost_usd is not None:
             values["price in batches"] = money(estimate.batch_cost_usd)
-        values["price listed"] = f"{price.date or 'no date'}, {price.source}"
-    values["time"] = "not known: give --tokens-per-minute" if hours is None else _duration(hours)
+        values["price listed"] = f"{estimate.price_date or 'no date'}, {estimate.price_source}"
+    values["time"] = _duration(estimate.hours)
     values["texts in the space then"] = f"{estimate.rows:,}"
     values["tables on disk"] = _bytes(estimate.table_bytes)
     if estimate.index_bytes:
@@ -146,7 +146,9 @@ def _print_estimate(estimate: BuildEstimate) -> None:
     render(rows, ("item", "estimate"), "table")
 
 
-def _duration(hours: float) -> str:
+def _duration(hours: float | None) -> str:
+    if hours is None:
+        return "not known: give --tokens-per-minute"
     return f"{hours:,.1f} hours" if hours >= 1 else f"{max(1, round(hours * 60))} minutes"
 
 

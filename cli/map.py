@@ -102,17 +102,9 @@ def command(
         echo(question)
         return not asks or click.confirm("go on?", err=True)
 
-    with (
-        engine_scope() as engine,
-        count_progress("terms mapped", in_lines=judge is not None) as on_progress,
-    ):
+    with engine_scope() as engine, count_progress("terms mapped", in_lines=judge is not None) as on_progress:
         report = run(
-            engine,
-            job,
-            on_message=echo,
-            confirm=confirm,
-            on_progress=on_progress,
-            stdin=sys.stdin.buffer,
+            engine, job, on_message=echo, confirm=confirm, on_progress=on_progress, stdin=sys.stdin.buffer
         )
     _echo_report(job, report)
     return 3 if report.problems else 0

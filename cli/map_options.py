@@ -55,11 +55,7 @@ def _make_reading(
 
 
 def _make_settings(
-    candidates: int,
-    accept_precision: float | None,
-    accept_untrained: bool,
-    accept_codes: bool,
-    explain: int,
+    candidates: int, accept_precision: float | None, accept_untrained: bool, accept_codes: bool, explain: int
 ) -> Settings:
     from omop_emb.mapping import Settings
     from omop_emb.mapping.ranking import Policy

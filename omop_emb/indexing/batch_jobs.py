@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import psycopg
 from sqlalchemy import Engine
 
 from omop_emb.embeddings.client import EmbeddingClient
@@ -18,8 +16,8 @@ from omop_emb.indexing import batch_job_table, chunks
 from omop_emb.indexing.batch_job_table import BatchJob
 from omop_emb.indexing.builders import Builder
 from omop_emb.indexing.chunks import Chunk
-from omop_emb.indexing.connections import open_connection
-from omop_emb.indexing.pipeline import EmbeddedCounts
+from omop_emb.indexing.connections import Connection, open_connection
+from omop_emb.indexing.pipeline import CountsCallback, EmbeddedCounts
 from omop_emb.providers.base import JobState
 from omop_emb.providers.embedding_jobs import EmbeddingJobs, text_key
 from omop_emb.records import IndexType
@@ -34,30 +32,21 @@ def has_jobs(engine: Engine, space: Space) -> bool:
 
 
 def embed_by_jobs(
-    engine: Engine,
-    client: EmbeddingClient,
-    space: Space,
-    builder: Builder,
-    counts: EmbeddedCounts,
-    *,
-    submit: bool,
-    poll_seconds: float,
-    on_progress: Callable[[EmbeddedCounts], None],
-    on_wait: Callable[[EmbeddedCounts], None],
+    builder: Builder, counts: EmbeddedCounts, *, on_progress: CountsCallback, on_wait: CountsCallback
 ) -> None:
-    """Submit a build's chunks as batch jobs, if `submit`, and collect jobs until none is left.
+    """Submit a build's chunks as batch jobs, if its options say so, and collect jobs until none is left.
 
-    `counts` grows with each job that is collected, after which `on_progress` is called; `on_wait` is called
-    before each wait of `poll_seconds`. Every step is committed.
+    Collected jobs are added to `counts`. Every step is committed.
 
     Raises:
         ProviderError: the provider fails, or jobs failed; what the other jobs answered is written.
         ConfigurationError: the provider has no batch jobs.
     """
-    with open_connection(engine) as connection:
-        jobs = _Jobs(connection, client.batch_jobs(), space, builder, counts, on_progress)
+    options = builder.options
+    with open_connection(builder.engine) as connection:
+        jobs = _Jobs(connection, builder, counts, on_progress)
         while True:
-            if submit and not jobs.lost:
+            if options.batch_api and not jobs.lost:
                 jobs.submit_all()
             unfinished = [job for job in jobs.current() if job.has_work]
             if not unfinished:
@@ -65,20 +54,20 @@ def embed_by_jobs(
             advanced = [jobs.advance(job) for job in unfinished]
             if not any(advanced):
                 on_wait(counts)
-                time.sleep(poll_seconds)
+                time.sleep(options.poll_seconds)
     if jobs.lost:
         raise ProviderError(
-            f"{len(jobs.lost)} batch jobs for space {space.name!r} failed ({jobs.lost[-1]}): run "
+            f"{len(jobs.lost)} batch jobs for space {builder.space.name!r} failed ({jobs.lost[-1]}): run "
             "omop-emb index build --batch-api again for their texts, or leave --batch-api out"
         )
 
 
-def cancel_unused_jobs(engine: Engine, client: EmbeddingClient, space: Space) -> None:
+def cancel_unused_jobs(builder: Builder) -> None:
     """Cancel and delete the jobs that a finished, unlimited build had no use for."""
-    with open_connection(engine) as connection:
-        for job in batch_job_table.jobs_of_space(connection, space):
+    with open_connection(builder.engine) as connection:
+        for job in batch_job_table.jobs_of_space(connection, builder.space):
             if not job.has_work:
-                _cancel(client.batch_jobs(), job)
+                _cancel(builder.client.batch_jobs(), job)
                 batch_job_table.delete(connection, job.job_id)
                 connection.commit()
 
@@ -119,16 +108,10 @@ class _Jobs:
     """The jobs of a space, as one builder works on them; `lost` says of each failed job why it failed."""
 
     def __init__(
-        self,
-        connection: psycopg.Connection[Any],
-        jobs: EmbeddingJobs,
-        space: Space,
-        builder: Builder,
-        counts: EmbeddedCounts,
-        on_progress: Callable[[EmbeddedCounts], None],
+        self, connection: Connection, builder: Builder, counts: EmbeddedCounts, on_progress: CountsCallback
     ) -> None:
-        self._connection, self._jobs = connection, jobs
-        self._space, self._builder = space, builder
+        self._connection, self._builder, self._space = connection, builder, builder.space
+        self._jobs = builder.client.batch_jobs()
         self._counts, self._on_progress = counts, on_progress
         self._is_full = False  # whether the provider takes no further jobs until one is finished
         self.lost: list[str] = []
@@ -142,7 +125,7 @@ class _Jobs:
     def submit_all(self) -> None:
         """Submit every chunk that has no job, until the provider takes no more."""
         while not self._is_full:
-            chunk = chunks.claim(self._connection, self._space, self._builder)
+            chunk = chunks.claim(self._connection, self._builder)
             if chunk is None:
                 self._connection.commit()
                 return
@@ -205,7 +188,7 @@ class _Jobs:
                 return self._lose(job, f"{name} answered none of its texts")
             vectors = np.zeros((len(chunk.inputs), self._space.fingerprint.dimensions), np.float32)
             vectors[result.positions] = result.vectors
-            rows = chunks.write(self._connection, self._space, self._builder, chunk, vectors, result.failures)
+            rows = chunks.write(self._connection, self._builder, chunk, vectors, result.failures)
             if rows is not None:
                 batch_job_table.mark_collected(self._connection, job.job_id, _keys(chunk))
             self._connection.commit()
@@ -216,7 +199,7 @@ class _Jobs:
         return True
 
     def _claim(self, job: BatchJob) -> Chunk | None:
-        chunk = chunks.claim(self._connection, self._space, self._builder, job_id=job.job_id)
+        chunk = chunks.claim(self._connection, self._builder, job_id=job.job_id)
         self._connection.commit()
         return chunk
 
@@ -237,7 +220,7 @@ class _Jobs:
             yield
         finally:
             self._connection.rollback()
-            batch_job_table.release_chunk(self._connection, self._space, self._builder, chunk.number)
+            batch_job_table.release_chunk(self._connection, self._builder, chunk.number)
             self._connection.commit()
 
 

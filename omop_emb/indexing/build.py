@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sqlalchemy import Engine
 
@@ -15,18 +15,16 @@ from omop_emb.indexing import difference
 from omop_emb.indexing.batch_jobs import cancel_unused_jobs, embed_by_jobs, has_jobs
 from omop_emb.indexing.build_options import BuildOptions, RecipeChange, SpaceOptions, resolve_recipe
 from omop_emb.indexing.build_plan import plan_build
-from omop_emb.indexing.builders import Builder, builder_lease
+from omop_emb.indexing.builders import Builder, BuildTarget, builder_lease
 from omop_emb.indexing.connections import open_connection
 from omop_emb.indexing.difference import BuildPlan
-from omop_emb.indexing.finish import FinishResult, finish_build, vacuum
-from omop_emb.indexing.index_progress import report_index_progress
+from omop_emb.indexing.finish import FinishResult, finish_build, report_index_progress, vacuum
 from omop_emb.indexing.pipeline import EmbeddedCounts, embed_and_write
 from omop_emb.indexing.preview import BuildPreview, preview_build
 from omop_emb.indexing.report import BuildReport, Phase, Progress, ProgressCallback
 from omop_emb.indexing.vector_indexes import IndexSettings, drop_indexes_before_load
 from omop_emb.records import IndexType
 from omop_emb.spaces import lifecycle, registry
-from omop_emb.spaces.recipe import Recipe
 from omop_emb.spaces.registry import Space
 from omop_emb.vocabulary import reader
 
@@ -92,9 +90,8 @@ def build_index(
         approve(preview())
     on_progress(Progress(Phase.PLAN))
     target = _prepare(engine, client, index_type, space, recipe)
-    with builder_lease(engine, target.space, options.lease_seconds) as builder:
-        build = _Build(engine, client, target, builder, options, on_progress)
-        plan, counts, finished = build.run()
+    with builder_lease(engine, client, target, options) as builder:
+        plan, counts, finished = _run(builder, on_progress)
     if counts.rows or plan.reused or plan.updated or plan.withdrawn or plan.obsolete:
         vacuum(engine, target.space)
     with open_connection(engine) as connection:
@@ -104,22 +101,13 @@ def build_index(
     raise SpaceNotFoundError(f"space {target.space.name!r} was dropped while it was being built")
 
 
-@dataclass(frozen=True)
-class _Target:
-    """The space to build, with what it should hold."""
-
-    space: Space
-    recipe: Recipe
-    indexes: IndexSettings
-
-
 def _prepare(
     engine: Engine,
     client: EmbeddingClient,
     index_type: IndexType,
     options: SpaceOptions,
     change: RecipeChange | None,
-) -> _Target:
+) -> BuildTarget:
     """Check all settings, and create the space if it does not exist."""
     with open_connection(engine) as connection:
         space, _ = lifecycle.ensure_space(
@@ -131,118 +119,73 @@ def _prepare(
         indexes = IndexSettings.resolve(space, options.first_pass, options.partial)
         reader.check_filter(connection, indexes.domain_filter)
         connection.commit()
-    return _Target(space, recipe, indexes)
+    return BuildTarget(space, recipe, indexes)
 
 
-@dataclass(frozen=True)
-class _Build:
-    """One builder's run."""
+def _run(builder: Builder, on_progress: ProgressCallback) -> tuple[BuildPlan, EmbeddedCounts, FinishResult]:
+    """Plan, embed and finish; again if the vocabulary was replaced or another builder died meanwhile."""
+    plan, counts = _plan(builder, on_progress), EmbeddedCounts()
+    total = plan
+    while True:
+        _embed(builder, plan, counts, on_progress)
+        finished = _finish(builder, on_progress)
+        if finished.is_waiting:
+            on_progress(Progress(Phase.WAIT))
+            time.sleep(_WAIT_SECONDS)
+            continue
+        if builder.options.limit is None:
+            cancel_unused_jobs(builder)
+        if not finished.release_changed:
+            return total, counts, finished
+        # The space is complete for the old release; now it is brought up to the new one.
+        on_progress(Progress(Phase.PLAN))
+        plan = _plan(builder, on_progress)
+        total = total.followed_by(plan)
 
-    engine: Engine
-    client: EmbeddingClient
-    target: _Target
-    builder: Builder
-    options: BuildOptions
-    on_progress: ProgressCallback
 
-    def run(self) -> tuple[BuildPlan, EmbeddedCounts, FinishResult]:
-        """Plan, embed and finish; again if the vocabulary was replaced or another builder died meanwhile."""
-        plan, counts = self._plan(), EmbeddedCounts()
-        total = plan
-        while True:
-            self._embed(plan, counts)
-            finished = self._finish()
-            if finished.is_waiting:
-                self.on_progress(Progress(Phase.WAIT))
-                time.sleep(_WAIT_SECONDS)
-                continue
-            if self.options.limit is None:
-                cancel_unused_jobs(self.engine, self.client, self.target.space)
-            if not finished.release_changed:
-                return total, counts, finished
-            # The space is complete for the old release; now it is brought up to the new one.
-            self.on_progress(Progress(Phase.PLAN))
-            plan = self._plan()
-            total = total.followed_by(plan)
+def _plan(builder: Builder, on_progress: ProgressCallback) -> BuildPlan:
+    with open_connection(builder.engine) as connection:
+        plan = plan_build(connection, builder)
+        if not plan.joined:
+            drop_indexes_before_load(connection, builder.space, plan.to_embed)
+        connection.commit()
+    if plan.to_embed:
+        skipped = plan.unchanged + plan.reused
+        on_progress(Progress(Phase.EMBED, total=plan.distinct_texts, skipped=skipped))
+    return plan
 
-    def _plan(self) -> BuildPlan:
-        with open_connection(self.engine) as connection:
-            plan = plan_build(
-                connection,
-                self.target.space,
-                self.target.recipe,
-                self.builder,
-                self.target.indexes,
-                limit=self.options.limit,
-                chunk_texts=self.options.texts_per_chunk,
+
+def _embed(builder: Builder, plan: BuildPlan, counts: EmbeddedCounts, on_progress: ProgressCallback) -> None:
+    """Embed the chunks that can be claimed, and add them to `counts`."""
+    started, before = time.monotonic(), replace(counts)
+
+    def report(counts: EmbeddedCounts, phase: Phase = Phase.EMBED) -> None:
+        on_progress(
+            Progress(
+                phase,
+                done=counts.texts + counts.failed - before.texts - before.failed,
+                total=plan.distinct_texts,
+                characters=counts.characters - before.characters,
+                total_characters=plan.characters,
+                seconds=time.monotonic() - started,
+                skipped=plan.unchanged + plan.reused,
             )
-            if not plan.joined:
-                drop_indexes_before_load(connection, self.target.space, plan.to_embed)
-            connection.commit()
-        if plan.to_embed:
-            skipped = plan.unchanged + plan.reused
-            self.on_progress(Progress(Phase.EMBED, total=plan.distinct_texts, skipped=skipped))
-        return plan
+        )
 
-    def _embed(self, plan: BuildPlan, counts: EmbeddedCounts) -> None:
-        """Embed what can be claimed, and add it to `counts`."""
-        started, before = time.monotonic(), replace(counts)
+    if not builder.options.batch_api:
+        embed_and_write(builder, counts, report)
+    if builder.options.batch_api or has_jobs(builder.engine, builder.space):
+        embed_by_jobs(builder, counts, on_progress=report, on_wait=lambda counts: report(counts, Phase.JOBS))
 
-        def report(now: EmbeddedCounts, phase: Phase = Phase.EMBED) -> None:
-            counts.rows, counts.texts = before.rows + now.rows, before.texts + now.texts
-            counts.characters, counts.failed = before.characters + now.characters, before.failed + now.failed
-            self.on_progress(
-                Progress(
-                    phase,
-                    done=now.texts + now.failed,
-                    total=plan.distinct_texts,
-                    characters=now.characters,
-                    total_characters=plan.characters,
-                    seconds=time.monotonic() - started,
-                    skipped=plan.unchanged + plan.reused,
-                )
-            )
 
-        batch_api, space = self.options.batch_api, self.target.space
-        now = EmbeddedCounts()
-        if not batch_api:
-            now = embed_and_write(
-                self.engine,
-                self.client,
-                space,
-                self.builder,
-                chunk_texts=self.options.texts_per_chunk,
-                on_progress=report,
-            )
-        if batch_api or has_jobs(self.engine, space):
-            embed_by_jobs(
-                self.engine,
-                self.client,
-                space,
-                self.builder,
-                now,
-                submit=batch_api,
-                poll_seconds=self.options.poll_seconds,
-                on_progress=report,
-                on_wait=lambda now: report(now, Phase.JOBS),
-            )
-
-    def _finish(self) -> FinishResult:
-        with (
-            open_connection(self.engine) as connection,
-            report_index_progress(self.engine, connection, self.on_progress),
-        ):
-            finished = finish_build(
-                connection,
-                self.target.space,
-                self.target.recipe,
-                self.target.indexes,
-                self.builder,
-                is_limited=self.options.limit is not None,
-                on_begin=lambda: self.on_progress(Progress(Phase.FINISH)),
-            )
-            connection.commit()
-        return finished
+def _finish(builder: Builder, on_progress: ProgressCallback) -> FinishResult:
+    with (
+        open_connection(builder.engine) as connection,
+        report_index_progress(builder.engine, connection, on_progress),
+    ):
+        finished = finish_build(connection, builder, lambda: on_progress(Progress(Phase.FINISH)))
+        connection.commit()
+    return finished
 
 
 def _report(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
+from omop_emb.indexing.connections import Connection
 from omop_emb.records import ConceptFilter
 from omop_emb.spaces.lifecycle import SpaceSettings
 from omop_emb.spaces.recipe import Recipe, filter_from_json
@@ -91,9 +90,7 @@ class BuildOptions:
         return self.chunk_texts or (JOB_TEXTS if self.batch_api else CHUNK_TEXTS)
 
 
-def resolve_recipe(
-    connection: psycopg.Connection[Any], space: Space, change: RecipeChange | None = None
-) -> Recipe:
+def resolve_recipe(connection: Connection, space: Space, change: RecipeChange | None = None) -> Recipe:
     """The recipe that a space was last built with, changed."""
     recorded: dict[str, Any] = {}
     row = None

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import psycopg
 from psycopg import sql
 
 from omop_emb.errors import SpaceError
 from omop_emb.indexing import batch_job_table
 from omop_emb.indexing.builders import Builder, has_other_builders, limit_idle_time
+from omop_emb.indexing.connections import Connection
 from omop_emb.indexing.difference import BuildPlan, check_recipe, create_plan_tables, sibling_rows
-from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.spaces import lifecycle
-from omop_emb.spaces.recipe import Recipe
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.upsert import record_write
 from omop_emb.sql import read
 
 
-def plan_build(
-    connection: psycopg.Connection[Any],
-    space: Space,
-    recipe: Recipe,
-    builder: Builder,
-    indexes: IndexSettings,
-    *,
-    limit: int | None,
-    chunk_texts: int,
-) -> BuildPlan:
+def plan_build(connection: Connection, builder: Builder) -> BuildPlan:
     """Plan a build in the caller's transaction, or join the one that other builders work on.
 
     An abandoned build is planned anew: what it has written counts as unchanged.
@@ -37,10 +24,11 @@ def plan_build(
         SpaceError: others are building this space with other settings.
         VocabularyError, UnknownValueError: as check_recipe().
     """
+    space, recipe, limit = builder.space, builder.target.recipe, builder.options.limit
     limit_idle_time(connection, builder)
     lifecycle.lock_build(connection, space)
-    settings = f"{recipe.settings} {indexes}" + ("" if limit is None else f" limit {limit}")
-    if has_other_builders(connection, space, builder):
+    settings = f"{recipe.settings} {builder.target.indexes}" + ("" if limit is None else f" limit {limit}")
+    if has_other_builders(connection, builder):
         joined = _join(connection, space, settings)
         if joined is not None:
             return joined
@@ -49,11 +37,11 @@ def plan_build(
     vocabulary = check_recipe(connection, recipe)
     plan = create_plan_tables(connection, vocabulary, space, recipe, limit)
     _apply_without_model(connection, space, plan)
-    _partition(connection, space, chunk_texts)
+    _partition(connection, space, builder.options.texts_per_chunk)
     connection.execute(
         "insert into omop_emb.build (space_id, settings, vocabulary_release, release_id, lease_until) "
         "values (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
-        (space.space_id, settings, vocabulary.version, vocabulary.release_id, builder.lease_seconds),
+        (space.space_id, settings, vocabulary.version, vocabulary.release_id, builder.options.lease_seconds),
     )
     connection.execute(
         _query("build_insert_chunks", space=sql.Literal(space.space_id), work=space.tables.work)
@@ -61,13 +49,13 @@ def plan_build(
     return plan
 
 
-def discard_plan(connection: psycopg.Connection[Any], space: Space) -> None:
+def discard_plan(connection: Connection, space: Space) -> None:
     """Delete the plan of a build; the rows that it has written stay."""
     connection.execute("delete from omop_emb.build where space_id = %s", (space.space_id,))
     connection.execute(sql.SQL("drop table if exists {}").format(space.tables.work))
 
 
-def _apply_without_model(connection: psycopg.Connection[Any], space: Space, plan: BuildPlan) -> None:
+def _apply_without_model(connection: Connection, space: Space, plan: BuildPlan) -> None:
     """Update details, delete withdrawn concepts and copy vectors that the database already has."""
     rows, texts = space.tables.rows, space.tables.texts
     connection.execute(_query("build_update_concepts", rows=rows, texts=texts))
@@ -84,7 +72,7 @@ def _apply_without_model(connection: psycopg.Connection[Any], space: Space, plan
         record_write(connection, space)
 
 
-def _partition(connection: psycopg.Connection[Any], space: Space, chunk_texts: int) -> None:
+def _partition(connection: Connection, space: Space, chunk_texts: int) -> None:
     """Write the texts to embed into the work table, partitioned into chunks."""
     work = space.tables.work
     connection.execute(
@@ -104,7 +92,7 @@ def _query(name: str, **parts: sql.Composable) -> sql.Composed:
     return sql.SQL(read(name)).format(**parts)
 
 
-def _join(connection: psycopg.Connection[Any], space: Space, settings: str) -> BuildPlan | None:
+def _join(connection: Connection, space: Space, settings: str) -> BuildPlan | None:
     """What is left of the current build; None if it has just ended."""
     row = connection.execute(
         "select b.settings, b.vocabulary_release, coalesce(sum(c.texts), 0)::bigint, "

@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 from sqlalchemy import Engine
 
-from omop_emb.indexing.connections import open_connection
+from omop_emb.embeddings.client import EmbeddingClient
+from omop_emb.indexing.build_options import BuildOptions
+from omop_emb.indexing.connections import Connection, open_connection
+from omop_emb.indexing.vector_indexes import IndexSettings
+from omop_emb.spaces.recipe import Recipe
 from omop_emb.spaces.registry import Space
 from omop_emb.sql import read
 
@@ -36,34 +39,56 @@ select pg_advisory_unlock_shared(hashtext('omop_emb.builders'), %(space)s),
 
 
 @dataclass(frozen=True)
+class BuildTarget:
+    """A space, and the texts and indexes that it should have."""
+
+    space: Space
+    recipe: Recipe
+    indexes: IndexSettings
+
+
+@dataclass(frozen=True)
 class Builder:
-    """One run of a build.
+    """One run of a build."""
 
-    Attributes:
-        builder_id: new for each run.
-        lease_seconds: how long after its last renewal others take its work over.
-        backend_pid: server process of the connection that holds its locks.
-        is_lost: set when that connection is lost, after which others may take its chunks over.
-    """
+    engine: Engine
+    client: EmbeddingClient
+    target: BuildTarget
+    options: BuildOptions
+    backend_pid: int  # server process of the connection that holds the locks
+    builder_id: UUID = field(default_factory=uuid4)
+    is_lost: Event = field(default_factory=Event, compare=False)  # set when that connection is lost
 
-    builder_id: UUID
-    lease_seconds: float
-    backend_pid: int
-    is_lost: Event = field(default_factory=Event, compare=False)
+    @property
+    def space(self) -> Space:
+        """The space that is built."""
+        return self.target.space
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """Bind parameters of statements about this builder."""
+        return {
+            "space": self.space.space_id,
+            "builder": self.builder_id,
+            "lease": self.options.lease_seconds,
+            "pid": self.backend_pid,
+        }
 
 
 @contextmanager
-def builder_lease(engine: Engine, space: Space, lease_seconds: float) -> Iterator[Builder]:
-    """Register a builder of a space for the block, and renew its lease however long the model takes.
+def builder_lease(
+    engine: Engine, client: EmbeddingClient, target: BuildTarget, options: BuildOptions
+) -> Iterator[Builder]:
+    """Register a builder for the block, and renew its lease however long the model takes.
 
     At the end its remaining chunks are released, so that the next builder can claim them at once.
     """
     ended = Event()
 
-    def keep_renewing(connection: psycopg.Connection[Any], builder: Builder) -> None:
-        while not ended.wait(lease_seconds / 4):
+    def keep_renewing(connection: Connection, builder: Builder) -> None:
+        while not ended.wait(options.lease_seconds / 4):
             try:
-                renew(connection, space, builder)
+                _renew(connection, builder)
             except psycopg.Error as error:
                 # The thread that writes meets the same error and reports it.
                 logger.debug("a lease was not renewed: %s", type(error).__name__)
@@ -72,7 +97,8 @@ def builder_lease(engine: Engine, space: Space, lease_seconds: float) -> Iterato
                     return
 
     with open_connection(engine, autocommit=True) as connection:
-        builder = acquire(connection, space, uuid4(), lease_seconds)
+        builder = Builder(engine, client, target, options, connection.info.backend_pid)
+        connection.execute(_LOCK, builder.parameters)
         thread = Thread(target=keep_renewing, args=(connection, builder), name="omop-emb-lease", daemon=True)
         thread.start()
         try:
@@ -81,50 +107,37 @@ def builder_lease(engine: Engine, space: Space, lease_seconds: float) -> Iterato
             ended.set()
             thread.join()
             with suppress(psycopg.Error):
-                release(connection, space, builder)
+                _release(connection, builder)
 
 
-def acquire(
-    connection: psycopg.Connection[Any], space: Space, builder_id: UUID, lease_seconds: float
-) -> Builder:
-    """Register a builder of a space until this connection closes or release() is called."""
-    connection.execute(_LOCK, {"space": space.space_id, "builder": builder_id})
-    return Builder(builder_id, lease_seconds, connection.info.backend_pid)
-
-
-def renew(connection: psycopg.Connection[Any], space: Space, builder: Builder) -> None:
-    """Extend the build and this builder's chunks by another lease."""
-    parameters = {"space": space.space_id, "builder": builder.builder_id, "lease": builder.lease_seconds}
+def _renew(connection: Connection, builder: Builder) -> None:
     for statement in (
         "update omop_emb.build set lease_until = clock_timestamp() + make_interval(secs => %(lease)s) "
         "where space_id = %(space)s",
         "update omop_emb.build_chunk set lease_until = clock_timestamp() + make_interval(secs => %(lease)s) "
         "where space_id = %(space)s and builder = %(builder)s",
     ):
-        connection.execute(statement, parameters)
+        connection.execute(statement, builder.parameters)
 
 
-def release(connection: psycopg.Connection[Any], space: Space, builder: Builder) -> None:
-    """Give up the locks and every chunk that this builder still holds."""
-    parameters = {"space": space.space_id, "builder": builder.builder_id}
+def _release(connection: Connection, builder: Builder) -> None:
     connection.execute(
         "update omop_emb.build_chunk set builder = null, lease_until = null "
         "where space_id = %(space)s and builder = %(builder)s",
-        parameters,
+        builder.parameters,
     )
-    connection.execute(_UNLOCK, parameters)
+    connection.execute(_UNLOCK, builder.parameters)
 
 
-def limit_idle_time(connection: psycopg.Connection[Any], builder: Builder) -> None:
+def limit_idle_time(connection: Connection, builder: Builder) -> None:
     """Let the server end this transaction if its client vanishes: its locks would block other builders."""
     connection.execute(
         "select set_config('idle_in_transaction_session_timeout', %s, true)",
-        (f"{max(1, round(builder.lease_seconds * 1000))}ms",),
+        (f"{max(1, round(builder.options.lease_seconds * 1000))}ms",),
     )
 
 
-def has_other_builders(connection: psycopg.Connection[Any], space: Space, builder: Builder) -> bool:
-    """Whether another builder works on the space's build now."""
-    parameters = {"space": space.space_id, "pid": builder.backend_pid}
-    row = connection.execute(read("build_alive"), parameters).fetchone()
+def has_other_builders(connection: Connection, builder: Builder) -> bool:
+    """Whether another builder works on the same space now."""
+    row = connection.execute(read("build_alive"), builder.parameters).fetchone()
     return row is not None and bool(row[0])

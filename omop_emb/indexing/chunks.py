@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.errors import UndefinedTable
 
+from omop_emb.arrays import Ints, Vectors
 from omop_emb.errors import DatabaseError
 from omop_emb.indexing.builders import Builder, limit_idle_time
+from omop_emb.indexing.connections import Connection
 from omop_emb.spaces import upsert
-from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import ROW_DTYPE, TEXT_COLUMNS
 from omop_emb.sql import read
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A claimed chunk.
+    """A claimed chunk."""
 
-    Attributes:
-        number: of the chunk within its build.
-        inputs: the distinct texts to embed, templates filled in, without the model's prefix.
-        keys: (rows,) structured array of what a row holds besides its vector.
-        input_of: (rows,) the position in `inputs` of each row's text.
-        characters: of all inputs.
-    """
-
-    number: int
-    inputs: list[str]
-    keys: NDArray[np.void]
-    input_of: NDArray[np.int64]
-    characters: int
+    number: int  # within its build
+    inputs: list[str]  # distinct texts to embed, templates filled in, without the model's prefix
+    keys: NDArray[np.void]  # (rows,) of ROW_DTYPE: what a row holds besides its vector
+    input_of: Ints  # (rows,) the position in `inputs` of each row's text
+    characters: int  # of all inputs
 
 
-def claim(
-    connection: psycopg.Connection[Any], space: Space, builder: Builder, *, job_id: int | None = None
-) -> Chunk | None:
+def claim(connection: Connection, builder: Builder, *, job_id: int | None = None) -> Chunk | None:
     """Claim the next chunk that nobody holds or whose holder died; None if there is none.
 
     With `job_id` the chunk of that batch job, otherwise one without a job.
@@ -52,19 +41,13 @@ def claim(
         raise DatabaseError(
             "the connection to the database was lost: see whether the server runs, then run this again"
         )
-    parameters = {
-        "space": space.space_id,
-        "builder": builder.builder_id,
-        "lease": builder.lease_seconds,
-        "job": job_id,
-    }
-    claimed = connection.execute(read("build_claim"), parameters).fetchone()
+    claimed = connection.execute(read("build_claim"), {**builder.parameters, "job": job_id}).fetchone()
     if claimed is None:
         return None
     number, _, characters = claimed
     statement = sql.SQL("select {}, input from {} where chunk = {}").format(
         sql.SQL(", ").join(map(sql.Identifier, ROW_DTYPE.fields or ())),
-        space.tables.work,
+        builder.space.tables.work,
         sql.Literal(number),
     )
     try:
@@ -84,35 +67,27 @@ def claim(
 
 
 def write(
-    connection: psycopg.Connection[Any],
-    space: Space,
-    builder: Builder,
-    chunk: Chunk,
-    vectors: NDArray[np.float32],
-    failures: dict[int, str],
+    connection: Connection, builder: Builder, chunk: Chunk, vectors: Vectors, failures: dict[int, str]
 ) -> int | None:
-    """Write a chunk's rows in the caller's transaction, and delete the chunk from the plan.
+    """Write a claimed chunk's rows in the caller's transaction, and delete the chunk from the plan.
 
-    Args:
-        connection: in whose transaction it happens.
-        space: where the rows go.
-        builder: who claimed the chunk.
-        chunk: the chunk.
-        vectors: (len(chunk.inputs), dimensions) float32, rows of unit length; those of failures are ignored.
-        failures: position in `chunk.inputs` -> why the text has no vector.
+    `vectors` are (len(chunk.inputs), dimensions) of unit length; those of `failures`, which says by position
+    why an input has none, are ignored.
 
     Returns:
         How many rows were written; None, and nothing is written, if the chunk is no longer this builder's.
     """
     limit_idle_time(connection, builder)
+    parameters = {**builder.parameters, "chunk": chunk.number}
     is_mine = connection.execute(
-        "delete from omop_emb.build_chunk where space_id = %s and chunk = %s and builder = %s",
-        (space.space_id, chunk.number, builder.builder_id),
+        "delete from omop_emb.build_chunk "
+        "where space_id = %(space)s and chunk = %(chunk)s and builder = %(builder)s",
+        parameters,
     ).rowcount
     if not is_mine:
         return None
     has_vector = ~np.isin(chunk.input_of, np.fromiter(failures, np.int64, len(failures)))
-    work = space.tables.work
+    work = builder.space.tables.work
     texts = sql.SQL("select {} from {} where chunk = {} and not input = any({})").format(
         sql.SQL(", ").join(map(sql.Identifier, TEXT_COLUMNS)),
         work,
@@ -121,16 +96,13 @@ def write(
     )
     if has_vector.any():
         upsert.insert_block(
-            connection, space, chunk.keys[has_vector], vectors[chunk.input_of[has_vector]], texts=texts
+            connection,
+            builder.space,
+            chunk.keys[has_vector],
+            vectors[chunk.input_of[has_vector]],
+            texts=texts,
         )
+    statement = sql.SQL(read("build_record_failure")).format(work=work)
     for position, reason in failures.items():
-        connection.execute(
-            sql.SQL(read("build_record_failure")).format(work=work),
-            {
-                "space": space.space_id,
-                "chunk": chunk.number,
-                "input": chunk.inputs[position],
-                "reason": reason,
-            },
-        )
+        connection.execute(statement, {**parameters, "input": chunk.inputs[position], "reason": reason})
     return int(has_vector.sum())

@@ -1,10 +1,10 @@
-"""Database connections of a build: opened for one purpose, of the driver's own type."""
+"""Database connections of indexing: opened for one purpose, of the driver's own type."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from sqlalchemy import Engine
@@ -12,9 +12,11 @@ from sqlalchemy import Engine
 from omop_emb.database.engine import driver_connection
 from omop_emb.database.readable_errors import readable_errors
 
+Connection: TypeAlias = psycopg.Connection[Any]
+
 
 @contextmanager
-def open_connection(engine: Engine, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+def open_connection(engine: Engine, *, autocommit: bool = False) -> Iterator[Connection]:
     """A connection for the block; what the block does not commit is rolled back."""
     with readable_errors(), engine.connect() as connection:
         if autocommit:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from omop_emb.errors import VocabularyError
+from omop_emb.indexing.connections import Connection
 from omop_emb.spaces import registry
 from omop_emb.spaces.recipe import Recipe, template_sql, texts_query
 from omop_emb.spaces.registry import Space
@@ -85,7 +84,7 @@ _SUMMED = (
 
 
 def create_plan_tables(
-    connection: psycopg.Connection[Any],
+    connection: Connection,
     vocabulary: reader.VocabularyTables,
     space: Space,
     recipe: Recipe,
@@ -116,7 +115,7 @@ def create_plan_tables(
 
 
 def preview_plan(
-    connection: psycopg.Connection[Any], space: Space, recipe: Recipe, *, limit: int | None = None
+    connection: Connection, space: Space, recipe: Recipe, *, limit: int | None = None
 ) -> tuple[BuildPlan, list[str]]:
     """What create_plan_tables() would count, and a sample of the texts to embed; read access is enough.
 
@@ -144,7 +143,7 @@ def preview_plan(
     return BuildPlan(vocabulary.version, *counts), sample or []
 
 
-def check_recipe(connection: psycopg.Connection[Any], recipe: Recipe) -> reader.VocabularyTables:
+def check_recipe(connection: Connection, recipe: Recipe) -> reader.VocabularyTables:
     """The vocabulary tables that a build with this recipe reads.
 
     Raises:
@@ -156,7 +155,7 @@ def check_recipe(connection: psycopg.Connection[Any], recipe: Recipe) -> reader.
     return vocabulary
 
 
-def require_vocabulary(connection: psycopg.Connection[Any]) -> reader.VocabularyTables:
+def require_vocabulary(connection: Connection) -> reader.VocabularyTables:
     """The tables of the release that a build would read now.
 
     Raises:
@@ -168,7 +167,7 @@ def require_vocabulary(connection: psycopg.Connection[Any]) -> reader.Vocabulary
     return vocabulary
 
 
-def sibling_rows(connection: psycopg.Connection[Any], space: Space) -> sql.Composable:
+def sibling_rows(connection: Connection, space: Space) -> sql.Composable:
     """The rows of the other space with the same fingerprint; the space's own if there is none."""
     for other in registry.all_spaces(connection):
         if other.fingerprint == space.fingerprint and other.space_id != space.space_id:
@@ -177,7 +176,7 @@ def sibling_rows(connection: psycopg.Connection[Any], space: Space) -> sql.Compo
 
 
 def _queries(
-    connection: psycopg.Connection[Any],
+    connection: Connection,
     vocabulary: reader.VocabularyTables,
     space: Space,
     recipe: Recipe,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from omop_emb import config
@@ -35,7 +35,9 @@ class BuildEstimate:
         tokens_measured: whether the model itself counted the tokens of a sample; otherwise they are
             extrapolated from its bytes.
         sample_texts: how many texts the tokens were extrapolated from.
-        price: what the model costs; None if it is free or its price is not known.
+        price, batch_price: US dollars per million tokens; None if free, not known, or without a batch API.
+        price_date, price_source: when and where the price was listed.
+        cost_usd, batch_cost_usd: of all tokens at these prices.
         hours: of embedding at the given rate, else at the measured speed; None if neither is known.
         rows: texts that the space has afterwards.
         table_bytes, index_bytes: on disk afterwards; index_bytes counts all HNSW indexes.
@@ -49,27 +51,17 @@ class BuildEstimate:
     tokens: int
     tokens_measured: bool
     sample_texts: int
-    price: Price | None
+    price: float | None
+    batch_price: float | None
+    price_date: str | None
+    price_source: str | None
+    cost_usd: float | None
+    batch_cost_usd: float | None
     hours: float | None
     rows: int
     table_bytes: int
     index_bytes: int
     index_memory_bytes: int
-
-    @property
-    def cost_usd(self) -> float | None:
-        """US dollars at the standard price; None without a price."""
-        return None if self.price is None else self.tokens * self.price.standard / 1e6
-
-    @property
-    def batch_cost_usd(self) -> float | None:
-        """US dollars in the model's batch API; None without one."""
-        price = None if self.price is None else self.price.batch
-        return None if price is None else self.tokens * price / 1e6
-
-    def to_row(self) -> dict[str, Any]:
-        """The estimate as one row of plain values."""
-        return {**asdict(self), **_price_columns(self.price, self.tokens)}
 
 
 def client_for_estimate() -> EmbeddingClient:
@@ -128,7 +120,7 @@ def estimate_build(
         tokens=tokens,
         tokens_measured=measure,
         sample_texts=sample.texts,
-        price=price,
+        **_price_columns(price, tokens),
         hours=hours,
         rows=rows,
         table_bytes=size.table_bytes(rows, dimensions, _mean_bytes(preview.sample)),

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
-from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Engine
 
+from omop_emb.arrays import HalfVectors
 from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import SpaceError
 from omop_emb.indexing import space_file
-from omop_emb.indexing.connections import open_connection
+from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.indexing.space_file import SpaceMetadata
 from omop_emb.indexing.status import space_status
@@ -77,7 +76,7 @@ def export_index(
     return metadata
 
 
-def _metadata(connection: psycopg.Connection[Any], space: Space) -> SpaceMetadata:
+def _metadata(connection: Connection, space: Space) -> SpaceMetadata:
     status = space_status(connection, space)
     if status.pending_texts is not None:
         raise SpaceError(
@@ -100,9 +99,7 @@ def _metadata(connection: psycopg.Connection[Any], space: Space) -> SpaceMetadat
     )
 
 
-def _batches(
-    connection: psycopg.Connection[Any], space: Space
-) -> Iterator[tuple[dict[str, list[Any]], NDArray[np.float16]]]:
+def _batches(connection: Connection, space: Space) -> Iterator[tuple[dict[str, list[Any]], HalfVectors]]:
     # By default a cursor is planned for its first rows, with an index that reads the table at random.
     connection.execute("select set_config('cursor_tuple_fraction', '1', true)")
     statement = sql.SQL(

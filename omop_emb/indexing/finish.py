@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from psycopg import sql
 from sqlalchemy import Engine
 
-from omop_emb.errors import DatabaseError
+from omop_emb.errors import DatabaseError, OmopEmbError
 from omop_emb.indexing.build_plan import discard_plan
 from omop_emb.indexing.builders import Builder, limit_idle_time
-from omop_emb.indexing.connections import open_connection
+from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.difference import require_vocabulary
+from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.indexing.vector_indexes import IndexSettings, reconcile_indexes
 from omop_emb.spaces import lifecycle, row_counts
-from omop_emb.spaces.recipe import Recipe, filter_to_json
+from omop_emb.spaces.recipe import filter_to_json
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.upsert import record_write
 from omop_emb.sql import read
@@ -29,34 +31,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FinishResult:
-    """What finish_build() did.
+    """What finish_build() did."""
 
-    Attributes:
-        is_waiting: whether other builders still hold chunks; nothing was done then.
-        index_made: whether an HNSW index was created.
-        release_changed: whether another vocabulary release was loaded since the build was planned.
-    """
-
-    is_waiting: bool = False
+    is_waiting: bool = False  # other builders still hold chunks, and nothing was done
     index_made: bool = False
-    release_changed: bool = False
+    release_changed: bool = False  # another vocabulary release was loaded since the build was planned
 
 
-def finish_build(
-    connection: psycopg.Connection[Any],
-    space: Space,
-    recipe: Recipe,
-    indexes: IndexSettings,
-    builder: Builder,
-    *,
-    is_limited: bool,
-    on_begin: Callable[[], None],
-) -> FinishResult:
-    """Finish a build whose chunks are all written, or which another builder has finished, or wait.
+def finish_build(connection: Connection, builder: Builder, on_begin: Callable[[], None]) -> FinishResult:
+    """Finish a build whose chunks are all written, unless another builder has finished it.
 
-    The caller commits, and readers see all of it or nothing. A build that is limited to some first concepts
-    records no release. `on_begin` is called before what takes time.
+    The caller commits, and readers see all of it or nothing. `on_begin` is called before what takes time.
     """
+    space = builder.space
     limit_idle_time(connection, builder)
     lifecycle.lock_build(connection, space)
     build = connection.execute(
@@ -72,15 +59,15 @@ def finish_build(
         return FinishResult(is_waiting=True)
     on_begin()
     _delete_obsolete(connection, space)
-    _record_recipe(connection, space, recipe, release, is_limited)
+    _record_recipe(connection, builder, release)
     discard_plan(connection, space)
-    index_made = prepare_for_readers(connection, space, indexes)
+    index_made = prepare_for_readers(connection, space, builder.target.indexes)
     return FinishResult(
         index_made=index_made, release_changed=require_vocabulary(connection).release_id != planned_id
     )
 
 
-def prepare_for_readers(connection: psycopg.Connection[Any], space: Space, indexes: IndexSettings) -> bool:
+def prepare_for_readers(connection: Connection, space: Space, indexes: IndexSettings) -> bool:
     """Analyze and count a space's rows, create its indexes and activate it if no space is active.
 
     Returns:
@@ -106,7 +93,39 @@ def vacuum(engine: Engine, space: Space) -> None:
         logger.debug("space %s was not vacuumed: %s", space.name, type(error).__name__)
 
 
-def _delete_obsolete(connection: psycopg.Connection[Any], space: Space) -> None:
+@contextmanager
+def report_index_progress(
+    engine: Engine, connection: Connection, on_progress: ProgressCallback, *, seconds: float = 1.0
+) -> Iterator[None]:
+    """Within the block, report every so many seconds how far a CREATE INDEX of the connection is.
+
+    If that cannot be read, nothing is reported: the build goes on.
+    """
+    ended = threading.Event()
+    pid = connection.info.backend_pid
+
+    def watch() -> None:
+        if ended.wait(seconds):
+            return
+        try:
+            with open_connection(engine, autocommit=True) as watching:
+                while not ended.wait(seconds):
+                    row = watching.execute(read("index_progress"), {"pid": pid}).fetchone()
+                    if row is not None and row[0] is not None:
+                        on_progress(Progress(Phase.FINISH, fraction=row[0]))
+        except (psycopg.Error, OmopEmbError) as error:
+            logger.debug("the progress of the index cannot be read: %s", type(error).__name__)
+
+    thread = threading.Thread(target=watch, name="omop-emb-index-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _delete_obsolete(connection: Connection, space: Space) -> None:
     deleted = 0
     for table in (space.tables.rows, space.tables.texts):
         statement = sql.SQL(read("build_delete_obsolete")).format(table=table, work=space.tables.work)
@@ -117,9 +136,9 @@ def _delete_obsolete(connection: psycopg.Connection[Any], space: Space) -> None:
     connection.execute(statement, {"space": space.space_id})
 
 
-def _record_recipe(
-    connection: psycopg.Connection[Any], space: Space, recipe: Recipe, release: str | None, is_limited: bool
-) -> None:
+def _record_recipe(connection: Connection, builder: Builder, release: str | None) -> None:
+    """Record what the space was built from; a limited build has not reached a release."""
+    recipe = builder.target.recipe
     connection.execute(
         "update omop_emb.space set texts = %(texts)s, template = %(template)s, "
         "synonym_languages = %(languages)s, selection = %(selection)s, "
@@ -130,8 +149,8 @@ def _record_recipe(
             "template": recipe.template,
             "languages": list(recipe.synonym_languages),
             "selection": json.dumps(filter_to_json(recipe.concept_filter)),
-            "limited": is_limited,
+            "limited": builder.options.limit is not None,
             "release": release,
-            "space": space.space_id,
+            "space": builder.space.space_id,
         },
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 from psycopg import errors as postgres, sql
 from sqlalchemy import Engine
 
@@ -16,7 +15,7 @@ from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import InputError, SpaceError, SpaceMismatchError, SpaceNotFoundError, VocabularyError
 from omop_emb.indexing import space_file
 from omop_emb.indexing.build_plan import discard_plan
-from omop_emb.indexing.connections import open_connection
+from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.finish import prepare_for_readers
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.indexing.space_file import SpaceMetadata
@@ -101,7 +100,7 @@ def _check_model(metadata: SpaceMetadata, path: Path) -> None:
         )
 
 
-def _check_vocabulary(connection: psycopg.Connection[Any], metadata: SpaceMetadata, path: Path) -> None:
+def _check_vocabulary(connection: Connection, metadata: SpaceMetadata, path: Path) -> None:
     if metadata.vocabulary_release is None:
         return
     vocabulary = reader.vocabulary_tables(connection)
@@ -115,7 +114,7 @@ def _check_vocabulary(connection: psycopg.Connection[Any], metadata: SpaceMetada
 
 
 def _create(
-    connection: psycopg.Connection[Any], metadata: SpaceMetadata, index_type: IndexType, name: str | None
+    connection: Connection, metadata: SpaceMetadata, index_type: IndexType, name: str | None
 ) -> Space:
     """Create the space, empty and marked as being built, so that nobody reads it."""
     space, _ = lifecycle.ensure_space(
@@ -137,7 +136,7 @@ def _create(
     return space
 
 
-def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
+def _lock_empty(connection: Connection, space: Space) -> None:
     """Keep builds and other imports away from an empty space until the transaction ends."""
     lifecycle.lock_build(connection, space)
     if space.space_id not in [other.space_id for other in registry.all_spaces(connection)]:
@@ -157,7 +156,7 @@ def _lock_empty(connection: psycopg.Connection[Any], space: Space) -> None:
 
 
 def _load(
-    connection: psycopg.Connection[Any],
+    connection: Connection,
     space: Space,
     file: Any,
     metadata: SpaceMetadata,
@@ -186,7 +185,7 @@ def _load(
     prepare_for_readers(connection, space, IndexSettings.resolve(space, None, None))
 
 
-def _copy_batch(connection: psycopg.Connection[Any], space: Space, batch: Any, path: Path) -> None:
+def _copy_batch(connection: Connection, space: Space, batch: Any, path: Path) -> None:
     columns = {name: batch.column(name).to_pylist() for name in TEXT_COLUMNS}
     unknown_kinds = set(columns["text_kind"]) - _KINDS.keys()
     if unknown_kinds:

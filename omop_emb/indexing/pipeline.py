@@ -8,21 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import psycopg
-from numpy.typing import NDArray
-from sqlalchemy import Engine
 
+from omop_emb.arrays import Ints, Vectors
 from omop_emb.database.readable_errors import readable_errors
-from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.indexing import chunks
 from omop_emb.indexing.builders import Builder
 from omop_emb.indexing.chunks import Chunk
-from omop_emb.indexing.connections import open_connection
+from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.records import EmbeddingRole
-from omop_emb.spaces.registry import Space
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +27,11 @@ _MAX_WAITING_WRITES = 3  # embedded chunks kept in memory while the database is 
 
 @dataclass
 class EmbeddedCounts:
-    """What a builder has embedded so far.
-
-    Attributes:
-        rows: written.
-        texts: distinct texts that were embedded and written.
-        characters: of these.
-        failed: distinct texts that the model refused.
-    """
+    """What a builder has embedded and written so far, and the distinct texts that the model refused."""
 
     rows: int = 0
-    texts: int = 0
-    characters: int = 0
+    texts: int = 0  # distinct ones
+    characters: int = 0  # of the distinct texts
     failed: int = 0
 
     def add_chunk(self, chunk: Chunk, rows: int, failed: int) -> None:
@@ -53,16 +42,11 @@ class EmbeddedCounts:
         self.characters += chunk.characters
 
 
-def embed_and_write(
-    engine: Engine,
-    client: EmbeddingClient,
-    space: Space,
-    builder: Builder,
-    *,
-    chunk_texts: int,
-    on_progress: Callable[[EmbeddedCounts], None],
-) -> EmbeddedCounts:
-    """Embed a build's chunks until none can be claimed; each chunk is committed by itself.
+CountsCallback = Callable[[EmbeddedCounts], None]
+
+
+def embed_and_write(builder: Builder, counts: EmbeddedCounts, on_progress: CountsCallback) -> None:
+    """Embed a build's chunks until none can be claimed, commit each by itself, and add it to `counts`.
 
     Only one or two chunks are claimed ahead of the model: other builders can take the rest. Chunks that were
     embedded completely are written even if the run ends with an error.
@@ -71,37 +55,28 @@ def embed_and_write(
         ProviderError: the model cannot embed anything for now.
         DatabaseError: the database cannot be reached or written.
     """
-    counts = EmbeddedCounts()
-    with open_connection(engine, autocommit=True) as reading, open_connection(engine) as writing:
-        pipeline = _Pipeline(client, space, builder, reading, writing, counts, on_progress)
+    with (
+        open_connection(builder.engine, autocommit=True) as reading,
+        open_connection(builder.engine) as writing,
+    ):
+        pipeline = _Pipeline(builder, reading, writing, counts, on_progress)
         try:
-            pipeline.run(chunk_texts)
+            pipeline.run()
         finally:
             pipeline.stop()
-    return counts
 
 
 @dataclass
 class _ClaimedChunk:
-    """A chunk while it is being embedded.
-
-    Attributes:
-        chunk: the chunk.
-        start: position of its first input among all that the model is sent.
-        vectors: (inputs, dimensions), filled in as answers come.
-        failures: position in the chunk -> why the model refused that text.
-        missing: inputs without an answer yet.
-    """
+    """A chunk while it is being embedded."""
 
     chunk: Chunk
-    start: int
-    vectors: NDArray[np.float32]
-    missing: int
-    failures: dict[int, str] = field(default_factory=dict)
+    start: int  # position of its first input among all that the model is sent
+    vectors: Vectors  # (inputs, dimensions), filled in as answers come
+    missing: int  # inputs without an answer yet
+    failures: dict[int, str] = field(default_factory=dict)  # position in the chunk -> reason
 
-    def add_answers(
-        self, positions: NDArray[np.int64], vectors: NDArray[np.float32], failures: Mapping[int, str]
-    ) -> None:
+    def add_answers(self, positions: Ints, vectors: Vectors, failures: Mapping[int, str]) -> None:
         """Take what belongs to this chunk out of an answer of the model."""
         end = self.start + len(self.chunk.inputs)
         is_mine = (positions >= self.start) & (positions < end)
@@ -118,26 +93,25 @@ class _ClaimedChunk:
 class _Pipeline:
     def __init__(
         self,
-        client: EmbeddingClient,
-        space: Space,
         builder: Builder,
-        reading: psycopg.Connection[Any],
-        writing: psycopg.Connection[Any],
+        reading: Connection,
+        writing: Connection,
         counts: EmbeddedCounts,
-        on_progress: Callable[[EmbeddedCounts], None],
+        on_progress: CountsCallback,
     ) -> None:
-        self._client, self._space, self._builder = client, space, builder
-        self._reading, self._writing = reading, writing
+        self._builder, self._reading, self._writing = builder, reading, writing
         self._counts, self._on_progress = counts, on_progress
         self._reader = ThreadPoolExecutor(1, "omop-emb-claim")
         self._writer = ThreadPoolExecutor(1, "omop-emb-write")
         self._claimed: deque[_ClaimedChunk] = deque()
         self._writes: deque[Future[None]] = deque()
 
-    def run(self, chunk_texts: int) -> None:
+    def run(self) -> None:
         """Embed and write until nothing can be claimed."""
-        for part in self._client.embed_stream(
-            self._inputs(), embedding_role=EmbeddingRole.DOCUMENT, window_texts=chunk_texts
+        for part in self._builder.client.embed_stream(
+            self._inputs(),
+            embedding_role=EmbeddingRole.DOCUMENT,
+            window_texts=self._builder.options.texts_per_chunk,
         ):
             for claimed in list(self._claimed):
                 claimed.add_answers(part.positions, part.vectors, part.failures)
@@ -156,7 +130,7 @@ class _Pipeline:
 
     def _inputs(self) -> Iterator[str]:
         # One chunk is claimed ahead, so that the model never waits for the database.
-        start, dimensions = 0, self._space.fingerprint.dimensions
+        start, dimensions = 0, self._builder.space.fingerprint.dimensions
         next_chunk = self._reader.submit(self._claim)
         while (chunk := next_chunk.result()) is not None:
             next_chunk = self._reader.submit(self._claim)
@@ -168,18 +142,13 @@ class _Pipeline:
 
     def _claim(self) -> Chunk | None:
         with readable_errors():
-            return chunks.claim(self._reading, self._space, self._builder)
+            return chunks.claim(self._reading, self._builder)
 
     def _write(self, claimed: _ClaimedChunk) -> None:
         with readable_errors():
             try:
                 rows = chunks.write(
-                    self._writing,
-                    self._space,
-                    self._builder,
-                    claimed.chunk,
-                    claimed.vectors,
-                    claimed.failures,
+                    self._writing, self._builder, claimed.chunk, claimed.vectors, claimed.failures
                 )
                 self._writing.commit()
             except BaseException:
@@ -187,7 +156,8 @@ class _Pipeline:
                     self._writing.rollback()
                 raise
         if rows is None:
-            logger.warning("a chunk of space %s was taken over by another builder", self._space.name)
+            name = self._builder.space.name
+            logger.warning("a chunk of space %s was taken over by another builder", name)
             return
         self._counts.add_chunk(claimed.chunk, rows, len(claimed.failures))
         self._on_progress(self._counts)

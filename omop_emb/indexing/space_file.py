@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omop_emb.arrays import HalfVectors
 from omop_emb.errors import InputError, MissingExtraError
 from omop_emb.records import Fingerprint, IndexType
 from omop_emb.spaces.tables import TEXT_COLUMNS
@@ -112,7 +112,7 @@ def schema(dimensions: int, metadata: SpaceMetadata | None = None) -> Any:
     return arrow.schema(columns, metadata=None if metadata is None else {KEY: metadata.to_json()})
 
 
-def record_batch(columns: dict[str, list[Any]], halves: NDArray[np.float16]) -> Any:
+def record_batch(columns: dict[str, list[Any]], halves: HalfVectors) -> Any:
     """A record batch of TEXT_COLUMNS and (n, dimensions) vectors."""
     arrow, _ = import_parquet()
     layout = schema(halves.shape[1])
@@ -165,7 +165,7 @@ def read_batches(file: Any, rows: int, path: Path) -> Iterator[Any]:
         yield batch
 
 
-def batch_vectors(batch: Any, dimensions: int) -> NDArray[np.float16]:
+def batch_vectors(batch: Any, dimensions: int) -> HalfVectors:
     """The vectors of a batch, (n, dimensions)."""
     column = batch.column("embedding")
     start = column.offset * 2 * dimensions

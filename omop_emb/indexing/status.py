@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
+from omop_emb.indexing.connections import Connection
 from omop_emb.indexing.vector_indexes import existing_indexes, index_state
 from omop_emb.records import IndexType
 from omop_emb.spaces import registry
@@ -38,7 +39,7 @@ class SpaceStatus:
     concepts: int
     table_bytes: int
     index_bytes: int
-    partial_domains: tuple[str, ...]
+    partial_domains: list[str]
     index: str
     pending_texts: int | None
     builders: int
@@ -101,36 +102,28 @@ class SpaceStatus:
         }
 
 
-def space_status(connection: psycopg.Connection[Any], space: Space) -> SpaceStatus:
+def space_status(connection: Connection, space: Space) -> SpaceStatus:
     """A space's state, counted now."""
-    row = connection.execute(
-        sql.SQL(read("space_status")).format(rows=space.tables.rows),
-        {
-            "space": space.space_id,
-            "rows": space.tables.rows.as_string(connection),
-            "texts": space.tables.texts.as_string(connection),
-            "domains": list(space.partial_domains),
-        },
-    ).fetchone()
-    assert row is not None  # noqa: S101 - a select without from has one row
-    selection, rows, concepts, table_bytes, partial_domains, pending_texts, builders, failed, batch_jobs = row
+    with connection.cursor(row_factory=dict_row) as cursor:
+        counts = cursor.execute(
+            sql.SQL(read("space_status")).format(rows=space.tables.rows),
+            {
+                "space": space.space_id,
+                "rows": space.tables.rows.as_string(connection),
+                "texts": space.tables.texts.as_string(connection),
+                "domains": list(space.partial_domains),
+            },
+        ).fetchone()
+    assert counts is not None  # noqa: S101 - a select without from has one row
     return SpaceStatus(
         space=space,
-        selection=selection,
-        rows=rows,
-        concepts=concepts,
-        table_bytes=table_bytes,
         index_bytes=sum(index.bytes for index in existing_indexes(connection, space)),
-        partial_domains=tuple(partial_domains),
         index="exact" if space.index_type is IndexType.FLAT else index_state(connection, space),
-        pending_texts=pending_texts,
-        builders=builders,
-        failed=failed,
-        batch_jobs=batch_jobs,
+        **counts,
     )
 
 
-def space_statuses(connection: psycopg.Connection[Any]) -> list[SpaceStatus]:
+def space_statuses(connection: Connection) -> list[SpaceStatus]:
     """The state of each space, oldest first."""
     return [space_status(connection, space) for space in registry.all_spaces(connection)]
 

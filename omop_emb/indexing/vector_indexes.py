@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from omop_emb.errors import ConfigurationError
 from omop_emb.indexing.build_hnsw import create_index
+from omop_emb.indexing.connections import Connection
 from omop_emb.records import ConceptFilter, IndexType
 from omop_emb.search import recall
 from omop_emb.spaces import registry
@@ -30,16 +29,10 @@ AUTO_SHARES = (0.05, 0.5)
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """Which vector indexes a space should have.
+    """Which vector indexes a space should have."""
 
-    Attributes:
-        first_pass: see Space.first_pass.
-        partial: which domains have an index of their own: "auto" (see AUTO_SHARES), "none", or names
-            separated by commas.
-    """
-
-    first_pass: str = ""
-    partial: str = AUTO
+    first_pass: str = ""  # see Space.first_pass
+    partial: str = AUTO  # domains with an index of their own: "auto", "none", or names separated by commas
 
     @classmethod
     def resolve(cls, space: Space, first_pass: str | None, partial: str | None) -> IndexSettings:
@@ -75,20 +68,14 @@ def _split_names(names: str) -> list[str]:
 
 @dataclass(frozen=True)
 class VectorIndex:
-    """An existing vector index.
+    """An existing vector index."""
 
-    Attributes:
-        domain: code of the domain whose rows it holds; None for all rows.
-        is_valid: False if its creation was interrupted.
-        bytes: on disk.
-    """
-
-    domain: int | None
-    is_valid: bool
-    bytes: int
+    domain: int | None  # code of the domain whose rows it holds; None for all rows
+    is_valid: bool  # False if its creation was interrupted
+    bytes: int  # on disk
 
 
-def existing_indexes(connection: psycopg.Connection[Any], space: Space) -> list[VectorIndex]:
+def existing_indexes(connection: Connection, space: Space) -> list[VectorIndex]:
     """The vector indexes of a space, oldest first."""
     rows = connection.execute(read("space_indexes"), {"rows": f"{SCHEMA}.space_{space.space_id}"})
     prefix = space.tables.index_name()
@@ -98,7 +85,7 @@ def existing_indexes(connection: psycopg.Connection[Any], space: Space) -> list[
     ]
 
 
-def index_state(connection: psycopg.Connection[Any], space: Space) -> str:
+def index_state(connection: Connection, space: Space) -> str:
     """The state of the index of all rows: "valid", "none", or "invalid" (its creation was interrupted)."""
     for index in existing_indexes(connection, space):
         if index.domain is None:
@@ -106,7 +93,7 @@ def index_state(connection: psycopg.Connection[Any], space: Space) -> str:
     return "none"
 
 
-def drop_indexes_before_load(connection: psycopg.Connection[Any], space: Space, new_rows: int) -> None:
+def drop_indexes_before_load(connection: Connection, space: Space, new_rows: int) -> None:
     """Drop the indexes of a space that is not active if so many new rows make building them anew faster.
 
     Invalid indexes are always dropped: they cost every write and serve no search.
@@ -120,7 +107,7 @@ def drop_indexes_before_load(connection: psycopg.Connection[Any], space: Space, 
     _drop(connection, space, [index for index in indexes if not index.is_valid])
 
 
-def desired_indexes(connection: psycopg.Connection[Any], space: Space, partial: str) -> dict[int | None, int]:
+def desired_indexes(connection: Connection, space: Space, partial: str) -> dict[int | None, int]:
     """The vector indexes that an HNSW space should have: domain (None: all rows) -> rows last counted."""
     counted = connection.execute(read("space_domains"), {"space": space.space_id}).fetchall()
     rows_by_domain = {name or "": rows for _, rows, _, name in counted}
@@ -143,7 +130,7 @@ def partial_index_domains(partial: str, rows_by_domain: Mapping[str, int]) -> li
     ]
 
 
-def reconcile_indexes(connection: psycopg.Connection[Any], space: Space, settings: IndexSettings) -> bool:
+def reconcile_indexes(connection: Connection, space: Space, settings: IndexSettings) -> bool:
     """Create and drop indexes until a space has those it should have, and measure their recall.
 
     Runs in the caller's transaction, after the space's rows were counted; readers use the old indexes until
@@ -180,10 +167,7 @@ def reconcile_indexes(connection: psycopg.Connection[Any], space: Space, setting
 
 
 def _measure_recall(
-    connection: psycopg.Connection[Any],
-    space: Space,
-    desired: dict[int | None, int],
-    created: list[int | None],
+    connection: Connection, space: Space, desired: dict[int | None, int], created: list[int | None]
 ) -> None:
     """Measure the recall of new indexes, or of all if many rows have changed since it was last measured."""
     sample = recall.row_sample(connection, space)
@@ -209,7 +193,7 @@ def _temporary_name(space: Space, domain: int | None) -> str:
     return f"{space.tables.index_name(domain)}_new"
 
 
-def _drop(connection: psycopg.Connection[Any], space: Space, indexes: list[VectorIndex]) -> None:
+def _drop(connection: Connection, space: Space, indexes: list[VectorIndex]) -> None:
     for index in indexes:
         name = sql.Identifier(SCHEMA, space.tables.index_name(index.domain))
         connection.execute(sql.SQL("drop index {}").format(name))

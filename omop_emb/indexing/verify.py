@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import psycopg
 from psycopg import sql
 from sqlalchemy import Engine
 
@@ -16,7 +15,7 @@ from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import OmopEmbError
 from omop_emb.indexing import difference
 from omop_emb.indexing.build_options import resolve_recipe
-from omop_emb.indexing.connections import open_connection
+from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.status import SpaceStatus, space_status
 from omop_emb.indexing.vector_indexes import desired_indexes, existing_indexes, index_state
 from omop_emb.records import EmbeddingRole, IndexType
@@ -91,7 +90,7 @@ def verify_index(
 class _Verifier:
     """The checks of one space in one transaction."""
 
-    connection: psycopg.Connection[Any]
+    connection: Connection
     space: Space
     status: SpaceStatus
     sample: int

@@ -1,4 +1,4 @@
-"""A builder in a process of its own, which can be killed: python -m tests.postgres.indexing.builder TARGET LOG JSON.
+"""A builder process that can be killed: python -m tests.postgres.indexing.builder TARGET LOG JSON.
 
 It says "ready", waits for a line, builds, and prints what it did as JSON; each batch that the model is sent
 is written to LOG beforehand, as a line of JSON.

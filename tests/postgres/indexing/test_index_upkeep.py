@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from omop_emb import IndexType
 from omop_emb.database.engine import driver_connection
 from omop_emb.indexing.build import build_index
-from omop_emb.indexing.index_progress import report_index_progress
+from omop_emb.indexing.finish import report_index_progress
 from omop_emb.indexing.report import Phase, Progress
 from omop_emb.spaces import registry
 from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts
@@ -22,29 +22,29 @@ def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
     return five_concepts(engine, tmp_path)
 
 
-def test_how_far_an_index_is_is_told_while_it_is_made(engine: Engine, connection: psycopg.Connection) -> None:
+def test_the_progress_of_an_index_is_reported_while_it_is_built(engine: Engine, connection: psycopg.Connection) -> None:
     connection.execute("create temporary table many (embedding vector(32))")
     connection.execute(
         "insert into many select array(select random() from generate_series(1, 32) where row > 0)::vector "
         "from generate_series(1, 4000) row"
     )
-    told: list[Progress] = []
-    with report_index_progress(engine, connection, told.append, seconds=0.02):
+    reported: list[Progress] = []
+    with report_index_progress(engine, connection, reported.append, seconds=0.02):
         connection.execute("create index on many using hnsw (embedding vector_cosine_ops)")
-    fractions = [progress.fraction for progress in told if progress.fraction is not None]
-    assert {progress.phase for progress in told} == {Phase.FINISH}
+    fractions = [progress.fraction for progress in reported if progress.fraction is not None]
+    assert {progress.phase for progress in reported} == {Phase.FINISH}
     assert fractions == sorted(fractions)
     assert 0 < fractions[-1] <= 1
 
 
-def test_where_progress_cannot_be_asked_the_work_goes_on(
+def test_the_work_goes_on_if_progress_cannot_be_read(
     engine: Engine, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omop_emb.indexing.index_progress.read", lambda name: "select nonsense")
-    told: list[Progress] = []
-    with report_index_progress(engine, connection, told.append, seconds=0.01):
+    monkeypatch.setattr("omop_emb.indexing.finish.read", lambda name: "select nonsense")
+    reported: list[Progress] = []
+    with report_index_progress(engine, connection, reported.append, seconds=0.01):
         connection.execute("select pg_sleep(0.2)")
-    assert told == []
+    assert reported == []
 
 
 def test_an_index_whose_creation_was_interrupted_is_made_again(
