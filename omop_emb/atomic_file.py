@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed."""
+"""Atomic files: written beside the target, then renamed, so that they appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,19 +15,16 @@ from omop_emb.errors import InputError
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """A handle for the new content of a file, which takes its place when the block ends without an error.
+    """A handle for a file's new content, which replaces the old when the block ends without an error.
 
-    Until then, and after an error, a file that was there before is as it was. "-" is stdout, and what
-    is not a regular file (a pipe, /dev/stdout) is written as it goes.
-
-    Raises:
-        InputError: the file cannot be made there, or the disk is full.
+    "-" is stdout; that, and what is no regular file (a pipe, /dev/stdout), is written directly. Raises
+    InputError if the file cannot be written, or the disk is full.
     """
     if str(path) == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    # Through a link to what it stands for: renaming over the link would leave its target stale.
+    # Links are followed: renaming over a link would leave its target unchanged.
     target = Path(path).resolve()
     if target.exists() and not target.is_file():
         if target.is_dir():
@@ -37,10 +34,10 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         return
     if not target.parent.is_dir():
         raise InputError(f"there is no folder {target.parent}; make it first")
-    beside = target.with_name(f".{target.name[:80]}.{uuid4().hex[:8]}.part")
+    temporary = target.with_name(f".{target.name[:80]}.{uuid4().hex[:8]}.part")
     try:
-        # Made with the permissions of a new file, as the user's umask wants it; tempfile's are 0600.
-        handle = os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+        # Created with the permissions of the user's umask; tempfile's are 0600.
+        handle = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
     try:
@@ -51,9 +48,9 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        beside.replace(target)
+        temporary.replace(target)
     except BaseException as error:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, BrokenPipeError):
             raise InputError(f"{path} cannot be written: {error.strerror}") from error
         raise

@@ -1,4 +1,4 @@
-"""Every error that omop-emb raises on purpose.
+"""Errors: every exception that omop-emb raises on purpose.
 
 OmopEmbError
 ├── ConfigurationError            a variable, option or argument that cannot be used
@@ -20,7 +20,7 @@ OmopEmbError
     ├── SpaceNotFoundError
     └── SpaceMismatchError        model, dimensions or prefixes differ from the space's
 
-The message is what a user reads: what was expected, what was found, what to run next, in one line.
+The message is what a user reads: what was expected, what was found, what to run next; one line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pathlib import Path
 
 
 class OmopEmbError(Exception):
-    """Base of all errors raised by omop-emb; its text is one line for a person."""
+    """Base of all errors raised by omop-emb; its text is one line for a user."""
 
 
 class ConfigurationError(OmopEmbError):
@@ -38,11 +38,7 @@ class ConfigurationError(OmopEmbError):
 
 
 class MissingExtraError(ConfigurationError):
-    """An optional dependency is needed and not installed.
-
-    Attributes:
-        extra: name of the extra that brings it.
-    """
+    """An optional dependency is needed and not installed; the extra `extra` brings it."""
 
     def __init__(self, what: str, extra: str) -> None:
         self.extra = extra
@@ -57,9 +53,9 @@ class UnknownValueError(InputError):
     """A filter names a value that does not exist.
 
     Attributes:
-        kind: what was looked for, such as "domain".
-        value: what was asked for.
-        nearest: the closest values that exist, best first.
+        kind: such as "domain".
+        value: the unknown value.
+        nearest: the closest existing values, best first.
     """
 
     def __init__(self, kind: str, value: str, nearest: Sequence[str]) -> None:
@@ -78,8 +74,7 @@ class ProviderError(OmopEmbError):
 class ProviderUnavailableError(ProviderError):
     """An outage, a timeout, a cut connection or a garbled answer: trying again may help.
 
-    Attributes:
-        retry_after_seconds: how long the provider asks to wait; None where it does not say.
+    `retry_after_seconds` is how long the provider asks to wait; None where it does not say.
     """
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
@@ -104,11 +99,7 @@ class InvalidAnswerError(ProviderError):
 
 
 class TextRejectedError(ProviderError):
-    """Single texts that the provider cannot embed.
-
-    Attributes:
-        positions: where they stand in the texts that were given, counted from 0.
-    """
+    """Single texts that the provider cannot embed, at `positions` of the given texts, counted from 0."""
 
     def __init__(self, message: str, *, positions: Sequence[int] = ()) -> None:
         self.positions = tuple(positions)
@@ -130,24 +121,22 @@ class MigrationError(DatabaseError):
 class VocabularyError(OmopEmbError):
     """A vocabulary cannot be read or loaded; nothing in the database was changed.
 
-    Attributes:
-        file: the offending file, where one is to blame.
-        line: its line, counted from 1, the header being line 1.
+    `file` and `line` (1 is the header) say where, or are None.
     """
 
     def __init__(self, message: str, *, file: str | Path | None = None, line: int | None = None) -> None:
         self.file, self.line = file, line
-        place = "" if file is None else f"{file}: " if line is None else f"{file}, line {line}: "
-        super().__init__(f"{place}{message}")
+        location = "" if file is None else f"{file}: " if line is None else f"{file}, line {line}: "
+        super().__init__(f"{location}{message}")
 
 
 class SpaceError(OmopEmbError):
-    """An embedding space cannot be used as asked."""
+    """An embedding space cannot be used."""
 
 
 class SpaceNotFoundError(SpaceError):
-    """No embedding space answers to what was asked for."""
+    """The requested embedding space does not exist."""
 
 
 class SpaceMismatchError(SpaceError):
-    """Model, dimensions, prefixes or revision differ from those that the space was built with."""
+    """Model, dimensions, prefixes or revision differ from those of the space."""

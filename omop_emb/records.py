@@ -1,4 +1,4 @@
-"""The plain values that travel between modules: roles, metrics, filters, matches, fingerprints."""
+"""Records: plain values that packages share, such as roles, metrics, filters, matches and fingerprints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omop_emb.errors import InputError
 
 
 class EmbeddingRole(Enum):
-    """What a text is embedded as: a document that is searched, or a query that searches."""
+    """The role of a text: a document that is searched, or a query that searches."""
 
     DOCUMENT = "document"
     QUERY = "query"
@@ -59,8 +59,8 @@ def _plural(values: str | Iterable[str] | None) -> tuple[str, ...] | None:
 class ConceptFilter:
     """Which concepts may be returned; None or False sets no limit.
 
-    Each limit is applied inside the search, so that k concepts come back whenever k exist. An empty
-    sequence lets nothing through.
+    Limits are applied inside the search, so that k concepts come back whenever k exist. An empty sequence
+    lets nothing through.
     """
 
     domains: tuple[str, ...] | None = None
@@ -89,15 +89,15 @@ class ConceptFilter:
 
 @dataclass(frozen=True, slots=True)
 class ConceptMatch:
-    """A concept that was found for a query.
+    """A concept that matches a query.
 
     Attributes:
         concept_id: OMOP concept id.
-        concept_name: its name, as it stood when the space was last built.
+        concept_name: its name, as of the space's last build.
         domain_id, vocabulary_id, concept_class_id, standard_concept, concept_code: as in OMOP's
             CONCEPT table; None where the concept is not in the vocabulary.
-        matched_text: the concept's text that was hit: its name, a synonym or its code.
-        distance: in the metric that was asked for, smaller is nearer (see MetricType).
+        matched_text: the concept's text that matched: its name, a synonym or its code.
+        distance: in the requested metric, smaller is nearer (see MetricType).
         similarity: cosine similarity whatever the metric, -1 to 1, larger is nearer.
     """
 
@@ -120,8 +120,7 @@ class Fingerprint:
     Attributes:
         provider: such as "local" or "ollama".
         model: the provider's name for the model.
-        revision: what identifies the weights (a digest, a commit, file hashes); "" where the provider
-            offers nothing.
+        revision: identifies the weights (a digest, a commit, file hashes); "" where the provider has none.
         dimensions: length of a vector after any Matryoshka cut.
         document_prefix, query_prefix: put before a text, exactly.
         document_task, query_task: the provider's task types, where it takes them; "" otherwise.
@@ -155,7 +154,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """A concept's row of OMOP's CONCEPT table, as far as search needs it."""
+    """A row of OMOP's CONCEPT table, without its dates."""
 
     concept_id: int
     concept_name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,14 +65,9 @@ def filter_condition(connection: psycopg.Connection, concept_filter: ConceptFilt
     return _condition(parameters)
 
 
-def without_concept_ids(condition: Condition) -> Condition:
-    """The condition without its limit to some concept ids."""
-    return _condition({name: value for name, value in condition.parameters.items() if name != "concept_id"})
-
-
-def domain_condition(condition: Condition) -> Condition:
-    """The condition on domains alone."""
-    return _condition({name: value for name, value in condition.parameters.items() if name == "domain"})
+def restrict(condition: Condition, names: Collection[str]) -> Condition:
+    """The condition on these columns alone."""
+    return _condition({name: value for name, value in condition.parameters.items() if name in names})
 
 
 def passing_rows(condition: Condition, rows: NDArray[np.void]) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from string import Formatter
 from typing import Any
 
@@ -65,9 +65,7 @@ def filter_to_json(concept_filter: ConceptFilter) -> dict[str, Any]:
 
 def filter_from_json(selection: dict[str, Any]) -> ConceptFilter:
     """The inverse of filter_to_json()."""
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in selection.items()}
-    concept_filter: ConceptFilter = replace(ConceptFilter(), **values)  # type: ignore[arg-type]  # fields
-    return concept_filter
+    return ConceptFilter(**selection)
 
 
 def _parse_template(template: str) -> list[tuple[str, str | None]]:

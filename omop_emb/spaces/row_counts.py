@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from omop_emb.database.fetch import fetch_value
 from omop_emb.spaces import filters
 from omop_emb.spaces.registry import Space
 from omop_emb.sql import read
@@ -60,26 +61,21 @@ def count_passing(
 
     For all rows the server's own estimate is enough, if it has one.
     """
-    counted = filters.without_concept_ids(condition)
-    row = connection.execute(
+    counted = filters.restrict(condition, condition.parameters.keys() - {"concept_id"})
+    ((passing, total, of_domains, estimated),) = connection.execute(
         sql.SQL(read("space_count_passing")).format(
-            condition=counted.text, domains=filters.domain_condition(counted).text
+            condition=counted.text, domains=filters.restrict(condition, {"domain"}).text
         ),
         {**counted.parameters, "space_id": space.space_id, "rows": f"omop_emb.space_{space.space_id}"},
-    ).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate gives a row
-    passing, total, of_domains, estimated = row
+    )
     is_current = total and total / 2 <= max(estimated, 0) <= total * 2
     if is_current and "concept_id" not in condition.parameters:
         return RowCount(passing, total, of_domains)
     if condition is filters.ALL_ROWS and estimated > 0:
         return RowCount(estimated, estimated, estimated)
     with connection.transaction(force_rollback=True):  # which releases the lock on the rows
-        row = connection.execute(
-            sql.SQL("select count(*) from (select from {} {} limit {}) passing").format(
-                space.tables.rows, condition.where, sql.Literal(MAX_COUNTED_ROWS)
-            ),
-            condition.parameters,
-        ).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate gives a row
-    return RowCount(row[0], max(row[0], total, estimated), max(row[0], of_domains))
+        count = sql.SQL("select count(*) from (select from {} {} limit {}) passing").format(
+            space.tables.rows, condition.where, sql.Literal(MAX_COUNTED_ROWS)
+        )
+        passing = fetch_value(connection, count, condition.parameters)
+    return RowCount(passing, max(passing, total, estimated), max(passing, of_domains))

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML page that needs nothing else, and the same as JSON."""
+"""Evaluation report: one self-contained HTML page, and the same data as JSON."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import numpy as np
 from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import InputError
 from omop_emb.mapping.evaluation.charts import Axes, Series, line_chart
-from omop_emb.mapping.evaluation.comparison import Difference, Key
-from omop_emb.mapping.evaluation.metrics import Figure
-from omop_emb.mapping.evaluation.outcomes import RANKINGS, Outcome
+from omop_emb.mapping.evaluation.comparison import Difference, GoldKey
+from omop_emb.mapping.evaluation.metrics import MetricValue
+from omop_emb.mapping.evaluation.outcomes import RANKINGS, TermOutcome
 from omop_emb.mapping.records import Provenance
 
 PAGE, DATA = "report.html", "report.json"
-_MISSES = 8
+_MAX_MISSES = 8  # per domain
+_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1040px;margin:2em auto;padding:0 1em;color:#1b1b1b}
@@ -35,21 +36,22 @@ svg{width:100%;font:12px system-ui,sans-serif}.grid{stroke:#e4e4e4}.diagonal{str
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Everything that a report tells.
+    """The content of a report.
 
     Attributes:
         title: what was measured, such as the name of the gold file.
-        outcomes, figures: see evaluation.py and figures.py.
+        outcomes: of each term.
+        metrics: of the outcomes.
         provenance: what mapped.
-        left_out: terms whose concepts lead to nothing standard.
-        notes: what a reader must know.
-        against: name of the evaluation that this is compared with; "" for none.
-        differences: from it.
+        left_out: number of terms whose concepts lead to no standard concept.
+        notes: what the reader should know.
+        against: name of the earlier evaluation that this one is compared with; "" for none.
+        differences: from the earlier evaluation.
     """
 
     title: str
-    outcomes: Sequence[Outcome]
-    figures: Sequence[Figure]
+    outcomes: Sequence[TermOutcome]
+    metrics: Sequence[MetricValue]
     provenance: Provenance
     left_out: int = 0
     notes: Sequence[str] = ()
@@ -57,14 +59,14 @@ class Evaluation:
     differences: Sequence[Difference] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as plain values; the terms with their names are in it."""
+        """All of it as JSON values, including the terms and their names."""
         return {
             "title": self.title,
-            "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "provenance": asdict(self.provenance),
             "left_out": self.left_out,
             "notes": list(self.notes),
-            "figures": [figure.to_row() for figure in self.figures],
+            "metrics": [metric.to_row() for metric in self.metrics],
             "against": self.against,
             "differences": [asdict(difference) for difference in self.differences],
             "terms": [outcome.to_json() for outcome in self.outcomes],
@@ -72,21 +74,21 @@ class Evaluation:
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
-    """Write the page and the data into a folder, which is made if need be; returns their paths."""
+    """Write the page and the data into a folder, which is created if need be; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / PAGE, folder / DATA
     with atomic_write(page) as out:
-        out.write(html(evaluation).encode())
+        out.write(_html(evaluation).encode())
     with atomic_write(data) as out:
         out.write(json.dumps(evaluation.to_json(), ensure_ascii=False, indent=1).encode())
     return page, data
 
 
-def read_ranks(report: Path) -> dict[Key, int]:
-    """Rank of each findable term from an earlier report's JSON (or the folder of one), for compare().
+def read_ranks(report: Path) -> dict[GoldKey, int]:
+    """The ranker's ranks of findable terms from an earlier report, or its folder, for compare_ranks().
 
     Raises:
-        InputError: it is no report of ours.
+        InputError: it is not a report of omop-emb.
     """
     path = report / DATA if report.is_dir() else report
     try:
@@ -100,135 +102,146 @@ def read_ranks(report: Path) -> dict[Key, int]:
         raise InputError(f"{path} is not the {DATA} of omop-emb evaluate --report") from error
 
 
-def html(evaluation: Evaluation) -> str:
-    """The page: figures, curves, the comparison, and the worst misses of each domain."""
+def _html(evaluation: Evaluation) -> str:
+    """The page: metrics, charts, the comparison, and the worst misses of each domain."""
     outcomes = evaluation.outcomes
     findable = [outcome for outcome in outcomes if outcome.findable]
-    made = datetime.datetime.now(datetime.UTC).strftime("%d %B %Y")
-    where = evaluation.provenance
+    created = datetime.datetime.now(datetime.UTC).strftime("%d %B %Y")
+    provenance, title = evaluation.provenance, escape(f"Mapping evaluation: {evaluation.title}")
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
-        f"<title>Mapping measured: {escape(evaluation.title)}</title><style>{_STYLE}</style>",
-        f"<h1>Mapping measured: {escape(evaluation.title)}</h1>",
-        f"<p>{made}: {len(outcomes):,} terms, {len(findable):,} of them with a match in the vocabulary; "
-        f"{evaluation.left_out:,} left out because their concepts lead to nothing standard. Ranker "
-        f"<b>{escape(where.ranker)}</b>, model {escape(where.model)}, vocabulary "
-        f"{escape(where.vocabulary or 'without a release name')}. No term was found by its own source "
+        f"<title>{title}</title><style>{_STYLE}</style>",
+        f"<h1>{title}</h1>",
+        f"<p>{created}: {len(outcomes):,} terms, {len(findable):,} of them with a match in the vocabulary; "
+        f"{evaluation.left_out:,} left out because their concepts lead to no standard concept. Ranker "
+        f"<b>{escape(provenance.ranker)}</b>, model {escape(provenance.model)}, vocabulary "
+        f"{escape(provenance.vocabulary or 'without a release name')}. No term was found by its own source "
         "concept or its own approval. Intervals are 95 %, by bootstrap over terms.</p>",
         *(f"<p><b>{escape(note)}</b></p>" for note in evaluation.notes),
-        "<h2>Figures</h2>",
-        _figure_table(evaluation.figures),
-        '<h2>Curves</h2><div class="charts">',
+        "<h2>Metrics</h2>",
+        *_metric_tables(evaluation.metrics),
+        '<h2>Charts</h2><div class="charts">',
         *(f"<figure>{chart}</figure>" for chart in _charts(outcomes, findable)),
         "</div>",
     ]
     if evaluation.differences:
-        parts += [f"<h2>Against {escape(evaluation.against)}</h2>", _differences(evaluation.differences)]
-    parts += ["<h2>Worst misses by domain</h2>", _misses(findable), "</html>"]
-    return "\n".join(parts)
-
-
-def _figure_table(figures: Sequence[Figure]) -> str:
-    groups: dict[tuple[str, str], list[Figure]] = {}
-    for figure in figures:
-        groups.setdefault((figure.by, figure.group), []).append(figure)
-    parts = []
-    for (by, group), own in groups.items():
-        metrics = list(dict.fromkeys(figure.metric for figure in own if figure.ranking))
-        rankings = list(dict.fromkeys(figure.ranking for figure in own if figure.ranking))
-        cells = {(figure.ranking, figure.metric): figure for figure in own}
-        title = f"{by}: {group}" if by else group
-        largest = max(figure.terms for figure in own)
-        head = "".join(f"<th class='n'>{escape(metric)}</th>" for metric in metrics)
-        rows = [
-            f"<tr><td>{ranking}</td>{''.join(_cell(cells.get((ranking, m))) for m in metrics)}</tr>"
-            for ranking in rankings
+        parts += [
+            f"<h2>Compared with {escape(evaluation.against)}</h2>",
+            _differences(evaluation.differences),
         ]
-        others = "; ".join(
-            f"{figure.metric} {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
-            for figure in own
-            if not figure.ranking
-        )
-        heading = f"<h3>{escape(title)} <span class='small'>{largest:,} terms</span></h3>"
-        table = f"<table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
-        parts.append(heading + table + (f"<p>{escape(others)}</p>" if others else ""))
+    parts += ["<h2>Worst misses by domain</h2>", *_misses(findable), "</html>"]
     return "\n".join(parts)
 
 
-def _cell(figure: Figure | None) -> str:
-    if figure is None:
-        return "<td></td>"
-    interval = f"{figure.low:.3f} to {figure.high:.3f}"
-    return f"<td class='n'>{figure.value:.3f}<br><span class='small'>{interval}</span></td>"
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Iterable[int]) -> str:
+    """An HTML table of cells that are HTML already; `numeric` columns are aligned to the right."""
+    right = set(numeric)
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        opening = {True: f"<{tag} class='n'>", False: f"<{tag}>"}
+        return "".join(f"{opening[n in right]}{cell}</{tag}>" for n, cell in enumerate(cells))
+
+    body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+    return f"<table><tr>{line('th', headers)}</tr>{body}</table>"
 
 
-def _charts(outcomes: Sequence[Outcome], findable: Sequence[Outcome]) -> Iterable[str]:
-    cuts = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
-    if findable:
-        series = []
-        for ranking in RANKINGS:
-            ranks = np.array([outcome.ranks[ranking] for outcome in findable])
-            if ranks.any():
-                points = [(float(cut), float(((ranks > 0) & (ranks <= cut)).mean())) for cut in cuts]
-                series.append(Series(name=ranking, points=points))
-        axes = Axes(
-            x="first k candidates",
-            y="recall at k",
-            x_range=(1, 50),
-            x_ticks=(1, 2, 5, 10, 20, 50),
-            x_logarithmic=True,
+def _metric_tables(metrics: Sequence[MetricValue]) -> Iterable[str]:
+    groups: dict[tuple[str, str], list[MetricValue]] = {}
+    for metric in metrics:
+        groups.setdefault((metric.by, metric.group), []).append(metric)
+    for (by, group), own in groups.items():
+        names = list(dict.fromkeys(metric.metric for metric in own if metric.ranking))
+        rankings = list(dict.fromkeys(metric.ranking for metric in own if metric.ranking))
+        cells = {(metric.ranking, metric.metric): _interval(metric) for metric in own}
+        rows = [[ranking, *(cells.get((ranking, name), "") for name in names)] for ranking in rankings]
+        others = "; ".join(
+            f"{metric.metric} {metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
+            for metric in own
+            if not metric.ranking
         )
-        yield line_chart("Recall by number of candidates", axes, series)
+        title, terms = f"{by}: {group}" if by else group, max(metric.terms for metric in own)
+        yield f"<h3>{escape(title)} <span class='small'>{terms:,} terms</span></h3>"
+        yield _table(["", *map(escape, names)], rows, numeric=range(1, len(names) + 1))
+        yield f"<p>{escape(others)}</p>" if others else ""
+
+
+def _interval(metric: MetricValue) -> str:
+    return f"{metric.value:.3f}<br><span class='small'>{metric.low:.3f} to {metric.high:.3f}</span>"
+
+
+def _charts(outcomes: Sequence[TermOutcome], findable: Sequence[TermOutcome]) -> Iterable[str]:
+    if findable:
+        yield _recall_chart(findable)
     if outcomes and all(outcome.probability is not None for outcome in outcomes):
         probability = np.array([outcome.probability for outcome in outcomes], np.float64)
-        right = np.array([outcome.right for outcome in outcomes], np.float64)
+        correct = np.array([outcome.correct for outcome in outcomes], np.float64)
         order = np.argsort(probability, kind="stable")
         parts = [part for part in np.array_split(order, 15) if len(part)]
-        points = [(float(probability[part].mean()), float(right[part].mean())) for part in parts]
-        axes = Axes(x="probability that was said", y="share that was right", diagonal=True)
+        points = [(float(probability[part].mean()), float(correct[part].mean())) for part in parts]
+        axes = Axes(x="predicted probability", y="share that was correct", diagonal=True)
         yield line_chart("Reliability", axes, [Series(name="15 equal parts", points=points, dots=True)])
-        share = np.cumsum(right[order[::-1]]) / np.arange(1, len(right) + 1)
-        places = np.unique(np.linspace(0, len(right) - 1, 80).astype(int))
-        points = [((place + 1) / len(right), float(share[place])) for place in places]
+        share = np.cumsum(correct[order[::-1]]) / np.arange(1, len(correct) + 1)
+        counts = np.unique(np.linspace(0, len(correct) - 1, 80).astype(int)) + 1
+        points = [(count / len(correct), float(share[count - 1])) for count in counts]
         axes = Axes(x="coverage: most probable terms first", y="precision")
         yield line_chart("Precision against coverage", axes, [Series(name="first candidate", points=points)])
 
 
+def _recall_chart(findable: Sequence[TermOutcome]) -> str:
+    series = []
+    for ranking in RANKINGS:
+        ranks = np.array([outcome.ranks[ranking] for outcome in findable])
+        if ranks.any():
+            points = [(float(k), float(((ranks > 0) & (ranks <= k)).mean())) for k in _CUTOFFS]
+            series.append(Series(name=ranking, points=points))
+    axes = Axes(
+        x="first k candidates",
+        y="recall at k",
+        x_range=(1, 50),
+        x_ticks=(1, 2, 5, 10, 20, 50),
+        x_logarithmic=True,
+    )
+    return line_chart("Recall by number of candidates", axes, series)
+
+
 def _differences(differences: Sequence[Difference]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(d.metric)}</td><td class='n'>{d.value:+.3f}</td>"
-        f"<td class='n'>{d.low:+.3f} to {d.high:+.3f}</td><td class='n'>{d.better}</td>"
-        f"<td class='n'>{d.worse}</td><td>{'yes' if d.is_certain else 'no'}</td></tr>"
-        for d in differences
-    )
+    rows = [
+        [
+            escape(difference.metric),
+            f"{difference.value:+.3f}",
+            f"{difference.low:+.3f} to {difference.high:+.3f}",
+            str(difference.better),
+            str(difference.worse),
+            "yes" if difference.is_certain else "no",
+        ]
+        for difference in differences
+    ]
+    headers = ["ranker", "difference", "95 %", "better", "worse", "certain"]
+    terms = differences[0].terms
     return (
-        "<table><tr><th>ranker</th><th class='n'>difference</th><th class='n'>95 %</th>"
-        "<th class='n'>better</th><th class='n'>worse</th><th>certain</th></tr>" + rows + "</table>"
-        f"<p class='small'>Paired, on the {differences[0].terms:,} terms that both measured.</p>"
+        _table(headers, rows, numeric=range(1, 5))
+        + f"<p class='small'>Paired, on the {terms:,} terms in both evaluations.</p>"
     )
 
 
-def _misses(findable: Sequence[Outcome]) -> str:
-    domains: dict[str, list[Outcome]] = {}
+def _misses(findable: Sequence[TermOutcome]) -> Iterable[str]:
+    domains: dict[str, list[TermOutcome]] = {}
     for outcome in findable:
-        if not outcome.right:
+        if not outcome.correct:
             domains.setdefault(outcome.domain, []).append(outcome)
-    parts = []
-    for domain in sorted(domains):
-        # the surest misses first, then those that were not found at all
-        worst = sorted(
-            domains[domain],
-            key=lambda o: (-(o.probability or 0), o.ranks["ranker"] or 10**6, o.gold.term.name),
-        )[:_MISSES]
-        rows = "".join(
-            f"<tr><td>{escape(o.gold.term.name)}</td><td>{escape(o.first[1] if o.first else 'nothing')}</td>"
-            f"<td>{escape('; '.join(o.expected[:3]))}</td><td class='n'>{o.ranks['ranker'] or 'none'}</td>"
-            f"<td class='n'>{'' if o.probability is None else f'{o.probability:.2f}'}</td></tr>"
-            for o in worst
-        )
-        parts.append(
-            f"<h3>{escape(domain)} <span class='small'>{len(domains[domain]):,} misses</span></h3>"
-            "<table><tr><th>term</th><th>first candidate</th><th>chosen by people</th>"
-            f"<th class='n'>its rank</th><th class='n'>probability</th></tr>{rows}</table>"
-        )
-    return "\n".join(parts)
+    for domain, misses in sorted(domains.items()):
+        # The most probable misses first, then those whose target was found, at the better rank first.
+        misses.sort(key=lambda o: (-(o.probability or 0), o.ranks["ranker"] or 10**6, o.gold.term.name))
+        rows = [
+            [
+                escape(miss.gold.term.name),
+                escape(miss.first[1] if miss.first else "nothing"),
+                escape("; ".join(miss.expected[:3])),
+                str(miss.ranks["ranker"] or "none"),
+                "" if miss.probability is None else f"{miss.probability:.2f}",
+            ]
+            for miss in misses[:_MAX_MISSES]
+        ]
+        headers = ["term", "first candidate", "chosen by people", "its rank", "probability"]
+        yield f"<h3>{escape(domain)} <span class='small'>{len(misses):,} misses</span></h3>"
+        yield _table(headers, rows, numeric=(3, 4))
