@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.approvals.reuse import read_approved as read_approved
+    from omop_emb.mapping.approvals.approved_file import read_approved as read_approved
     from omop_emb.mapping.evaluation.evaluate import measure as measure
     from omop_emb.mapping.evaluation.report import write_report as write_report
     from omop_emb.mapping.file_job.job import FileJob as FileJob, JobReport as JobReport, run as run
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from omop_emb.mapping.judge.judge import Judge as Judge
     from omop_emb.mapping.mapper import Mapper as Mapper, map_terms as map_terms, open_mapper as open_mapper
     from omop_emb.mapping.settings import Settings as Settings
+    from omop_emb.mapping.term_frames import to_frame as to_frame
     from omop_emb.mapping.training.site_training import train as train
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        "approvals.reuse": ("read_approved",),
+        "approvals.approved_file": ("read_approved",),
         "evaluation.evaluate": ("measure",),
         "evaluation.report": ("write_report",),
         "file_job.job": ("FileJob", "JobReport", "run"),
@@ -32,6 +33,7 @@ __getattr__, __all__ = lazy_names(
         "judge.judge": ("Judge",),
         "mapper": ("Mapper", "map_terms", "open_mapper"),
         "settings": ("Settings",),
+        "term_frames": ("to_frame",),
         "training.site_training": ("train",),
     },
 )
