@@ -1,4 +1,4 @@
-"""Writing and indexing beside the fastest other ways: ORM, raw COPY, the model alone, CREATE INDEX."""
+"""Indexing benchmark: loads and builds beside the ORM, raw COPY, the model alone and CREATE INDEX."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import ratios
 import waiting_builder
-from databases import clustered, database, driver, forget, timed
+from databases import clustered, database, driver, drop_spaces, timed
 from loading import measure_loads
 from psycopg import sql
 from ratios import Ratio
@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from omop_emb import EmbeddingClient, EmbeddingInterface, EmbeddingRole, IndexType, config
 from omop_emb.database.engine import driver_connection
 from omop_emb.indexing.build import build_index
-from omop_emb.indexing.build_hnsw import make_index
+from omop_emb.indexing.build_hnsw import create_index
 from omop_emb.service import demo
 from omop_emb.spaces import registry
 from omop_emb.vocabulary import loader
@@ -32,19 +32,27 @@ _MEGABYTE = 1_000_000
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS), help="which parts")
-    parser.add_argument("--rows", type=int, default=100_000, help="vectors that are loaded")
-    parser.add_argument("--dimensions", type=int, default=768, help="of these and of those indexed")
+    parser.add_argument(
+        "--only", nargs="*", choices=list(PARTS), default=list(PARTS), help="parts to measure"
+    )
+    parser.add_argument("--rows", type=int, default=100_000, help="vectors to load")
+    parser.add_argument(
+        "--dimensions", type=int, default=768, help="of the vectors that are loaded and indexed"
+    )
     parser.add_argument(
         "--clock",
         choices=["wall", "processor"],
         default="wall",
-        help="what loads are timed by; processor: client and server added up, for a busy machine",
+        help="clock for loads; processor adds up client and server, for a busy machine",
     )
-    parser.add_argument("--orm-rows", type=int, default=5_000, help="of these are loaded by the ORM")
+    parser.add_argument("--orm-rows", type=int, default=5_000, help="vectors to load by the ORM")
     parser.add_argument("--index-rows", type=int, default=30_000, help="vectors in the HNSW index")
-    parser.add_argument("--concepts", type=int, default=350_000, help="for memory, and twice that")
-    parser.add_argument("--shared-concepts", type=int, default=60_000, help="that one and two builders embed")
+    parser.add_argument(
+        "--concepts", type=int, default=350_000, help="concepts of the memory benchmark, which doubles them"
+    )
+    parser.add_argument(
+        "--shared-concepts", type=int, default=60_000, help="concepts that one and two builders embed"
+    )
     parser.add_argument("--wait-seconds", type=float, default=0.25, help="of a batch of 64, 8 at a time")
     parser.add_argument(
         "--vocabulary", type=Path, help="a folder as Athena delivers it, for memory and throughput too"
@@ -52,7 +60,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def write_vocabulary(folder: Path, concepts: int) -> None:
-    """Names of ordinary length, each its own."""
+    """Write distinct concept names of ordinary length."""
     words = [
         f"{a}{b}" for a in ("cardi", "neur", "hepat", "ren", "derm") for b in ("al", "itis", "oma", "ic")
     ]
@@ -83,7 +91,7 @@ def measure_model(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
         assert report.embedded_texts == len(texts)
 
         def build() -> float:
-            forget(engine)
+            drop_spaces(engine)
             return timed(lambda: build_index(engine, client, index_type=IndexType.FLAT))
 
         median = ratios.interleaved(
@@ -119,7 +127,7 @@ def measure_hnsw(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
             space = registry.active_space(connection)
             connection.execute(sql.SQL("analyze {}").format(space.tables.rows))
 
-        def undone(make: Callable[[psycopg.Connection[Any]], object]) -> float:
+        def timed_and_undone(make: Callable[[psycopg.Connection[Any]], object]) -> float:
             with engine.connect() as opened:
                 connection = driver_connection(opened)
                 seconds = timed(lambda: make(connection))
@@ -140,8 +148,10 @@ def measure_hnsw(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
 
         median = ratios.interleaved(
             chosen.rounds,
-            ours=lambda: undone(lambda c: make_index(c, space, rows, domain=None, name="bench_hnsw")),
-            raw=lambda: undone(raw),
+            ours=lambda: timed_and_undone(
+                lambda c: create_index(c, space, rows, domain=None, name="bench_hnsw")
+            ),
+            raw=lambda: timed_and_undone(raw),
         )
     return [
         Ratio(
@@ -154,14 +164,14 @@ def measure_hnsw(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
 
 
 def measure_memory(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
-    found = []
+    builds = []
     for concepts in (chosen.concepts, 2 * chosen.concepts):
         with database(conninfo) as engine, TemporaryDirectory() as folder:
             write_vocabulary(Path(folder), concepts)
             load_vocabulary(engine, Path(folder))
-            found.append(_build_waiting(engine))
-    (seconds, (first,)), (_, (second,)) = found
-    peaks = [said["peak_bytes"] / _MEGABYTE for said in (first, second)]
+            builds.append(_build_waiting(engine))
+    (seconds, (first,)), (_, (second,)) = builds
+    peaks = [report["peak_bytes"] / _MEGABYTE for report in (first, second)]
     results = [
         Ratio(
             f"peak memory of index build, {chosen.concepts:,} concepts",
@@ -180,14 +190,14 @@ def measure_memory(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
     if chosen.vocabulary is not None:
         with database(conninfo) as engine:
             load_vocabulary(engine, chosen.vocabulary)
-            seconds, (said,) = _build_waiting(engine)
+            seconds, (report,) = _build_waiting(engine)
         results.append(
             Ratio(
-                f"peak memory with {chosen.vocabulary.name}, {said['texts']:,} texts",
-                said["peak_bytes"] / _MEGABYTE,
+                f"peak memory with {chosen.vocabulary.name}, {report['texts']:,} texts",
+                report["peak_bytes"] / _MEGABYTE,
                 at_most=300,
                 unit="MB",
-                detail=f"{said['texts'] / seconds:,.0f} texts/s, {seconds:.0f} s in all",
+                detail=f"{report['texts'] / seconds:,.0f} texts/s, {seconds:.0f} s in all",
             )
         )
     return results
@@ -203,9 +213,9 @@ def measure_builders(conninfo: str, chosen: argparse.Namespace) -> list[Ratio]:
         load_vocabulary(engine, Path(folder))
 
         def build(builders: int) -> float:
-            forget(engine)
-            seconds, said = _build_waiting(engine, builders, seconds=chosen.wait_seconds)
-            assert sum(one["texts"] for one in said) == chosen.shared_concepts
+            drop_spaces(engine)
+            seconds, reports = _build_waiting(engine, builders, seconds=chosen.wait_seconds)
+            assert sum(report["texts"] for report in reports) == chosen.shared_concepts
             return seconds
 
         median = ratios.interleaved(chosen.rounds, one=lambda: build(1), two=lambda: build(2))
@@ -231,11 +241,11 @@ PARTS: dict[str, Callable[[str, argparse.Namespace], list[Ratio]]] = {
 def main() -> None:
     chosen = ratios.options(__doc__ or "", arguments)
     with ratios.embedded_server() as conninfo:
-        found: list[Ratio] = []
+        measured: list[Ratio] = []
         for part in chosen.only:
             print(f"measuring {part}", file=sys.stderr)
-            found += PARTS[part](conninfo, chosen)
-    ratios.report("indexing", found, chosen)
+            measured += PARTS[part](conninfo, chosen)
+    ratios.report("indexing", measured, chosen)
 
 
 if __name__ == "__main__":

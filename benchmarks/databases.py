@@ -1,4 +1,4 @@
-"""Databases to measure in: made for a block, with our schema, on the embedded server of ratios.py."""
+"""Benchmark databases: created for a block, with our schema, on the embedded server of ratios.py."""
 
 from __future__ import annotations
 
@@ -22,38 +22,39 @@ from omop_emb.spaces import lifecycle, registry
 
 
 def clustered(rows: int, dimensions: int, seed: int = 1) -> NDArray[np.float32]:
-    """(rows, dimensions) unit rows around 2,000 centres, as texts of a vocabulary lie."""
+    """(rows, dimensions) unit rows around 2,000 centres, like texts of a vocabulary."""
     random = np.random.default_rng(seed)
     centres = random.standard_normal((2000, dimensions), np.float32)
-    made = centres[random.integers(0, 2000, rows)]
-    made += 0.7 * random.standard_normal((rows, dimensions), np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
+    vectors = centres[random.integers(0, 2000, rows)]
+    vectors += 0.7 * random.standard_normal((rows, dimensions), np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @contextmanager
 def database(conninfo: str) -> Iterator[Engine]:
-    """A new database with our schema, which is gone after the block."""
-    name = sql.Identifier(made := f"bench_{time.time_ns()}")
+    """A new database with our schema, which is dropped after the block."""
+    name = f"bench_{time.time_ns()}"
+    identifier = sql.Identifier(name)
     parts = psycopg.conninfo.conninfo_to_dict(conninfo)
     query = "&".join(f"{key}={value}" for key, value in parts.items() if key not in ("dbname", "user"))
     with psycopg.connect(conninfo, autocommit=True) as server:
-        server.execute(sql.SQL("create database {} template template0").format(name))
-        engine = database_engine(f"postgresql://{parts['user']}@/{made}?{query}")
+        server.execute(sql.SQL("create database {} template template0").format(identifier))
+        engine = database_engine(f"postgresql://{parts['user']}@/{name}?{query}")
         try:
             with driver(engine) as connection:
                 migrations.migrate(connection)
             yield engine
         finally:
             engine.dispose()
-            server.execute(sql.SQL("drop database {} with (force)").format(name))
+            server.execute(sql.SQL("drop database {} with (force)").format(identifier))
 
 
 @contextmanager
 def driver(engine: Engine) -> Iterator[psycopg.Connection[Any]]:
     with engine.connect() as connection:
-        found = driver_connection(connection)
-        yield found
-        found.commit()
+        opened = driver_connection(connection)
+        yield opened
+        opened.commit()
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -63,9 +64,9 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def processor_seconds(engine: Engine, work: Callable[[], object]) -> float:
-    """What work takes of this process's and its database session's processor time; engines here have one.
+    """Processor time of this process and of its only database session while it works.
 
-    On a busy machine that is steadier than a clock, and it counts in full what both do at the same time.
+    On a busy machine that is steadier than a clock, and counts in full what both do at the same time.
     """
     with driver(engine) as connection:
         stat = Path(f"/proc/{connection.info.backend_pid}/stat")
@@ -79,7 +80,7 @@ def processor_seconds(engine: Engine, work: Callable[[], object]) -> float:
     return used() - began
 
 
-def forget(engine: Engine) -> None:
+def drop_spaces(engine: Engine) -> None:
     """Drop every space, the active one too."""
     with driver(engine) as connection:
         connection.execute("update omop_emb.space set is_active = false")

@@ -1,4 +1,4 @@
-"""Ratios of work done side by side: interleaved rounds, medians, a table, and JSON with machine and date."""
+"""Benchmark ratios: sides measured in interleaved rounds, their medians as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ratio:
-    """One measured figure beside what is asked of it; `detail` tells the medians that it is made of."""
+    """One measured figure and its bound; `detail` shows the medians that it comes from."""
 
     name: str
     value: float
@@ -50,11 +50,11 @@ def interleaved(
     pick: Callable[[list[float]], float] = statistics.median,
     **sides: Callable[[], object],
 ) -> dict[str, float]:
-    """The median seconds of each side; every round runs all of them, every second one in reversed order.
+    """The median seconds of each side; every round runs all sides, every second round in reversed order.
 
-    A side may return a float: the seconds that it measured itself, without its preparations. Give
-    clock=time.process_time where the ratio is of client work and the machine is shared, and pick=min where a
-    side is work of milliseconds: what others do on the machine only ever adds to it.
+    A side may return a float: the seconds that it measured itself, without its preparations. Use
+    clock=time.process_time for client work on a shared machine, and pick=min for work of milliseconds, to
+    which other processes can only add.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
@@ -77,7 +77,7 @@ def options(description: str, arguments: Callable[[argparse.ArgumentParser], obj
 
 
 def report(title: str, ratios: Sequence[Ratio], chosen: argparse.Namespace) -> None:
-    """Print the table, and write it as JSON if that was asked for."""
+    """Print the ratios as a table, and write them as JSON if --json is given."""
     machine = _machine()
     print(f"\n{title}: {machine['processor']}, {machine['cores']} cores, {machine['date']}")
     width = max(len(ratio.name) for ratio in ratios)
@@ -86,11 +86,11 @@ def report(title: str, ratios: Sequence[Ratio], chosen: argparse.Namespace) -> N
         shown = f"{ratio.value:>9.3g}{ratio.unit:<3} {ratio.bound:>8}  {state:<6}"
         print(f"{ratio.name:<{width}}  {shown}  {ratio.detail}")
     if chosen.json is not None:
-        found = [{**asdict(ratio), "bound": ratio.bound, "is_met": ratio.is_met} for ratio in ratios]
+        rows = [{**asdict(ratio), "bound": ratio.bound, "is_met": ratio.is_met} for ratio in ratios]
         settings = {name: str(value) for name, value in vars(chosen).items()}
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(
-            json.dumps({"title": title, "machine": machine, "options": settings, "ratios": found}, indent=1)
+            json.dumps({"title": title, "machine": machine, "options": settings, "ratios": rows}, indent=1)
         )
 
 
@@ -118,10 +118,7 @@ def _machine() -> dict[str, Any]:
 
 @contextmanager
 def embedded_server() -> Iterator[str]:
-    """The libpq connection string of an embedded server of our own, which is gone after the block.
-
-    What is cached in the block has a folder of its own, and goes too.
-    """
+    """The connection string of a new embedded server, which is removed after the block with its cache."""
     import shutil
     from unittest import mock
 

@@ -1,4 +1,4 @@
-"""A model that costs nothing but waiting, and a builder with it in a process of its own."""
+"""Waiting builders: processes that build with a model that only waits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
 
 
 class WaitingModel:
-    """Vectors from a small store, by the text's checksum, after the wait that a network would cost."""
+    """Answers each text, after a wait like that for a network, with a vector chosen by its checksum."""
 
     name = "waiting"
 
@@ -47,7 +47,7 @@ def client(model: str = "m", **options: Any) -> EmbeddingClient:
 
 
 def built_by(count: int, url: str, **options: Any) -> tuple[float, list[dict[str, float]]]:
-    """Seconds that `count` builders take together from a common start, and what each says of itself."""
+    """Seconds that `count` builders take together from a common start, and the report of each."""
     processes = [
         subprocess.Popen(
             [sys.executable, __file__, url, json.dumps(options)],
@@ -65,8 +65,8 @@ def built_by(count: int, url: str, **options: Any) -> tuple[float, list[dict[str
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    said = [json.loads(process.communicate()[0]) for process in processes]
-    return time.perf_counter() - began, said
+    reports = [json.loads(process.communicate()[0]) for process in processes]
+    return time.perf_counter() - began, reports
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held; unlike ru_maxrss not that of the one that started it."""
+    """The peak memory of this process; ru_maxrss would include that of its parent."""
     if sys.platform == "linux":
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
