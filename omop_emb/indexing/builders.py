@@ -139,5 +139,5 @@ def limit_idle_time(connection: Connection, builder: Builder) -> None:
 
 def has_other_builders(connection: Connection, builder: Builder) -> bool:
     """Whether another builder works on the same space now."""
-    row = connection.execute(read("build_alive"), builder.parameters).fetchone()
+    row = connection.execute(read("build_has_other_builders"), builder.parameters).fetchone()
     return row is not None and bool(row[0])

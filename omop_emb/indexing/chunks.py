@@ -41,7 +41,7 @@ def claim(connection: Connection, builder: Builder, *, job_id: int | None = None
         raise DatabaseError(
             "the connection to the database was lost: see whether the server runs, then run this again"
         )
-    claimed = connection.execute(read("build_claim"), {**builder.parameters, "job": job_id}).fetchone()
+    claimed = connection.execute(read("build_claim_chunk"), {**builder.parameters, "job": job_id}).fetchone()
     if claimed is None:
         return None
     number, _, characters = claimed

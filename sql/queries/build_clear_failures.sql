@@ -1,4 +1,4 @@
--- A failure is deleted once its text was embedded after all, or is no longer wanted.
+-- A failure is deleted once its text was embedded after all, or the vocabulary no longer has it.
 delete from omop_emb.build_failure f
 where f.space_id = %(space)s and (
     exists (

@@ -2,7 +2,7 @@ select
     (select count(*) from {desired_texts}) - (select count(*) from {missing_texts}),
     count(*),
     count(distinct input),
-    coalesce((select sum(length(input)) from (select distinct input from {texts_to_embed}) as different), 0)::bigint,
+    coalesce((select sum(length(input)) from (select distinct input from {texts_to_embed}) as distinct_texts), 0)::bigint,
     (select count(distinct concept_id) from {missing_texts} where not has_concept),
     (select count(distinct concept_id) from {missing_texts} where has_concept),
     (select count(*) from {reusable_vectors}),

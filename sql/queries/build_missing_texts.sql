@@ -1,4 +1,4 @@
--- Wanted and not there: these texts need a vector.
+-- Texts that the space should have and lacks; has_concept: whether it has others of their concept.
 select w.*, {input} as input, exists (
     select from {texts} t where t.concept_id = w.concept_id and t.text_kind <> 'a'
 ) as has_concept

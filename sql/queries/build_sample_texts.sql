@@ -1,5 +1,5 @@
--- Some of the texts to embed, by the order of their hashes and so a random sample that is the same each time.
+-- A sample of the texts to embed: random, as ordered by hash, and the same each time.
 select array_agg(input) as sample
 from (
     select input from texts_to_embed group by input order by min(text_hash) limit {texts}
-) as drawn
+) as sampled

@@ -1,4 +1,5 @@
--- There and not wanted. The aliases that a site approved stay as long as the vocabulary has their concept.
+-- Texts that the space has and should not; withdrawn: none of their concept's should stay. Aliases that a site approved
+-- stay as long as the vocabulary has their concept.
 select t.concept_id, t.text_kind, t.text_hash, not exists (
     select from {desired_texts} w where w.concept_id = t.concept_id
 ) as withdrawn

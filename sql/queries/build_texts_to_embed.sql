@@ -1,4 +1,4 @@
--- Pending texts that need a vector.
+-- Missing texts whose vector is not in this database.
 select * from {missing_texts} p
 where not exists (
     select from {reusable_vectors} r

@@ -1,4 +1,4 @@
--- What is known of a concept changed: its rows follow, vectors stay.
+-- Name, domain, class, code, flag or validity of a concept changed: its rows follow, their vectors stay.
 with changed as (
     update {texts} t
     set (concept_name, domain_id, vocabulary_id, concept_class_id, standard_concept, concept_code, invalid_reason)

@@ -1,4 +1,4 @@
--- What check_database() judges, in one row; nothing is locked or changed.
+-- What check_database() judges; nothing is locked or changed.
 select current_setting('server_version_num')::int / 10000 as major,
        split_part(current_setting('server_version'), ' ', 1) as server_version,
        current_database()::text as database,

@@ -1,4 +1,4 @@
--- Where the valid relationships of some kinds lead from some concepts, and what stands there.
+-- The concepts to which valid relationships of some kinds lead from some concepts.
 select
     r.concept_id_1, r.relationship_id,
     c.concept_id, coalesce(c.concept_name, '') as concept_name, c.domain_id, c.vocabulary_id,

@@ -1,4 +1,4 @@
--- Which files a release was loaded from, of those tables that mapping reads: their hashes are its contents'.
+-- The files of a release that mapping reads; their hashes stand for their contents.
 select table_name, sha256, row_count
 from omop_emb.vocabulary_file
 where release_id = %(release_id)s

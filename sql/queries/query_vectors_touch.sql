@@ -1,4 +1,4 @@
--- To the minute: a write for each read would cost more than the order of use is worth.
+-- To the minute: writing at each read would cost more than an exact order of use is worth.
 update omop_emb.query_vector set used_at = now()
 where key in (
     select key from omop_emb.query_vector

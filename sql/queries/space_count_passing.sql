@@ -1,4 +1,4 @@
--- Rows that pass, all rows and those of the filter's domains as last counted, and what the server's own statistics think of their number.
+-- As last counted: rows that pass, all rows, rows of the filter's domains. And the server's estimate of all rows.
 select
     coalesce(sum(row_count) filter (where {condition}), 0)::bigint,
     coalesce(sum(row_count), 0)::bigint,

@@ -1,4 +1,4 @@
--- A space's domains, largest first, with their rows and the share of all rows that these are, as last counted.
+-- As last counted: a space's domains, largest first, with their rows, share of all rows, and name.
 select
     domain,
     sum(row_count)::bigint,

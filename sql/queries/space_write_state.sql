@@ -1,4 +1,4 @@
--- A digest of the ids of a space's writes, and whether this transaction is among the writers.
+-- A digest of the ids of a space's writes, and whether this transaction is one of the writers.
 select
     encode(
         sha256(convert_to(coalesce(string_agg(write_id::text, ' ' order by write_id), ''), 'UTF8')), 'hex'

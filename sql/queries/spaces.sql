@@ -1,5 +1,5 @@
--- The registry, whether each space was ever whole, and which HNSW indexes it has: for all rows, and for which
--- domains. Each search reads this, so it asks the catalogue by name.
+-- The registry, with whether each space's first build is finished, and which HNSW indexes it has: over all rows, and
+-- over which domains' rows. Indexes are looked up by name, which is fast.
 select
     space_id, name, provider, model, revision, dimensions, document_prefix, query_prefix, document_task,
     query_task, normalisation, index_type, hnsw_m, hnsw_ef_construction, texts, template, synonym_languages,

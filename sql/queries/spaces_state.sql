@@ -1,6 +1,5 @@
 -- Equal results mean that the spaces are unchanged: each version of a row has its own xmin and ctid while a server
--- runs. What a row does not hold is asked for besides: whether a first build is running, and which vector index
--- exists.
+-- runs. Whether a first build is running and which vector index exists is not in the row.
 select
     space_id, xmin, ctid, pg_postmaster_start_time(),
     is_active or selection is not null or not exists (

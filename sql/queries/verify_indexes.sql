@@ -1,4 +1,4 @@
--- The indexes of a space's tables that an interruption has left unusable.
+-- Indexes of a space's tables that are unusable, as after an interruption.
 select c.relname
 from pg_index i join pg_class c on c.oid = i.indexrelid
 where i.indrelid in (%(rows)s::regclass, %(texts)s::regclass) and not (i.indisvalid and i.indisready)

@@ -1,4 +1,4 @@
--- Texts, texts without a vector, and vectors without a text.
+-- The numbers of texts, texts without a vector, and vectors without a text.
 select
     (select count(*) from {texts}),
     (

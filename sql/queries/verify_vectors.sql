@@ -1,4 +1,4 @@
--- Vectors of another length, and vectors that are not of unit length; NaN counts as larger than any number.
+-- The numbers of vectors with other dimensions, and not of unit length; NaN is larger than any number.
 select
     count(*) filter (where vector_dims(embedding) <> {dimensions}),
     count(*) filter (where abs(l2_norm(embedding) - 1) > {tolerance})

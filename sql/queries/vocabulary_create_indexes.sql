@@ -1,5 +1,5 @@
--- The keys are made apart, table by table: a duplicate is reported with its file and lines.
--- Codes lead, for they tell more apart than vocabularies do, and a vocabulary may be asked for in any case.
+-- Primary keys are added separately, table by table, so that a duplicate is reported with its file and lines.
+-- Codes come first: they are more selective than vocabularies, and a vocabulary may be given in any case.
 create index on {concept} (concept_code, vocabulary_id);
 create index on {concept} (lower(concept_name));
 create index on {concept_synonym} (concept_id);

@@ -7,6 +7,6 @@ from (
     union all select 'domain', domain_id, 0 from {domain}
     union all select 'vocabulary', vocabulary_id, 0 from {vocabulary}
     union all select 'concept class', concept_class_id, 0 from {concept_class}
-) as found
+) as counts
 where value is not null
 group by kind, value
