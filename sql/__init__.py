@@ -1,4 +1,4 @@
-"""SQL that ships with omop-emb: numbered migrations and static queries."""
+"""SQL that ships with omop-emb: numbered migrations and static queries; schema.sql is for reading."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ def read(name: str) -> str:
 
 @cache
 def migrations() -> dict[str, str]:
-    """Name to text of each file in migrations/, in order; a name is NNNN_what, as the file without .sql."""
-    found = [
-        entry for entry in files(__name__).joinpath("migrations").iterdir() if entry.name.endswith(".sql")
-    ]
-    return {
-        entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8")
-        for entry in sorted(found, key=lambda entry: entry.name)
-    }
+    """Name -> text of each file in migrations/, in order; a name is NNNN_what, without .sql."""
+    folder = files(__name__).joinpath("migrations")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return {name.removesuffix(".sql"): folder.joinpath(name).read_text(encoding="utf-8") for name in names}

@@ -123,14 +123,8 @@ def decode_rows(
 
 def encode_text_columns(*values: str | None) -> bytes:
     """Text columns of a COPY row; None becomes null."""
-    parts: list[bytes] = []
-    for value in values:
-        if value is None:
-            parts.append(_NULL)
-        else:
-            encoded = value.encode()
-            parts += (_LENGTH(len(encoded)), encoded)
-    return b"".join(parts)
+    encoded = (None if value is None else value.encode() for value in values)
+    return b"".join(_NULL if value is None else _LENGTH(len(value)) + value for value in encoded)
 
 
 def array_literal(numbers: Iterable[int]) -> str:

@@ -182,7 +182,11 @@ def closest_values(value: str, existing: Iterable[str]) -> list[str]:
 
 
 def _schema_tables(connection: psycopg.Connection[Any], schema: str) -> VocabularyTables:
-    columns = _schema_columns(connection, schema)
+    parameters = {"schema": schema, "tables": [layout.name for layout in LAYOUTS]}
+    cursor = connection.cursor(row_factory=tuple_row)
+    columns: dict[str, list[str]] = dict(
+        cursor.execute(read("vocabulary_schema_columns"), parameters).fetchall()
+    )
     if "concept" not in columns:
         raise VocabularyError(
             f"schema {schema!r} (OMOP_EMB_VOCABULARY_SCHEMA) has no table concept in database "
@@ -204,12 +208,6 @@ def _schema_tables(connection: psycopg.Connection[Any], schema: str) -> Vocabula
         version = fetch_value(connection, query)
     # "concept" is not None, as checked above.
     return VocabularyTables(schema=schema, release_id=None, version=version, **tables)  # type: ignore[arg-type]
-
-
-def _schema_columns(connection: psycopg.Connection[Any], schema: str) -> dict[str, list[str]]:
-    cursor = connection.cursor(row_factory=tuple_row)
-    parameters = {"schema": schema, "tables": [layout.name for layout in LAYOUTS]}
-    return dict(cursor.execute(read("vocabulary_schema_columns"), parameters).fetchall())
 
 
 def _release_status(connection: psycopg.Connection[Any], tables: VocabularyTables) -> VocabularyStatus:
