@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +16,15 @@ from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import InputError
 from omop_emb.interface.space_client import client_of
-from omop_emb.mapping.approvals import approval_store
+from omop_emb.mapping.approvals.approval_store import stored_approvals
+from omop_emb.mapping.approvals.reuse import CheckedMappings
+from omop_emb.mapping.approvals.site_memory import read_memory
 from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.engine import Engine, PendingBatch
-from omop_emb.mapping.features.names import NAMES
+from omop_emb.mapping.files.journal import Journal
 from omop_emb.mapping.ranking import ranker_store
-from omop_emb.mapping.ranking.linear import LinearRanker, Ranker, default_ranker
+from omop_emb.mapping.ranking.linear import default_ranker
+from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm
 from omop_emb.mapping.retrieval import malloc, vocabulary_subset
 from omop_emb.mapping.retrieval.load import (
@@ -47,6 +49,7 @@ BATCH_SIZE = 150
 """Terms per batch unless the caller chooses: few, because each has hundreds of candidates."""
 DEFAULT_SITE = "default"
 """The site whose memory and ranker are used unless another is named."""
+_Batch = tuple[list[MappedTerm | None], Future[PendingBatch]]  # results that are reused, the rest
 _CACHED_TEXTS = 10_000  # one variant in six occurs again in a later term
 
 
@@ -80,24 +83,41 @@ class Mapper:
             "run omop-emb calibrate APPROVED with mappings that you have approved"
         ]
 
-    def begin(self, terms: Sequence[SourceTerm]) -> Future[PendingBatch]:
-        """Look up a batch's candidates in the background; finish() waits for them.
+    def map(
+        self,
+        terms: Iterable[SourceTerm],
+        *,
+        batch_size: int = BATCH_SIZE,
+        previous: CheckedMappings | None = None,
+        journal: Journal | None = None,
+    ) -> Iterator[MappedTerm]:
+        """The mapped terms one by one, in order; at most two batches are in memory at a time.
+
+        Args:
+            terms: including those in the journal.
+            batch_size: terms per batch, 1 or more.
+            previous: approved mappings, which are reused while their targets are valid.
+            journal: open; gets every batch before its results are yielded, and supplies those it has.
 
         Raises:
             InputError: a term has neither a name nor a code.
         """
-        for number, term in enumerate(terms):
-            if not term.name.strip() and not term.code.strip():
-                raise InputError(f"terms[{number}] has neither a name nor a code")
-        return self._background.submit(self.engine.begin, terms, self.settings)
 
-    def finish(self, pending: Future[PendingBatch]) -> list[MappedTerm]:
-        """One result per term of a batch from begin(), in the same order."""
-        return self.engine.finish(pending.result(), self.settings, self.provenance)
+        def begin(batch: Sequence[SourceTerm]) -> _Batch:
+            for number, term in enumerate(batch):
+                if not term.name.strip() and not term.code.strip():
+                    raise InputError(f"terms[{number}] has neither a name nor a code")
+            reused = [previous.reuse(term, self.provenance) if previous else None for term in batch]
+            rest = [term for term, result in zip(batch, reused, strict=True) if result is None]
+            return reused, self._background.submit(self.engine.begin, rest, self.settings)
 
-    def map(self, terms: Iterable[SourceTerm], *, batch_size: int = BATCH_SIZE) -> Iterator[MappedTerm]:
-        """The mapped terms one by one, in order; at most two batches are in memory at a time."""
-        return map_in_batches(terms, self.finish, begin=self.begin, batch_size=batch_size)
+        def finish(batch: _Batch) -> list[MappedTerm]:
+            reused, pending = batch
+            mapped = iter(self.engine.finish(pending.result(), self.settings, self.provenance))
+            results = [result or next(mapped) for result in reused]
+            return results if previous is None else [previous.apply_to(result) for result in results]
+
+        return map_in_batches(terms, finish, begin=begin, batch_size=batch_size, journal=journal)
 
 
 @contextmanager
@@ -135,22 +155,23 @@ def open_mapper(
     settings = settings or Settings()
     with readable_errors():
         connection = driver_connection(session)
-        space, client = _space_and_client(connection, client)
-        embed = _QueryEmbedder(client)
-        own_ranker = (
-            ranker_store.active_ranker(connection, site, space.fingerprint.digest) if use_own_ranker else None
-        )
-        ranker = own_ranker or default_ranker(NAMES)
+        if client is None:
+            space = registry.active_space(connection)
+        else:
+            space = registry.space_by_fingerprint(connection, client.fingerprint)
+        registry.check_complete(space)
+        embed = _QueryEmbedder(client or client_of(space))
+        ranker: Ranker = default_ranker()
+        if use_own_ranker:
+            ranker = ranker_store.active_ranker(connection, site, space.fingerprint.digest) or ranker
         calibrated = ranker.calibration is not None and ranker.fingerprint == space.fingerprint.digest
-        settings.policy.check(ranker if calibrated else _without_calibration(ranker))
+        settings.policy.check(ranker, calibrated=calibrated)
         use_memory = use_memory and ranker_store.has_mapping_tables(connection)
         index, is_subset = _read_index(
             connection, space, embed, settings, terms, approvals_of=site if use_memory else None
         )
         malloc.give_back()
-        memory = (
-            approval_store.memory_index(connection, site, index.lexical, space, embed) if use_memory else None
-        )
+        memory = read_memory(connection, site, index.lexical, space, embed) if use_memory else None
         dense = (read_vectors_of if is_subset else read_vectors)(connection, space, index)
         tables = reader.vocabulary_tables(connection)
     engine = Engine(index.lexical, index.facts, dense, embed, ranker, calibrated=calibrated, memory=memory)
@@ -165,22 +186,8 @@ def open_mapper(
         accept_untrained=settings.policy.accept_untrained and not ranker.is_site_trained,
         version=omop_emb.__version__,
     )
-    mapper = Mapper(engine, space, settings, provenance)
-    try:
+    with closing(Mapper(engine, space, settings, provenance)) as mapper:
         yield mapper
-    finally:
-        mapper.close()
-
-
-def _space_and_client(
-    connection: psycopg.Connection[Any], client: EmbeddingClient | None
-) -> tuple[registry.Space, EmbeddingClient]:
-    if client is None:
-        space = registry.active_space(connection)
-    else:
-        space = registry.space_by_fingerprint(connection, client.fingerprint)
-    registry.check_complete(space)
-    return space, client or client_of(space)
 
 
 class _QueryEmbedder:
@@ -213,7 +220,7 @@ def _read_index(
     """The vocabulary, and whether it is only the concepts near a few terms."""
     index = kept_vocabulary(connection)
     if index is None and terms is not None and vocabulary_subset.suits(terms):
-        approvals = approval_store.approvals(connection, approvals_of) if approvals_of is not None else []
+        approvals = stored_approvals(connection, approvals_of) if approvals_of is not None else []
         approved_ids = [approval.concept_id for approval in approvals]
         subset = vocabulary_subset.read_near(
             connection, space, terms, approved_ids, embed, rules=settings.rules, limit=settings.variants
@@ -221,12 +228,6 @@ def _read_index(
         if subset is not None:
             return subset, True
     return index or read_vocabulary(connection), False
-
-
-def _without_calibration(ranker: Ranker) -> Ranker:
-    """The ranker without probabilities, as it is in a space that it was not trained for."""
-    assert isinstance(ranker, LinearRanker)  # noqa: S101 - a site's ranker is stored by its space
-    return replace(ranker, calibration=None)
 
 
 def map_terms(

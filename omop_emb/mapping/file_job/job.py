@@ -6,8 +6,7 @@ import difflib
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -19,8 +18,6 @@ from omop_emb.embeddings.models import find_model
 from omop_emb.errors import InputError, UnknownValueError
 from omop_emb.mapping.approvals.approved_file import read_approved
 from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous
-from omop_emb.mapping.batches import map_in_batches
-from omop_emb.mapping.engine import PendingBatch
 from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter, open_outputs
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.input_file import InputFile
@@ -141,11 +138,10 @@ def run(
         if journal.done:
             on_message(f"resuming: {journal.done:,} terms are mapped already")
         problems: list[Problem] = []
-        results = map_in_batches(
+        results = mapper.map(
             _checked_domains(file, lexicon, problems),
-            lambda batch: _finish(mapper, previous, batch),
-            begin=lambda terms: _begin(mapper, previous, terms),
             batch_size=job.batch_size,
+            previous=previous,
             journal=journal,
         )
         if job.judge is not None:
@@ -211,26 +207,6 @@ def _read_previous(session: Session | Connection, path: Path, on_message: OnMess
     outdated = sum(1 for _ in checked.outdated_rows())
     on_message(f"{len(approved):,} approved mappings in {path}; {outdated:,} of their targets are outdated")
     return checked
-
-
-@dataclass(frozen=True)
-class _PendingTerms:
-    """A batch in progress: results that earlier approvals decide, and the terms still to be mapped."""
-
-    reused: list[MappedTerm | None]
-    pending: Future[PendingBatch] | None
-
-
-def _begin(mapper: Mapper, previous: CheckedMappings | None, terms: Sequence[SourceTerm]) -> _PendingTerms:
-    reused = [previous.reuse(term, mapper.provenance) if previous else None for term in terms]
-    rest = [term for term, result in zip(terms, reused, strict=True) if result is None]
-    return _PendingTerms(reused, mapper.begin(rest) if rest else None)
-
-
-def _finish(mapper: Mapper, previous: CheckedMappings | None, batch: _PendingTerms) -> list[MappedTerm]:
-    mapped = iter(mapper.finish(batch.pending) if batch.pending is not None else ())
-    results = [result or next(mapped) for result in batch.reused]
-    return results if previous is None else [previous.apply_to(result) for result in results]
 
 
 def _checked_domains(file: TermFile, lexicon: Lexicon, problems: list[Problem]) -> Iterator[SourceTerm]:

@@ -138,4 +138,4 @@ def test_a_closed_mapper_maps_nothing(sample: Session) -> None:
     with open_mapper(sample) as mapper:
         assert len(list(mapper.map([SourceTerm(name="Sinusitis")]))) == 1
     with pytest.raises(RuntimeError, match="shutdown"):
-        mapper.begin([SourceTerm(name="Sinusitis")])
+        list(mapper.map([SourceTerm(name="Sinusitis")]))
