@@ -1,4 +1,4 @@
-"""Small vocabularies that a test can change, and a model that counts what it is asked for."""
+"""Small vocabularies that a test can change, and a model that records the texts it was sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENGLISH, GERMAN = 4180186, 4182504
 
 
 @dataclass(frozen=True)
-class Row:
+class ConceptRow:
     """A concept of a small vocabulary, with its English and German synonyms."""
 
     concept_id: int
@@ -43,15 +43,15 @@ class Row:
 
 @dataclass
 class SmallVocabulary:
-    """A vocabulary that is loaded anew after each change."""
+    """A vocabulary that is loaded again after each change."""
 
     engine: Engine
     folder: Path
-    rows: dict[int, Row] = field(default_factory=dict)
+    rows: dict[int, ConceptRow] = field(default_factory=dict)
     release: int = 0
 
-    def load(self, *rows: Row, without: Sequence[int] = ()) -> None:
-        """Add or replace rows, take some away, and load the result as the next release."""
+    def load(self, *rows: ConceptRow, without: Sequence[int] = ()) -> None:
+        """Add, replace and remove rows, and load the result as the next release."""
         self.rows.update({row.concept_id: row for row in rows})
         for concept_id in without:
             del self.rows[concept_id]
@@ -112,16 +112,16 @@ def five_concepts(engine: Engine, folder: Path) -> SmallVocabulary:
     """Five concepts, one of them without a standard flag and one with a text of another."""
     small = SmallVocabulary(engine, folder)
     small.load(
-        Row(1, "Hypertension", synonyms=("High blood pressure", "HTN"), german=("Bluthochdruck",)),
-        Row(2, "Diabetes mellitus", synonyms=("Diabetes", "Diabetes")),
-        Row(3, "Metformin", domain="Drug", vocabulary="RxNorm", concept_class="Ingredient"),
-        Row(4, "Diabetes", domain="Observation", concept_class="Finding"),
-        Row(5, "Essential hypertension", standard=""),
+        ConceptRow(1, "Hypertension", synonyms=("High blood pressure", "HTN"), german=("Bluthochdruck",)),
+        ConceptRow(2, "Diabetes mellitus", synonyms=("Diabetes", "Diabetes")),
+        ConceptRow(3, "Metformin", domain="Drug", vocabulary="RxNorm", concept_class="Ingredient"),
+        ConceptRow(4, "Diabetes", domain="Observation", concept_class="Finding"),
+        ConceptRow(5, "Essential hypertension", standard=""),
     )
     return small
 
 
-def direction(text: str, dimensions: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def text_vector(text: str, dimensions: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """A vector that depends on the text alone."""
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     return np.random.default_rng(seed).standard_normal(dimensions).astype(np.float32)
@@ -158,7 +158,7 @@ class CountingProvider:
         with self._lock:
             if self._fails_after is not None and len(self.sent) + len(texts) > self._fails_after:
                 raise ProviderError("the model is down")
-            refused = [place for place, text in enumerate(texts) if text in self._refuses]
+            refused = [position for position, text in enumerate(texts) if text in self._refuses]
             if refused:
                 raise TextRejectedError("not a text that this model takes", positions=refused)
             self.sent += texts
@@ -166,7 +166,7 @@ class CountingProvider:
             time.sleep(self._seconds)
         if self._on_batch is not None:
             self._on_batch()
-        return EmbeddingResponse(np.stack([direction(text, self._dimensions) for text in texts]))
+        return EmbeddingResponse(np.stack([text_vector(text, self._dimensions) for text in texts]))
 
     def model_info(self, *, timeout_seconds: float) -> ModelInfo:
         return ModelInfo(revision="1", dimensions=self._dimensions)
@@ -178,14 +178,14 @@ def counting_client(provider: CountingProvider | None = None, prefix: str = "") 
     )
 
 
-def wanted(connection: psycopg.Connection[Any], recipe: Recipe) -> list[tuple[int, str, str]]:
-    """(concept_id, kind, text) of all texts that a build would take from the vocabulary, in order."""
+def desired_texts(connection: psycopg.Connection[Any], recipe: Recipe) -> list[tuple[int, str, str]]:
+    """(concept_id, kind, text) of all texts that a build would embed, in order."""
     tables = require_vocabulary(connection)
     query = texts_query(recipe, concept=tables.concept, concept_synonym=tables.concept_synonym)
     return sorted((concept_id, kind, text) for concept_id, kind, _, text, *_ in connection.execute(query))
 
 
-def stored(connection: psycopg.Connection[Any], space_id: int) -> dict[tuple[int, str, str], bytes]:
+def stored_vectors(connection: psycopg.Connection[Any], space_id: int) -> dict[tuple[int, str, str], bytes]:
     """(concept_id, kind, text) -> the bytes of the vector, of all rows of a space."""
     query = psycopg.sql.SQL(
         "select t.concept_id, t.text_kind, t.text, halfvec_send(r.embedding) from {} t full join {} r "
@@ -194,6 +194,6 @@ def stored(connection: psycopg.Connection[Any], space_id: int) -> dict[tuple[int
         psycopg.sql.Identifier("omop_emb", f"space_{space_id}_text"),
         psycopg.sql.Identifier("omop_emb", f"space_{space_id}"),
     )
-    found = connection.execute(query).fetchall()
-    assert all(None not in row for row in found), "a text without a vector, or a vector without a text"
-    return {row[:3]: row[3] for row in found}
+    rows = connection.execute(query).fetchall()
+    assert all(None not in row for row in rows), "a text without a vector, or a vector without a text"
+    return {row[:3]: row[3] for row in rows}

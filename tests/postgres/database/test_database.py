@@ -1,4 +1,4 @@
-"""The way to the database: engines, sessions, the driver's connection, and errors a person can use."""
+"""Engines, sessions and the driver's connection."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_the_driver_works_inside_the_session_s_transaction(engine: sqlalchemy.En
         assert session.execute(sqlalchemy.text("select count(*) from kept")).scalar_one() == 0
 
 
-def test_a_database_that_has_all_is_described(connection: psycopg.Connection) -> None:
+def test_a_complete_database_passes_the_check(connection: psycopg.Connection) -> None:
     info = check_database(connection)
     assert info.installed_pgvector
     assert int(info.server_version.split(".")[0]) >= 14
 
 
-def test_every_spelling_of_a_postgresql_url_is_taken(database_url: str) -> None:
+def test_every_spelling_of_a_postgresql_url_is_accepted(database_url: str) -> None:
     for spelling in ("postgresql://", "postgres://", "postgresql+psycopg://"):
         engine = database_engine(database_url.replace("postgresql://", spelling))
         with engine.connect() as connection:
@@ -36,7 +36,7 @@ def test_every_spelling_of_a_postgresql_url_is_taken(database_url: str) -> None:
         engine.dispose()
 
 
-def test_a_session_of_the_environment_s_database_leaves_no_connection_open(
+def test_a_session_scope_without_an_engine_closes_its_connection(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMOP_EMB_DATABASE_URL", database_url)

@@ -1,4 +1,4 @@
-"""A server of one's own, over TCP with a password, known by its URL alone; and all that it may lack."""
+"""An external server over TCP with a password, and everything that it may lack."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def external() -> Iterator[External]:
         home.mkdir()
         os.chown(home, account.uid, account.gid)
         assert account.run(["/bin/sh", "-c", 'cat > "$1"', "sh", home / "password"], text=PASSWORD)[0] == 0
-        code, said = account.run(
+        code, message = account.run(
             [
                 *(str(programs / "initdb"), "-D", str(home / "data"), "-U", "owner", "--encoding=UTF8"),
                 *("--locale=C", "--auth=scram-sha-256", f"--pwfile={home / 'password'}", "--no-sync"),
             ]
         )
-        assert code == 0, said
+        assert code == 0, message
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         settings = [f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"]
         control = [str(programs / "pg_ctl"), "-D", str(home / "data"), "-l", str(home / "log"), "-w"]
-        code, said = account.run([*control, "start", "-o", *settings])
-        assert code == 0, said
+        code, message = account.run([*control, "start", "-o", *settings])
+        assert code == 0, message
         try:
             yield External(port)
         finally:
@@ -102,19 +102,19 @@ Engines = Callable[[str], sqlalchemy.Engine]
 
 @pytest.fixture
 def engine_of() -> Iterator[Engines]:
-    made: list[sqlalchemy.Engine] = []
+    engines: list[sqlalchemy.Engine] = []
 
     def engine(url: str) -> sqlalchemy.Engine:
-        made.append(database_engine(url))
-        return made[-1]
+        engines.append(database_engine(url))
+        return engines[-1]
 
     yield engine
-    for one in made:
+    for one in engines:
         one.dispose()
 
 
 def refusal(engine: sqlalchemy.Engine) -> str:
-    """What is said where migrating is refused: one line."""
+    """The message with which migrating is refused: one line."""
     with pytest.raises(DatabaseError) as caught, session_scope(engine) as session:
         migrations.migrate(driver_connection(session))
     assert "\n" not in str(caught.value)
@@ -122,7 +122,7 @@ def refusal(engine: sqlalchemy.Engine) -> str:
     return str(caught.value)
 
 
-def test_by_its_url_alone_it_does_everything_and_no_embedded_server_is_made(
+def test_the_url_alone_is_enough_and_no_embedded_server_is_created(
     external: External, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMOP_EMB_DATABASE_URL", external.url(database=database))
@@ -147,7 +147,7 @@ def test_by_its_url_alone_it_does_everything_and_no_embedded_server_is_made(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (
             {"password": "not-it"},
@@ -159,8 +159,8 @@ def test_by_its_url_alone_it_does_everything_and_no_embedded_server_is_made(
         ({"host": "127.0.0.2"}, r"127\.0\.0\.2.*Connection refused.*is PostgreSQL running there\?"),
     ],
 )
-def test_a_url_that_leads_nowhere_is_one_line_without_the_password(
-    external: External, wrong: dict[str, str], said: str
+def test_a_wrong_url_is_reported_in_one_line_without_the_password(
+    external: External, wrong: dict[str, str], message: str
 ) -> None:
     run = subprocess.run(
         [OMOP_EMB, "vocabulary", "status"],
@@ -174,26 +174,26 @@ def test_a_url_that_leads_nowhere_is_one_line_without_the_password(
     (line,) = run.stderr.splitlines()
     assert PASSWORD not in line
     assert "not-it" not in line
-    assert re.search(said, line), line
+    assert re.search(message, line), line
 
 
-def test_without_pgvector_on_the_server_the_package_to_install_is_named(
+def test_a_server_without_pgvector_is_refused_with_the_package_to_install(
     external: External, owner: psycopg.Connection, database: str, engine_of: Engines
 ) -> None:
     owner.execute(
         SQL("alter database {} set extension_control_path = '/nonexistent'").format(Identifier(database))
     )
-    said = refusal(engine_of(external.url(database=database)))
-    assert "has no pgvector: install it there (the package postgresql-NN-pgvector, 0.8 or newer)" in said
+    message = refusal(engine_of(external.url(database=database)))
+    assert "has no pgvector: install it there (the package postgresql-NN-pgvector, 0.8 or newer)" in message
 
 
-def test_a_role_that_may_not_make_the_extension_is_told_who_must(
+def test_a_role_that_may_not_create_the_extension_learns_who_must(
     external: External, owner: psycopg.Connection, database: str, role: str, engine_of: Engines
 ) -> None:
     grant = SQL("grant create on database {} to {}").format(Identifier(database), Identifier(role))
     owner.execute(grant)
-    said = refusal(engine_of(external.url(user=role, database=database)))
-    assert said.endswith("let a superuser run CREATE EXTENSION vector; in that database")
+    message = refusal(engine_of(external.url(user=role, database=database)))
+    assert message.endswith("let a superuser run CREATE EXTENSION vector; in that database")
     with psycopg.connect(external.url(database=database), autocommit=True) as connection:
         connection.execute("create extension vector")
     with session_scope(engine_of(external.url(user=role, database=database))) as session:
@@ -202,57 +202,57 @@ def test_a_role_that_may_not_make_the_extension_is_told_who_must(
         connection.execute(SQL("drop owned by {}").format(Identifier(role)))
 
 
-def test_a_role_that_may_not_make_our_schema_is_told_the_grant(
+def test_a_role_that_may_not_create_our_schema_learns_the_grant(
     external: External, database: str, role: str, engine_of: Engines
 ) -> None:
-    said = refusal(engine_of(external.url(user=role, database=database)))
-    assert said.endswith(f'GRANT CREATE ON DATABASE "{database}" TO "{role}";')
+    message = refusal(engine_of(external.url(user=role, database=database)))
+    assert message.endswith(f'GRANT CREATE ON DATABASE "{database}" TO "{role}";')
 
 
-def test_a_role_that_may_only_look_at_our_schema_is_told_the_grant(
+def test_a_role_that_may_not_create_tables_in_our_schema_learns_the_grant(
     external: External, database: str, role: str, engine_of: Engines
 ) -> None:
     with psycopg.connect(external.url(database=database), autocommit=True) as connection:
         connection.execute("create extension vector; create schema omop_emb")
-    said = refusal(engine_of(external.url(user=role, database=database)))
-    assert said.endswith(f'GRANT USAGE, CREATE ON SCHEMA omop_emb TO "{role}";')
+    message = refusal(engine_of(external.url(user=role, database=database)))
+    assert message.endswith(f'GRANT USAGE, CREATE ON SCHEMA omop_emb TO "{role}";')
 
 
-def test_a_server_that_only_reads_is_refused(external: External, database: str, engine_of: Engines) -> None:
+def test_a_read_only_server_is_refused(external: External, database: str, engine_of: Engines) -> None:
     url = external.url(database=database) + "?options=-c%20default_transaction_read_only%3Don"
     assert "read-only (a standby?)" in refusal(engine_of(url))
 
 
-def test_a_server_that_is_too_old_is_refused(
+def test_an_old_server_is_refused(
     external: External, database: str, engine_of: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requirements, "_OLDEST_SERVER", 99)
-    said = refusal(engine_of(external.url(database=database)))
-    assert said.startswith("omop-emb needs PostgreSQL 99 or newer, and this server is ")
+    message = refusal(engine_of(external.url(database=database)))
+    assert message.startswith("omop-emb needs PostgreSQL 99 or newer, and this server is ")
 
 
 @pytest.mark.parametrize("installed", [False, True])
-def test_a_pgvector_that_is_too_old_is_refused(
+def test_an_old_pgvector_is_refused(
     external: External, database: str, engine_of: Engines, installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(external.url(database=database), autocommit=True) as connection:
         if installed:
             connection.execute("create extension vector")
     monkeypatch.setattr(requirements, "_OLDEST_PGVECTOR", (99, 0))
-    said = refusal(engine_of(external.url(database=database)))
-    assert "needs pgvector 99.0 or newer" in said
-    assert said.endswith("run ALTER EXTENSION vector UPDATE;" if installed else "on the server")
+    message = refusal(engine_of(external.url(database=database)))
+    assert "needs pgvector 99.0 or newer" in message
+    assert message.endswith("run ALTER EXTENSION vector UPDATE;" if installed else "on the server")
 
 
-def test_another_encoding_is_refused_with_the_database_to_make(
+def test_another_encoding_is_refused_with_the_database_to_create(
     external: External, owner: psycopg.Connection, engine_of: Engines
 ) -> None:
     name = f"latin_{uuid4().hex}"
     owner.execute(
         SQL("create database {} template template0 encoding 'LATIN1' locale 'C'").format(Identifier(name))
     )
-    said = refusal(engine_of(external.url(database=name)))
-    assert "encoded in LATIN1, and omop-emb needs UTF8: run CREATE DATABASE" in said
+    message = refusal(engine_of(external.url(database=name)))
+    assert "encoded in LATIN1, and omop-emb needs UTF8: run CREATE DATABASE" in message
     owner.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
 
@@ -264,7 +264,7 @@ def test_checking_a_database_changes_nothing(external: External, database: str) 
         assert connection.execute(count).fetchone() == (0,)
 
 
-def test_a_role_out_of_connections_is_told_so(
+def test_a_role_out_of_connections_learns_that(
     external: External, owner: psycopg.Connection, database: str, role: str, engine_of: Engines
 ) -> None:
     owner.execute(SQL("alter role {} connection limit 1").format(Identifier(role)))
@@ -274,19 +274,19 @@ def test_a_role_out_of_connections_is_told_so(
 
 
 def run_in(engine: sqlalchemy.Engine, *statements: str) -> str:
-    """What is said of statements that fail in one session."""
+    """The message of statements that fail in one session: one line."""
     with pytest.raises(DatabaseError) as caught, session_scope(engine) as session:
         session.execute(sqlalchemy.text(";".join(statements)))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_what_a_server_refuses_while_it_works_is_one_line(
+def test_errors_of_a_running_server_are_one_line(
     external: External, owner: psycopg.Connection, database: str, role: str, engine_of: Engines
 ) -> None:
     engine = engine_of(external.url(database=database))
-    said = run_in(engine, "set local statement_timeout = '50ms'", "select pg_sleep(5)")
-    assert said == (
+    message = run_in(engine, "set local statement_timeout = '50ms'", "select pg_sleep(5)")
+    assert message == (
         "the database cancelled a statement (statement_timeout): raise statement_timeout, or ask for less"
     )
     assert "ended this connection: run this again" in run_in(
@@ -301,18 +301,16 @@ def test_what_a_server_refuses_while_it_works_is_one_line(
         connection.execute("create table held (id int primary key)")
     with Session(engine) as holder:
         holder.execute(sqlalchemy.text("lock table held"))
-        said = run_in(engine, "set local lock_timeout = '50ms'", "select * from held")
-        assert said.startswith("another process holds what this needs")
+        message = run_in(engine, "set local lock_timeout = '50ms'", "select * from held")
+        assert message.startswith("another process holds what this needs")
 
 
-def test_two_writers_in_opposite_order_are_told_to_run_again(
-    external: External, database: str, engine_of: Engines
-) -> None:
+def test_a_deadlock_says_run_this_again(external: External, database: str, engine_of: Engines) -> None:
     engine = engine_of(external.url(database=database))
     with session_scope(engine) as session:
         session.execute(sqlalchemy.text("create table pair as select 1 as id union select 2"))
     first_is_locked = threading.Barrier(2, timeout=20)
-    said: list[str] = []
+    message: list[str] = []
 
     def write(one: int, other: int) -> None:
         try:
@@ -322,25 +320,23 @@ def test_two_writers_in_opposite_order_are_told_to_run_again(
                     if number == one:
                         first_is_locked.wait()
         except DatabaseError as error:
-            said.append(str(error))
+            message.append(str(error))
 
     threads = [threading.Thread(target=write, args=pair) for pair in ((1, 2), (2, 1))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=30)
-    assert said == ["another process wrote the same rows in another order: run this again"]
+    assert message == ["another process wrote the same rows in another order: run this again"]
 
 
-def test_a_bug_of_ours_is_not_dressed_up_as_an_error_of_the_database(
-    external: External, database: str
-) -> None:
+def test_a_bug_of_ours_is_not_turned_into_a_database_error(external: External, database: str) -> None:
     with psycopg.connect(external.url(database=database)) as connection:
         with pytest.raises(psycopg.errors.SyntaxError), readable_errors():
             connection.execute("selekt 1")
 
 
-def test_neither_statements_nor_their_values_are_in_an_error(
+def test_errors_contain_no_statement_and_no_value(
     external: External, database: str, engine_of: Engines
 ) -> None:
     engine = engine_of(external.url(database=database))

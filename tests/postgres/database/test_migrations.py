@@ -1,4 +1,4 @@
-"""Migrations: each file once, in order, wholly or not at all, and one history for everybody."""
+"""Migrations: each file once, in order, all or nothing, with one history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def empty(empty_database_url: str) -> Iterator[psycopg.Connection]:
 
 @contextmanager
 def as_new_role(connection: psycopg.Connection) -> Iterator[None]:
-    """Within it the connection has the rights of a role that was granted none."""
+    """The connection acts as a role without any grant inside the block."""
     role = f"omop_emb_test_{uuid4().hex}"
     connection.execute(SQL("create role {}").format(Identifier(role)))
     connection.execute(SQL("set role {}").format(Identifier(role)))
@@ -58,7 +58,7 @@ def test_an_empty_database_gets_each_file_once_and_in_order(empty: psycopg.Conne
     assert [name for (name,) in recorded] == ALL
 
 
-def test_everything_of_ours_is_in_our_schema_beside_a_cdm(empty: psycopg.Connection) -> None:
+def test_all_our_tables_are_in_our_schema_beside_a_cdm(empty: psycopg.Connection) -> None:
     empty.execute("create table public.concept (concept_id int, note text)")
     empty.execute("insert into public.concept values (1, 'theirs')")
     empty.execute("create schema cdm")
@@ -75,7 +75,9 @@ def test_the_caller_s_transaction_is_not_committed(empty: psycopg.Connection) ->
     assert migrations.pending_migrations(empty) == ALL
 
 
-def test_a_connection_in_autocommit_mode_gets_all_files_together(empty_database_url: str) -> None:
+def test_a_connection_in_autocommit_mode_applies_all_files_in_one_transaction(
+    empty_database_url: str,
+) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         assert migrations.migrate(connection) == ALL
     with psycopg.connect(empty_database_url) as connection:
@@ -90,7 +92,7 @@ def test_a_file_that_fails_leaves_nothing(empty: psycopg.Connection, monkeypatch
     assert _tables(empty) == set()
 
 
-def test_two_at_once_wait_for_each_other(empty_database_url: str) -> None:
+def test_concurrent_migrations_wait_for_each_other(empty_database_url: str) -> None:
     def migrate(_: int) -> list[str]:
         with psycopg.connect(empty_database_url) as connection:
             return migrations.migrate(connection)
@@ -127,7 +129,7 @@ def test_a_history_with_a_gap_is_refused(connection: psycopg.Connection) -> None
         migrations.pending_migrations(connection)
 
 
-def test_without_the_right_to_read_our_schema_the_grant_is_named(connection: psycopg.Connection) -> None:
+def test_a_role_that_may_not_read_our_schema_learns_the_grant(connection: psycopg.Connection) -> None:
     with (
         as_new_role(connection),
         pytest.raises(MigrationError, match=r"GRANT USAGE ON SCHEMA omop_emb TO \""),
@@ -142,7 +144,7 @@ def test_the_script_does_what_migrate_does(empty: psycopg.Connection) -> None:
     assert migrations.pending_migrations(empty) == []
 
 
-def test_the_script_of_what_is_pending_leaves_out_the_rest() -> None:
+def test_the_script_of_pending_migrations_contains_no_others() -> None:
     script = migrations.migration_script(ALL[1:])
     assert ALL[1] in script
     assert ALL[0] not in script

@@ -27,7 +27,7 @@ from omop_emb.providers.retrying import RetryPolicy
 from tests.builds import build_with
 from tests.fake_gemini_jobs import CANCELLED, FAILED, PENDING
 from tests.fake_providers import FakeProviders, Fault, fake_vector
-from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts, stored
+from tests.small_vocabulary import ConceptRow, SmallVocabulary, counting_client, five_concepts, stored_vectors
 
 TEXTS = ["Diabetes", "Diabetes mellitus", "HTN", "High blood pressure", "Hypertension", "Metformin"]
 BRIEF = RetryPolicy(timeout_seconds=2, max_attempts=2, deadline_seconds=5, first_wait_seconds=0.01)
@@ -59,7 +59,7 @@ def jobs_of(engine: Engine) -> list[tuple[str | None, bool]]:
 def texts_of(engine: Engine) -> list[str]:
     """The texts in the space, each with the vector that the model gives it."""
     with engine.connect() as connection:
-        rows = stored(driver_connection(connection), 1)
+        rows = stored_vectors(driver_connection(connection), 1)
     for (_, _, text), value in rows.items():
         expected = np.array(fake_vector(text, 128))
         expected /= np.linalg.norm(expected)
@@ -144,7 +144,7 @@ def test_what_changed_while_a_job_ran_is_embedded_besides_and_the_rest_is_collec
     fake.jobs.finishes = False
     with pytest.raises(Stopped):
         build(engine, client, on_progress=stop_when_waiting)
-    vocabulary.load(Row(3, "Metformin hydrochloride"), Row(6, "Asthma"))
+    vocabulary.load(ConceptRow(3, "Metformin hydrochloride"), ConceptRow(6, "Asthma"))
     fake.jobs.finish()
     fake.jobs.finishes = True
     build(engine, client)

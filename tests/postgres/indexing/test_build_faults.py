@@ -34,7 +34,7 @@ from omop_emb.providers.retrying import RetryPolicy
 from omop_emb.spaces import registry
 from tests.builds import build_with
 from tests.fake_providers import Call, FakeProviders, Fault, fake_vector
-from tests.small_vocabulary import Row, SmallVocabulary, stored
+from tests.small_vocabulary import ConceptRow, SmallVocabulary, stored_vectors
 from tests.tiny_models import WORDS, tiny_folder
 
 CONCEPTS, CHUNK, BATCH = 24, 6, 3
@@ -81,7 +81,7 @@ def remote(fake_server: FakeProviders) -> dict[str, Provider]:
 @pytest.fixture(autouse=True)
 def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
     small = SmallVocabulary(engine, tmp_path)
-    small.load(*(Row(number + 1, name) for number, name in enumerate(NAMES)))
+    small.load(*(ConceptRow(number + 1, name) for number, name in enumerate(NAMES)))
     return small
 
 
@@ -107,7 +107,7 @@ def rows(engine: Engine) -> dict[str, list[float]]:
     with engine.connect() as connection:
         driver = driver_connection(connection)
         (space,) = registry.all_spaces(driver)
-        found = stored(driver, space.space_id).items()
+        found = stored_vectors(driver, space.space_id).items()
     return {text: np.frombuffer(value[4:], ">f2").tolist() for (_, _, text), value in found}
 
 
@@ -205,7 +205,7 @@ def test_a_poisonous_text_of_a_local_model_is_kept_out_and_tried_again(
 ) -> None:
     folder = tiny_folder(tmp_path / "model", max_tokens=40)
     vocabulary = SmallVocabulary(engine, tmp_path)
-    vocabulary.load(*(Row(number + 1, name) for number, name in enumerate([*NAMES[:-1], "nil nil"])))
+    vocabulary.load(*(ConceptRow(number + 1, name) for number, name in enumerate([*NAMES[:-1], "nil nil"])))
     report, _ = build(engine, make_provider(f"local:{folder}"))
     assert (report.failed, report.embedded) == (1, CONCEPTS - 1)
     assert sorted(rows(engine)) == sorted(NAMES[:-1])

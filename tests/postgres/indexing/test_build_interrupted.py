@@ -25,7 +25,13 @@ from omop_emb.indexing.report import BuildReport
 from omop_emb.spaces import lifecycle, registry
 from tests.builds import build_with
 from tests.fake_providers import Fault, fake_providers
-from tests.small_vocabulary import CountingProvider, Row, SmallVocabulary, counting_client, stored
+from tests.small_vocabulary import (
+    ConceptRow,
+    CountingProvider,
+    SmallVocabulary,
+    counting_client,
+    stored_vectors,
+)
 
 CONCEPTS, CHUNK_TEXTS = 40, 4
 NAMES = [f"Concept {number}" for number in range(1, CONCEPTS + 1)]
@@ -34,7 +40,7 @@ NAMES = [f"Concept {number}" for number in range(1, CONCEPTS + 1)]
 @pytest.fixture
 def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
     small = SmallVocabulary(engine, tmp_path)
-    small.load(*(Row(number, name) for number, name in enumerate(NAMES, 1)))
+    small.load(*(ConceptRow(number, name) for number, name in enumerate(NAMES, 1)))
     return small
 
 
@@ -50,7 +56,9 @@ def kept(engine: Engine) -> set[str]:
     with engine.connect() as connection:
         driver = driver_connection(connection)
         return {
-            text for space in registry.all_spaces(driver) for _, _, text in stored(driver, space.space_id)
+            text
+            for space in registry.all_spaces(driver)
+            for _, _, text in stored_vectors(driver, space.space_id)
         }
 
 

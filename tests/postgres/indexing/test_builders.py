@@ -17,7 +17,13 @@ from omop_emb import IndexType
 from omop_emb.database.engine import driver_connection
 from omop_emb.spaces import registry
 from tests.builds import build_with
-from tests.small_vocabulary import CountingProvider, Row, SmallVocabulary, counting_client, stored
+from tests.small_vocabulary import (
+    ConceptRow,
+    CountingProvider,
+    SmallVocabulary,
+    counting_client,
+    stored_vectors,
+)
 
 from .builder import BuilderProcess
 
@@ -33,7 +39,7 @@ def many_concepts(engine: Engine, folder: Path, count: int) -> SmallVocabulary:
     vocabulary = SmallVocabulary(engine, folder)
     vocabulary.load(
         *(
-            Row(number, f"Concept {number}", synonyms=(f"Also {number}", f"Group {number // 2}"))
+            ConceptRow(number, f"Concept {number}", synonyms=(f"Also {number}", f"Group {number // 2}"))
             for number in range(1, count + 1)
         )
     )
@@ -63,8 +69,8 @@ def assert_as_by_one_builder(engine: Engine) -> None:
     build_with(engine, alone, index_type=IndexType.FLAT, name="alone")
     with engine.connect() as connection:
         driver = driver_connection(connection)
-        expected = stored(driver, registry.space_by_name(driver, "alone").space_id)
-        assert stored(driver, registry.active_space(driver).space_id) == expected
+        expected = stored_vectors(driver, registry.space_by_name(driver, "alone").space_id)
+        assert stored_vectors(driver, registry.active_space(driver).space_id) == expected
         assert driver.execute("select count(*) from omop_emb.build").fetchone() == (0,)
 
 

@@ -21,7 +21,7 @@ from omop_emb.server import supervisor
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space
 from tests.builds import build_with
-from tests.small_vocabulary import CountingProvider, Row, SmallVocabulary, counting_client
+from tests.small_vocabulary import ConceptRow, CountingProvider, SmallVocabulary, counting_client
 
 from .builder import BuilderProcess
 
@@ -98,11 +98,13 @@ def next_release(vocabulary: SmallVocabulary, chance: Random) -> None:
     gone = chance.sample(there, len(there) // 10)
     changed = chance.sample(sorted(set(there) - set(gone)), len(there) // 3)
     new = range(1000 * release + 1, 1000 * release + 1 + (CONCEPTS // 4 if there else CONCEPTS))
-    rows = [Row(n, f"Name {n} {release}", synonyms=(f"Also {n} {release}", f"Group {n // 2}")) for n in new]
+    rows = [
+        ConceptRow(n, f"Name {n} {release}", synonyms=(f"Also {n} {release}", f"Group {n // 2}")) for n in new
+    ]
     for n in changed:
         synonyms = (*vocabulary.rows[n].synonyms[:2], f"Since {release} {n}")
         rows.append(
-            Row(n, f"Name {n} {release}", domain=chance.choice(["Drug", "Device"]), synonyms=synonyms)
+            ConceptRow(n, f"Name {n} {release}", domain=chance.choice(["Drug", "Device"]), synonyms=synonyms)
         )
     vocabulary.load(*rows, without=gone)
 

@@ -28,13 +28,13 @@ from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.registry import Space
 from tests.builds import build_with
 from tests.small_vocabulary import (
+    ConceptRow,
     CountingProvider,
-    Row,
     SmallVocabulary,
     counting_client,
-    direction,
     five_concepts,
-    stored,
+    stored_vectors,
+    text_vector,
 )
 
 
@@ -73,7 +73,7 @@ def rows_of(engine: Engine, name: str | None = None) -> dict[tuple[int, str, str
     with engine.connect() as connection:
         driver = driver_connection(connection)
         space = registry.space_by_name(driver, name) if name else registry.active_space(driver)
-        return stored(driver, space.space_id)
+        return stored_vectors(driver, space.space_id)
 
 
 def listed(engine: Engine) -> list[Space]:
@@ -107,7 +107,7 @@ def test_another_site_gets_the_same_rows_and_embeds_nothing(
     assert [check for check in verify_index(elsewhere, client=counting_client()) if not check.ok] == []
     with Session(elsewhere) as session:
         (hit,) = EmbeddingInterface(counting_client()).get_nearest_concepts(
-            session=session, query_embeddings=direction("HTN (Condition)", 8)[None], k=1
+            session=session, query_embeddings=text_vector("HTN (Condition)", 8)[None], k=1
         )[0]
     assert (hit.concept_id, hit.matched_text, hit.domain_id, hit.concept_code) == (
         1,
@@ -145,7 +145,7 @@ def test_another_release_or_none_is_refused_unless_asked_for_and_then_only_the_d
         import_there(elsewhere, file)
     (tmp_path / "elsewhere").mkdir()
     there = five_concepts(elsewhere, tmp_path / "elsewhere")
-    there.load(Row(6, "Asthma"))
+    there.load(ConceptRow(6, "Asthma"))
     with pytest.raises(VocabularyError, match="release 1, and release 2 is loaded here"):
         import_there(elsewhere, file)
     assert listed(elsewhere) == []
@@ -300,7 +300,7 @@ def test_a_space_that_is_being_imported_is_not_read_and_a_killed_import_can_be_r
     def look(progress: Progress) -> None:
         with Session(elsewhere) as session, pytest.raises(SpaceError) as caught:
             EmbeddingInterface(counting_client()).get_nearest_concepts(
-                session=session, query_embeddings=direction("x", 8)[None], k=1
+                session=session, query_embeddings=text_vector("x", 8)[None], k=1
             )
         seen.append(str(caught.value))
 

@@ -21,7 +21,7 @@ from omop_emb.indexing.report import BuildReport
 from omop_emb.spaces import registry
 from omop_emb.sql import migrations as files
 from tests.builds import build_with
-from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts
+from tests.small_vocabulary import ConceptRow, SmallVocabulary, counting_client, five_concepts
 
 COUNTS = (
     "new_concepts",
@@ -70,7 +70,7 @@ def test_a_dry_run_needs_no_more_than_the_right_to_read(
     engine: Engine, vocabulary: SmallVocabulary, database_url: str, request: pytest.FixtureRequest
 ) -> None:
     build_index(engine, counting_client(), index_type=IndexType.FLAT)
-    vocabulary.load(Row(6, "Asthma"), without=[4])
+    vocabulary.load(ConceptRow(6, "Asthma"), without=[4])
     reader = request.getfixturevalue("reader")
     report = dry_run(reader)
     assert (report.embedded, report.withdrawn, report.unchanged) == (1, 1, 6)
@@ -84,9 +84,9 @@ def test_a_dry_run_counts_what_the_build_then_does(
     if there:
         build_index(engine, counting_client(), index_type=IndexType.FLAT)
         vocabulary.load(
-            Row(6, "Asthma", synonyms=("HTN", "Bronchial asthma")),
-            Row(2, "Diabetes mellitus type 2", synonyms=("Diabetes",)),
-            Row(3, "Metformin", domain="Device"),
+            ConceptRow(6, "Asthma", synonyms=("HTN", "Bronchial asthma")),
+            ConceptRow(2, "Diabetes mellitus type 2", synonyms=("Diabetes",)),
+            ConceptRow(3, "Metformin", domain="Device"),
             without=[4],
         )
     said = dry_run(engine, index_type=index_type)

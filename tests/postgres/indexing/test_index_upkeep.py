@@ -14,7 +14,7 @@ from omop_emb.indexing.build import build_index
 from omop_emb.indexing.finish import report_index_progress
 from omop_emb.indexing.report import Phase, Progress
 from omop_emb.spaces import registry
-from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts
+from tests.small_vocabulary import ConceptRow, SmallVocabulary, counting_client, five_concepts
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_build_that_changed_rows_leaves_its_tables_vacuumed_and_analysed(
 
     build_index(engine, counting_client(), index_type=index_type)
     assert visible() == [(True, True)] * 2
-    vocabulary.load(Row(6, "Asthma"), without=[4])
+    vocabulary.load(ConceptRow(6, "Asthma"), without=[4])
     build_index(engine, counting_client(), index_type=index_type)
     assert visible() == [(True, True)] * 2
     with engine.connect() as connection:

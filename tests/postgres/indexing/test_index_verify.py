@@ -15,7 +15,13 @@ from omop_emb.indexing.build import build_index
 from omop_emb.indexing.verify import Check, verify_index
 from omop_emb.spaces import registry
 from tests.builds import build_with
-from tests.small_vocabulary import CountingProvider, Row, SmallVocabulary, counting_client, five_concepts
+from tests.small_vocabulary import (
+    ConceptRow,
+    CountingProvider,
+    SmallVocabulary,
+    counting_client,
+    five_concepts,
+)
 
 BREAKAGE = {
     "rows": "delete from omop_emb.space_1_text where text = 'HTN'",
@@ -105,7 +111,7 @@ def test_what_the_next_build_mends_is_said_so_and_mended(
 
 def test_a_newer_release_and_a_broken_off_build_are_told(engine: Engine, vocabulary: SmallVocabulary) -> None:
     build_index(engine, counting_client(), index_type=IndexType.FLAT)
-    vocabulary.load(Row(6, "Asthma"), Row(7, "Gout"), without=[4])
+    vocabulary.load(ConceptRow(6, "Asthma"), ConceptRow(7, "Gout"), without=[4])
     (check,) = failed(engine).values()
     assert check.details == "texts differ from release 2: 2 missing, 1 no longer in it"
     with pytest.raises(ProviderError):

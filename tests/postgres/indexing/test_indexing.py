@@ -31,13 +31,13 @@ from omop_emb.spaces.registry import Space
 from omop_emb.vocabulary import loader
 from tests.builds import build_with
 from tests.small_vocabulary import (
+    ConceptRow,
     CountingProvider,
-    Row,
     SmallVocabulary,
     counting_client,
-    direction,
     five_concepts,
-    stored,
+    stored_vectors,
+    text_vector,
 )
 
 FIRST = [
@@ -75,7 +75,7 @@ def build(
 def rows_of(engine: Engine, name: str | None = None) -> dict[tuple[int, str, str], bytes]:
     with connected(engine) as connection:
         space = registry.space_by_name(connection, name) if name else registry.active_space(connection)
-        return stored(connection, space.space_id)
+        return stored_vectors(connection, space.space_id)
 
 
 def active_space(engine: Engine) -> Space:
@@ -111,7 +111,7 @@ def test_the_vectors_are_those_of_the_model_rounded_to_half_precision(
 ) -> None:
     build(engine)
     for (_, _, text), value in rows_of(engine).items():
-        row = direction(text, 8).astype(np.float64)
+        row = text_vector(text, 8).astype(np.float64)
         expected = (row / np.linalg.norm(row)).astype(np.float32).astype(np.float16)
         assert np.abs(np.frombuffer(value[4:], ">f2").astype(np.float16) - expected).max() <= 2**-11
 
@@ -143,7 +143,7 @@ def test_a_renamed_concept_is_embedded_again_and_its_old_name_leaves(
 
 def test_an_added_concept_is_embedded_alone(engine: Engine, vocabulary: SmallVocabulary) -> None:
     build(engine)
-    vocabulary.load(Row(6, "Asthma", synonyms=("Bronchial asthma",)))
+    vocabulary.load(ConceptRow(6, "Asthma", synonyms=("Bronchial asthma",)))
     report, sent = build(engine)
     assert sent == ["Asthma", "Bronchial asthma"]
     assert (report.new_concepts, report.embedded, report.vocabulary_release) == (1, 2, "release 2")
@@ -189,7 +189,7 @@ def test_changed_details_are_updated_without_embedding(
         hit = EmbeddingInterface(counting_client()).get_nearest_concepts(
             session=session,
             index_type=IndexType.FLAT,
-            query_embeddings=direction("HTN", 8)[None],
+            query_embeddings=text_vector("HTN", 8)[None],
             k=1,
             concept_filter=ConceptFilter(
                 **{  # type: ignore[arg-type]  # the parametrised name decides
@@ -241,7 +241,7 @@ def test_a_text_that_moves_to_another_concept_takes_its_vector_along(
 ) -> None:
     build(engine)
     vector = rows_of(engine)[1, "s", "HTN"]
-    vocabulary.load(Row(7, "Raised pressure", synonyms=("HTN",)))
+    vocabulary.load(ConceptRow(7, "Raised pressure", synonyms=("HTN",)))
     report, sent = build(engine)
     assert sent == ["Raised pressure"]
     assert report.reused == 1
@@ -321,7 +321,7 @@ def test_a_dry_run_counts_and_changes_nothing(engine: Engine, vocabulary: SmallV
         assert registry.all_spaces(connection) == []
     build(engine)
     before = rows_of(engine)
-    vocabulary.load(Row(6, "Asthma"), Row(2, "Diabetes mellitus type 2"), without=[4])
+    vocabulary.load(ConceptRow(6, "Asthma"), ConceptRow(2, "Diabetes mellitus type 2"), without=[4])
     report, sent = build(engine, dry_run=True)
     assert (report.new_concepts, report.changed_concepts, report.withdrawn_concepts) == (1, 1, 1)
     assert (sent, rows_of(engine)) == ([], before)
@@ -389,7 +389,7 @@ def test_after_a_failing_provider_the_next_build_does_only_the_rest(
     with connected(engine) as connection:
         (space,) = registry.all_spaces(connection)
         assert not space.is_active
-        kept = {text for _, _, text in stored(connection, space.space_id)}
+        kept = {text for _, _, text in stored_vectors(connection, space.space_id)}
     assert kept == set(provider.sent)
     report, sent = build(engine, index_type=index_type)
     assert not kept & set(sent)
@@ -402,7 +402,7 @@ def test_a_release_loaded_during_a_build_is_built_before_it_ends(
 ) -> None:
     def load_once() -> None:
         if vocabulary.release == 1:
-            vocabulary.load(Row(6, "Asthma"), Row(3, "Metformin 500 mg"), without=[4])
+            vocabulary.load(ConceptRow(6, "Asthma"), ConceptRow(3, "Metformin 500 mg"), without=[4])
 
     report, _ = build(engine, CountingProvider(on_batch=load_once))
     names = {key[2] for key in rows_of(engine) if key[1] == "n"}
@@ -417,7 +417,7 @@ def test_a_release_loaded_while_a_build_is_planned_is_built_before_it_ends(
         connection.execute("lock table omop_emb.label")  # the plan waits here, its texts found
         building = pool.submit(build, engine)
         await_a_waiter(engine, "omop_emb.label")
-        vocabulary.load(Row(6, "Asthma"), without=[4])
+        vocabulary.load(ConceptRow(6, "Asthma"), without=[4])
         connection.rollback()
         report, _ = building.result(timeout=30)
     assert {key[0] for key in rows_of(engine)} == {1, 2, 3, 6}
@@ -531,7 +531,7 @@ def test_pieces_of_a_builder_whose_connection_is_gone_are_taken_over_at_once(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build(engine)
-    vocabulary.load(Row(6, "Asthma"))
+    vocabulary.load(ConceptRow(6, "Asthma"))
     with connected(engine) as connection:
         space = registry.active_space(connection)
         connection.execute(

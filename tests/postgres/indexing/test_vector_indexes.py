@@ -28,7 +28,7 @@ from omop_emb.spaces import filters, lifecycle, registry, row_counts, upsert
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.text_rows import TextRows
 from tests.builds import build_with
-from tests.small_vocabulary import Row, SmallVocabulary, counting_client, five_concepts
+from tests.small_vocabulary import ConceptRow, SmallVocabulary, counting_client, five_concepts
 
 Connection = psycopg.Connection[Any]
 ROWS, DIMENSIONS = 3000, 32
@@ -159,7 +159,7 @@ def test_a_domains_own_index_serves_searches_in_that_domain(connection: Connecti
     assert share_found(connection, space, concept_filter=DRUGS) >= 0.98
 
 
-def test_a_plan_that_was_cached_for_one_way_serves_no_other(connection: Connection, space: Space) -> None:
+def test_a_plan_that_was_cached_for_one_method_serves_no_other(connection: Connection, space: Space) -> None:
     space = bring_about(connection, space, partial="Drug")
     connection.prepare_threshold = 0  # every statement is prepared, and its plan may be cached at once
     for _ in range(8):  # past the five custom plans after which PostgreSQL considers a generic one
@@ -256,7 +256,7 @@ def test_builds_keep_what_was_asked_for_through_releases(engine: Engine, tmp_pat
     first = built(engine, partial="Condition", first_pass="4")
     assert len(first) == 2
     assert all("subvector(embedding, 1, 4)" in text for text in first.values())
-    vocabulary.load(Row(9, "Gout"), *(Row(n, f"Disease {n}") for n in range(20, 40)))
+    vocabulary.load(ConceptRow(9, "Gout"), *(ConceptRow(n, f"Disease {n}") for n in range(20, 40)))
     assert built(engine) == first
     with connected(engine) as connection:
         space = registry.active_space(connection)

@@ -29,7 +29,7 @@ from omop_emb.spaces import copy_rows, lifecycle, registry, upsert
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import ROW_DTYPE
 from omop_emb.spaces.text_rows import TextRows, vector_hashes
-from tests.small_vocabulary import direction
+from tests.small_vocabulary import text_vector
 
 Connection = psycopg.Connection[Any]
 
@@ -142,7 +142,7 @@ def test_each_metric_reports_its_own_distance_and_always_the_cosine(
     assert [match.similarity for match in matches] == pytest.approx([1, 0, -1])
 
 
-def test_a_concept_appears_once_with_the_text_that_was_hit(connection: Connection, space: Space) -> None:
+def test_a_concept_appears_once_with_its_nearest_text(connection: Connection, space: Space) -> None:
     write(
         connection,
         space,
@@ -160,7 +160,7 @@ def test_a_concept_appears_once_with_the_text_that_was_hit(connection: Connectio
     assert matches[0].concept_name == "Myocardial infarction"
 
 
-def test_k_concepts_come_back_though_one_concept_has_more_texts_than_are_fetched_at_once(
+def test_k_concepts_are_found_although_one_has_more_texts_than_are_fetched_at_once(
     connection: Connection, space: Space
 ) -> None:
     many = [(condition(1), f"text {n}", (1, n / 1e4, 0)) for n in range(300)]
@@ -208,7 +208,7 @@ def test_the_same_batch_twice_changes_nothing_and_keeps_the_state(
     assert connection.execute("select count(*) from omop_emb.space_write").fetchone() == before
 
 
-def test_a_changed_vector_is_written_though_its_text_is_unchanged(
+def test_a_changed_vector_is_written_although_its_text_is_unchanged(
     connection: Connection, space: Space
 ) -> None:
     write(connection, space, [(condition(1), "concept 1", (1, 0, 0))])
@@ -242,7 +242,7 @@ def test_one_text_with_two_vectors_is_refused_and_nothing_is_written(
     assert stored(connection, space) == []
 
 
-def test_a_concept_that_no_vocabulary_knows_has_no_domain(connection: Connection, space: Space) -> None:
+def test_a_concept_without_a_vocabulary_has_no_domain(connection: Connection, space: Space) -> None:
     write(connection, space, [(Concept(7, "local"), "local", (1, 0, 0))])
     match = nearest(connection, space, (1, 0, 0))[0]
     assert (match.concept_id, match.concept_name, match.domain_id, match.standard_concept) == (
@@ -267,7 +267,7 @@ def test_a_concept_that_no_vocabulary_knows_has_no_domain(connection: Connection
         (ConceptFilter(domains=()), []),
     ],
 )
-def test_a_filter_lets_through_exactly_what_it_says(
+def test_a_filter_returns_exactly_what_passes(
     connection: Connection, space: Space, concept_filter: ConceptFilter, expected: list[int]
 ) -> None:
     entries = [
@@ -378,7 +378,7 @@ def test_a_space_is_found_by_its_fingerprint_and_a_missing_one_says_what_differs
         registry.space_by_fingerprint(connection, fingerprint(query_prefix="query: "), IndexType.HNSW)
 
 
-def test_one_space_is_active_at_a_time_and_is_not_dropped(connection: Connection) -> None:
+def test_one_space_is_active_at_a_time_and_cannot_be_dropped(connection: Connection) -> None:
     migrations.migrate(connection)
     first = lifecycle.ensure_space(connection, fingerprint(), IndexType.FLAT)[0]
     second = lifecycle.ensure_space(connection, fingerprint(), IndexType.HNSW)[0]
@@ -408,7 +408,7 @@ def test_wide_vectors_are_stored_and_found(connection: Connection, dimensions: i
         assert lifecycle.ensure_space(connection, wide, IndexType.HNSW)[1]
 
 
-def test_new_concepts_go_straight_in_and_known_ones_are_compared(
+def test_new_concepts_are_inserted_at_once_and_existing_ones_are_compared(
     connection: Connection, space: Space
 ) -> None:
     def count(query: str) -> int:
@@ -429,7 +429,7 @@ def test_new_concepts_go_straight_in_and_known_ones_are_compared(
     assert count(f"select count(*) from omop_emb.space_{space.space_id}") == 4  # noqa: S608 - a number
 
 
-def test_another_writer_who_adds_the_same_new_concept_meanwhile_is_no_error(
+def test_another_writer_may_add_the_same_new_concept_meanwhile(
     connection: Connection, space: Space, database_url: str
 ) -> None:
     connection.commit()
@@ -444,11 +444,11 @@ def test_another_writer_who_adds_the_same_new_concept_meanwhile_is_no_error(
             assert waiting.result() == upsert.UpsertResult(1, 0)
 
 
-def test_an_upsert_of_the_same_vectors_sends_none_of_them_and_one_of_others_sends_those(
+def test_an_upsert_sends_only_the_vectors_that_changed(
     connection: Connection, space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = [
-        (condition(number), f"text {number}", direction(str(number), 3).tolist()) for number in range(20)
+        (condition(number), f"text {number}", text_vector(str(number), 3).tolist()) for number in range(20)
     ]
     sent: list[int] = []
     real = copy_rows._row_keys
@@ -460,16 +460,16 @@ def test_an_upsert_of_the_same_vectors_sends_none_of_them_and_one_of_others_send
     monkeypatch.setattr(copy_rows, "_row_keys", row_keys)
     assert write(connection, space, entries) == upsert.UpsertResult(20, 0)
     assert write(connection, space, entries) == upsert.UpsertResult(0, 0)
-    entries[7] = (condition(7), "text 7", direction("99", 3).tolist())
-    entries[8] = (condition(8, domain_id="Drug"), "text 8", direction("8", 3).tolist())
+    entries[7] = (condition(7), "text 7", text_vector("99", 3).tolist())
+    entries[8] = (condition(8, domain_id="Drug"), "text 8", text_vector("8", 3).tolist())
     assert write(connection, space, entries) == upsert.UpsertResult(2, 0)
     assert sent == [20, 2]
-    (found,) = nearest(connection, space, direction("99", 3), k=1)
+    (found,) = nearest(connection, space, text_vector("99", 3), k=1)
     assert found.concept_id == 7
     assert found.similarity == pytest.approx(1, abs=1e-3)
 
 
-def test_a_vector_that_a_build_wrote_over_an_upserted_one_is_not_taken_for_it(
+def test_a_vector_that_a_build_wrote_over_an_upserted_one_is_not_mistaken_for_it(
     connection: Connection, space: Space
 ) -> None:
     entry = (condition(1), "one", [1.0, 0.0, 0.0])

@@ -1,4 +1,4 @@
-"""A model that changed under its name: noticed before its vectors are mixed with older ones."""
+"""Changed models: weights that change under the same name are detected before vectors are mixed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ollama(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
         yield fake
 
 
-def test_a_tag_that_was_moved_to_other_weights_is_noticed_and_built_as_another_space(
+def test_a_tag_moved_to_other_weights_is_detected_and_gets_its_own_space(
     engine: Engine, tmp_path: Path, ollama: FakeProviders
 ) -> None:
     five_concepts(engine, tmp_path)
@@ -53,7 +53,7 @@ def test_a_tag_that_was_moved_to_other_weights_is_noticed_and_built_as_another_s
     assert len([text for call in ollama.embedding_calls for text in call.texts]) == 6
 
 
-def test_two_encoders_share_a_space_and_another_query_encoder_is_another(
+def test_two_encoders_share_a_space_and_another_query_encoder_gets_its_own(
     engine: Engine, tmp_path: Path
 ) -> None:
     folders = [spelling_folder(tmp_path / name, mark=40 * place) for place, name in enumerate("abc")]

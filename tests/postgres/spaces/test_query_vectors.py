@@ -1,4 +1,4 @@
-"""Query vectors kept in the database: found by another process, bounded, without a text, never in the way."""
+"""Query vectors in the database: shared by processes, bounded, without texts, and never a reason to fail."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def execute(engine: Engine, statement: str) -> None:
         driver_connection(connection).commit()
 
 
-def test_another_process_s_client_finds_the_vector_and_asks_no_model(engine: Engine) -> None:
+def test_a_client_of_another_process_finds_the_vector_and_calls_no_model(engine: Engine) -> None:
     first, _ = client(QueryVectors(engine))
     rows = first.embeddings(["a", "b"], embedding_role=QUERY)
     second, provider = client(QueryVectors(engine))
@@ -59,7 +59,7 @@ def test_another_process_s_client_finds_the_vector_and_asks_no_model(engine: Eng
     [{"query_prefix": "other: "}, {"document_prefix": "d: "}],
     ids=["query prefix", "document prefix"],
 )
-def test_whatever_shapes_a_space_keeps_its_vectors_apart(engine: Engine, other: dict[str, str]) -> None:
+def test_different_prefixes_have_different_keys(engine: Engine, other: dict[str, str]) -> None:
     client(QueryVectors(engine))[0].embeddings(["a"], embedding_role=QUERY)
     second, provider = client(QueryVectors(engine), **other)
     second.embeddings(["a"], embedding_role=QUERY)
@@ -73,12 +73,12 @@ def test_no_text_is_stored(engine: Engine) -> None:
     assert WORDS.encode() not in key + vector
 
 
-def test_documents_are_not_kept(engine: Engine) -> None:
+def test_document_vectors_are_not_stored(engine: Engine) -> None:
     client(QueryVectors(engine))[0].embeddings(["a"], embedding_role=EmbeddingRole.DOCUMENT)
     assert rows(engine) == []
 
 
-def test_the_least_recently_used_go_first(engine: Engine) -> None:
+def test_the_least_recently_used_vectors_are_dropped_first(engine: Engine) -> None:
     store = QueryVectors(engine, most_vectors=3)
     for key in (b"a", b"b", b"c"):
         store.put_many({key: b"."})
@@ -92,14 +92,14 @@ def test_the_least_recently_used_go_first(engine: Engine) -> None:
     assert rows(engine) == []
 
 
-def test_a_vector_that_is_there_stays_as_it_is(engine: Engine) -> None:
+def test_a_stored_vector_is_not_overwritten(engine: Engine) -> None:
     store = QueryVectors(engine)
     store.put_many({b"a": b"1"})
     store.put_many({b"a": b"2", b"b": b"2"})
     assert store.get_many([b"a", b"b"]) == {b"a": b"1", b"b": b"2"}
 
 
-def test_a_caller_s_rolled_back_session_takes_nothing_with_it(engine: Engine) -> None:
+def test_stored_vectors_outlive_a_rollback_of_the_caller(engine: Engine) -> None:
     made, _ = client(QueryVectors(engine))
     interface = EmbeddingInterface(made)
     with Session(engine) as session:
@@ -111,7 +111,7 @@ def test_a_caller_s_rolled_back_session_takes_nothing_with_it(engine: Engine) ->
     assert len(rows(engine)) == 1
 
 
-def test_the_active_space_s_client_uses_the_store_of_its_interface(sample_database_url: str) -> None:
+def test_the_client_of_the_active_space_uses_the_interface_s_store(sample_database_url: str) -> None:
     engine = sqlalchemy.create_engine(sample_database_url.replace("postgresql://", "postgresql+psycopg://"))
     try:
         interface = EmbeddingInterface(query_store=QueryVectors(engine))
@@ -122,7 +122,7 @@ def test_the_active_space_s_client_uses_the_store_of_its_interface(sample_databa
         engine.dispose()
 
 
-def test_a_database_that_cannot_keep_vectors_hinders_no_query(
+def test_a_database_that_cannot_store_vectors_fails_no_query(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute(engine, "drop table omop_emb.query_vector")
@@ -131,12 +131,12 @@ def test_a_database_that_cannot_keep_vectors_hinders_no_query(
         for text in (WORDS, "b"):
             assert made.embeddings([text], embedding_role=QUERY).shape == (1, 8)
     assert len(provider.sent) == 2
-    told = [message for message in caplog.messages if "query vectors" in message]
-    assert len(told) == 1
-    assert WORDS not in told[0]
+    warnings = [message for message in caplog.messages if "query vectors" in message]
+    assert len(warnings) == 1
+    assert WORDS not in warnings[0]
 
 
-def test_a_store_beside_a_client_or_of_no_size_is_refused(engine: Engine) -> None:
+def test_a_store_beside_a_client_or_of_size_zero_is_refused(engine: Engine) -> None:
     with pytest.raises(ConfigurationError, match="give query_store to the EmbeddingClient"):
         EmbeddingInterface(client(None)[0], query_store=QueryVectors(engine))
     with pytest.raises(InputError, match="most_vectors must be above 0"):

@@ -1,4 +1,4 @@
-"""The vocabulary of a CDM: read where it stands, never written, and told when it is not one."""
+"""The vocabulary of a CDM: read in place, never written, checked for its tables and columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from omop_emb.errors import VocabularyError
 from omop_emb.records import Concept
 from omop_emb.spaces.recipe import Recipe
 from omop_emb.vocabulary import reader
-from tests.small_vocabulary import wanted
+from tests.small_vocabulary import desired_texts
 
 CONCEPT = """
     create schema cdm;
@@ -39,19 +39,19 @@ def test_concept_alone_is_enough(connection: psycopg.Connection) -> None:
         1, "Asthma", "Condition", "SNOMED", "Disorder", "S", "C1", None
     )
     assert reader.existing_values(connection, "domain") == ["Condition"]
-    assert wanted(connection, Recipe(texts="name+synonyms")) == [(1, "n", "Asthma")]
+    assert desired_texts(connection, Recipe(texts="name+synonyms")) == [(1, "n", "Asthma")]
     status = reader.vocabulary_status(connection)
     assert status is not None
     assert status.rows == {"concept": 1}
 
 
-def test_a_view_will_do(connection: psycopg.Connection) -> None:
+def test_a_view_is_enough(connection: psycopg.Connection) -> None:
     connection.execute("alter table cdm.concept rename to concept_table")
     connection.execute("create view cdm.concept as select * from cdm.concept_table")
     assert reader.concepts_by_id(connection, [1])[1].concept_name == "Asthma"
 
 
-def test_nothing_is_written_there(connection: psycopg.Connection) -> None:
+def test_nothing_is_written_to_the_cdm(connection: psycopg.Connection) -> None:
     def state() -> list[tuple[object, ...]]:
         files = (
             "select relname, relfilenode, relhasindex from pg_class where relnamespace = 'cdm'::regnamespace"
@@ -68,13 +68,13 @@ def test_nothing_is_written_there(connection: psycopg.Connection) -> None:
     reader.concepts_by_id(connection, [1])
     reader.concept_by_code(connection, "SNOMED", "C1")
     reader.existing_values(connection, "domain")
-    wanted(connection, Recipe())
+    desired_texts(connection, Recipe())
     connection.execute("reset role")
     migrations.migrate(connection)
     assert state() == before
 
 
-def test_a_schema_without_concept_is_told(
+def test_a_schema_without_concept_is_refused(
     connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "CDM")
@@ -94,7 +94,7 @@ def test_a_schema_without_concept_is_told(
         ),
     ],
 )
-def test_a_table_without_a_column_is_told(
+def test_a_table_without_a_column_is_refused(
     connection: psycopg.Connection, statement: str, message: str
 ) -> None:
     connection.execute(statement.encode())
@@ -113,4 +113,4 @@ def test_without_a_vocabulary_there_is_nothing_to_read(
     assert reader.concept_by_code(connection, "SNOMED", "C1") is None
     assert reader.existing_values(connection, "domain") == []
     with pytest.raises(VocabularyError, match=r"run omop-emb vocabulary load PATH"):
-        wanted(connection, Recipe())
+        desired_texts(connection, Recipe())

@@ -1,4 +1,4 @@
-"""Loading a vocabulary: what downloads look like, and what must not get in."""
+"""Loading a vocabulary: the downloads that are accepted, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _zip(folder: Path, below: str = "") -> Path:
     return path
 
 
-def test_the_sample_is_loaded_whole(connection: psycopg.Connection) -> None:
+def test_the_sample_is_loaded_completely(connection: psycopg.Connection) -> None:
     loaded = load_vocabulary(connection, SAMPLE)
     assert loaded.version == "v5.0 30-AUG-24"
     assert loaded.rows == {
@@ -61,7 +61,7 @@ def test_the_sample_is_loaded_whole(connection: psycopg.Connection) -> None:
     assert row == (hashlib.sha256((SAMPLE / "CONCEPT.csv").read_bytes()).hexdigest(),)
 
 
-def test_a_zip_holds_the_same_as_its_folder(
+def test_a_zip_loads_the_same_as_its_folder(
     connection: psycopg.Connection, download: Download, concept_line: ConceptLine
 ) -> None:
     folder = download(CONCEPT=[concept_line(1, "Asthma")])
@@ -70,7 +70,7 @@ def test_a_zip_holds_the_same_as_its_folder(
 
 
 @pytest.mark.parametrize("below", ["vocabulary_v5/", "a\\"])
-def test_files_may_stand_in_a_folder_of_the_zip(
+def test_files_may_be_in_a_folder_of_the_zip(
     connection: psycopg.Connection, download: Download, concept_line: ConceptLine, below: str
 ) -> None:
     archive = _zip(download(CONCEPT=[concept_line(1, "Asthma")], DOMAIN=["Condition\tCondition\t19"]), below)
@@ -79,7 +79,7 @@ def test_files_may_stand_in_a_folder_of_the_zip(
     assert load_vocabulary(connection, archive).rows == {"concept": 1, "domain": 1}
 
 
-def test_files_may_stand_in_a_folder_of_the_folder(
+def test_files_may_be_in_a_subfolder(
     connection: psycopg.Connection, download: Download, concept_line: ConceptLine
 ) -> None:
     folder = download(CONCEPT=[concept_line(1, "Asthma")])
@@ -97,7 +97,7 @@ def test_file_and_column_names_may_be_in_any_case(
     assert _names(connection) == {1: "Asthma"}
 
 
-def test_the_order_of_the_columns_is_the_file_s(
+def test_the_file_decides_the_order_of_columns(
     connection: psycopg.Connection, download: Download, concept_line: ConceptLine, header: str
 ) -> None:
     lines = ["\t".join(reversed(line.split("\t"))) for line in (header, concept_line(1, "Asthma"))]
@@ -106,7 +106,7 @@ def test_the_order_of_the_columns_is_the_file_s(
     assert (concept.concept_name, concept.concept_code, concept.standard_concept) == ("Asthma", "C1", "S")
 
 
-def test_columns_that_omop_does_not_have_are_left_out(
+def test_columns_that_omop_does_not_have_are_ignored(
     connection: psycopg.Connection, download: Download, concept_line: ConceptLine, header: str
 ) -> None:
     lines = [header, concept_line(1, "Asthma"), concept_line(2, "a\\b")]
@@ -119,7 +119,7 @@ def test_columns_that_omop_does_not_have_are_left_out(
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
 @pytest.mark.parametrize("last", ["", "\n", "\n\n\r\n"])
-def test_line_ends_marks_and_blank_last_lines_do_not_matter(
+def test_line_ends_byte_order_marks_and_trailing_blank_lines_do_not_matter(
     connection: psycopg.Connection,
     download: Download,
     concept_line: ConceptLine,
@@ -153,14 +153,14 @@ NAMES = [
 ]
 
 
-def test_names_come_in_exactly_as_they_are(
+def test_names_are_loaded_unchanged(
     connection: psycopg.Connection, download: Download, concept_line: ConceptLine
 ) -> None:
     load_vocabulary(connection, download(CONCEPT=[concept_line(i, name) for i, name in enumerate(NAMES)]))
     assert _names(connection) == dict(enumerate(NAMES))
 
 
-def test_only_concept_is_required_and_the_rest_is_empty(
+def test_only_concept_is_required_and_other_tables_stay_empty(
     connection: psycopg.Connection, download: Download, concept_line: ConceptLine
 ) -> None:
     folder = download(CONCEPT=[concept_line(1, "Asthma")], cpt4_readme=b"not a table of ours")
@@ -187,7 +187,7 @@ def test_blank_names_are_counted_by_vocabulary(
     assert reader.concepts_by_id(connection, [1])[1].concept_name == ""
 
 
-def test_dates_with_day_and_month_exchanged_are_read_as_such_and_counted(
+def test_dates_as_yyyyddmm_are_corrected_and_counted(
     connection: psycopg.Connection, download: Download, concept_line: ConceptLine
 ) -> None:
     lines = [
@@ -212,7 +212,7 @@ def test_dates_with_day_and_month_exchanged_are_read_as_such_and_counted(
     ]
 
 
-def test_lines_are_cut_and_counted_right_across_pieces(
+def test_lines_are_split_and_counted_correctly_across_pieces(
     connection: psycopg.Connection,
     download: Download,
     concept_line: ConceptLine,

@@ -1,4 +1,4 @@
-"""What a load refuses: one line that says where, and a database that is as it was before."""
+"""Refused loads: one line that says where, and an unchanged database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ConceptLine = Callable[..., str]
 
 
 def _state(connection: psycopg.Connection) -> tuple[list[tuple[object, ...]], ...]:
-    """All tables of our schema by their storage, and what the registry says."""
+    """All tables of our schema with their storage, and the registry's rows."""
     return (
         connection.execute(
             "select relname, relfilenode from pg_class"
@@ -44,7 +44,7 @@ def with_earlier_release(
 
 @pytest.fixture
 def refused(with_earlier_release: str) -> Iterator[Callable[[Path], VocabularyError]]:
-    """Loads a path over an earlier release, and returns the error; nothing of the load may be left."""
+    """Loads a path over an earlier release, checks that nothing of it is left, and returns the error."""
 
     def attempt(path: Path) -> VocabularyError:
         with pytest.raises(VocabularyError) as caught:
@@ -81,7 +81,7 @@ Refused = Callable[[Path], VocabularyError]
         ({"concept_id": "002"}, "duplicate concept_id 2, first in line 3"),
     ],
 )
-def test_a_bad_line_is_told_by_file_and_line(
+def test_a_bad_line_is_reported_with_file_and_line(
     refused: Refused,
     download: Download,
     concept_line: ConceptLine,
@@ -99,14 +99,14 @@ def test_a_bad_line_is_told_by_file_and_line(
     assert (error.file, error.line) == ("CONCEPT.csv", 5)
 
 
-def test_a_short_line_is_told(refused: Refused, download: Download, concept_line: ConceptLine) -> None:
+def test_a_short_line_is_refused(refused: Refused, download: Download, concept_line: ConceptLine) -> None:
     lines = [concept_line(1, "a"), concept_line(2, "b").rpartition("\t")[0], ""]
     assert str(refused(download(CONCEPT=lines))) == (
         "CONCEPT.csv, line 3: expected 10 fields separated by tabs; found 9"
     )
 
 
-def test_a_blank_line_in_the_middle_is_told(
+def test_a_blank_line_in_the_middle_is_refused(
     refused: Refused, download: Download, concept_line: ConceptLine
 ) -> None:
     lines = [concept_line(1, "a"), "", concept_line(2, "b")]
@@ -115,7 +115,7 @@ def test_a_blank_line_in_the_middle_is_told(
     )
 
 
-def test_a_wrong_number_of_fields_is_told_beside_columns_that_are_left_out(
+def test_a_wrong_number_of_fields_is_refused_in_a_file_with_ignored_columns(
     refused: Refused, download: Download, concept_line: ConceptLine
 ) -> None:
     lines = download("for-its-header", CONCEPT=[concept_line(1, "a"), concept_line(2, "b")])
@@ -126,7 +126,7 @@ def test_a_wrong_number_of_fields_is_told_beside_columns_that_are_left_out(
     )
 
 
-def test_text_that_is_not_utf_8_is_told(
+def test_text_that_is_not_utf_8_is_refused(
     refused: Refused, download: Download, concept_line: ConceptLine
 ) -> None:
     path = download(CONCEPT=[concept_line(1, "a"), concept_line(2, "M\u00e9ni\u00e8re")])
@@ -137,7 +137,7 @@ def test_text_that_is_not_utf_8_is_told(
     )
 
 
-def test_utf_16_is_told(refused: Refused, download: Download, concept_line: ConceptLine) -> None:
+def test_utf_16_is_refused(refused: Refused, download: Download, concept_line: ConceptLine) -> None:
     path = download(CONCEPT=[concept_line(1, "a")])
     file = path / "CONCEPT.csv"
     file.write_bytes(file.read_text().encode("utf-16"))
@@ -154,13 +154,13 @@ def test_utf_16_is_told(refused: Refused, download: Download, concept_line: Conc
         (b"\x89PNG\r\n\x1a\n", "CONCEPT.csv, line 1: is not UTF-8 text"),
     ],
 )
-def test_a_file_without_its_columns_is_told(
+def test_a_file_without_a_header_is_refused(
     refused: Refused, download: Download, content: bytes, message: str
 ) -> None:
     assert message in str(refused(download(CONCEPT=content)))
 
 
-def test_a_missing_column_is_named_with_those_that_are_there(
+def test_a_missing_column_is_reported_with_the_existing_ones(
     refused: Refused, download: Download, concept_line: ConceptLine
 ) -> None:
     path = download(CONCEPT=[concept_line(1, "a")])
@@ -171,7 +171,7 @@ def test_a_missing_column_is_named_with_those_that_are_there(
     )
 
 
-def test_a_column_that_is_there_twice_is_told(
+def test_a_repeated_column_is_refused(
     refused: Refused, download: Download, concept_line: ConceptLine
 ) -> None:
     path = download(CONCEPT=[concept_line(1, "a")])
@@ -184,7 +184,7 @@ def test_a_file_without_concepts_replaces_nothing(refused: Refused, download: Do
     assert str(refused(download(CONCEPT=[]))) == "CONCEPT.csv: holds no concepts"
 
 
-def test_a_line_without_end_is_refused(
+def test_an_endless_line_is_refused(
     refused: Refused, download: Download, concept_line: ConceptLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("omop_emb.vocabulary.copy_file._MAX_LINE_BYTES", 1000)
@@ -210,7 +210,7 @@ def test_a_line_without_end_is_refused(
         ("VOCABULARY", ["\tNone\t\t\t1"], "line 2: vocabulary_id is empty"),
     ],
 )
-def test_the_other_tables_are_held_to_the_same(
+def test_the_other_tables_are_checked_as_well(
     refused: Refused,
     download: Download,
     concept_line: ConceptLine,
@@ -222,7 +222,7 @@ def test_the_other_tables_are_held_to_the_same(
     assert str(refused(path)) == f"{table}.csv, {message}"
 
 
-def test_a_truncated_zip_is_told(refused: Refused, download: Download, concept_line: ConceptLine) -> None:
+def test_a_truncated_zip_is_refused(refused: Refused, download: Download, concept_line: ConceptLine) -> None:
     path = download(CONCEPT=[concept_line(1, "a")]).with_suffix(".zip")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("CONCEPT.csv", (path.with_suffix("") / "CONCEPT.csv").read_bytes())
@@ -231,7 +231,7 @@ def test_a_truncated_zip_is_told(refused: Refused, download: Download, concept_l
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_a_zip_with_damaged_contents_is_told(
+def test_a_zip_with_damaged_contents_is_refused(
     refused: Refused, download: Download, concept_line: ConceptLine, method: int
 ) -> None:
     path = download(CONCEPT=[concept_line(i, f"Name {i * 7919 % 1009}") for i in range(500)]).with_suffix(
@@ -257,7 +257,7 @@ def test_a_path_that_leaves_the_zip_is_refused(
     assert "holds a path that leaves it" in str(refused(path))
 
 
-def test_a_table_that_is_there_twice_is_refused(
+def test_a_table_in_two_files_is_refused(
     refused: Refused, download: Download, concept_line: ConceptLine
 ) -> None:
     folder = download(CONCEPT=[concept_line(1, "a")])
@@ -265,12 +265,12 @@ def test_a_table_that_is_there_twice_is_refused(
     assert str(refused(folder)) == "release holds CONCEPT twice: CONCEPT.csv and concept.txt"
 
 
-def test_a_folder_without_concepts_is_told_with_what_it_holds(refused: Refused, download: Download) -> None:
+def test_a_folder_without_concepts_is_reported_with_its_files(refused: Refused, download: Download) -> None:
     path = download(DOMAIN=["Drug\tDrug\t1"])
     assert str(refused(path)) == "release holds no CONCEPT.csv; found: DOMAIN.csv"
 
 
-def test_one_file_of_the_folder_is_answered_with_the_folder(
+def test_the_error_for_a_single_file_names_its_folder(
     refused: Refused, download: Download, concept_line: ConceptLine
 ) -> None:
     path = download(CONCEPT=[concept_line(1, "a")])
@@ -279,16 +279,16 @@ def test_one_file_of_the_folder_is_answered_with_the_folder(
     )
 
 
-def test_a_path_that_does_not_exist_is_told(refused: Refused, tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_is_refused(refused: Refused, tmp_path: Path) -> None:
     assert str(refused(tmp_path / "no.zip")) == f"there is no folder or zip {str(tmp_path / 'no.zip')!r}"
 
 
-def test_what_is_not_a_zip_is_told(refused: Refused, tmp_path: Path) -> None:
+def test_a_file_that_is_no_zip_is_refused(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"\x1f\x8b")
     assert "x.tar.gz is not a zip, or was cut off" in str(refused(tmp_path / "x.tar.gz"))
 
 
-def test_an_encrypted_zip_is_told(refused: Refused, download: Download, concept_line: ConceptLine) -> None:
+def test_an_encrypted_zip_is_refused(refused: Refused, download: Download, concept_line: ConceptLine) -> None:
     folder = download(CONCEPT=[concept_line(1, "a")])
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w") as archive:

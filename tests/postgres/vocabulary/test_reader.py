@@ -1,4 +1,4 @@
-"""Reading concepts, codes, known values and texts, from a release or from a CDM."""
+"""Reading concepts, codes, values and texts, from a release or from a CDM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from omop_emb.spaces.recipe import Recipe
 from omop_emb.vocabulary import reader
 from omop_emb.vocabulary.layout import LAYOUTS
 from omop_emb.vocabulary.loader import load_vocabulary
-from tests.small_vocabulary import wanted
+from tests.small_vocabulary import desired_texts
 
 Download = Callable[..., Path]
 ConceptLine = Callable[..., str]
@@ -83,7 +83,7 @@ def connection(
         opened.rollback()
 
 
-def test_concepts_come_by_id_and_unknown_ids_are_left_out(connection: psycopg.Connection) -> None:
+def test_concepts_are_looked_up_by_id_without_unknown_ids(connection: psycopg.Connection) -> None:
     found = reader.concepts_by_id(connection, [6, 1, 1, 99, -1, 2**40, 2**70])
     assert sorted(found) == [1, 6]
     assert found[1] == ASTHMA
@@ -104,13 +104,13 @@ def test_a_code_finds_its_concept_whatever_the_vocabulary_s_case(connection: psy
     assert reader.concept_by_code(connection, "SNOMED", "c1") is None
 
 
-def test_of_concepts_with_one_code_the_valid_one_is_found(connection: psycopg.Connection) -> None:
+def test_of_concepts_with_the_same_code_the_valid_one_is_returned(connection: psycopg.Connection) -> None:
     concept = reader.concept_by_code(connection, "SNOMED", "22")
     assert concept is not None
     assert concept.concept_id == 4
 
 
-def test_known_values_are_those_of_concepts_and_of_the_tables_that_define_them(
+def test_existing_values_come_from_concepts_and_from_the_defining_tables(
     connection: psycopg.Connection,
 ) -> None:
     assert reader.existing_values(connection, "domain") == ["Condition", "Device", "Spec Anatomic Site"]
@@ -127,7 +127,7 @@ def test_known_values_are_those_of_concepts_and_of_the_tables_that_define_them(
         (ConceptFilter(concept_classes=("disorders",)), "concept class", "disorders", "Disorder"),
     ],
 )
-def test_a_filter_of_unknown_values_names_the_nearest(
+def test_an_unknown_value_in_a_filter_is_refused_with_the_closest_ones(
     connection: psycopg.Connection, concept_filter: ConceptFilter, kind: str, value: str, nearest: str
 ) -> None:
     with pytest.raises(UnknownValueError) as caught:
@@ -135,13 +135,13 @@ def test_a_filter_of_unknown_values_names_the_nearest(
     assert (caught.value.kind, caught.value.value, caught.value.nearest[0]) == (kind, value, nearest)
 
 
-def test_a_filter_of_known_values_passes(connection: psycopg.Connection) -> None:
+def test_a_filter_of_existing_values_passes(connection: psycopg.Connection) -> None:
     known = ConceptFilter(domains=("Device",), vocabularies=("Unused",), concept_classes=("Disorder",))
     reader.check_filter(connection, known)
     reader.check_filter(connection, ConceptFilter(domains=(), concept_ids=(99,)))
 
 
-def test_a_build_takes_each_text_once_and_none_that_is_blank(connection: psycopg.Connection) -> None:
+def test_a_build_embeds_each_text_once_and_no_blank_text(connection: psycopg.Connection) -> None:
     expected = [
         (1, "c", "C1"),
         (1, "n", "Asthma"),
@@ -158,10 +158,12 @@ def test_a_build_takes_each_text_once_and_none_that_is_blank(connection: psycopg
         (6, "s", "Parotitis"),
     ]
     every = Recipe(texts="name+synonyms+codes", concept_filter=ConceptFilter())
-    assert wanted(connection, every) == expected
-    synonyms = wanted(connection, replace(every, texts="name+synonyms"))
+    assert desired_texts(connection, every) == expected
+    synonyms = desired_texts(connection, replace(every, texts="name+synonyms"))
     assert synonyms == [row for row in expected if row[1] != "c"]
-    assert wanted(connection, replace(every, texts="name")) == [row for row in expected if row[1] == "n"]
+    assert desired_texts(connection, replace(every, texts="name")) == [
+        row for row in expected if row[1] == "n"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -172,11 +174,11 @@ def test_a_build_takes_each_text_once_and_none_that_is_blank(connection: psycopg
         ((), []),
     ],
 )
-def test_a_build_takes_synonyms_of_the_languages_asked_for(
+def test_a_build_embeds_synonyms_of_the_chosen_languages(
     connection: psycopg.Connection, languages: tuple[int, ...], synonyms: list[tuple[int, str, str]]
 ) -> None:
     recipe = Recipe(synonym_languages=languages, concept_filter=ConceptFilter(concept_ids=(1,)))
-    assert [row for row in wanted(connection, recipe) if row[1] == "s"] == synonyms
+    assert [row for row in desired_texts(connection, recipe) if row[1] == "s"] == synonyms
 
 
 @pytest.mark.parametrize(
@@ -192,14 +194,14 @@ def test_a_build_takes_synonyms_of_the_languages_asked_for(
         (ConceptFilter(domains=()), []),
     ],
 )
-def test_a_build_takes_the_concepts_that_the_filter_lets_through(
+def test_a_build_embeds_the_concepts_that_pass_the_filter(
     connection: psycopg.Connection, concept_filter: ConceptFilter, ids: list[int]
 ) -> None:
     recipe = Recipe(texts="name", concept_filter=concept_filter)
-    assert [row[0] for row in wanted(connection, recipe)] == ids
+    assert [row[0] for row in desired_texts(connection, recipe)] == ids
 
 
-def test_the_status_says_what_there_is(connection: psycopg.Connection) -> None:
+def test_the_status_shows_the_vocabulary(connection: psycopg.Connection) -> None:
     status = reader.vocabulary_status(connection)
     assert status is not None
     assert status.version == "v5.0 30-AUG-24"

@@ -1,4 +1,4 @@
-"""A newer release replaces the older one, and nobody who reads is disturbed by it."""
+"""A newer release replaces the older one without disturbing readers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omop_emb.errors import VocabularyError
 from omop_emb.spaces.recipe import Recipe
 from omop_emb.vocabulary import reader as vocabulary
 from omop_emb.vocabulary.loader import drop_retired, load_vocabulary
-from tests.small_vocabulary import wanted
+from tests.small_vocabulary import desired_texts
 
 Download = Callable[..., Path]
 ConceptLine = Callable[..., str]
@@ -50,9 +50,7 @@ def _release_tables(connection: psycopg.Connection) -> list[str]:
     return [name for (name,) in rows.fetchall()]
 
 
-def test_the_newer_release_is_read_and_nothing_of_the_older(
-    connection: psycopg.Connection, old: Path, new: Path
-) -> None:
+def test_only_the_newer_release_is_read(connection: psycopg.Connection, old: Path, new: Path) -> None:
     load_vocabulary(connection, old)
     connection.commit()
     load_vocabulary(connection, new)
@@ -63,7 +61,7 @@ def test_the_newer_release_is_read_and_nothing_of_the_older(
     assert (status.version, status.source) == ("v5.0 30-AUG-24", "new")
     assert status.rows == {"concept": 3, "vocabulary": 1}
     assert vocabulary.existing_values(connection, "vocabulary") == ["None", "SNOMED"]
-    texts = [text for _, _, text in wanted(connection, Recipe())]
+    texts = [text for _, _, text in desired_texts(connection, Recipe())]
     assert texts == ["Asthma, unspecified", "Gout", "Mumps"]
 
 
@@ -79,7 +77,7 @@ def test_a_load_that_is_rolled_back_leaves_the_older_release(
     assert _release_tables(connection) == tables
 
 
-def test_a_load_on_a_database_of_nothing_makes_what_it_needs(empty_database_url: str, old: Path) -> None:
+def test_a_load_into_an_empty_database_migrates_it(empty_database_url: str, old: Path) -> None:
     with psycopg.connect(empty_database_url) as connection:
         load_vocabulary(connection, old)
         connection.rollback()
@@ -102,7 +100,7 @@ def test_while_a_load_runs_others_read_the_older_release_without_waiting(
         assert sorted(_names(reader)) == ["Asthma, unspecified", "Gout", "Mumps"]
 
 
-def test_a_transaction_that_began_to_read_sees_one_release_to_its_end(
+def test_a_transaction_sees_one_release_until_it_ends(
     connection: psycopg.Connection, database_url: str, old: Path, new: Path
 ) -> None:
     load_vocabulary(connection, old)
@@ -129,7 +127,7 @@ def test_a_transaction_that_began_to_read_sees_one_release_to_its_end(
     assert len(_release_tables(connection)) == 1
 
 
-def test_tables_that_were_asked_for_stay_although_nothing_was_read_yet(
+def test_tables_are_pinned_before_anything_is_read(
     connection: psycopg.Connection, database_url: str, old: Path, new: Path
 ) -> None:
     load_vocabulary(connection, old)
@@ -144,9 +142,7 @@ def test_tables_that_were_asked_for_stay_although_nothing_was_read_yet(
         assert reader.execute(count).fetchone() == (3,)
 
 
-def test_the_next_load_removes_what_earlier_ones_left(
-    connection: psycopg.Connection, old: Path, new: Path
-) -> None:
+def test_the_next_load_drops_retired_releases(connection: psycopg.Connection, old: Path, new: Path) -> None:
     for path in (old, new, old, new):
         load_vocabulary(connection, path)
         connection.commit()
@@ -202,7 +198,7 @@ def test_files_and_counts_of_each_release_are_recorded(
     ]
 
 
-def test_a_connection_in_autocommit_mode_gets_all_or_nothing(
+def test_a_load_in_autocommit_mode_is_atomic(
     database_url: str, old: Path, download: Download, concept_line: ConceptLine
 ) -> None:
     bad = download("bad", CONCEPT=[concept_line(9, "Bad")], DOMAIN=["short"])
