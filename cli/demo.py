@@ -25,7 +25,7 @@ _WIDTHS = {"term": 20, "concept_name": 24}  # so that the table is 80 characters
 @click.command("demo")
 @format_option
 def command(format_: str) -> None:
-    """Map messy source terms to a sample vocabulary, from an empty machine.
+    """Map messy source terms to a sample vocabulary.
 
     Starts the embedded PostgreSQL, loads the packaged sample vocabulary, embeds it with the packaged model
     into a FLAT and an HNSW space, and maps terms as hospitals write them. A second run skips what is done. If

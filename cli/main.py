@@ -1,4 +1,4 @@
-"""The command omop-emb: its groups, and how errors reach a person."""
+"""omop-emb: the command line, its commands and its exit codes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,16 @@ import click
 import omop_emb
 from omop_emb import OmopEmbError
 
-# Name of the command -> module of this package that holds it as `command`.
-_COMMANDS = {
-    "demo": "demo",
-    "db": "db",
-    "vocabulary": "vocabulary",
-    "models": "models",
-    "index": "index",
-    "estimate": "estimate",
-    "search": "search",
-    "map": "map",
-    "memory": "memory",
-    "evaluate": "evaluate",
-    "calibrate": "calibrate",
-    "doctor": "doctor",
-}
-_STOPPED = 130  # what shells say of a program that Ctrl-C ended
+# Each command is `command` in the module of its name.
+_COMMANDS = (
+    *("demo", "db", "vocabulary", "models", "index", "estimate", "search", "map", "memory"),
+    *("evaluate", "calibrate", "doctor"),
+)
+_STOPPED = 130  # the exit code that shells give a program ended by Ctrl-C
 
 
 class _Commands(click.Group):
-    """Finds each command in its own module, so that a module costs nothing until it is asked for."""
+    """Imports each command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -39,7 +29,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(f"{__package__}.{_COMMANDS[cmd_name]}").command
+        command = import_module(f"{__package__}.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101 - a module of ours without a command is a bug
         return command
 
@@ -47,16 +37,16 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.option("--debug", is_flag=True, help="Show tracebacks and what the library logs.")
+@click.option("--debug", is_flag=True, help="Show tracebacks and the library's log.")
 @click.version_option(omop_emb.__version__, prog_name="omop-emb")
 def cli(debug: bool) -> None:
     """Map local clinical terms to standard OMOP concepts.
 
     \b
-    omop-emb demo                              the whole way on a sample vocabulary
-    omop-emb vocabulary load PATH              a vocabulary as Athena delivers it
+    omop-emb demo                              everything, on a sample vocabulary
+    omop-emb vocabulary load PATH              load a vocabulary from Athena
     omop-emb index build                       embed its concepts
-    omop-emb search "high blood pressure"      the nearest concepts of a term
+    omop-emb search "high blood pressure"      find the nearest concepts of a term
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -66,7 +56,7 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; exit 0 done, 1 a user's error, 2 wrong usage, 3 done with rows kept out."""
+    """Run the command line; exit 0 done, 1 a user's error, 2 wrong usage, 3 done with rows skipped."""
     debug = "--debug" in sys.argv[1:]
     try:
         code = cli.main(standalone_mode=False)
@@ -82,7 +72,7 @@ def main() -> None:
         click.echo("stopped", err=True)
         code = _STOPPED
     except BrokenPipeError:
-        # The reader of our output has left (`| head`): nothing is wrong, and nothing can be told.
+        # Whoever reads our output has closed it (`| head`): nothing is wrong, and nothing can be reported.
         sys.stderr.close()
         code = 0
     except Exception as error:
@@ -94,7 +84,7 @@ def main() -> None:
         )
         code = 1
     if code == _STOPPED:
-        # A request that is under way cannot be called back, and Python would wait for its thread: minutes.
+        # Python would wait, maybe minutes, for the thread of a running request, which cannot be cancelled.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_STOPPED)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         RecipeChange as RecipeChange,
         SpaceOptions as SpaceOptions,
     )
-    from omop_emb.indexing.drop import DropReport as DropReport, drop_index as drop_index
+    from omop_emb.indexing.drop import drop_index as drop_index
     from omop_emb.indexing.estimate import (
         BuildEstimate as BuildEstimate,
         client_for_estimate as client_for_estimate,
@@ -42,7 +42,7 @@ __getattr__, __all__ = lazy_names(
         "batch_jobs": ("cancel_jobs",),
         "build": ("build_index",),
         "build_options": ("BuildOptions", "RecipeChange", "SpaceOptions"),
-        "drop": ("DropReport", "drop_index"),
+        "drop": ("drop_index",),
         "estimate": ("BuildEstimate", "client_for_estimate", "compare_prices", "estimate_build"),
         "export_space": ("export_index",),
         "import_space": ("import_index",),

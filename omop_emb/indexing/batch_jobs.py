@@ -36,11 +36,8 @@ def embed_by_jobs(
 ) -> None:
     """Submit a build's chunks as batch jobs, if its options say so, and collect jobs until none is left.
 
-    Collected jobs are added to `counts`. Every step is committed.
-
-    Raises:
-        ProviderError: the provider fails, or jobs failed; what the other jobs answered is written.
-        ConfigurationError: the provider has no batch jobs.
+    Collected jobs are added to `counts`, and every step is committed. It is a ProviderError if a job failed,
+    after the others were collected.
     """
     options = builder.options
     with open_connection(builder.engine) as connection:

@@ -18,11 +18,8 @@ from omop_emb.sql import read
 def plan_build(connection: Connection, builder: Builder) -> BuildPlan:
     """Plan a build in the caller's transaction, or join the one that other builders work on.
 
-    An abandoned build is planned anew: what it has written counts as unchanged.
-
-    Raises:
-        SpaceError: others are building this space with other settings.
-        VocabularyError, UnknownValueError: as check_recipe().
+    An abandoned build is planned anew: what it has written counts as unchanged. It is a SpaceError if others
+    build the space with other settings.
     """
     space, recipe, limit = builder.space, builder.target.recipe, builder.options.limit
     limit_idle_time(connection, builder)

@@ -30,14 +30,8 @@ class Chunk:
 
 
 def claim(connection: Connection, builder: Builder, *, job_id: int | None = None) -> Chunk | None:
-    """Claim the next chunk that nobody holds or whose holder died; None if there is none.
-
-    With `job_id` the chunk of that batch job, otherwise one without a job.
-
-    Raises:
-        DatabaseError: the builder's locks are lost, so that others would take its chunks over.
-    """
-    if builder.is_lost.is_set():
+    """Claim the next chunk that nobody holds or whose holder died, of a batch job or without one."""
+    if builder.is_lost.is_set():  # others would take its chunks over
         raise DatabaseError(
             "the connection to the database was lost: see whether the server runs, then run this again"
         )
@@ -72,10 +66,8 @@ def write(
     """Write a claimed chunk's rows in the caller's transaction, and delete the chunk from the plan.
 
     `vectors` are (len(chunk.inputs), dimensions) of unit length; those of `failures`, which says by position
-    why an input has none, are ignored.
-
-    Returns:
-        How many rows were written; None, and nothing is written, if the chunk is no longer this builder's.
+    why an input has none, are ignored. How many rows were written; None if the chunk is no longer the
+    builder's.
     """
     limit_idle_time(connection, builder)
     parameters = {**builder.parameters, "chunk": chunk.number}

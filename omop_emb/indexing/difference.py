@@ -121,9 +121,6 @@ def preview_plan(
 
     The space need not exist (see lifecycle.propose_space). The sample is of up to 1,000 distinct texts,
     templates filled in, without a prefix, and is the same each time.
-
-    Raises:
-        VocabularyError, UnknownValueError: as check_recipe().
     """
     vocabulary = check_recipe(connection, recipe)
     names = {name: sql.Identifier(name) for name in (*_TABLES, "texts_to_embed")}
@@ -144,23 +141,14 @@ def preview_plan(
 
 
 def check_recipe(connection: Connection, recipe: Recipe) -> reader.VocabularyTables:
-    """The vocabulary tables that a build with this recipe reads.
-
-    Raises:
-        VocabularyError: no vocabulary is loaded.
-        UnknownValueError: the vocabulary lacks a value of the filter.
-    """
+    """The vocabulary tables that a build with this recipe reads, if the filter's values exist there."""
     vocabulary = require_vocabulary(connection)
     reader.check_filter(connection, recipe.concept_filter)
     return vocabulary
 
 
 def require_vocabulary(connection: Connection) -> reader.VocabularyTables:
-    """The tables of the release that a build would read now.
-
-    Raises:
-        VocabularyError: no vocabulary is loaded.
-    """
+    """The tables of the release that a build would read now; VocabularyError if none is loaded."""
     vocabulary = reader.vocabulary_tables(connection)
     if vocabulary is None:
         raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")

@@ -68,11 +68,7 @@ def finish_build(connection: Connection, builder: Builder, on_begin: Callable[[]
 
 
 def prepare_for_readers(connection: Connection, space: Space, indexes: IndexSettings) -> bool:
-    """Analyze and count a space's rows, create its indexes and activate it if no space is active.
-
-    Returns:
-        Whether an index was created.
-    """
+    """Analyze and count a space's rows, activate it if no space is, and reconcile_indexes()."""
     connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
     row_counts.recount_rows(connection, space)
     index_made = reconcile_indexes(connection, space, indexes)
@@ -81,10 +77,7 @@ def prepare_for_readers(connection: Connection, space: Space, indexes: IndexSett
 
 
 def vacuum(engine: Engine, space: Space) -> None:
-    """Vacuum a space's tables, so that index-only scans need not visit rows; searches and writes go on.
-
-    Optional: where it fails, or another process does it, the server's own vacuum will follow.
-    """
+    """Vacuum a space's tables, so that index-only scans need not visit rows; the build does not need it."""
     try:
         with open_connection(engine, autocommit=True) as connection:
             for table in (space.tables.rows, space.tables.texts):
@@ -97,10 +90,7 @@ def vacuum(engine: Engine, space: Space) -> None:
 def report_index_progress(
     engine: Engine, connection: Connection, on_progress: ProgressCallback, *, seconds: float = 1.0
 ) -> Iterator[None]:
-    """Within the block, report every so many seconds how far a CREATE INDEX of the connection is.
-
-    If that cannot be read, nothing is reported: the build goes on.
-    """
+    """Within the block, report how far a CREATE INDEX of the connection is, as far as that can be read."""
     ended = threading.Event()
     pid = connection.info.backend_pid
 

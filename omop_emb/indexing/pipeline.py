@@ -50,10 +50,6 @@ def embed_and_write(builder: Builder, counts: EmbeddedCounts, on_progress: Count
 
     Only one or two chunks are claimed ahead of the model: other builders can take the rest. Chunks that were
     embedded completely are written even if the run ends with an error.
-
-    Raises:
-        ProviderError: the model cannot embed anything for now.
-        DatabaseError: the database cannot be reached or written.
     """
     with (
         open_connection(builder.engine, autocommit=True) as reading,

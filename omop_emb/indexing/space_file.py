@@ -60,11 +60,7 @@ class SpaceMetadata:
 
     @classmethod
     def from_json(cls, text: bytes, path: Path) -> SpaceMetadata:
-        """Read the metadata of the file `path`.
-
-        Raises:
-            InputError: it was written by a newer omop-emb, or is damaged.
-        """
+        """Read the metadata of the file `path`."""
         try:
             plain = json.loads(text)
             version = int(plain.pop("version"))
@@ -87,11 +83,7 @@ class SpaceMetadata:
 
 
 def import_parquet() -> tuple[Any, Any]:
-    """The modules pyarrow and pyarrow.parquet.
-
-    Raises:
-        MissingExtraError: pyarrow is not installed.
-    """
+    """The modules pyarrow and pyarrow.parquet, which the extra parquet installs."""
     try:
         import pyarrow as arrow
         from pyarrow import parquet
@@ -126,11 +118,7 @@ def record_batch(columns: dict[str, list[Any]], halves: HalfVectors) -> Any:
 
 @contextmanager
 def open_space_file(path: Path) -> Iterator[tuple[Any, SpaceMetadata]]:
-    """A pyarrow ParquetFile, and what it says about the space in it.
-
-    Raises:
-        InputError: the file does not exist, was not written by `index export`, or is damaged.
-    """
+    """A pyarrow ParquetFile, and what it says about the space in it; InputError if it is not usable."""
     _, parquet = import_parquet()
     if not path.is_file():
         raise InputError(f"there is no file {path}")
@@ -148,11 +136,7 @@ def open_space_file(path: Path) -> Iterator[tuple[Any, SpaceMetadata]]:
 
 
 def read_batches(file: Any, rows: int, path: Path) -> Iterator[Any]:
-    """Record batches of up to so many rows.
-
-    Raises:
-        InputError: the file is damaged.
-    """
+    """Record batches of up to so many rows."""
     # Read one group at a time: asked for all of them, pyarrow keeps each in memory until the end.
     batches = (
         batch for group in range(file.num_row_groups) for batch in file.iter_batches(rows, row_groups=[group])

@@ -36,12 +36,7 @@ class IndexSettings:
 
     @classmethod
     def resolve(cls, space: Space, first_pass: str | None, partial: str | None) -> IndexSettings:
-        """The settings for a space; None leaves the space's own.
-
-        Raises:
-            ConfigurationError: an index is requested for a FLAT space.
-            SpaceError: the first pass is not possible for the space's dimensions.
-        """
+        """The settings for a space; None leaves the space's own."""
         if space.index_type is not IndexType.HNSW:
             if first_pass or partial:
                 raise ConfigurationError(
@@ -134,10 +129,7 @@ def reconcile_indexes(connection: Connection, space: Space, settings: IndexSetti
     """Create and drop indexes until a space has those it should have, and measure their recall.
 
     Runs in the caller's transaction, after the space's rows were counted; readers use the old indexes until
-    the caller commits.
-
-    Returns:
-        Whether an index was created.
+    the caller commits. Whether an index was created.
     """
     if space.index_type is not IndexType.HNSW:
         return False
