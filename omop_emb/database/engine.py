@@ -28,7 +28,7 @@ _URL_EXAMPLE = "postgresql://user:password@host:5432/database"
 def database_engine(
     url: str | None = None, *, data_dir: Path | None = None, echo: bool = False
 ) -> sqlalchemy.Engine:
-    """An engine for a PostgreSQL server, or the embedded one, which each new connection starts if need be.
+    """An engine for a PostgreSQL server, or the embedded one, which each new connection starts if needed.
 
     Nothing connects before the engine is used. Statements are not prepared on the server: a cached plan
     would ignore later search settings, and poolers need not support it.
