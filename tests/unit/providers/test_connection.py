@@ -1,0 +1,70 @@
+"""Connections: one client for all calls, closed with its owner, whose exceptions become our errors."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import httpx
+import pytest
+
+from omop_emb.errors import MissingExtraError, ProviderUnavailableError
+from omop_emb.providers.connection import Connection
+
+
+class Client:
+    """Stands for an SDK's client."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class OwnConnection(Connection):
+    extra = "own"
+
+    def _open(self, **client_arguments: Any) -> Client:
+        return Client()
+
+
+class Uninstalled(OwnConnection):
+    def _open(self, **client_arguments: Any) -> Client:
+        raise ImportError
+
+
+def test_the_client_is_opened_once_and_closed_with_its_connection() -> None:
+    connection = OwnConnection("m", server="the server")
+    with connection.client(1) as first, connection.client(1) as second:
+        assert first is second
+    del connection
+    gc.collect()
+    assert first.closed
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (IndexError("no choice in the answer"), "own:m: the server answered with something other"),
+        (KeyError("data"), "something other than embeddings"),
+        (httpx.DecodingError("bad gzip"), r"the connection to the server broke \(DecodingError\)"),
+        (ConnectionError(), "the server cannot be reached"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_an_outage(error: Exception, message: str) -> None:
+    connection = OwnConnection("m", server="the server")
+    with pytest.raises(ProviderUnavailableError, match=message), connection.client(1):
+        raise error
+
+
+def test_other_exceptions_pass_through() -> None:
+    with pytest.raises(ZeroDivisionError), OwnConnection("m", server="the server").client(1):
+        raise ZeroDivisionError
+
+
+def test_a_missing_library_names_the_extra_that_installs_it() -> None:
+    with (
+        pytest.raises(MissingExtraError, match="the model own:m needs the extra 'own'"),
+        Uninstalled("m", server="the server").client(1),
+    ):
+        pass
