@@ -43,7 +43,7 @@ def filled(interface: EmbeddingInterface, session: Session) -> Session:
     return session
 
 
-def test_each_row_gets_its_concept_and_keeps_what_it_had(
+def test_each_row_gets_its_concept_and_keeps_its_columns(
     interface: EmbeddingInterface, filled: Session
 ) -> None:
     frame = pd.DataFrame(
@@ -81,7 +81,7 @@ def test_a_row_is_repeated_for_each_of_its_concepts(interface: EmbeddingInterfac
     assert found["nearest_distance"].iloc[0] < found["nearest_distance"].iloc[1]
 
 
-def test_a_filter_that_lets_nothing_through_keeps_the_rows(
+def test_a_filter_that_no_concept_passes_keeps_the_rows(
     interface: EmbeddingInterface, filled: Session
 ) -> None:
     found = nearest_concepts_frame(
@@ -111,7 +111,7 @@ def test_an_empty_frame_gets_the_columns(interface: EmbeddingInterface, filled: 
         (pd.DataFrame({"term": ["a", "\ud800"]}, dtype=object), "row 1 of column 'term' cannot be embedded"),
     ],
 )
-def test_a_frame_that_cannot_be_searched_for_is_told_in_one_line(
+def test_a_frame_that_cannot_be_searched_is_refused_in_one_line(
     interface: EmbeddingInterface, filled: Session, frame: pd.DataFrame, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

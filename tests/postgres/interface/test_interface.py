@@ -65,7 +65,7 @@ def first_ids(
     return [matches[0].concept_id for matches in found]
 
 
-def test_a_term_is_mapped_on_a_fresh_database_and_again_on_the_same_one(
+def test_a_term_is_found_on_a_fresh_database_and_again_on_the_same_one(
     interface: EmbeddingInterface, session: Session, index_type: IndexType
 ) -> None:
     for _ in range(2):
@@ -78,7 +78,7 @@ def test_a_term_is_mapped_on_a_fresh_database_and_again_on_the_same_one(
     assert rows == len(CONCEPTS)
 
 
-def test_nothing_is_left_of_a_write_that_is_rolled_back(
+def test_a_write_that_is_rolled_back_leaves_nothing(
     interface: EmbeddingInterface, engine: Engine, index_type: IndexType
 ) -> None:
     with Session(engine) as session:
@@ -184,7 +184,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
 @pytest.mark.parametrize(
     "matrix", [np.ones((3, 384)), np.ones((4, 3)), np.zeros((4, 384)), np.full((4, 384), np.nan)]
 )
-def test_vectors_that_are_no_embeddings_are_refused(
+def test_vectors_that_are_not_embeddings_are_refused(
     interface: EmbeddingInterface, session: Session, matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]]
 ) -> None:
     with pytest.raises(OmopEmbError):

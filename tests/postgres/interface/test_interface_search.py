@@ -74,34 +74,34 @@ def test_the_iterator_gives_what_the_list_gives(
     assert listed[0] is not listed[2]
 
 
-def test_texts_are_drawn_as_they_are_needed_and_the_caller_may_commit_between(
+def test_texts_are_read_as_needed_and_the_caller_may_commit_in_between(
     interface: EmbeddingInterface, filled: Session, small_parts: None
 ) -> None:
-    drawn = []
+    read = []
 
     def texts() -> Iterator[str]:
         for query in QUERIES:
-            drawn.append(query)
+            read.append(query)
             yield query
 
     found = interface.iter_nearest_concepts_from_query_texts(session=filled, query_texts=texts(), k=1)
-    assert drawn == []
+    assert read == []
     assert next(found)[0].concept_id == 4329847
-    assert len(drawn) == 2
+    assert len(read) == 2
     filled.commit()
     assert [matches[0].concept_id for matches in found][:3] == [316866, 4329847, 1503297]
 
 
-def test_each_different_text_is_embedded_and_searched_once(
+def test_each_distinct_text_is_embedded_and_searched_once(
     interface: EmbeddingInterface, filled: Session, small_parts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched = []
     original = query_texts.matches_of_texts
 
-    def counting(texts: Any, client: Any, find: Any, **options: Any) -> Any:
+    def counting(texts: Any, client: Any, search: Any, **options: Any) -> Any:
         def counted(queries: Any, in_all: int) -> Any:
             searched.append((len(queries), in_all))
-            return find(queries, in_all)
+            return search(queries, in_all)
 
         return original(texts, client, counted, **options)
 
@@ -111,19 +111,19 @@ def test_each_different_text_is_embedded_and_searched_once(
     assert {in_all for _, in_all in searched} == {4}
 
 
-def test_all_parts_of_many_texts_are_searched_in_the_way_that_is_cheapest_for_all(
+def test_all_parts_of_many_texts_are_searched_by_the_method_that_is_cheapest_for_all(
     interface: EmbeddingInterface, filled: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from omop_emb import disk_cache
     from omop_emb.search import search
 
     filled.commit()
-    taken: list[SearchMethod] = []
+    used: list[SearchMethod] = []
     original = search.search
 
     def watched(*arguments: Any, **options: Any) -> Any:
         found = original(*arguments, **options)
-        taken.append(found.plan.method)
+        used.append(found.plan.method)
         return found
 
     monkeypatch.setattr(search, "search", watched)
@@ -132,17 +132,17 @@ def test_all_parts_of_many_texts_are_searched_in_the_way_that_is_cheapest_for_al
     whole = interface.get_nearest_concepts_from_query_texts(
         session=filled, index_type=IndexType.FLAT, query_texts=texts, k=3
     )
-    assert taken == [SearchMethod.MATRIX] * 2
+    assert used == [SearchMethod.MATRIX] * 2
     disk_cache.clear()
     single = interface.get_nearest_concepts_from_query_texts(
         session=filled, index_type=IndexType.FLAT, query_texts=texts[:5], k=3
     )
     assert single == whole[:5]
-    assert taken[2:] == [SearchMethod.EXACT]
+    assert used[2:] == [SearchMethod.EXACT]
 
 
 @pytest.mark.parametrize("bad", ["", " \n", None, 5])
-def test_a_text_that_is_none_is_named_by_its_position_among_all(
+def test_an_invalid_text_is_named_by_its_position_among_all(
     interface: EmbeddingInterface, filled: Session, small_parts: None, bad: Any
 ) -> None:
     texts = ["gout", "gout", "asthma", bad]
@@ -153,7 +153,9 @@ def test_a_text_that_is_none_is_named_by_its_position_among_all(
         interface.get_nearest_concepts_from_query_texts(session=filled, query_texts=texts, k=1)
 
 
-def test_one_text_in_place_of_a_sequence_is_refused(interface: EmbeddingInterface, filled: Session) -> None:
+def test_a_single_text_instead_of_a_sequence_is_refused(
+    interface: EmbeddingInterface, filled: Session
+) -> None:
     with pytest.raises(InputError, match="query_texts is a sequence of texts; found one str"):
         interface.get_nearest_concepts_from_query_texts(session=filled, query_texts="gout")
 
@@ -228,7 +230,7 @@ def test_no_model_is_loaded_where_vectors_are_given(
     assert active.get_similar_concepts(session=filled, concept_ids=(201826,), k=1)[0][0].concept_id == 201254
 
 
-def test_a_search_explains_which_way_it_took_and_what_the_server_read(
+def test_a_search_explains_its_method_and_what_the_server_read(
     interface: EmbeddingInterface, filled: Session
 ) -> None:
     found = interface.explain_search(
@@ -250,7 +252,7 @@ def test_a_search_explains_which_way_it_took_and_what_the_server_read(
     assert found.space == "all-MiniLM-L6-v2-flat"
 
 
-def test_what_is_asked_for_reaches_the_planner(interface: EmbeddingInterface, filled: Session) -> None:
+def test_the_callers_options_reach_the_planner(interface: EmbeddingInterface, filled: Session) -> None:
     def plan(**options: Any) -> Any:
         return interface.explain_search(
             session=filled, index_type=IndexType.HNSW, query_texts=["gout"], **options
@@ -272,7 +274,7 @@ def test_what_is_asked_for_reaches_the_planner(interface: EmbeddingInterface, fi
         ({"metric_type": "cosine"}, "metric_type must be a MetricType; found 'cosine'"),
     ],
 )
-def test_an_argument_that_cannot_be_is_told_in_one_line(
+def test_an_impossible_argument_is_refused_in_one_line(
     interface: EmbeddingInterface, filled: Session, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

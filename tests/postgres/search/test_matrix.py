@@ -1,4 +1,4 @@
-"""A space's vectors as a memory-mapped file: of one committed state, made once, bounded."""
+"""The vector matrix: of one committed state, built once, limited in size."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def cache(own_cache: Path) -> Path:
 
 @pytest.fixture
 def space(connection: Connection) -> Space:
-    made, _ = lifecycle.ensure_space(
+    opened, _ = lifecycle.ensure_space(
         connection, Fingerprint(provider="test", model="m", revision="1", dimensions=3), IndexType.FLAT
     )
-    return made
+    return opened
 
 
 def write(connection: Connection, space: Space, vectors: dict[int, tuple[float, float, float]]) -> None:
@@ -49,7 +49,7 @@ def write(connection: Connection, space: Space, vectors: dict[int, tuple[float, 
     )
 
 
-def is_at_hand(connection: Connection, space: Space) -> bool:
+def is_cached(connection: Connection, space: Space) -> bool:
     name = matrix.committed_state(connection, space)
     return name is not None and disk_cache.cached_folder(name) is not None
 
@@ -57,36 +57,36 @@ def is_at_hand(connection: Connection, space: Space) -> bool:
 def test_a_matrix_holds_what_was_committed(connection: Connection, space: Space) -> None:
     write(connection, space, {1: (1, 0, 0), -2: (0, 0.6, 0.8)})
     connection.commit()
-    made = matrix.open_matrix(connection, space)
-    order = np.argsort(made.concept_ids)
-    assert made.concept_ids[order].tolist() == [-2, 1]
-    assert made.vectors[order].tolist() == [[0, np.float16(0.6), np.float16(0.8)], [1, 0, 0]]
-    assert made.keys["text_kind"].tolist() == [b"n", b"n"]
-    assert 0 < made.deviation < 5e-4
+    opened = matrix.open_matrix(connection, space)
+    order = np.argsort(opened.concept_ids)
+    assert opened.concept_ids[order].tolist() == [-2, 1]
+    assert opened.vectors[order].tolist() == [[0, np.float16(0.6), np.float16(0.8)], [1, 0, 0]]
+    assert opened.keys["text_kind"].tolist() == [b"n", b"n"]
+    assert 0 < opened.deviation < 5e-4
 
 
-def test_a_matrix_is_made_once_per_state(connection: Connection, space: Space, cache: Path) -> None:
+def test_a_matrix_is_built_once_per_state(connection: Connection, space: Space, cache: Path) -> None:
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
-    assert not is_at_hand(connection, space)
+    assert not is_cached(connection, space)
     matrix.open_matrix(connection, space)
-    assert is_at_hand(connection, space)
+    assert is_cached(connection, space)
     first = {path: path.stat().st_ino for path in cache.glob("*/vectors")}
     matrix.open_matrix(connection, space)
     assert {path: path.stat().st_ino for path in cache.glob("*/vectors")} == first
 
 
-def test_a_committed_write_makes_another_matrix(connection: Connection, space: Space) -> None:
+def test_a_committed_write_needs_another_matrix(connection: Connection, space: Space) -> None:
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
     matrix.open_matrix(connection, space)
     write(connection, space, {2: (0, 1, 0)})
     connection.commit()
-    assert not is_at_hand(connection, space)
+    assert not is_cached(connection, space)
     assert sorted(matrix.open_matrix(connection, space).concept_ids) == [1, 2]
 
 
-def test_no_matrix_is_made_from_uncommitted_rows(connection: Connection, space: Space, cache: Path) -> None:
+def test_no_matrix_is_built_from_uncommitted_rows(connection: Connection, space: Space, cache: Path) -> None:
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
     write(connection, space, {2: (0, 1, 0)})
@@ -96,7 +96,7 @@ def test_no_matrix_is_made_from_uncommitted_rows(connection: Connection, space: 
     assert not list(cache.glob("*/"))
 
 
-def test_rows_that_another_transaction_has_not_committed_are_not_in_it(
+def test_uncommitted_rows_of_another_transaction_are_not_in_the_matrix(
     connection: Connection, space: Space, database_url: str
 ) -> None:
     write(connection, space, {1: (1, 0, 0)})
@@ -108,7 +108,7 @@ def test_rows_that_another_transaction_has_not_committed_are_not_in_it(
     assert sorted(matrix.open_matrix(connection, space).concept_ids) == [1, 2]
 
 
-def test_a_write_while_the_rows_are_copied_out_starts_it_again(
+def test_a_write_while_the_rows_are_copied_out_starts_the_copy_again(
     connection: Connection, space: Space, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(connection, space, {1: (1, 0, 0)})
@@ -126,7 +126,7 @@ def test_a_write_while_the_rows_are_copied_out_starts_it_again(
     assert len(list(disk_cache.folder().glob("*/"))) == 1
 
 
-def test_a_matrix_that_could_not_be_finished_leaves_nothing(
+def test_an_unfinished_matrix_leaves_nothing(
     connection: Connection, space: Space, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(connection, space, {1: (1, 0, 0)})
@@ -143,7 +143,7 @@ def test_a_matrix_that_could_not_be_finished_leaves_nothing(
     assert len(matrix.open_matrix(connection, space)) == 1
 
 
-def test_what_a_killed_process_left_goes_with_the_next_matrix(
+def test_the_leftovers_of_a_killed_process_are_removed_before_the_next_matrix(
     connection: Connection, space: Space, cache: Path
 ) -> None:
     (cache / "abc.part").mkdir(parents=True)
@@ -153,7 +153,7 @@ def test_what_a_killed_process_left_goes_with_the_next_matrix(
     assert not list(cache.glob("*.part"))
 
 
-def test_the_cache_is_bounded_and_forgets_the_least_recently_used(
+def test_the_cache_is_limited_and_removes_the_least_recently_used(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make(name: str, size: int) -> None:
@@ -178,12 +178,12 @@ def test_the_cache_is_bounded_and_forgets_the_least_recently_used(
 def test_a_reader_keeps_its_matrix_when_the_cache_is_cleared(connection: Connection, space: Space) -> None:
     write(connection, space, {1: (1, 0, 0)})
     connection.commit()
-    made = matrix.open_matrix(connection, space)
+    opened = matrix.open_matrix(connection, space)
     disk_cache.clear()
-    assert made.vectors.tolist() == [[1, 0, 0]]
+    assert opened.vectors.tolist() == [[1, 0, 0]]
 
 
-def test_widened_halves_are_exact() -> None:
+def test_half_precision_is_widened_exactly() -> None:
     from omop_emb.database.binary_format import halves_to_float32
 
     every = np.arange(2**16, dtype=np.uint16).view(np.float16)
@@ -193,7 +193,7 @@ def test_widened_halves_are_exact() -> None:
 
 @pytest.mark.parametrize("metric_type", [MetricType.COSINE, MetricType.L2, MetricType.INNER_PRODUCT])
 @pytest.mark.parametrize("seed", range(4))
-def test_blocked_products_find_what_sorting_everything_finds(
+def test_a_matrix_search_finds_what_sorting_all_rows_finds(
     metric_type: MetricType, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(seed)
@@ -206,12 +206,12 @@ def test_blocked_products_find_what_sorting_everything_finds(
     keys["concept_id"] = random.permutation(700) // 2  # two texts a concept
     keys["text_hash"] = np.arange(700)
     keys["text_kind"] = b"n"
-    made = matrix.VectorMatrix(keys, vectors, 5e-4, "state")
+    opened = matrix.VectorMatrix(keys, vectors, 5e-4, "state")
     queries = random.standard_normal((40, 5)).astype(np.float32)
     queries[:3] = vectors[:3]
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     passing = np.flatnonzero(random.random(700) < 0.5) if seed % 2 else None
-    found = matrix_search.search_matrix(made, queries, metric_type=metric_type, k=10, passing=passing)
+    found = matrix_search.search_matrix(opened, queries, metric_type=metric_type, k=10, passing=passing)
     chosen = np.arange(700) if passing is None else passing
     for query, hits in zip(queries, found, strict=True):
         stored = vectors[chosen].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Searches beside others: readers who may not write, switches and drops in mid-search, many threads."""
+"""Concurrent searches: read-only roles, spaces switched or dropped during a search, many threads."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from tests.builds import build_with
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 OMOP_EMB = Path(sysconfig.get_path("scripts")) / "omop-emb"
-EVERY = np.eye(3, dtype=np.float32)
+UNIT_VECTORS = np.eye(3, dtype=np.float32)
 
 
 def fill(connection: psycopg.Connection, space: Space, name: str) -> None:
-    """Let a space hold three concepts whose names say of which writing they are."""
+    """Give a space three concepts whose names say which write they come from."""
     upsert.upsert_rows(
         connection,
         space,
@@ -50,7 +50,7 @@ def fill(connection: psycopg.Connection, space: Space, name: str) -> None:
             [TextKind.NAME] * 3,
             [f"{name} {number}" for number in (1, 2, 3)],
             upsert.text_hashes(f"{name} {number}" for number in (1, 2, 3)),
-            EVERY,
+            UNIT_VECTORS,
         ),
         replace_concepts=True,
     )
@@ -73,7 +73,7 @@ def two_spaces(database_url: str) -> tuple[Space, Space]:
 def names(session: Session, **options: Any) -> list[str]:
     """Whose texts come first for each of three vectors, in the active space."""
     interface = options.pop("interface", None) or EmbeddingInterface()
-    found = interface.get_nearest_concepts(session=session, query_embeddings=EVERY, k=1, **options)
+    found = interface.get_nearest_concepts(session=session, query_embeddings=UNIT_VECTORS, k=1, **options)
     return [matches[0].matched_text for matches in found]
 
 
@@ -97,7 +97,7 @@ def in_the_middle(
     return before
 
 
-def test_a_search_that_began_before_an_activation_ends_in_the_space_in_which_it_began(
+def test_a_search_that_started_before_an_activation_ends_in_its_space(
     two_spaces: tuple[Space, Space], session: Session, in_the_middle: Any
 ) -> None:
     in_the_middle(row_search, "search_rows", lambda other: lifecycle.activate_space(other, two_spaces[1]))
@@ -106,7 +106,7 @@ def test_a_search_that_began_before_an_activation_ends_in_the_space_in_which_it_
     assert names(session, interface=interface) == ["new 1", "new 2", "new 3"]
 
 
-def test_a_search_whose_space_is_dropped_before_it_reads_a_row_is_a_clear_error(
+def test_a_space_that_is_dropped_before_a_search_reads_a_row_is_a_clear_error(
     two_spaces: tuple[Space, Space], session: Session, in_the_middle: Any
 ) -> None:
     def act(other: psycopg.Connection) -> None:
@@ -134,7 +134,7 @@ def test_a_drop_waits_for_a_search_that_has_read_a_row(
     assert names(session) == ["old 1", "old 2", "old 3"]
 
 
-def test_rows_that_go_between_two_statements_are_searched_anew(
+def test_rows_that_disappear_between_two_statements_are_searched_again(
     two_spaces: tuple[Space, Space], session: Session, in_the_middle: Any
 ) -> None:
     in_the_middle(match_rows, "load_matches", lambda other: fill(other, two_spaces[0], "renamed"))
@@ -152,7 +152,7 @@ def test_rows_that_change_all_the_time_end_in_a_clear_error(
         names(session)
 
 
-def test_a_repeatable_read_sees_one_state_whatever_others_commit(
+def test_a_repeatable_read_transaction_sees_one_state_whatever_others_commit(
     two_spaces: tuple[Space, Space], engine: Engine, database_url: str
 ) -> None:
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
@@ -238,7 +238,7 @@ def reading_role(url: str) -> Iterator[str]:
             owner.execute(psycopg.sql.SQL("drop role {}").format(psycopg.sql.Identifier(role)))
 
 
-def test_a_role_that_may_only_read_can_search_in_every_way(sample_database_url: str) -> None:
+def test_a_read_only_role_can_search_by_every_method(sample_database_url: str) -> None:
     with reading_role(sample_database_url) as role:
         engine = database_engine(sample_database_url)
         try:
@@ -291,8 +291,8 @@ def test_eight_threads_with_one_engine_and_one_interface_find_what_one_finds(
     def find(thread: int) -> list[Any]:
         together.wait()
         found = []
-        for place in range(len(queries)):
-            query = queries[(place + thread) % len(queries)]
+        for number in range(len(queries)):
+            query = queries[(number + thread) % len(queries)]
             with Session(engine) as session:
                 found.append(
                     interface.get_nearest_concepts_from_query_texts(

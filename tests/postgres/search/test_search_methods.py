@@ -1,4 +1,4 @@
-"""A search is served as its plan says, and what was planned for one way never serves another."""
+"""Search methods: each search runs as its plan says, and a plan for one method never serves another."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
         for name, first_pass in (("flat", ""), ("hnsw", ""), ("8", "8"), ("binary", "binary")):
             space, _ = lifecycle.ensure_space(
                 connection,
-                Fingerprint(provider="test", model="ways", revision=name, dimensions=DIMENSIONS),
+                Fingerprint(provider="test", model="methods", revision=name, dimensions=DIMENSIONS),
                 IndexType.FLAT if name == "flat" else IndexType.HNSW,
                 first_pass=first_pass,
             )
@@ -84,7 +84,7 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
 
 @pytest.fixture(autouse=True)
 def no_matrix(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No matrix is there, and no search was made in this process."""
+    """There is no matrix, and this process has not searched yet."""
     monkeypatch.setattr(matrix_policy, "_forgone", {})
     monkeypatch.setattr(matrix_policy, "_opened", {})
 
@@ -120,7 +120,7 @@ def nearest(query: NDArray[np.float32], concept_filter: ConceptFilter | None, k:
 
 
 def prefer_indexes(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take so few rows for many: our planner compares none one by one, the server's sorts none."""
+    """Use an index although there are so few rows: our planner never compares all, the server never sorts."""
     monkeypatch.setattr(planner, "_EXACT_FACTOR", -1.0)
     connection.execute("set enable_sort = off")
 
@@ -142,7 +142,7 @@ def test_an_unfiltered_search_reads_the_vector_index_and_few_rows(
     assert matches[0][0].concept_id == 0
 
 
-def test_a_domain_with_an_index_of_its_own_is_read_through_that(
+def test_a_domain_with_its_own_index_is_read_through_it(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefer_indexes(connection, monkeypatch)
@@ -176,7 +176,7 @@ def test_an_exact_search_reads_no_vector_index(
     assert (plan.scan, plan.scanned) == ("Seq Scan", ROWS)
 
 
-def test_few_rows_that_pass_are_compared_and_no_others_are_read(
+def test_few_passing_rows_are_compared_and_no_others_are_read(
     connection: psycopg.Connection, filled: dict[str, Space]
 ) -> None:
     matches, plan = found(connection, filled["hnsw"], concept_filter=ConceptFilter(concept_ids=(7, 9, 8)))
@@ -184,14 +184,14 @@ def test_few_rows_that_pass_are_compared_and_no_others_are_read(
     assert sorted(ids(matches[0])) == [7, 8, 9]
 
 
-def test_no_plan_that_the_server_keeps_serves_another_way(
+def test_a_plan_that_the_server_caches_serves_no_other_method(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL may settle on one plan for a prepared statement after five runs, whatever is set later."""
     prefer_indexes(connection, monkeypatch)
     monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=-1.0, build=1.0))
     space = filled["hnsw"]
-    by_turns: list[tuple[dict[str, Any], SearchMethod]] = [
+    alternating: list[tuple[dict[str, Any], SearchMethod]] = [
         ({"exact": True}, SearchMethod.EXACT),
         ({}, SearchMethod.INDEX),
         ({"concept_filter": RXNORM}, SearchMethod.INDEX),
@@ -199,12 +199,12 @@ def test_no_plan_that_the_server_keeps_serves_another_way(
         ({"concept_filter": DRUGS}, SearchMethod.PARTIAL_INDEX),
         ({"concept_filter": DRUGS, "index_type": IndexType.FLAT}, SearchMethod.EXACT),
     ]
-    # Eight queries each: more than the server needs to settle on a plan, in turns that hand it on.
-    for options, way in by_turns * 3:
+    # Eight queries each: more than the server needs to settle on a plan, which the next options must not get.
+    for options, method in alternating * 3:
         matches, plan = found(connection, space, VECTORS[:8], **options)
-        assert plan.method is way
+        assert plan.method is method
         assert plan.scan is not None
-        if way is SearchMethod.EXACT:
+        if method is SearchMethod.EXACT:
             assert "hnsw" not in plan.scan
             assert [ids(of_query) for of_query in matches] == [
                 nearest(query, options.get("concept_filter")) for query in VECTORS[:8]
@@ -246,48 +246,48 @@ def test_a_search_leaves_neither_settings_nor_locks_in_the_callers_transaction(
 
 
 @pytest.fixture
-def repaid_at_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A matrix saves each search two fifths of what it takes to make it."""
+def repaid_by_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A matrix saves each search two fifths of what it takes to build it."""
     monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=10.0, build=25.0))
 
 
-def ways(connection: psycopg.Connection, space: Space, count: int, **changes: Any) -> list[SearchMethod]:
-    """How so many single searches went, all of which found what brute force finds."""
-    taken = []
+def methods(connection: psycopg.Connection, space: Space, count: int, **changes: Any) -> list[SearchMethod]:
+    """The methods of so many single searches, all of which found what brute force finds."""
+    used = []
     for query in VECTORS[:count]:
         [matches], plan = found(connection, space, query[None], **changes)
         assert ids(matches) == nearest(query, changes.get("concept_filter"))
-        taken.append(plan.method)
-    return taken
+        used.append(plan.method)
+    return used
 
 
-@pytest.mark.usefixtures("repaid_at_the_third")
-def test_exact_searches_one_at_a_time_make_the_matrix_once_it_would_have_paid(
+@pytest.mark.usefixtures("repaid_by_the_third")
+def test_single_exact_searches_build_the_matrix_once_they_would_have_repaid_it(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = [SearchMethod.EXACT, SearchMethod.EXACT, SearchMethod.MATRIX, SearchMethod.MATRIX]
-    assert ways(connection, filled["flat"], 4) == first
-    assert ways(connection, filled["flat"], 2, concept_filter=DRUGS) == [SearchMethod.MATRIX] * 2
-    # Another process finds it there.
+    assert methods(connection, filled["flat"], 4) == first
+    assert methods(connection, filled["flat"], 2, concept_filter=DRUGS) == [SearchMethod.MATRIX] * 2
+    # Another process finds it in the cache.
     monkeypatch.setattr(matrix_policy, "_forgone", {})
     monkeypatch.setattr(matrix_policy, "_opened", {})
-    assert ways(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
-    assert ways(connection, filled["hnsw"], 4, exact=True) == first
+    assert methods(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
+    assert methods(connection, filled["hnsw"], 4, exact=True) == first
     assert found(connection, filled["flat"], metric_type=MetricType.L1)[1].method is SearchMethod.EXACT
 
 
-@pytest.mark.usefixtures("repaid_at_the_third")
-def test_a_matrix_serves_single_searches_in_its_own_state_alone(
+@pytest.mark.usefixtures("repaid_by_the_third")
+def test_a_matrix_serves_single_searches_only_in_its_own_state(
     connection: psycopg.Connection, filled: dict[str, Space]
 ) -> None:
     space = filled["flat"]
-    assert ways(connection, space, 3)[-1] is SearchMethod.MATRIX
+    assert methods(connection, space, 3)[-1] is SearchMethod.MATRIX
     upsert.record_write(connection, space)
-    assert ways(connection, space, 4) == [SearchMethod.EXACT] * 4  # not committed
+    assert methods(connection, space, 4) == [SearchMethod.EXACT] * 4  # not committed
     connection.commit()
-    assert ways(connection, space, 3) == [SearchMethod.EXACT, SearchMethod.EXACT, SearchMethod.MATRIX]
+    assert methods(connection, space, 3) == [SearchMethod.EXACT, SearchMethod.EXACT, SearchMethod.MATRIX]
     disk_cache.clear()
-    assert ways(connection, space, 4) == [
+    assert methods(connection, space, 4) == [
         SearchMethod.EXACT,
         SearchMethod.EXACT,
         SearchMethod.MATRIX,
@@ -295,52 +295,52 @@ def test_a_matrix_serves_single_searches_in_its_own_state_alone(
     ]
 
 
-def test_two_threads_that_search_two_spaces_never_get_the_matrix_of_the_other(
+def test_two_threads_that_search_two_spaces_never_get_each_others_matrix(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    price = planner.MatrixCost(saved=1.0, build=1.0)
+    cost = planner.MatrixCost(saved=1.0, build=1.0)
     mine, others = filled["flat"], filled["hnsw"]
     for space in (others, mine):
-        assert matrix_policy.matrix_if_repaid(connection, space, price) is not None
+        assert matrix_policy.matrix_if_repaid(connection, space, cost) is not None
     find = disk_cache.cached_folder
 
     def interrupted(name: str) -> Path | None:
         found = find(name)
         monkeypatch.setattr(disk_cache, "cached_folder", find)
-        matrix_policy.matrix_if_repaid(connection, others, price)  # what another thread does at this moment
+        matrix_policy.matrix_if_repaid(connection, others, cost)  # what another thread does at this moment
         return found
 
     monkeypatch.setattr(disk_cache, "cached_folder", interrupted)
-    rows = matrix_policy.matrix_if_repaid(connection, mine, price)
+    rows = matrix_policy.matrix_if_repaid(connection, mine, cost)
     assert rows is not None
     assert rows.state == matrix.committed_state(connection, mine)
 
 
-@pytest.mark.usefixtures("repaid_at_the_third")
-def test_an_index_is_not_left_for_a_matrix_that_happens_to_be_there(
+@pytest.mark.usefixtures("repaid_by_the_third")
+def test_an_index_is_not_left_for_a_matrix_that_happens_to_exist(
     connection: psycopg.Connection, filled: dict[str, Space]
 ) -> None:
-    assert ways(connection, filled["hnsw"], 3, exact=True)[-1] is SearchMethod.MATRIX
+    assert methods(connection, filled["hnsw"], 3, exact=True)[-1] is SearchMethod.MATRIX
     for count in (1, planner.BULK_QUERIES):
         assert found(connection, filled["hnsw"], VECTORS[:count])[1].method is SearchMethod.INDEX
 
 
-def test_who_asks_one_thing_does_not_wait_for_a_matrix_that_takes_long(
+def test_a_single_search_does_not_wait_for_a_matrix_that_takes_long(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=6e6, build=6e6))
-    assert ways(connection, filled["flat"], 3) == [SearchMethod.EXACT] * 3
+    assert methods(connection, filled["flat"], 3) == [SearchMethod.EXACT] * 3
     monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=10.0, build=10.0))
     with disk_cache.build_folder("another", 1):
         _, plan = found(connection, filled["flat"])
         assert plan.method is SearchMethod.EXACT
         assert "no matrix: another process is building one" in plan.reason
-    assert ways(connection, filled["flat"], 2) == [SearchMethod.EXACT] * 2  # nor does it try again
+    assert methods(connection, filled["flat"], 2) == [SearchMethod.EXACT] * 2  # nor does it try again
     matrix.open_matrix(connection, filled["flat"])
-    assert ways(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
+    assert methods(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
 
 
-def test_a_statement_timeout_that_ends_the_making_of_a_matrix_ends_no_search(
+def test_a_statement_timeout_while_a_matrix_is_built_does_not_end_the_search(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=7e6, build=6e6))
@@ -352,22 +352,22 @@ def test_a_statement_timeout_that_ends_the_making_of_a_matrix_ends_no_search(
     assert ids(found(connection, filled["flat"])[0][0]) == nearest(QUERY[0], None)
 
 
-def test_queries_wait_for_a_matrix_that_they_repay_at_once_but_leave_an_index_only_if_they_are_many(
+def test_queries_that_repay_a_matrix_wait_for_it_but_leave_an_index_only_if_they_are_many(
     connection: psycopg.Connection, filled: dict[str, Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefer_indexes(connection, monkeypatch)
     monkeypatch.setattr(planner, "matrix_cost", lambda *_: planner.MatrixCost(saved=7e6, build=6e6))
-    assert ways(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
-    for count, way in (
+    assert methods(connection, filled["flat"], 1) == [SearchMethod.MATRIX]
+    for count, method in (
         (planner.BULK_QUERIES - 1, SearchMethod.INDEX),
         (planner.BULK_QUERIES, SearchMethod.MATRIX),
     ):
         _, plan = found(connection, filled["hnsw"], VECTORS[:count], concept_filter=RXNORM)
-        assert plan.method is way
+        assert plan.method is method
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_part_of_many_queries_is_searched_as_all_of_them_are(
+def test_a_part_of_many_queries_is_searched_by_the_method_for_all(
     connection: psycopg.Connection, filled: dict[str, Space]
 ) -> None:
     _, alone = found(connection, filled["flat"], VECTORS[:3])

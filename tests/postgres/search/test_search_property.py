@@ -1,7 +1,6 @@
-"""Whatever is stored and asked for: exact ways find what brute force finds, the others nearly all of it.
+"""Searches of generated rows: exact methods find what brute force finds, the others nearly all of it.
 
-Brute force is numpy's: it takes the vectors as the database stores them, in half precision, and reckons in
-float64.
+Brute force is numpy in float64, on the vectors as the database stores them, in half precision.
 """
 
 from __future__ import annotations
@@ -49,11 +48,11 @@ KINDS: dict[str, tuple[IndexType, str, bool]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """What is stored, and what is asked."""
+    """What is stored, and how it is searched."""
 
     seed: int
     rows: int
-    different: int
+    distinct_vectors: int
     concepts: int
     on_a_grid: bool
     k: int
@@ -75,7 +74,7 @@ CASES = st.builds(
     Case,
     seed=st.integers(0, 2**32 - 1),
     rows=st.sampled_from([300, 200, 100, 30]) | st.integers(0, 40),
-    different=st.sampled_from([300, 100, 20, 3, 1]) | st.integers(1, 40),
+    distinct_vectors=st.sampled_from([300, 100, 20, 3, 1]) | st.integers(1, 40),
     concepts=st.sampled_from([250, 100, 40]) | st.integers(1, 20),
     on_a_grid=st.booleans(),
     k=st.integers(1, 15),
@@ -89,7 +88,7 @@ CASES = st.builds(
 @pytest.fixture(scope="module")
 def connection(shared_conninfo: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(shared_conninfo) as opened:
-        # So few rows would be read one by one, whatever index there is.
+        # With so few rows the server would ignore every index.
         opened.execute("set enable_seqscan = off")
         opened.execute("set enable_bitmapscan = off")
         # An index scan gives up as early as it otherwise would among millions of rows.
@@ -98,9 +97,9 @@ def connection(shared_conninfo: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture(scope="module")
-def made(connection: psycopg.Connection) -> dict[str, Space]:
-    """A space of each kind; every domain and vocabulary is known."""
-    found = {}
+def spaces(connection: psycopg.Connection) -> dict[str, Space]:
+    """A space of each kind; every domain and vocabulary has a code."""
+    spaces = {}
     for name, (index_type, first_pass, has_partial) in KINDS.items():
         space, _ = lifecycle.ensure_space(
             connection,
@@ -119,19 +118,19 @@ def made(connection: psycopg.Connection) -> dict[str, Space]:
             space.tables.create_hnsw(connection, m=4, ef_construction=8, domain=code)
             space = replace(space, partial_domains=(code,))
         if index_type is IndexType.HNSW:
-            # Nor is there another index for filters; and as few candidates as leave something out.
+            # No other index for filters, and so few candidates that something is left out.
             connection.execute(
                 f"drop index omop_emb.space_{space.space_id}_domain_vocabulary_concept_class_idx"
             )
             space = replace(space, recall=((10, 16, 0.99), (100, 24, 0.99)))
-        found[name] = space
+        spaces[name] = space
     connection.commit()
-    return found
+    return spaces
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Rows of a space: texts of concepts; several may belong to one concept, and several may be alike."""
+    """Rows of a space: texts of concepts; several may belong to one concept, and several may be equal."""
 
     concepts: list[Concept]
     texts: list[str]
@@ -151,7 +150,7 @@ class Stored:
             drawn[~drawn.any(axis=1), 0] = 1.0
             return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.float32)
 
-        pool = units(case.different)
+        pool = units(case.distinct_vectors)
         described = [
             Concept(
                 number,
@@ -163,14 +162,14 @@ class Stored:
             )
             for number in range(1, case.concepts + 1)
         ]
-        vectors = pool[random.integers(0, case.different, case.rows)]
+        vectors = pool[random.integers(0, case.distinct_vectors, case.rows)]
         queries = units(case.queries)
         # Some queries are stored vectors, some point away from one.
-        for place in range(case.queries):
-            if case.rows and place % 3:
-                queries[place] = vectors[random.integers(case.rows)] * (1 if place % 3 == 1 else -1)
+        for number in range(case.queries):
+            if case.rows and number % 3:
+                queries[number] = vectors[random.integers(case.rows)] * (1 if number % 3 == 1 else -1)
         return cls(
-            [described[place] for place in random.integers(0, case.concepts, case.rows)],
+            [described[index] for index in random.integers(0, case.concepts, case.rows)],
             [f"text {number}" for number in range(case.rows)],
             vectors,
             queries,
@@ -195,15 +194,15 @@ def fill(connection: psycopg.Connection, space: Space, stored: Stored) -> None:
     connection.commit()
 
 
-def passes(concept: Concept, wanted: ConceptFilter | None) -> bool:
-    if wanted is None:
+def passes(concept: Concept, concept_filter: ConceptFilter | None) -> bool:
+    if concept_filter is None:
         return True
     return (
-        (wanted.domains is None or concept.domain_id in wanted.domains)
-        and (wanted.vocabularies is None or concept.vocabulary_id in wanted.vocabularies)
-        and (wanted.concept_ids is None or concept.concept_id in wanted.concept_ids)
-        and (not wanted.standard_only or concept.standard_concept == "S")
-        and (not wanted.valid_only or concept.invalid_reason is None)
+        (concept_filter.domains is None or concept.domain_id in concept_filter.domains)
+        and (concept_filter.vocabularies is None or concept.vocabulary_id in concept_filter.vocabularies)
+        and (concept_filter.concept_ids is None or concept.concept_id in concept_filter.concept_ids)
+        and (not concept_filter.standard_only or concept.standard_concept == "S")
+        and (not concept_filter.valid_only or concept.invalid_reason is None)
     )
 
 
@@ -217,13 +216,13 @@ class Truth:
 
 def brute_force(stored: Stored, query: NDArray[np.float32], case: Case) -> dict[int, Truth]:
     halves = stored.vectors.astype(np.float16)
-    rows, wanted = halves.astype(np.float64), query.astype(np.float64)
-    products = rows @ wanted
+    rows, exact_query = halves.astype(np.float64), query.astype(np.float64)
+    products = rows @ exact_query
     distances = {
-        MetricType.COSINE: 1 - products / np.linalg.norm(rows, axis=1) / np.linalg.norm(wanted),
-        MetricType.L2: np.linalg.norm(rows - wanted, axis=1),
+        MetricType.COSINE: 1 - products / np.linalg.norm(rows, axis=1) / np.linalg.norm(exact_query),
+        MetricType.L2: np.linalg.norm(rows - exact_query, axis=1),
         MetricType.INNER_PRODUCT: -products,
-        MetricType.L1: np.abs(rows - wanted).sum(axis=1),
+        MetricType.L1: np.abs(rows - exact_query).sum(axis=1),
     }[case.metric_type]
     truth: dict[int, Truth] = {}
     for concept, distance, half in zip(stored.concepts, distances.tolist(), halves, strict=True):
@@ -235,7 +234,7 @@ def brute_force(stored: Stored, query: NDArray[np.float32], case: Case) -> dict[
 
 
 def check_shape(matches: list[ConceptMatch], truth: dict[int, Truth], k: int) -> None:
-    """What holds on every way: k matches if k concepts pass, each once, nearest first."""
+    """What holds for every method: k matches if k concepts pass, each once, nearest first."""
     ids = [match.concept_id for match in matches]
     distances = [match.distance for match in matches]
     assert len(ids) == min(k, len(truth))
@@ -253,12 +252,12 @@ def check_exact(matches: list[ConceptMatch], truth: dict[int, Truth], k: int) ->
     assert [match.distance for match in matches] == pytest.approx(best, abs=1e-9)
     ids = [match.concept_id for match in matches]
     # Of concepts with the very same vector, the lower ids come first and none of them is left out.
-    alike: dict[bytes, list[int]] = {}
+    equal: dict[bytes, list[int]] = {}
     for concept_id in sorted(truth):
-        alike.setdefault(truth[concept_id].vector, []).append(concept_id)
-    for group in alike.values():
-        there = [concept_id for concept_id in ids if concept_id in group]
-        assert there == group[: len(there)]
+        equal.setdefault(truth[concept_id].vector, []).append(concept_id)
+    for group in equal.values():
+        returned = [concept_id for concept_id in ids if concept_id in group]
+        assert returned == group[: len(returned)]
 
 
 def found_share(matches: list[ConceptMatch], truth: dict[int, Truth], k: int) -> float:
@@ -279,11 +278,11 @@ def found(
     return search.search(connection, space, queries, SearchOptions(**keywords, **options))
 
 
-def run(connection: psycopg.Connection, made: dict[str, Space], name: str, case: Case) -> list[float]:
-    """One case in one kind of space; what share of the nearest was found where that may be less than all."""
-    space, stored = made[name], Stored.of(case)
+def run(connection: psycopg.Connection, spaces: dict[str, Space], name: str, case: Case) -> list[float]:
+    """One case in one kind of space; the share of the nearest that was found, for each search by an index."""
+    space, stored = spaces[name], Stored.of(case)
     fill(connection, space, stored)
-    if case.recount:  # otherwise what was counted for other rows is still there
+    if case.recount:  # otherwise the counts of other rows remain
         row_counts.recount_rows(connection, space)
         connection.commit()
     truths = [brute_force(stored, query, case) for query in stored.queries]
@@ -312,12 +311,12 @@ def run(connection: psycopg.Connection, made: dict[str, Space], name: str, case:
 
 def run_all(
     connection: psycopg.Connection,
-    made: dict[str, Space],
+    spaces: dict[str, Space],
     name: str,
     monkeypatch: pytest.MonkeyPatch,
     **options: Any,
 ) -> None:
-    # Searches with a filter go through the index too, although so few rows pass.
+    # Filtered searches use the index too, although so few rows pass.
     monkeypatch.setattr(planner, "_EXACT_FACTOR", -1.0)
     monkeypatch.setattr(planner, "MAX_EF_SEARCH", 24)
     shares: list[float] = []
@@ -326,30 +325,30 @@ def run_all(
     @given(CASES)
     # More rows at one distance than are fetched at first.
     @example(Case(1, 300, 1, 250, False, 15, 2, MetricType.COSINE, None, True))
-    def every(case: Case) -> None:
-        shares.extend(run(connection, made, name, case))
+    def all_cases(case: Case) -> None:
+        shares.extend(run(connection, spaces, name, case))
 
     try:
-        every()
+        all_cases()
     finally:
         connection.rollback()
     if name != "flat":
         assert len(shares) > 10
-        # About 0.95: levels of the graph are drawn by chance, and the graph is made poor.
+        # About 0.95: levels of the graph are random, and the graph is built to be poor.
         assert np.mean(shares) >= 0.8
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_way_agrees_with_brute_force(
-    connection: psycopg.Connection, made: dict[str, Space], name: str, monkeypatch: pytest.MonkeyPatch
+def test_every_method_agrees_with_brute_force(
+    connection: psycopg.Connection, spaces: dict[str, Space], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The same cases each time: what a change broke is seen, and nothing else ever fails.
-    run_all(connection, made, name, monkeypatch, max_examples=40, derandomize=True)
+    # The same cases each time: only a change can break this test.
+    run_all(connection, spaces, name, monkeypatch, max_examples=40, derandomize=True)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", KINDS)
-def test_every_way_agrees_with_brute_force_on_cases_never_seen(
-    connection: psycopg.Connection, made: dict[str, Space], name: str, monkeypatch: pytest.MonkeyPatch
+def test_every_method_agrees_with_brute_force_on_cases_never_seen(
+    connection: psycopg.Connection, spaces: dict[str, Space], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_all(connection, made, name, monkeypatch, max_examples=300)
+    run_all(connection, spaces, name, monkeypatch, max_examples=300)
