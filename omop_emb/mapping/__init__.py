@@ -1,7 +1,7 @@
-"""Mapping: source terms become standard concepts with a probability and a decision.
+"""Mapping: source terms to standard concepts, each with a probability and a decision.
 
-`map_terms()` maps texts in memory, `run()` a file, `measure()` evaluates against approved mappings, `train()`
-learns a site's ranker. Steps: terms, retrieval, features, ranking; then files.
+`map_terms()` maps texts, `run()` a file, `measure()` evaluates on approved mappings, `train()` learns a
+site's ranker. The steps are terms, retrieval, features, ranking, files.
 """
 
 from __future__ import annotations

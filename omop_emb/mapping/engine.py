@@ -9,9 +9,8 @@ import numpy as np
 
 from omop_emb.arrays import Doubles, Floats, Ints
 from omop_emb.mapping.features.features import Features, Scored
-from omop_emb.mapping.features.names import NAMES
 from omop_emb.mapping.ranking import calibration
-from omop_emb.mapping.ranking.linear import Ranker
+from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm, Variant
 from omop_emb.mapping.results import RankedBatch, ResultBuilder
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
@@ -22,7 +21,6 @@ from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.normalise import forms
 
-_EQUAL_TEXT = [number for number, name in enumerate(NAMES) if name.startswith("reads alike")]
 _FURTHER_NAME_VARIANTS = 2  # at most, of each further name
 
 
@@ -116,8 +114,8 @@ class Engine:
 
     @staticmethod
     def signals(candidates: Found, scored: Scored, scores: Floats) -> tuple[Doubles, Ints]:
-        """What probabilities are computed from, see calibration.signals()."""
-        equal = scored.features[:, _EQUAL_TEXT].max(axis=1) if len(scores) else np.zeros(0, np.float32)
+        """What probabilities are computed from, see calibration.compute_signals()."""
+        equal = calibration.equal_text(scored.features)
         return calibration.compute_signals(scores, candidates.first, scored.dense, scored.lexical, equal)
 
     def begin(self, terms: Sequence[SourceTerm], settings: Settings) -> PendingBatch:

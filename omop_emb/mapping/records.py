@@ -142,11 +142,10 @@ class Provenance:
         model: provider:model of that space.
         fingerprint: digest of the space's fingerprint.
         vocabulary: release of the vocabulary, "" if it names none.
-        ranker: name of the ranker, such as "default-2" or "site-3".
+        ranker: such as "default-2" or "site-3".
         calibrated: whether the probabilities are valid for this space.
-        accept_precision: the precision required to accept; None accepts nothing without review.
-        accept_untrained: whether acceptance was forced without approvals of the site's own.
-        version: version of omop-emb.
+        accept_precision, accept_untrained: see Policy; False if the ranker was trained for the site.
+        version: of omop-emb.
     """
 
     space_id: int | None
@@ -165,7 +164,6 @@ class MappedTerm:
     """A source term with its candidates and the decision.
 
     Attributes:
-        term: the source term, unchanged.
         candidates: best first; empty if nothing was found.
         decision: accept, review or no match.
         reason: why, in a few words for a person.
@@ -173,9 +171,8 @@ class MappedTerm:
         priority: frequency times uncertainty; review the largest first.
         by_code: concept ids that the code maps to; empty if no code was looked up.
         disagrees: whether the code maps to another concept than the name's first candidate.
-        previous: concept ids of an earlier mapping that is reused; empty otherwise.
+        previous: concept ids of an earlier approval or their replacements, 0 for no match; empty for none.
         judge: the judge's answer and reason; "" if it was not asked.
-        provenance: what the mapping was made with.
     """
 
     term: SourceTerm

@@ -43,9 +43,8 @@ class DemoTerm:
     """A source term as a hospital writes it.
 
     Attributes:
-        source_term: the term.
         concept_id: the concept that its author meant; None if the sample has none.
-        kind: how it is messy.
+        kind: how the term is messy.
     """
 
     source_term: str
@@ -58,8 +57,6 @@ class DemoHit:
     """What a term was mapped to.
 
     Attributes:
-        term: the term.
-        mapped: its candidates, probability and reason.
         rank: of the expected concept among the first ten candidates, 1 the best; None if it is not among
             them, or if no concept is expected.
         hnsw_agrees: whether the HNSW index finds the same nearest concept as an exact search.
@@ -81,7 +78,6 @@ class DemoResult:
     """What the demo did.
 
     Attributes:
-        hits: one per term, in the order of terms().
         data_dir: folder of the embedded server with the demo's database.
         command_prefix: to put before other commands, so that they find the demo's data; usually "".
         concepts, texts: how many the sample has, and each of the two spaces.

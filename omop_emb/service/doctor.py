@@ -188,7 +188,9 @@ def _spaces(connection: psycopg.Connection[Any], spaces: list[registry.Space]) -
 
 def _space(connection: psycopg.Connection[Any], space: registry.Space, release: str | None) -> Finding:
     check = f"space {space.name}"
-    rows, index_is_valid = _rows_and_index(connection, space)
+    query = sql.SQL(read("space_rows_and_index")).format(rows=space.tables.rows)
+    counted = connection.execute(query, {"index_name": space.tables.index_name()}).fetchone()
+    rows, index_is_valid = counted if counted is not None else (0, False)
     model = f"{space.fingerprint.provider}:{space.fingerprint.model}"
     details = f"{rows:,} texts, {model}, {space.fingerprint.dimensions} dimensions, {space.index_type.value}"
     if space.is_active:
@@ -203,13 +205,6 @@ def _space(connection: psycopg.Connection[Any], space: registry.Space, release: 
         details += f"; built from {built_from}, but {release} is loaded"
         return Finding(check, State.NOTE, details, "run omop-emb index build")
     return Finding(check, State.OK, details)
-
-
-def _rows_and_index(connection: psycopg.Connection[Any], space: registry.Space) -> tuple[int, bool]:
-    """The number of rows, and whether the HNSW index exists and is valid."""
-    query = sql.SQL(read("space_rows_and_index")).format(rows=space.tables.rows)
-    row = connection.execute(query, {"index_name": space.tables.index_name()}).fetchone()
-    return (int(row[0]), bool(row[1])) if row is not None else (0, False)
 
 
 def _model(active: registry.Space | None) -> Iterator[Finding]:

@@ -1,7 +1,4 @@
-"""File jobs: a file of terms is mapped into the outputs that were asked for.
-
-`run()` reads, maps in batches, writes every output or none, and records the run in the database.
-"""
+"""File jobs: `run()` maps a file of terms and writes all requested outputs, or none."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def _journal_path(job: FileJob, stack: ExitStack) -> Path:
 
 
 def _few_terms(job: FileJob, file: TermFile) -> list[SourceTerm] | None:
-    """All terms of a small file; None for a larger one, or one whose codes need the whole vocabulary."""
+    """All terms of a small file; None for a larger one, or if codes need the whole vocabulary."""
     terms = list(islice(file, vocabulary_subset.FEW + 1))
     return terms if job.reading.source_vocabulary is None and len(terms) <= vocabulary_subset.FEW else None
 

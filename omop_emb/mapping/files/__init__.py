@@ -1,7 +1,6 @@
-"""Files: source terms and mappings read and written.
+"""Files of mapping: `open_terms()` reads source terms; the writers write tables and Usagi's files.
 
-Tables (CSV, Excel, Parquet), Usagi's files, source_to_concept_map, the review queue and the journal of a
-run.
+Also source_to_concept_map, the review queue, and the journal of a run.
 """
 
 from __future__ import annotations

@@ -11,6 +11,11 @@ SEPARATORS = (",", ";", "\t", "|")
 # For a single column: a separator that no text contains, so that quoting still works.
 NO_SEPARATOR = "\x1f"
 _SAMPLE_ROWS = 200
+_CSV_ERRORS = {  # words of the csv module's message -> what it means
+    "field larger": "a value is longer than 131,072 characters; is a quote opened and never closed?",
+    "unexpected end": "a quote is opened and never closed",
+    "expected after": "a quote within a quoted value is not doubled",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,7 @@ def read_rows(
 
 
 def _explain(error: str) -> str:
-    if "field larger" in error:
-        return "a value is longer than 131,072 characters; is a quote opened and never closed?"
-    if "unexpected end" in error:
-        return "a quote is opened and never closed"
-    if "expected after" in error:
-        return "a quote within a quoted value is not doubled"
-    return error
+    return next((reason for words, reason in _CSV_ERRORS.items() if words in error), error)
 
 
 class _LineFeed:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO
 
 from omop_emb.errors import InputError
 
@@ -25,11 +25,7 @@ class InputFile:
     """
 
     def __init__(self, path: str | Path, *, stdin: BinaryIO | None = None) -> None:
-        """Check that a path is a file, or read stdin to its end.
-
-        Raises:
-            InputError: there is no such file.
-        """
+        """Check that a path is a file (else InputError), or read stdin to its end."""
         self._copy: IO[bytes] | None = None
         self._path = Path(path)
         self._handles = ExitStack()
@@ -51,14 +47,10 @@ class InputFile:
         """The name's ending in lower case, such as ".csv"; "" for stdin."""
         return self._path.suffix.lower() if self._copy is None else ""
 
-    def open(self) -> BinaryIO:
-        """A new handle at the beginning of the bytes, closed with this object at the latest.
-
-        Raises:
-            InputError: the file cannot be read.
-        """
+    def open(self) -> io.BufferedReader:
+        """A new handle at the beginning of the bytes, closed with this object at the latest."""
         if self._copy is not None:
-            return cast(BinaryIO, io.BufferedReader(_SharedReader(self._copy.fileno())))
+            return io.BufferedReader(_SharedReader(self._copy.fileno()))
         try:
             return self._handles.enter_context(self._path.open("rb"))
         except OSError as error:
@@ -66,11 +58,8 @@ class InputFile:
 
     def digest(self) -> str:
         """SHA-256 of the bytes, as 64 hexadecimal digits."""
-        sha = hashlib.sha256()
         with self.open() as handle:
-            while chunk := handle.read(_CHUNK):
-                sha.update(chunk)
-        return sha.hexdigest()
+            return hashlib.file_digest(handle, "sha256").hexdigest()
 
     def close(self) -> None:
         """Close all handles, and delete the copy of stdin."""

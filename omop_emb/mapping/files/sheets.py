@@ -7,6 +7,7 @@ import decimal
 import warnings
 import zipfile
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from omop_emb.errors import InputError, MissingExtraError
@@ -15,7 +16,7 @@ from omop_emb.mapping.files.delimited import TextRow
 if TYPE_CHECKING:
     from omop_emb.mapping.files.input_file import InputFile
 
-_BATCH = 1_000
+_BATCH_ROWS = 1_000
 
 
 def excel_rows(source: InputFile, sheet: str | None = None) -> Iterator[TextRow]:
@@ -57,7 +58,7 @@ def excel_rows(source: InputFile, sheet: str | None = None) -> Iterator[TextRow]
 
 
 def parquet_rows(source: InputFile) -> Iterator[TextRow]:
-    """The header and the rows of a Parquet file; a row's "line" is its number, counted from 1.
+    """The header and the rows of a Parquet file; a row's "line" is its number, from 1.
 
     Raises:
         InputError: it is not a Parquet file.
@@ -71,12 +72,10 @@ def parquet_rows(source: InputFile) -> Iterator[TextRow]:
     try:
         table = pyarrow.parquet.ParquetFile(source.open(), pre_buffer=False)
         yield TextRow(0, list(table.schema_arrow.names))
-        number = 0
-        for batch in table.iter_batches(batch_size=_BATCH):
-            columns = [column.to_pylist() for column in batch.columns]
-            for cells in zip(*columns, strict=True):
-                number += 1
-                yield TextRow(number, [plain_text(cell) for cell in cells])
+        batches = table.iter_batches(batch_size=_BATCH_ROWS)
+        rows = (zip(*(column.to_pylist() for column in batch.columns), strict=True) for batch in batches)
+        for number, cells in enumerate(chain.from_iterable(rows), start=1):
+            yield TextRow(number, [plain_text(cell) for cell in cells])
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{source.name} is not a Parquet file that can be read: {error}") from error
 

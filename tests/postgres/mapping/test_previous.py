@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from omop_emb.errors import DatabaseError, InputError, VocabularyError
-from omop_emb.mapping.approvals.replacements import fates
-from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous, read_approved
+from omop_emb.mapping.approvals.approved_file import read_approved
+from omop_emb.mapping.approvals.replacements import target_statuses
+from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous
 from omop_emb.mapping.file_job.map_table import MapTableCounts, write_map_rows
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.source_to_concept_map import MapRow
@@ -70,7 +71,7 @@ def cdm(connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_why_a_target_does_not_stand(cdm: psycopg.Connection[Any]) -> None:
-    found = fates(cdm, [0, 1, 2, 3, 4, 6, 10, 99])
+    found = target_statuses(cdm, [0, 1, 2, 3, 4, 6, 10, 99])
     assert {concept_id: fate.reason for concept_id, fate in found.items()} == {
         0: "",
         1: "",
@@ -84,7 +85,7 @@ def test_why_a_target_does_not_stand(cdm: psycopg.Connection[Any]) -> None:
 
 
 def test_chains_are_followed_to_a_standard_concept_and_told(cdm: psycopg.Connection[Any]) -> None:
-    (found,) = fates(cdm, [2])[2].replacements
+    (found,) = target_statuses(cdm, [2])[2].replacements
     assert found.concept.concept_id == 5
     assert [(step.concept_id, step.relationship_id) for step in found.path] == [
         (2, "Concept replaced by"),
@@ -98,7 +99,7 @@ def test_a_concept_may_have_several_replacements_or_none_and_a_circle_ends(
 ) -> None:
     found = {
         n: [entry.concept.concept_id for entry in fate.replacements]
-        for n, fate in fates(cdm, [3, 4, 6, 9, 10, 99]).items()
+        for n, fate in target_statuses(cdm, [3, 4, 6, 9, 10, 99]).items()
     }
     assert found == {3: [], 4: [1, 5], 6: [], 9: [], 10: [], 99: []}
 
@@ -112,12 +113,12 @@ def test_a_long_chain_and_a_branch_that_meets_again_give_each_target_once(
     cdm.execute(
         "insert into cdm.concept_relationship values (111, 1, 'Maps to', ''), (100, 111, 'Maps to', '')"
     )
-    assert [entry.concept.concept_id for entry in fates(cdm, [100])[100].replacements] == [1]
+    assert [entry.concept.concept_id for entry in target_statuses(cdm, [100])[100].replacements] == [1]
 
 
 def test_without_a_vocabulary_the_user_is_told(connection: psycopg.Connection[Any]) -> None:
     with pytest.raises(VocabularyError, match="vocabulary load"):
-        fates(connection, [1])
+        target_statuses(connection, [1])
 
 
 HEADER = "sourceCode,sourceName,sourceFrequency,matchScore,mappingStatus,conceptId,mappingType\n"
@@ -140,25 +141,25 @@ def checked(cdm: psycopg.Connection[Any], tmp_path: Path) -> CheckedMappings:
 
 
 def test_what_stands_is_kept_as_it_was_approved(checked: CheckedMappings) -> None:
-    kept = checked.settle(SourceTerm(name="stands", code="a"), PROVENANCE)
+    kept = checked.reuse(SourceTerm(name="stands", code="a"), PROVENANCE)
     assert kept is not None
     assert (kept.decision, kept.previous, kept.targets) == (Decision.ACCEPT, (1, 5), (1, 5))
     assert "line 2" in kept.reason
-    none = checked.settle(SourceTerm(name="none", code="d"), PROVENANCE)
+    none = checked.reuse(SourceTerm(name="none", code="d"), PROVENANCE)
     assert none is not None
     assert (none.decision, none.targets) == (Decision.NO_MATCH, ())
 
 
 def test_what_does_not_stand_or_was_not_approved_is_mapped(checked: CheckedMappings) -> None:
     others = [("a", "Stands"), ("x", "stands"), ("b", "moved"), ("c", "lost"), ("e", "suggested")]
-    assert [checked.settle(SourceTerm(name=name, code=code), PROVENANCE) for code, name in others] == [
+    assert [checked.reuse(SourceTerm(name=name, code=code), PROVENANCE) for code, name in others] == [
         None
     ] * 5
 
 
 def test_a_moved_target_is_for_review_with_its_replacement(checked: CheckedMappings) -> None:
     term = SourceTerm(name="moved", code="b")
-    found = checked.annotate(mapped(term, candidate(11), decision=Decision.ACCEPT))
+    found = checked.apply_to(mapped(term, candidate(11), decision=Decision.ACCEPT))
     assert (found.decision, found.targets) == (Decision.REVIEW, (5, 1))
     assert found.reason == (
         "approved before, but 2 concept 2 is replaced by another concept: 5 concept 5 instead"
@@ -166,20 +167,20 @@ def test_a_moved_target_is_for_review_with_its_replacement(checked: CheckedMappi
 
 
 def test_a_lost_target_leaves_the_new_candidate(checked: CheckedMappings) -> None:
-    found = checked.annotate(mapped(SourceTerm(name="lost", code="c"), candidate(11)))
+    found = checked.apply_to(mapped(SourceTerm(name="lost", code="c"), candidate(11)))
     assert (found.decision, found.targets) == (Decision.REVIEW, (11,))
     assert "nothing replaces it" in found.reason
 
 
 def test_a_code_with_another_name_is_told(checked: CheckedMappings) -> None:
-    found = checked.annotate(mapped(SourceTerm(name="renamed", code="a"), candidate(11)))
+    found = checked.apply_to(mapped(SourceTerm(name="renamed", code="a"), candidate(11)))
     assert "approved under another name" in found.reason
     untouched = mapped(SourceTerm(name="new", code="z"), candidate(11))
-    assert checked.annotate(untouched) == untouched
+    assert checked.apply_to(untouched) == untouched
 
 
 def test_what_is_outdated_is_listed_with_why_and_what_instead(checked: CheckedMappings) -> None:
-    rows = list(checked.outdated())
+    rows = list(checked.outdated_rows())
     assert [(row["source_code"], row["concept_id"], row.get("replacement_id")) for row in rows] == [
         ("b", 2, 5),
         ("c", 3, None),
@@ -195,7 +196,7 @@ def test_kept_mappings_reach_usagi_with_their_names_and_types(
     terms = [SourceTerm(name="stands", code="a"), SourceTerm(name="none", code="d")]
     with write_usagi(tmp_path / "out.csv", previous=checked) as out:
         for term in terms:
-            kept = checked.settle(term, PROVENANCE)
+            kept = checked.reuse(term, PROVENANCE)
             assert kept is not None
             out.write(kept)
     with open_terms(tmp_path / "out.csv") as again:
@@ -220,7 +221,7 @@ def test_a_source_to_concept_map_is_read_too(cdm: psycopg.Connection[Any], tmp_p
     approved, problems = read_approved(path)
     assert problems == [Problem(6, "not a row of source_to_concept_map")]
     checked = check_previous(cdm, approved)
-    kept = checked.settle(SourceTerm(name="name", code="a"), PROVENANCE)
+    kept = checked.reuse(SourceTerm(name="name", code="a"), PROVENANCE)
     assert kept is not None
     assert kept.targets == (1, 5)
     assert checked.find(SourceTerm(name="other", code="b")) is None
@@ -277,8 +278,8 @@ def test_what_the_caller_rolls_back_is_gone(cdm: psycopg.Connection[Any]) -> Non
     assert cdm.execute("select count(*) from cdm.source_to_concept_map").fetchone() == (0,)
 
 
-def test_a_refused_row_leaves_none_and_the_transaction_usable(cdm: psycopg.Connection[Any]) -> None:
-    with pytest.raises(DatabaseError, match="refuses a row") as caught:
+def test_a_rejected_row_leaves_none_and_the_transaction_usable(cdm: psycopg.Connection[Any]) -> None:
+    with pytest.raises(DatabaseError, match="rejects a row") as caught:
         write_map_rows(cdm, [map_row("a", 1), map_row("b", 1, "UNKNOWN")], schema="cdm")
     assert "UNKNOWN" not in str(caught.value)
     assert cdm.execute("select count(*) from cdm.source_to_concept_map").fetchone() == (0,)
