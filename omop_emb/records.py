@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
 
 from omop_emb.errors import InputError
@@ -115,27 +115,17 @@ class ConceptMatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """Everything that shapes a vector; two vectors may be compared only if theirs are equal.
+    """Everything that shapes a vector; two vectors may be compared only if theirs are equal."""
 
-    Attributes:
-        provider: such as "local" or "ollama".
-        model: the provider's name for the model.
-        revision: identifies the weights (a digest, a commit, file hashes); "" where the provider has none.
-        dimensions: length of a vector after any Matryoshka cut.
-        document_prefix, query_prefix: put before a text, exactly.
-        document_task, query_task: the provider's task types, where it takes them; "" otherwise.
-        normalisation: always "l2".
-    """
-
-    provider: str
-    model: str
-    revision: str
-    dimensions: int
-    document_prefix: str = ""
+    provider: str  # such as "local" or "ollama"
+    model: str  # the provider's name for it
+    revision: str  # identifies the weights (a digest, a commit, file hashes); "" where the provider has none
+    dimensions: int  # after any Matryoshka cut
+    document_prefix: str = ""  # put before a text, exactly
     query_prefix: str = ""
-    document_task: str = ""
+    document_task: str = ""  # the provider's task types, where it has them
     query_task: str = ""
-    normalisation: str = field(default="l2")
+    normalisation: str = "l2"  # the only one
 
     @property
     def digest(self) -> str:

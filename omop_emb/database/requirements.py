@@ -18,26 +18,19 @@ _OLDEST_PGVECTOR = (0, 8)
 
 @dataclass(frozen=True)
 class DatabaseInfo:
-    """What the server reports about itself, this database and this role; see the query database_info.
-
-    Attributes:
-        server_version: such as "18.6"; `major` is its first number.
-        may_use_schema: whether the role may create tables in omop_emb; None where that schema is missing.
-        installed_pgvector: version of the extension in this database, or None.
-        available_pgvector: version that the server would install, or None.
-    """
+    """What the server reports about itself, this database and this role; see the query database_info."""
 
     major: int
-    server_version: str
+    server_version: str  # such as "18.6"
     database: str
     user: str
     encoding: str
     read_only: bool
     is_superuser: bool
     may_create_schema: bool
-    may_use_schema: bool | None
-    installed_pgvector: str | None
-    available_pgvector: str | None
+    may_use_schema: bool | None  # may create tables in omop_emb; None where that schema is missing
+    installed_pgvector: str | None  # version of the extension in this database
+    available_pgvector: str | None  # version that the server would install
 
 
 def read_database_info(connection: psycopg.Connection[Any]) -> DatabaseInfo:

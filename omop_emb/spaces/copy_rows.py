@@ -189,10 +189,7 @@ def _copy(
         target, sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     # Sent by a thread, from a queue of at most 128 MB: while the server works on a block, the next is built.
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(statement, writer=QueuedLibpqWriter(cursor)) as copy,
-    ):
+    with connection.cursor() as cursor, cursor.copy(statement, writer=QueuedLibpqWriter(cursor)) as copy:
         copy.write(binary_format.COPY_HEADER)
         for block in blocks:
             copy.write(block)

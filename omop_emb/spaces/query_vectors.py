@@ -81,8 +81,7 @@ class QueryVectors:
                 self._has_warned = True
                 reason = error if isinstance(error, DatabaseError) else type(error).__name__
                 logger.warning(
-                    "query vectors are not kept in the database (%s): omop-emb db migrate updates it",
-                    reason,
+                    "query vectors are not kept in the database (%s): omop-emb db migrate updates it", reason
                 )
             return None
         return result

@@ -23,41 +23,27 @@ _BUILD_HINT = "run omop-emb index build"
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """An embedding space as the registry records it.
+    """An embedding space as the registry records it."""
 
-    Attributes:
-        space_id: its number, from 1; 0 for one that does not exist yet (see lifecycle.propose_space).
-        texts: which texts of a concept are embedded: "name", "name+synonyms" or "name+synonyms+codes".
-        template: what is made of each text before it is embedded; "" leaves it unchanged.
-        vocabulary_release: the release of the last build; None before the first.
-        first_pass: what the HNSW index is over: "" the vectors, a number its first dimensions, "binary"
-            the signs of their values.
-        partial: which domains should have an HNSW index of their own: "auto", "none", or their names.
-        partial_domains: codes of the domains that have one.
-        recall: measured recall of the HNSW index, as (k, ef_search, recall at k); empty before measuring.
-        partial_recall: the same of the domains' own indexes, by the domain's code.
-        has_index: whether its HNSW index exists.
-        is_complete: False until its first build is finished: some of its concepts are missing.
-    """
-
-    space_id: int
+    space_id: int  # from 1; 0 for one that does not exist yet (see lifecycle.propose_space)
     name: str
     fingerprint: Fingerprint
     index_type: IndexType
     hnsw_m: int = 16
     hnsw_ef_construction: int = 64
-    texts: str = DEFAULT_TEXTS
-    template: str = ""
+    texts: str = DEFAULT_TEXTS  # one of recipe.TEXT_CHOICES
+    template: str = ""  # what each text is embedded as; "" leaves it unchanged
     synonym_languages: tuple[int, ...] = (ENGLISH,)
-    vocabulary_release: str | None = None
+    vocabulary_release: str | None = None  # of the last build
     is_active: bool = False
+    # What the HNSW index is over: "" the vectors, a number their first dimensions, "binary" their signs.
     first_pass: str = ""
-    partial: str = "auto"
-    partial_domains: tuple[int, ...] = ()
-    recall: Recall = ()
-    partial_recall: Mapping[int, Recall] = field(default_factory=dict)
-    has_index: bool = False
-    is_complete: bool = True
+    partial: str = "auto"  # which domains should have an HNSW index of their own: "auto", "none", or names
+    partial_domains: tuple[int, ...] = ()  # codes of the domains that have one
+    recall: Recall = ()  # measured on the HNSW index: (k, ef_search, recall at k)
+    partial_recall: Mapping[int, Recall] = field(default_factory=dict)  # by domain code
+    has_index: bool = False  # whether the HNSW index exists
+    is_complete: bool = True  # False until the first build is finished: some concepts are missing
 
     @property
     def exists(self) -> bool:

@@ -19,17 +19,11 @@ MAX_COUNTED_ROWS = 50_000
 
 @dataclass(frozen=True)
 class RowCount:
-    """Rows of a space.
+    """Rows of a space."""
 
-    Attributes:
-        passing: rows that pass the filter.
-        total: all rows.
-        of_domains: rows of the filter's domains; all, if it names none.
-    """
-
-    passing: int
+    passing: int  # the filter
     total: int
-    of_domains: int = 0
+    of_domains: int = 0  # rows of the filter's domains; all, if it names none
 
     @property
     def share(self) -> float:

@@ -17,25 +17,15 @@ _BLOCK_ROWS = 500  # a megabyte or two: a block stays in the processor's cache
 
 @dataclass(frozen=True)
 class TextRows:
-    """Texts of concepts with their vectors, one row each; all but `concepts` have the same length.
+    """Texts of concepts with their vectors, one row each."""
 
-    Attributes:
-        concept_ids: (n,) int32, the concept of each text.
-        kinds: (n,) S1, the values of TextKind.
-        texts: the texts as they are shown.
-        text_hashes: (n,) int64, see text_hash(), of the texts as embedded (their template filled in).
-        vectors: (n, dimensions) float32, stored in half precision, or stored values themselves (float16).
-        concepts: each concept by its id; a name alone for one that no vocabulary describes.
-        lengths: (n,) float32 that vectors are divided by to have unit length; None where they have it.
-    """
-
-    concept_ids: NDArray[np.int32]
-    kinds: NDArray[np.bytes_]
-    texts: Sequence[str]
-    text_hashes: NDArray[np.int64]
-    vectors: NDArray[np.float32] | NDArray[np.float16]
-    concepts: Mapping[int, Concept | str]
-    lengths: NDArray[np.float32] | None = None
+    concept_ids: NDArray[np.int32]  # (n,)
+    kinds: NDArray[np.bytes_]  # (n,) S1, the values of TextKind
+    texts: Sequence[str]  # as shown
+    text_hashes: NDArray[np.int64]  # (n,) upsert.text_hash() of the texts as embedded, in their template
+    vectors: NDArray[np.float32] | NDArray[np.float16]  # (n, dimensions); float16 are values as stored
+    concepts: Mapping[int, Concept | str]  # by id; a name alone for one that no vocabulary describes
+    lengths: NDArray[np.float32] | None = None  # (n,) of the vectors; None where they have unit length
 
     @classmethod
     def from_concepts(

@@ -29,17 +29,11 @@ _COPY = SQL("copy {} ({}) from stdin (format text, delimiter e'\\t', null '', en
 
 @dataclass(frozen=True)
 class CopiedFile:
-    """What was read from a file.
-
-    Attributes:
-        rows: number of rows.
-        sha256: of the file's bytes.
-        exchanged_dates: number of dates that could only be, and were read as, YYYYDDMM.
-    """
+    """What was read from a file."""
 
     rows: int
-    sha256: str
-    exchanged_dates: int
+    sha256: str  # of the file's bytes
+    exchanged_dates: int  # dates that could only be, and were read as, YYYYDDMM
 
 
 def copy_file(

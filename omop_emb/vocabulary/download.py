@@ -22,17 +22,11 @@ _PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class VocabularyFile:
-    """A file that holds a vocabulary table.
-
-    Attributes:
-        layout: the table.
-        name: its path inside the folder or zip.
-        size: in bytes, unpacked.
-    """
+    """A file that holds a vocabulary table."""
 
     layout: TableLayout
-    name: str
-    size: int
+    name: str  # its path inside the folder or zip
+    size: int  # in bytes, unpacked
     _open: Callable[[], IO[bytes]]
 
     def pieces(self) -> Iterator[bytes]:

@@ -9,19 +9,12 @@ from psycopg.sql import SQL, Composed, Identifier
 
 @dataclass(frozen=True)
 class TableLayout:
-    """A vocabulary table.
+    """A vocabulary table."""
 
-    Attributes:
-        name: as in the OMOP CDM, in lower case; Athena's file has the same name.
-        definition: the columns with their types, in the CDM's order.
-        key: the columns that are unique together; () where rows may repeat.
-        optional: columns that a file or a CDM may lack.
-    """
-
-    name: str
-    definition: str
-    key: tuple[str, ...]
-    optional: frozenset[str] = frozenset()
+    name: str  # as in the OMOP CDM, in lower case; Athena's file has the same name
+    definition: str  # the columns with their types, in the CDM's order
+    key: tuple[str, ...]  # the columns that are unique together; () where rows may repeat
+    optional: frozenset[str] = frozenset()  # columns that a file or a CDM may lack
 
     @property
     def columns(self) -> tuple[str, ...]:

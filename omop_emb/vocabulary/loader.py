@@ -29,39 +29,24 @@ _KEY_IN_DETAIL = re.compile(r"^Key \(.*?\)=\((.*)\) is duplicated\.$", re.DOTALL
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """How far a load is.
+    """How far a load is."""
 
-    Attributes:
-        step: "reading" a table's file, or "indexing" what was read.
-        table: the current table; "names" at the end, for their search.
-        done_bytes, total_bytes: of all files together, unpacked.
-    """
-
-    step: str
-    table: str
+    step: str  # "reading" a table's file, or "indexing" what was read
+    table: str  # the current one; "names" at the end, for their search
     done_bytes: int
-    total_bytes: int
+    total_bytes: int  # of all files together, unpacked
 
 
 @dataclass(frozen=True)
 class LoadedVocabulary:
-    """What a load put into the database.
+    """What a load put into the database."""
 
-    Attributes:
-        release_id: the number in its tables' names.
-        version: such as "v5.0 30-AUG-24"; None where the download does not say.
-        rows: table to number of rows, of the files in the download.
-        blank_names: vocabulary to number of concepts without a name, which are not embedded.
-        exchanged_dates: file to number of its dates that were YYYYDDMM, and were read as such.
-        has_trigrams: whether names can be searched by spelling (extension pg_trgm).
-    """
-
-    release_id: int
-    version: str | None
-    rows: Mapping[str, int]
-    blank_names: Mapping[str, int]
-    exchanged_dates: Mapping[str, int]
-    has_trigrams: bool
+    release_id: int  # the number in its tables' names
+    version: str | None  # such as "v5.0 30-AUG-24"; None where the download does not say
+    rows: Mapping[str, int]  # by table, of the files in the download
+    blank_names: Mapping[str, int]  # concepts without a name, which are not embedded, by vocabulary
+    exchanged_dates: Mapping[str, int]  # dates that were read as YYYYDDMM, by file
+    has_trigrams: bool  # whether names can be searched by spelling (extension pg_trgm)
 
 
 def load_vocabulary(

@@ -31,17 +31,11 @@ _MAX_BIGINT = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyTables:
-    """The vocabulary's tables; those that a CDM lacks are None.
-
-    Attributes:
-        schema: their schema.
-        release_id: number of the loaded release; None for the tables of a CDM.
-        version: such as "v5.0 30-AUG-24"; None where the vocabulary does not say.
-    """
+    """The vocabulary's tables; those that a CDM lacks are None."""
 
     schema: str
-    release_id: int | None
-    version: str | None
+    release_id: int | None  # None for the tables of a CDM
+    version: str | None  # such as "v5.0 30-AUG-24"; None where the vocabulary does not say
     concept: Identifier
     concept_synonym: Identifier | None
     concept_relationship: Identifier | None
@@ -54,25 +48,15 @@ class VocabularyTables:
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyStatus:
-    """The vocabulary's version, origin and size.
+    """The vocabulary's version, origin and size."""
 
-    Attributes:
-        schema: "omop_emb" for one that was loaded, else the CDM's schema.
-        version: such as "v5.0 30-AUG-24"; None where the vocabulary does not say.
-        source: name of the folder or zip that was loaded; None for a CDM.
-        loaded_at: when; None for a CDM.
-        rows: table to number of rows, for existing tables; of a CDM's, only concept is counted.
-        blank_names: concepts without a name, which are not embedded.
-        has_trigrams: whether names can be searched by spelling with an index.
-    """
-
-    schema: str
-    version: str | None
-    source: str | None
-    loaded_at: datetime | None
-    rows: Mapping[str, int | None]
-    blank_names: int
-    has_trigrams: bool
+    schema: str  # "omop_emb" for one that was loaded, else the CDM's schema
+    version: str | None  # such as "v5.0 30-AUG-24"; None where the vocabulary does not say
+    source: str | None  # name of the folder or zip that was loaded; None for a CDM
+    loaded_at: datetime | None  # None for a CDM
+    rows: Mapping[str, int | None]  # by existing table; of a CDM's, only concept is counted
+    blank_names: int  # concepts without a name, which are not embedded
+    has_trigrams: bool  # whether an index searches names by spelling
 
 
 def vocabulary_tables(connection: psycopg.Connection[Any]) -> VocabularyTables | None:
