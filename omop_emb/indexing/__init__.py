@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         RecipeChange as RecipeChange,
         SpaceOptions as SpaceOptions,
     )
+    from omop_emb.indexing.build_plan import BuildPreview as BuildPreview, preview_build as preview_build
     from omop_emb.indexing.drop import drop_index as drop_index
     from omop_emb.indexing.estimate import (
         BuildEstimate as BuildEstimate,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     )
     from omop_emb.indexing.export_space import export_index as export_index
     from omop_emb.indexing.import_space import import_index as import_index
-    from omop_emb.indexing.preview import BuildPreview as BuildPreview, preview_build as preview_build
     from omop_emb.indexing.report import BuildReport as BuildReport, Progress as Progress
     from omop_emb.indexing.status import (
         SpaceStatus as SpaceStatus,
@@ -36,19 +36,4 @@ if TYPE_CHECKING:
     )
     from omop_emb.indexing.verify import verify_index as verify_index
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "batch_jobs": ("cancel_jobs",),
-        "build": ("build_index",),
-        "build_options": ("BuildOptions", "RecipeChange", "SpaceOptions"),
-        "drop": ("drop_index",),
-        "estimate": ("BuildEstimate", "client_for_estimate", "compare_prices", "estimate_build"),
-        "export_space": ("export_index",),
-        "import_space": ("import_index",),
-        "preview": ("BuildPreview", "preview_build"),
-        "report": ("BuildReport", "Progress"),
-        "status": ("SpaceStatus", "space_status", "space_statuses"),
-        "verify": ("verify_index",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -14,13 +14,12 @@ from omop_emb.errors import SpaceNotFoundError
 from omop_emb.indexing import difference
 from omop_emb.indexing.batch_jobs import cancel_unused_jobs, embed_by_jobs, has_jobs
 from omop_emb.indexing.build_options import BuildOptions, RecipeChange, SpaceOptions, resolve_recipe
-from omop_emb.indexing.build_plan import plan_build
-from omop_emb.indexing.builders import Builder, BuildTarget, builder_lease
+from omop_emb.indexing.build_plan import BuildPreview, plan_build, preview_build
+from omop_emb.indexing.builders import Builder, builder_lease
 from omop_emb.indexing.connections import open_connection
 from omop_emb.indexing.difference import BuildPlan
 from omop_emb.indexing.finish import FinishResult, finish_build, report_index_progress, vacuum
 from omop_emb.indexing.pipeline import EmbeddedCounts, embed_and_write
-from omop_emb.indexing.preview import BuildPreview, preview_build
 from omop_emb.indexing.report import BuildReport, Phase, Progress, ProgressCallback
 from omop_emb.indexing.vector_indexes import IndexSettings, drop_indexes_before_load
 from omop_emb.records import IndexType
@@ -89,37 +88,37 @@ def build_index(
     if approve is not None:
         approve(preview())
     on_progress(Progress(Phase.PLAN))
-    target = _prepare(engine, client, index_type, space, recipe)
-    with builder_lease(engine, client, target, options) as builder:
+    with builder_lease(_builder(engine, client, index_type, space, recipe, options)) as builder:
         plan, counts, finished = _run(builder, on_progress)
     if counts.rows or plan.reused or plan.updated or plan.withdrawn or plan.obsolete:
-        vacuum(engine, target.space)
+        vacuum(engine, builder.space)
     with open_connection(engine) as connection:
         for built in registry.all_spaces(connection):
-            if built.space_id == target.space.space_id:
+            if built.space_id == builder.space.space_id:
                 return _report(built, plan, counts, finished, started)
-    raise SpaceNotFoundError(f"space {target.space.name!r} was dropped while it was being built")
+    raise SpaceNotFoundError(f"space {builder.space.name!r} was dropped while it was being built")
 
 
-def _prepare(
+def _builder(
     engine: Engine,
     client: EmbeddingClient,
     index_type: IndexType,
-    options: SpaceOptions,
+    space_options: SpaceOptions,
     change: RecipeChange | None,
-) -> BuildTarget:
+    options: BuildOptions,
+) -> Builder:
     """Check all settings, and create the space if it does not exist."""
     with open_connection(engine) as connection:
         space, _ = lifecycle.ensure_space(
-            connection, client.fingerprint, index_type, with_index=False, **options.new_space
+            connection, client.fingerprint, index_type, with_index=False, **space_options.new_space
         )
         recipe = resolve_recipe(connection, space, change)
         # Checked before the commit, so that settings that are not valid leave no space behind.
         difference.check_recipe(connection, recipe)
-        indexes = IndexSettings.resolve(space, options.first_pass, options.partial)
+        indexes = IndexSettings.resolve(space, space_options.first_pass, space_options.partial)
         reader.check_filter(connection, indexes.domain_filter)
         connection.commit()
-    return BuildTarget(space, recipe, indexes)
+    return Builder(engine, client, space, recipe, indexes, options)
 
 
 def _run(builder: Builder, on_progress: ProgressCallback) -> tuple[BuildPlan, EmbeddedCounts, FinishResult]:

@@ -1,18 +1,85 @@
-"""Build plans: what needs no vector is done at once, the rest is partitioned into chunks."""
+"""Build plans: previewed without writing, or applied as far as no model is needed, and partitioned."""
 
 from __future__ import annotations
 
-from psycopg import sql
+from dataclasses import dataclass, replace
 
-from omop_emb.errors import SpaceError
+from psycopg import sql
+from sqlalchemy import Engine
+
+from omop_emb.database import migrations
+from omop_emb.errors import MigrationError, SpaceError
 from omop_emb.indexing import batch_job_table
+from omop_emb.indexing.build_options import RecipeChange, SpaceOptions, resolve_recipe
 from omop_emb.indexing.builders import Builder, has_other_builders, limit_idle_time
-from omop_emb.indexing.connections import Connection
-from omop_emb.indexing.difference import BuildPlan, check_recipe, create_plan_tables, sibling_rows
-from omop_emb.spaces import lifecycle
+from omop_emb.indexing.connections import Connection, open_connection
+from omop_emb.indexing.difference import (
+    BuildPlan,
+    check_recipe,
+    create_plan_tables,
+    preview_plan,
+    sibling_rows,
+)
+from omop_emb.indexing.vector_indexes import IndexSettings
+from omop_emb.records import Fingerprint, IndexType
+from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.upsert import record_write
 from omop_emb.sql import read
+
+
+@dataclass(frozen=True)
+class BuildPreview:
+    """What a build would do.
+
+    Attributes:
+        space: the space that it would build, which need not exist yet.
+        plan: what there is to do.
+        sample: up to 1,000 of the distinct texts to embed, templates filled in, without a prefix.
+    """
+
+    space: Space
+    plan: BuildPlan
+    sample: list[str]
+
+
+def preview_build(
+    engine: Engine,
+    fingerprint: Fingerprint,
+    *,
+    index_type: IndexType,
+    space: SpaceOptions | None = None,
+    recipe: RecipeChange | None = None,
+    limit: int | None = None,
+) -> BuildPreview:
+    """What build_index() would do with the model of that fingerprint. Read access is enough.
+
+    Args:
+        engine: the database.
+        fingerprint: of the model.
+        index_type: FLAT or HNSW.
+        space: as for build_index().
+        recipe: as for build_index().
+        limit: count only so many concepts, those with the lowest ids.
+
+    Raises:
+        VocabularyError, UnknownValueError, SpaceError, DatabaseError: as build_index().
+        MigrationError: the schema is of an older version, which cannot be read.
+    """
+    space = space or SpaceOptions()
+    with open_connection(engine) as connection:
+        connection.execute("set transaction read only")
+        if registry.registry_exists(connection) and migrations.pending_migrations(connection):
+            raise MigrationError(
+                "the schema omop_emb is of an older version, and a preview must not change it: "
+                "run omop-emb db migrate first"
+            )
+        proposed = lifecycle.propose_space(connection, fingerprint, index_type, **space.new_space)
+        proposed = replace(proposed, partial=IndexSettings.resolve(proposed, None, space.partial).partial)
+        plan, sample = preview_plan(
+            connection, proposed, resolve_recipe(connection, proposed, recipe), limit=limit
+        )
+    return BuildPreview(proposed, plan, sample)
 
 
 def plan_build(connection: Connection, builder: Builder) -> BuildPlan:
@@ -21,10 +88,10 @@ def plan_build(connection: Connection, builder: Builder) -> BuildPlan:
     An abandoned build is planned anew: what it has written counts as unchanged. It is a SpaceError if others
     build the space with other settings.
     """
-    space, recipe, limit = builder.space, builder.target.recipe, builder.options.limit
+    space, recipe, limit = builder.space, builder.recipe, builder.options.limit
     limit_idle_time(connection, builder)
     lifecycle.lock_build(connection, space)
-    settings = f"{recipe.settings} {builder.target.indexes}" + ("" if limit is None else f" limit {limit}")
+    settings = f"{recipe.settings} {builder.indexes}" + ("" if limit is None else f" limit {limit}")
     if has_other_builders(connection, builder):
         joined = _join(connection, space, settings)
         if joined is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 from uuid import UUID, uuid4
 
@@ -39,30 +39,18 @@ select pg_advisory_unlock_shared(hashtext('omop_emb.builders'), %(space)s),
 
 
 @dataclass(frozen=True)
-class BuildTarget:
-    """A space, and the texts and indexes that it should have."""
-
-    space: Space
-    recipe: Recipe
-    indexes: IndexSettings
-
-
-@dataclass(frozen=True)
 class Builder:
-    """One run of a build."""
+    """One run of a build: who brings a space to a recipe and indexes, with which client and options."""
 
     engine: Engine
     client: EmbeddingClient
-    target: BuildTarget
+    space: Space
+    recipe: Recipe
+    indexes: IndexSettings
     options: BuildOptions
-    backend_pid: int  # server process of the connection that holds the locks
+    backend_pid: int = 0  # server process of the connection that holds the locks
     builder_id: UUID = field(default_factory=uuid4)
     is_lost: Event = field(default_factory=Event, compare=False)  # set when that connection is lost
-
-    @property
-    def space(self) -> Space:
-        """The space that is built."""
-        return self.target.space
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -76,9 +64,7 @@ class Builder:
 
 
 @contextmanager
-def builder_lease(
-    engine: Engine, client: EmbeddingClient, target: BuildTarget, options: BuildOptions
-) -> Iterator[Builder]:
+def builder_lease(builder: Builder) -> Iterator[Builder]:
     """Register a builder for the block, and renew its lease however long the model takes.
 
     At the end its remaining chunks are released, so that the next builder can claim them at once.
@@ -86,7 +72,7 @@ def builder_lease(
     ended = Event()
 
     def keep_renewing(connection: Connection, builder: Builder) -> None:
-        while not ended.wait(options.lease_seconds / 4):
+        while not ended.wait(builder.options.lease_seconds / 4):
             try:
                 _renew(connection, builder)
             except psycopg.Error as error:
@@ -96,8 +82,8 @@ def builder_lease(
                     builder.is_lost.set()
                     return
 
-    with open_connection(engine, autocommit=True) as connection:
-        builder = Builder(engine, client, target, options, connection.info.backend_pid)
+    with open_connection(builder.engine, autocommit=True) as connection:
+        builder = replace(builder, backend_pid=connection.info.backend_pid)
         connection.execute(_LOCK, builder.parameters)
         thread = Thread(target=keep_renewing, args=(connection, builder), name="omop-emb-lease", daemon=True)
         thread.start()

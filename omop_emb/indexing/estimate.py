@@ -11,7 +11,7 @@ from omop_emb.embeddings import models
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.embeddings.prices import Price, price_list, price_of
 from omop_emb.indexing.build_hnsw import index_memory_bytes
-from omop_emb.indexing.preview import BuildPreview
+from omop_emb.indexing.build_plan import BuildPreview
 from omop_emb.indexing.vector_indexes import partial_index_domains
 from omop_emb.providers.base import estimated_tokens
 from omop_emb.providers.rate_limiter import Rate

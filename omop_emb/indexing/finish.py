@@ -61,7 +61,7 @@ def finish_build(connection: Connection, builder: Builder, on_begin: Callable[[]
     _delete_obsolete(connection, space)
     _record_recipe(connection, builder, release)
     discard_plan(connection, space)
-    index_made = prepare_for_readers(connection, space, builder.target.indexes)
+    index_made = prepare_for_readers(connection, space, builder.indexes)
     return FinishResult(
         index_made=index_made, release_changed=require_vocabulary(connection).release_id != planned_id
     )
@@ -128,7 +128,7 @@ def _delete_obsolete(connection: Connection, space: Space) -> None:
 
 def _record_recipe(connection: Connection, builder: Builder, release: str | None) -> None:
     """Record what the space was built from; a limited build has not reached a release."""
-    recipe = builder.target.recipe
+    recipe = builder.recipe
     connection.execute(
         "update omop_emb.space set texts = %(texts)s, template = %(template)s, "
         "synonym_languages = %(languages)s, selection = %(selection)s, "

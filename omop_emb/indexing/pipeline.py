@@ -54,12 +54,10 @@ def embed_and_write(builder: Builder, counts: EmbeddedCounts, on_progress: Count
     with (
         open_connection(builder.engine, autocommit=True) as reading,
         open_connection(builder.engine) as writing,
+        ThreadPoolExecutor(1, "omop-emb-claim") as reader,
+        ThreadPoolExecutor(1, "omop-emb-write") as writer,
     ):
-        pipeline = _Pipeline(builder, reading, writing, counts, on_progress)
-        try:
-            pipeline.run()
-        finally:
-            pipeline.stop()
+        _Pipeline(builder, counts, on_progress, reading, writing, reader, writer).run()
 
 
 @dataclass
@@ -86,74 +84,67 @@ class _ClaimedChunk:
         self.missing -= int(is_mine.sum()) + len(refused)
 
 
+@dataclass
 class _Pipeline:
-    def __init__(
-        self,
-        builder: Builder,
-        reading: Connection,
-        writing: Connection,
-        counts: EmbeddedCounts,
-        on_progress: CountsCallback,
-    ) -> None:
-        self._builder, self._reading, self._writing = builder, reading, writing
-        self._counts, self._on_progress = counts, on_progress
-        self._reader = ThreadPoolExecutor(1, "omop-emb-claim")
-        self._writer = ThreadPoolExecutor(1, "omop-emb-write")
-        self._claimed: deque[_ClaimedChunk] = deque()
-        self._writes: deque[Future[None]] = deque()
+    """One thread claims, one writes; the caller's embeds."""
+
+    builder: Builder
+    counts: EmbeddedCounts
+    on_progress: CountsCallback
+    reading: Connection
+    writing: Connection
+    reader: ThreadPoolExecutor
+    writer: ThreadPoolExecutor
+    claimed: deque[_ClaimedChunk] = field(default_factory=deque)
+    writes: deque[Future[None]] = field(default_factory=deque)
 
     def run(self) -> None:
         """Embed and write until nothing can be claimed."""
-        for part in self._builder.client.embed_stream(
+        for part in self.builder.client.embed_stream(
             self._inputs(),
             embedding_role=EmbeddingRole.DOCUMENT,
-            window_texts=self._builder.options.texts_per_chunk,
+            window_texts=self.builder.options.texts_per_chunk,
         ):
-            for claimed in list(self._claimed):
+            for claimed in list(self.claimed):
                 claimed.add_answers(part.positions, part.vectors, part.failures)
                 if not claimed.missing:
-                    self._claimed.remove(claimed)
-                    self._writes.append(self._writer.submit(self._write, claimed))
-            while len(self._writes) > _MAX_WAITING_WRITES:
-                self._writes.popleft().result()
-        while self._writes:
-            self._writes.popleft().result()
-
-    def stop(self) -> None:
-        """Let what was embedded be written, and end the threads."""
-        self._reader.shutdown(wait=True, cancel_futures=True)
-        self._writer.shutdown(wait=True)
+                    self.claimed.remove(claimed)
+                    self.writes.append(self.writer.submit(self._write, claimed))
+            while len(self.writes) > _MAX_WAITING_WRITES:
+                self.writes.popleft().result()
+        while self.writes:
+            self.writes.popleft().result()
 
     def _inputs(self) -> Iterator[str]:
         # One chunk is claimed ahead, so that the model never waits for the database.
-        start, dimensions = 0, self._builder.space.fingerprint.dimensions
-        next_chunk = self._reader.submit(self._claim)
+        start, dimensions = 0, self.builder.space.fingerprint.dimensions
+        next_chunk = self.reader.submit(self._claim)
         while (chunk := next_chunk.result()) is not None:
-            next_chunk = self._reader.submit(self._claim)
+            next_chunk = self.reader.submit(self._claim)
             count = len(chunk.inputs)
             vectors = np.zeros((count, dimensions), np.float32)
-            self._claimed.append(_ClaimedChunk(chunk, start, vectors, missing=count))
+            self.claimed.append(_ClaimedChunk(chunk, start, vectors, missing=count))
             start += count
             yield from chunk.inputs
 
     def _claim(self) -> Chunk | None:
         with readable_errors():
-            return chunks.claim(self._reading, self._builder)
+            return chunks.claim(self.reading, self.builder)
 
     def _write(self, claimed: _ClaimedChunk) -> None:
         with readable_errors():
             try:
                 rows = chunks.write(
-                    self._writing, self._builder, claimed.chunk, claimed.vectors, claimed.failures
+                    self.writing, self.builder, claimed.chunk, claimed.vectors, claimed.failures
                 )
-                self._writing.commit()
+                self.writing.commit()
             except BaseException:
                 with suppress(psycopg.Error):
-                    self._writing.rollback()
+                    self.writing.rollback()
                 raise
         if rows is None:
-            name = self._builder.space.name
+            name = self.builder.space.name
             logger.warning("a chunk of space %s was taken over by another builder", name)
             return
-        self._counts.add_chunk(claimed.chunk, rows, len(claimed.failures))
-        self._on_progress(self._counts)
+        self.counts.add_chunk(claimed.chunk, rows, len(claimed.failures))
+        self.on_progress(self.counts)

@@ -13,8 +13,8 @@ from omop_emb.database.engine import driver_connection
 from omop_emb.indexing import vector_indexes
 from omop_emb.indexing.build import build_index
 from omop_emb.indexing.build_options import RecipeChange, SpaceOptions
+from omop_emb.indexing.build_plan import BuildPreview, preview_build
 from omop_emb.indexing.estimate import BuildEstimate, client_for_estimate, estimate_build
-from omop_emb.indexing.preview import BuildPreview, preview_build
 from omop_emb.indexing.status import space_status
 from omop_emb.providers.base import EmbeddingResponse
 from omop_emb.providers.rate_limiter import Rate

@@ -22,7 +22,9 @@ def vocabulary(engine: Engine, tmp_path: Path) -> SmallVocabulary:
     return five_concepts(engine, tmp_path)
 
 
-def test_the_progress_of_an_index_is_reported_while_it_is_built(engine: Engine, connection: psycopg.Connection) -> None:
+def test_the_progress_of_an_index_is_reported_while_it_is_built(
+    engine: Engine, connection: psycopg.Connection
+) -> None:
     connection.execute("create temporary table many (embedding vector(32))")
     connection.execute(
         "insert into many select array(select random() from generate_series(1, 32) where row > 0)::vector "
