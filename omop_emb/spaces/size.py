@@ -15,12 +15,9 @@ _FILL = 0.9  # the filled share of a B-tree's pages, once built by inserts in or
 
 
 def table_bytes(rows: int, dimensions: int, mean_text_bytes: float) -> int:
-    """Both tables of a space with their B-tree indexes.
+    """Both tables of a space with their B-tree indexes; `mean_text_bytes` is of texts in UTF-8.
 
-    Args:
-        rows: texts.
-        dimensions: of a vector, stored in half precision.
-        mean_text_bytes: of a text in UTF-8; its concept's name is assumed to be as long.
+    Vectors are stored in half precision; a concept's name is assumed to be as long as a text.
     """
     row = _aligned(_ROW_HEADER + 24 + 8 + 2 * dimensions) + _POINTER
     text = _ROW_HEADER + 16 + _DETAILS + 2 * mean_text_bytes + 2 + 4 + _POINTER
