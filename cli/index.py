@@ -28,7 +28,7 @@ _LIST_COLUMNS = (
 )
 
 
-@click.group("index", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("index")
 def command() -> None:
     """Embedding spaces: build, list, show, activate, drop, verify, export, import."""
 
@@ -129,7 +129,6 @@ def _confirm_drop(status: SpaceStatus) -> None:
     "--sample",
     type=click.IntRange(min=0),
     default=200,
-    show_default=True,
     help="How many of its texts are embedded again; 0 calls no model.",
 )
 @format_option
@@ -213,7 +212,7 @@ def import_(file: Path, name: str | None, index_type: str | None, any_release: b
     echo(f"space {space.name!r} is ready, and {active}")
 
 
-@command.group("cache", context_settings={"help_option_names": ["-h", "--help"]})
+@command.group("cache")
 def cache() -> None:
     """The cache on this computer's disk, which bulk searches and mapping use."""
 

@@ -34,17 +34,12 @@ _space_options = option_group(
     _make_space,
     click.option("--name", help="Name of a new space; by default after the model."),
     click.option(
-        "--hnsw-m",
-        type=click.IntRange(2, 100),
-        default=16,
-        show_default=True,
-        help="Links of a node in a new HNSW index.",
+        "--hnsw-m", type=click.IntRange(2, 100), default=16, help="Links of a node in a new HNSW index."
     ),
     click.option(
         "--hnsw-ef-construction",
         type=click.IntRange(4, 1000),
         default=64,
-        show_default=True,
         help="Candidates while a new HNSW index is built; at least twice --hnsw-m.",
     ),
     click.option(
@@ -72,7 +67,6 @@ _space_options = option_group(
     "--ask-above",
     type=click.FloatRange(min=0),
     default=1.0,
-    show_default=True,
     metavar="USD",
     help="Ask before embedding costs more than this.",
 )

@@ -35,7 +35,8 @@ class _Commands(click.Group):
 
 
 @click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks and the library's log.")
 @click.version_option(omop_emb.__version__, prog_name="omop-emb")

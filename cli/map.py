@@ -50,9 +50,7 @@ def _one_blas_thread(command: Callable[..., int]) -> Callable[..., int]:
 @judge_options
 @click.option("--yes", is_flag=True, help="Do not ask about the judge's cost.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same output.")
-@click.option(
-    "--batch-size", default=150, show_default=True, type=click.IntRange(min=1), help="Terms per batch."
-)
+@click.option("--batch-size", default=150, type=click.IntRange(min=1), help="Terms per batch.")
 def command(
     input: str,
     outputs: Outputs,

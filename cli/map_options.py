@@ -98,9 +98,7 @@ output_options = option_group(
         help="Fill source_to_concept_map in this schema; without a name in omop_emb.",
     ),
     click.option("--source-vocabulary-id", help="Your own name for the codes in source_to_concept_map."),
-    click.option(
-        "--unreviewed", is_flag=True, help="Include terms that nobody has reviewed in source_to_concept_map."
-    ),
+    click.option("--unreviewed", is_flag=True, help="Write unreviewed terms to source_to_concept_map, too."),
     click.option("--outdated", type=_FILE, help="Approved targets that are no longer valid, and why."),
     click.option("--keep-run", is_flag=True, help="Store every candidate in the database, too."),
 )
@@ -119,9 +117,7 @@ input_options = option_group(
     click.option("--frequency-column", "frequency", help="Column of how often a term occurs."),
     click.option("--domain-column", "domain", help="Column of the OMOP domain that the concept must be in."),
     click.option("--context-column", "context", multiple=True, help="Column that a judge sees; repeatable."),
-    click.option(
-        "--source-vocabulary", help="OMOP vocabulary of the source codes, which are then looked up."
-    ),
+    click.option("--source-vocabulary", help="OMOP vocabulary in which to look the source codes up."),
     click.option("--source-vocabulary-column", help="Column of the source vocabulary."),
     click.option("--encoding", help="Encoding of a text file, such as cp1252; detected by default."),
     click.option("--separator", help="Separator of a text file; detected by default."),
@@ -132,28 +128,16 @@ input_options = option_group(
 mapping_options = option_group(
     "settings",
     _make_settings,
-    click.option(
-        "-k",
-        "candidates",
-        default=10,
-        show_default=True,
-        type=click.IntRange(min=1),
-        help="Candidates per term.",
-    ),
-    click.option(
-        "--accept-precision", type=float, help="Accept matches if at least this share of them is right."
-    ),
+    click.option("-k", "candidates", default=10, type=click.IntRange(min=1), help="Candidates per term."),
+    click.option("--accept-precision", type=float, help="Accept matches of which this share is right."),
     click.option("--accept-untrained", is_flag=True, help="Accept without approvals of your own."),
     click.option(
         "--accept-codes",
         is_flag=True,
-        help="Accept the concept of a source code, unless the name contradicts it.",
+        help="Accept what a source code maps to, unless the name contradicts it.",
     ),
     click.option(
-        "--explain",
-        default=0,
-        metavar="N",
-        help="Show for the first N candidates which features speak for and against them.",
+        "--explain", default=0, metavar="N", help="Explain the first N candidates by their features."
     ),
 )
 
@@ -171,7 +155,6 @@ judge_options = option_group(
         "--judge-terms",
         "max_terms",
         default=1000,
-        show_default=True,
         type=click.IntRange(min=1),
         help="Ask about at most so many terms, the most valuable ones.",
     ),

@@ -21,7 +21,6 @@ def format_option(command: _Command) -> _Command:
         "format_",
         type=click.Choice(("table", "json", "csv", "tsv")),
         default="table",
-        show_default=True,
         help="Format of the data on stdout.",
     )(command)
 

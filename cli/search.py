@@ -29,12 +29,11 @@ _TABLE_COLUMNS = ("query", "rank", "concept_id", "concept_name", "domain_id", "s
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="Terms from a file, one per line; - is stdin.",
 )
-@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Concepts per term.")
+@click.option("-k", default=10, type=click.IntRange(min=1), help="Concepts per term.")
 @click.option(
     "--metric",
     type=click.Choice([metric.value for metric in MetricType]),
     default=MetricType.COSINE.value,
-    show_default=True,
     help="Distance by which concepts are ranked.",
 )
 @click.option(
