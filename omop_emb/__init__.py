@@ -23,20 +23,5 @@ if TYPE_CHECKING:
     from omop_emb.search.planner import SearchPlan as SearchPlan
     from omop_emb.search.search import SearchResult as SearchResult
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "database.engine": ("database_engine",),
-        "embeddings.client": ("EmbeddingClient",),
-        "errors": ("OmopEmbError",),
-        "interface.frames": ("nearest_concepts_frame",),
-        "interface.interface": ("EmbeddingInterface",),
-        "records": ("ConceptFilter", "ConceptMatch", "EmbeddingRole", "IndexType", "MetricType"),
-        "search.planner": ("SearchPlan",),
-        "search.search": ("SearchResult",),
-    },
-)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__all__: list[str]
+__getattr__, __dir__ = lazy_names(__name__)

@@ -5,24 +5,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 
 
-def lazy_names(
-    package: str, modules: Mapping[str, tuple[str, ...]]
-) -> tuple[Callable[[str], object], list[str]]:
-    """A package's `__getattr__` and `__all__`.
+def lazy_names(package: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """A package's `__getattr__` and `__dir__`; its names are those that it imports for type checkers."""
 
-    Args:
-        package: the package's `__name__`.
-        modules: public names by the module that defines them, relative to the package.
-    """
-    homes = {name: module for module, names in modules.items() for name in names}
+    @cache
+    def modules() -> dict[str, str]:
+        import ast
+
+        spec = sys.modules[package].__spec__
+        source = spec.loader.get_source(package)  # type: ignore[union-attr] # a package of files has a loader
+        return {
+            alias.asname: node.module
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.ImportFrom) and node.module is not None
+            for alias in node.names
+            if alias.asname is not None and not alias.asname.startswith("__")
+        }
 
     def attribute(name: str) -> object:
-        if name not in homes:
+        if name == "__all__":
+            return sorted(modules())
+        if name.startswith("__") or name not in modules():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f".{homes[name]}", package), name)
+        return getattr(import_module(modules()[name]), name)
 
-    return attribute, sorted(homes)
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *modules()})
+
+    return attribute, names

@@ -20,16 +20,4 @@ if TYPE_CHECKING:
     )
     from omop_emb.database.migrations import migrate as migrate, migration_script as migration_script
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "engine": (
-            "database_engine",
-            "database_status",
-            "driver_connection",
-            "engine_scope",
-            "session_scope",
-        ),
-        "migrations": ("migrate", "migration_script"),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -16,12 +16,4 @@ if TYPE_CHECKING:
     from omop_emb.embeddings.prices import cost_of as cost_of, price_list as price_list
     from omop_emb.records import EmbeddingRole as EmbeddingRole
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        ".records": ("EmbeddingRole",),
-        "client": ("EmbeddingClient",),
-        "models": ("find_model", "known_models"),
-        "prices": ("cost_of", "price_list"),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -22,18 +22,4 @@ if TYPE_CHECKING:
     from omop_emb.mapping.term_frames import to_frame as to_frame
     from omop_emb.mapping.training.site_training import train as train
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "approvals.approved_file": ("read_approved",),
-        "evaluation.evaluate": ("measure",),
-        "evaluation.report": ("write_report",),
-        "file_job.job": ("FileJob", "JobReport", "run"),
-        "files.term_file": ("open_terms",),
-        "judge.judge": ("Judge",),
-        "mapper": ("Mapper", "map_terms", "open_mapper"),
-        "settings": ("Settings",),
-        "term_frames": ("to_frame",),
-        "training.site_training": ("train",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

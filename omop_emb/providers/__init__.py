@@ -16,12 +16,4 @@ if TYPE_CHECKING:
     from omop_emb.providers.factory import int8_model as int8_model, make_provider as make_provider
     from omop_emb.providers.rate_limiter import Rate as Rate
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "base": ("Provider",),
-        "chat": ("make_chat_model",),
-        "factory": ("int8_model", "make_provider"),
-        "rate_limiter": ("Rate",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

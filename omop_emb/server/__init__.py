@@ -13,9 +13,4 @@ from omop_emb.lazy import lazy_names
 if TYPE_CHECKING:
     from omop_emb.server.supervisor import ensure_running as ensure_running, status as status, stop as stop
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "supervisor": ("ensure_running", "status", "stop"),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

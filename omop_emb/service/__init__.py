@@ -13,10 +13,4 @@ if TYPE_CHECKING:
     from omop_emb.service.demo import DemoHit as DemoHit, DemoResult as DemoResult, run_demo as run_demo
     from omop_emb.service.doctor import Finding as Finding, State as State, diagnose as diagnose
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "demo": ("DemoHit", "DemoResult", "run_demo"),
-        "doctor": ("Finding", "State", "diagnose"),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -15,11 +15,4 @@ if TYPE_CHECKING:
     from omop_emb.spaces.query_vectors import QueryVectors as QueryVectors
     from omop_emb.spaces.registry import check_complete as check_complete, space_by_name as space_by_name
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "lifecycle": ("activate_space",),
-        "query_vectors": ("QueryVectors",),
-        "registry": ("check_complete", "space_by_name"),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -20,11 +20,4 @@ if TYPE_CHECKING:
     from omop_emb.vocabulary.lookup import look_up as look_up
     from omop_emb.vocabulary.reader import vocabulary_status as vocabulary_status
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "loader": ("LoadProgress", "LoadedVocabulary", "drop_retired", "load_vocabulary"),
-        "lookup": ("look_up",),
-        "reader": ("vocabulary_status",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -1,7 +1,7 @@
-"""Approvals: mappings that a person approved, remembered per site.
+"""Approvals: mappings that a person approved.
 
-They are imported, listed, withdrawn, reused for equal terms, and followed to replacements when a release
-retires their targets.
+They are read from files, remembered per site, reused for the same terms, and followed to their replacements
+when a new vocabulary retires their targets.
 """
 
 from __future__ import annotations
@@ -11,17 +11,11 @@ from typing import TYPE_CHECKING
 from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.approvals.import_export import (
-        forget_approvals as forget_approvals,
+    from omop_emb.mapping.approvals.approval_store import (
         list_approvals as list_approvals,
         remember_file as remember_file,
+        withdraw_approvals as withdraw_approvals,
     )
-    from omop_emb.mapping.approvals.reuse import read_approved as read_approved
+    from omop_emb.mapping.approvals.approved_file import read_approved as read_approved
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "import_export": ("forget_approvals", "list_approvals", "remember_file"),
-        "reuse": ("read_approved",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

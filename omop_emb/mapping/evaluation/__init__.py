@@ -1,6 +1,7 @@
-"""Evaluation: recall, MRR, calibration and coverage against approved mappings.
+"""Evaluation: how well terms are mapped whose concepts are known.
 
-`measure()` computes them, `write_report()` shows them as a page, comparisons tell runs apart.
+`measure()` computes recall, MRR, calibration and coverage, with intervals and a comparison with an earlier
+report; `write_report()` writes them as a page and as JSON.
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ from typing import TYPE_CHECKING
 from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.evaluation.evaluate import Measured as Measured, measure as measure
+    from omop_emb.mapping.evaluation.evaluate import (
+        EvaluationOptions as EvaluationOptions,
+        measure as measure,
+    )
+    from omop_emb.mapping.evaluation.gold import GoldColumns as GoldColumns
     from omop_emb.mapping.evaluation.report import write_report as write_report
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "evaluate": ("Measured", "measure"),
-        "report": ("write_report",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -1,5 +1,4 @@
-"""Features: what a ranker sees of a term and a candidate, as numbers with names.
+"""Features: what a ranker reads of a term and a candidate, as numbers with names.
 
-Similarity of texts, drugs, laboratory axes, approved neighbours, and how a candidate compares with the
-term's others.
+Each module declares its FEATURES; feature_names.py lists them all in the order of the columns.
 """

@@ -10,10 +10,4 @@ if TYPE_CHECKING:
     from omop_emb.mapping.file_job.job import FileJob as FileJob, JobReport as JobReport, run as run
     from omop_emb.mapping.file_job.outputs import Outputs as Outputs
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "job": ("FileJob", "JobReport", "run"),
-        "outputs": ("Outputs",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -14,11 +14,4 @@ if TYPE_CHECKING:
     from omop_emb.mapping.files.source_to_concept_map import MapSettings as MapSettings
     from omop_emb.mapping.files.term_file import ReadOptions as ReadOptions, open_terms as open_terms
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "columns": ("Columns",),
-        "source_to_concept_map": ("MapSettings",),
-        "term_file": ("ReadOptions", "open_terms"),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -14,4 +14,4 @@ if TYPE_CHECKING:
     from omop_emb.mapping.judge.judge import Judge as Judge
     from omop_emb.mapping.judge.judge_job import JudgeJob as JudgeJob
 
-__getattr__, __all__ = lazy_names(__name__, {"judge": ("Judge",), "judge_job": ("JudgeJob",)})
+__getattr__, __dir__ = lazy_names(__name__)

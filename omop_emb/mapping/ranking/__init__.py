@@ -1,7 +1,7 @@
 """Ranking: candidates are ordered, given a probability, and decided on.
 
-A linear ranker or trees over the features, isotonic calibration, and the policy that accepts, leaves for
-review or finds no match.
+A linear ranker or a site's own trees score the features, a calibration turns scores into probabilities, and a
+policy accepts, leaves for review or finds no match.
 """
 
 from __future__ import annotations
@@ -13,9 +13,4 @@ from omop_emb.lazy import lazy_names
 if TYPE_CHECKING:
     from omop_emb.mapping.ranking.policy import Policy as Policy
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "policy": ("Policy",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -1,7 +1,6 @@
-"""Retrieval: candidate concepts for terms.
+"""Retrieval: candidate concepts for source terms.
 
-A vocabulary and a space are loaded into indexes in memory (exact, lexical, dense), kept memory-mapped, and
-asked for candidates.
+Indexes of a vocabulary and a space (exact, lexical, dense, memory) and the retrievers that search them.
 """
 
 from __future__ import annotations
@@ -13,9 +12,4 @@ from omop_emb.lazy import lazy_names
 if TYPE_CHECKING:
     from omop_emb.mapping.retrieval.malloc import keep_freed_memory as keep_freed_memory
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "malloc": ("keep_freed_memory",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -1,7 +1,6 @@
-"""Terms: what a source term says before any concept is looked at.
+"""Terms: what the text of a source term says, read without a vocabulary.
 
-Words and their normal form, abbreviations, units, strengths, laboratory axes, language, and what makes two
-terms contrast.
+Words and their normal form, query variants, units, drug strengths, laboratory axes, contrasts and language.
 """
 
 from __future__ import annotations
@@ -11,11 +10,6 @@ from typing import TYPE_CHECKING
 from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.terms.normalise import RULES as RULES
+    from omop_emb.mapping.terms.variants import RULES as RULES
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "normalise": ("RULES",),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

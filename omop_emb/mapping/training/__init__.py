@@ -1,6 +1,7 @@
-"""Training: rankers are learned from approved mappings and measured by cross-validation.
+"""Training: a site's own ranker, learned from its approvals.
 
-`train()` makes a site's own ranker; the shipped one is trained by benchmarks with the same code.
+`train()` describes candidates of approved terms, finds by cross-validation whether the site's own trees
+rank better than the shipped ranker, calibrates the better one and stores it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,4 @@ from omop_emb.lazy import lazy_names
 if TYPE_CHECKING:
     from omop_emb.mapping.training.site_training import Training as Training, train as train
 
-__getattr__, __all__ = lazy_names(
-    __name__,
-    {
-        "site_training": ("Training", "train"),
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)
