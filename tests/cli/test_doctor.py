@@ -1,4 +1,4 @@
-"""omop-emb doctor: what is there, what is wrong, what to do."""
+"""omop-emb doctor: its findings, and the next step for each."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ def _doctor(**variables: str) -> tuple[int, dict[str, dict[str, str]], str]:
     return run.returncode, {row["check"]: row for row in json.loads(run.stdout)}, run.stdout + run.stderr
 
 
-def test_a_whole_installation_is_ok_in_every_line(sample_database_url: str) -> None:
-    code, found, _ = _doctor(OMOP_EMB_DATABASE_URL=sample_database_url)
+def test_a_complete_installation_is_ok_in_every_check(sample_database_url: str) -> None:
+    code, checks, _ = _doctor(OMOP_EMB_DATABASE_URL=sample_database_url)
     assert code == 0
-    assert {row["state"] for row in found.values()} == {"ok"}
-    assert {"server", "pgvector", "schema", "vocabulary", "model", "prefixes"} <= set(found)
-    assert "2,417 concepts" in found["vocabulary"]["details"]
+    assert {row["state"] for row in checks.values()} == {"ok"}
+    assert {"server", "pgvector", "schema", "vocabulary", "model", "prefixes"} <= set(checks)
+    assert "2,417 concepts" in checks["vocabulary"]["details"]
 
 
-def test_a_model_that_is_not_the_space_s_is_wrong_and_both_are_named(sample_database_url: str) -> None:
-    code, found, _ = _doctor(OMOP_EMB_DATABASE_URL=sample_database_url, OMOP_EMB_MODEL="ollama:other")
+def test_a_model_that_differs_from_the_space_is_wrong_and_both_are_named(sample_database_url: str) -> None:
+    code, checks, _ = _doctor(OMOP_EMB_DATABASE_URL=sample_database_url, OMOP_EMB_MODEL="ollama:other")
     assert code == 1
-    assert found["model"]["state"] == "wrong"
-    assert "ollama:other" in found["model"]["details"]
-    assert "local:all-MiniLM-L6-v2" in found["model"]["details"]
+    assert checks["model"]["state"] == "wrong"
+    assert "ollama:other" in checks["model"]["details"]
+    assert "local:all-MiniLM-L6-v2" in checks["model"]["details"]
 
 
-def test_an_empty_database_is_no_error_and_says_what_to_run(empty_database_url: str) -> None:
-    code, found, _ = _doctor(OMOP_EMB_DATABASE_URL=empty_database_url)
+def test_an_empty_database_is_a_note_with_the_next_command(empty_database_url: str) -> None:
+    code, checks, _ = _doctor(OMOP_EMB_DATABASE_URL=empty_database_url)
     assert code == 0
-    assert "omop-emb vocabulary load" in found["vocabulary"]["next_step"]
+    assert "omop-emb vocabulary load" in checks["vocabulary"]["next_step"]
 
 
-def test_a_server_that_is_not_there_is_wrong_and_no_password_is_shown() -> None:
-    code, found, said = _doctor(OMOP_EMB_DATABASE_URL="postgresql://me:topsecret@127.0.0.1:1/none")
+def test_an_unreachable_server_is_wrong_and_no_password_is_shown() -> None:
+    code, checks, output = _doctor(OMOP_EMB_DATABASE_URL="postgresql://me:topsecret@127.0.0.1:1/none")
     assert code == 1
-    assert found["database"]["state"] == "wrong"
-    assert "topsecret" not in said
+    assert checks["database"]["state"] == "wrong"
+    assert "topsecret" not in output
 
 
-def test_prefixes_that_the_model_does_not_want_are_noted(empty_database_url: str) -> None:
-    code, found, _ = _doctor(
+def test_prefixes_unsuitable_for_the_model_are_noted(empty_database_url: str) -> None:
+    code, checks, _ = _doctor(
         OMOP_EMB_DATABASE_URL=empty_database_url, OMOP_EMB_QUERY_EMBEDDING_PREFIX="query:"
     )
     assert code == 0
-    assert found["prefixes"]["state"] == "note"
-    assert "was trained without one for a query: unset it" in found["prefixes"]["next_step"]
+    assert checks["prefixes"]["state"] == "note"
+    assert "was trained without one for a query: unset it" in checks["prefixes"]["next_step"]

@@ -91,7 +91,7 @@ A7,zzzz qqqq,20,,Äänekoski
 """
 
 
-def test_a_csv_becomes_a_usagi_file_with_what_is_needed_to_review_it(run_map: Map) -> None:
+def test_a_csv_becomes_a_usagi_file_ready_for_review(run_map: Map) -> None:
     done = run_map(
         write("terms.csv", TERMS), "-o", "out.usagi.csv",
         "--review-queue", "queue.csv", "--candidates-output", "all.csv", "--explain", "2", "-k", "5",
@@ -142,7 +142,7 @@ def test_excel_goes_in_and_parquet_comes_out(run_map: Map) -> None:
     assert (row["source_code"], row["source_frequency"], row["concept_name"]) == ("7", 12, "Osteoarthritis")
 
 
-def test_every_name_column_is_a_query_and_other_languages_without_a_translation_are_warned_of(
+def test_every_name_column_is_a_query_and_untranslated_languages_are_warned_about(
     run_map: Map,
 ) -> None:
     write("terms.csv", "id,fi,en\n1,nivelrikko,Osteoarthritis\n2,välilevytyrä,Sinusitis\n")
@@ -201,7 +201,7 @@ def test_codes_decide_before_names_and_a_name_that_disagrees_is_shown(run_map: M
     assert {row["by_code"] for row in table("out.csv") if row["source_name"]} == {""}
 
 
-def test_an_unknown_vocabulary_of_codes_is_told_with_the_nearest(run_map: Map) -> None:
+def test_an_unknown_code_vocabulary_is_an_error_that_suggests_the_nearest(run_map: Map) -> None:
     write("terms.csv", "code,name\nI10,Cough\n")
     with pytest.raises(OmopEmbError, match="did you mean 'SNOMED'"):
         run_map("terms.csv", "-o", "out.csv", "--source-vocabulary", "SNOMAD")
@@ -228,7 +228,7 @@ def usagi_line(code: str, name: str, status: str, **changed: str) -> str:
     return join_line({**values, **changed}.values()) + "\n"
 
 
-def test_a_usagi_file_of_everything_comes_out_unchanged_but_for_what_was_mapped(run_map: Map) -> None:
+def test_only_mapped_terms_of_a_usagi_file_change(run_map: Map) -> None:
     states = ("APPROVED", "AUTO_MAPPED", "AUTO_MAPPED_TO_1", "IGNORED", "FLAGGED")
     decided = [usagi_line(f"s{n}", f'Kôd "{state}"', state) for n, state in enumerate(states)]
     decided += [
@@ -282,12 +282,12 @@ def test_a_source_to_concept_map_is_written_as_a_file_and_into_the_database(
         stored = connection.execute(
             "select source_code, target_concept_id from omop_emb.source_to_concept_map order by 1"
         ).fetchall()
-        kept = connection.execute(
+        stored_run = connection.execute(
             "select count(*), count(distinct place), min(result->>'source_name') from omop_emb.mapping_result"
         ).fetchone()
         (provenance,) = connection.execute("select provenance from omop_emb.mapping_run").fetchone() or ((),)
     assert stored == [(row["source_code"], int(row["target_concept_id"])) for row in rows]
-    assert kept == (6, 2, "Osteoarthritis")
+    assert stored_run == (6, 2, "Osteoarthritis")
     assert provenance["ranker"] == "default-2"
 
 
@@ -299,7 +299,7 @@ def test_an_approved_usagi_file_becomes_a_source_to_concept_map(run_map: Map) ->
     assert Path("out.usagi.csv").read_text() == Path("in.usagi.csv").read_text()
 
 
-def test_approved_mappings_stay_and_lost_targets_are_listed(run_map: Map) -> None:
+def test_approved_mappings_are_reused_and_outdated_targets_listed(run_map: Map) -> None:
     previous = usagi_line("1", "joints", "APPROVED") + usagi_line("2", "gone", "APPROVED", id="999999999")
     write("old.usagi.csv", USAGI_HEADER + "\n" + previous)
     write("terms.csv", "code,name\n1,joints\n2,gone\n1,Osteoarthritis\n")
@@ -307,8 +307,8 @@ def test_approved_mappings_stay_and_lost_targets_are_listed(run_map: Map) -> Non
         "terms.csv", "-o", "out.csv", "--previous", "old.usagi.csv", "--outdated", "lost.csv",
         "--review-queue", "queue.csv",
     )  # fmt: skip
-    kept, lost, renamed = table("out.csv")
-    assert (kept["decision"], kept["targets"], kept["concept_name"]) == (
+    reused, lost, renamed = table("out.csv")
+    assert (reused["decision"], reused["targets"], reused["concept_name"]) == (
         "accept", "80180", "Osteoarthritis",
     )  # fmt: skip
     assert lost["decision"] == "review"
@@ -345,10 +345,10 @@ def test_a_judge_marks_its_choice_and_decides_nothing(
             "--judge-prices", "1", "10", "--context-column", "ward",
         )  # fmt: skip
         done = run_map(*arguments)
-        asked = len(server.requests)
+        requests = len(server.requests)
         first = server.questions()[0]
         again = run_map(*arguments)
-        more = len(server.requests) - asked
+        more = len(server.requests) - requests
     assert [term["text"] for term in first] == ["Osteoarthritis", "Sinusitis", "Cough"]
     assert first[0]["context"] == {"ward": "ortho"}
     rows, marked = table("out.csv"), [row for row in table("all.csv") if row["judged"] == "true"]
@@ -358,7 +358,7 @@ def test_a_judge_marks_its_choice_and_decides_nothing(
     assert rows[2]["judge"].startswith("no answer")
     assert "about 1 requests" in done.err
     assert "at your prices" in done.err
-    assert asked == 3
+    assert requests == 3
     assert "(2 answered before)" in again.err
     assert more == 2  # Cough is asked about again, twice, and nothing else
 
@@ -375,7 +375,9 @@ def test_only_the_most_valuable_terms_are_judged(run_map: Map, monkeypatch: pyte
 # --- interruptions
 
 
-def test_a_killed_run_leaves_the_old_output_and_goes_on(database: str, run_map: Map, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_the_old_output_and_can_be_resumed(
+    database: str, run_map: Map, tmp_path: Path
+) -> None:
     names = [f"broken arm number {n}" for n in range(200)]
     write("terms.csv", "code,name\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names)))
     write("out.csv", "the old one\n")
@@ -407,7 +409,7 @@ def test_a_killed_run_leaves_the_old_output_and_goes_on(database: str, run_map: 
     assert not journal.exists()
 
 
-def test_a_database_that_refuses_leaves_no_file(run_map: Map) -> None:
+def test_a_database_error_leaves_no_file(run_map: Map) -> None:
     write("terms.csv", "code,name\n1,Cough\n")
     with pytest.raises(OmopEmbError, match=r"no table nowhere\.source_to_concept_map"):
         run_map(
@@ -434,7 +436,7 @@ def test_a_database_that_refuses_leaves_no_file(run_map: Map) -> None:
         (("--name-column", "nmae"), "did you mean 'name'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_written(
+def test_contradicting_options_are_refused_before_anything_is_written(
     run_map: Map, arguments: tuple[str, ...], message: str
 ) -> None:
     write("terms.csv", "code,name\n1,Cough\n")

@@ -23,7 +23,7 @@ from omop_emb.mapping.term_frames import to_frame
 from omop_emb.spaces import registry
 
 
-def test_exact_name_comes_first_with_a_probability_and_is_left_to_review(sample: Session) -> None:
+def test_an_exact_name_comes_first_with_a_probability_and_needs_review(sample: Session) -> None:
     (mapped,) = map_terms(sample, ["OSTEOARTHRITIS"])
     assert mapped.best is not None
     assert mapped.best.concept_name == "Osteoarthritis"
@@ -39,7 +39,7 @@ def test_a_domain_limits_the_candidates_of_its_term_alone(sample: Session) -> No
     assert free.best.domain_id == "Condition"
 
 
-def test_same_terms_map_alike_one_by_one_and_together(sample: Session) -> None:
+def test_terms_map_the_same_one_by_one_and_together(sample: Session) -> None:
     terms = [SourceTerm(name=name) for name in ("acute bronchitis", "Aspirin 81 MG", "broken arm")]
     with open_mapper(sample) as mapper:
         together = [[c.concept_id for c in mapped.candidates] for mapped in mapper.map(terms)]
@@ -57,7 +57,7 @@ def test_a_frame_of_terms_becomes_a_frame_of_their_mappings(sample: Session) -> 
     assert to_frame([]).empty
 
 
-def test_acceptance_without_approvals_of_ones_own_is_refused_and_says_what_to_run(sample: Session) -> None:
+def test_acceptance_without_site_approvals_is_refused_with_the_next_command(sample: Session) -> None:
     settings = Settings(policy=Policy(accept_precision=0.95))
     with (
         pytest.raises(ConfigurationError, match="omop-emb calibrate"),

@@ -22,7 +22,7 @@ def _sample() -> dict[int, dict[str, str]]:
         return {int(row["concept_id"]): row for row in rows}
 
 
-def test_every_term_means_a_standard_valid_concept_of_the_sample_or_none() -> None:
+def test_every_term_expects_a_standard_valid_concept_of_the_sample_or_none() -> None:
     sample, terms = _sample(), demo.terms()
     assert len({term.source_term for term in terms}) == len(terms) >= 60
     assert sum(term.concept_id is None for term in terms) == 2

@@ -38,10 +38,10 @@ def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), delimiter=delimiter))
 
 
-# --- files that appear whole
+# --- files that appear complete
 
 
-def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     with atomic_write(path) as handle:
         handle.write(b"half")
@@ -50,7 +50,7 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.csv"]
 
 
-def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text("old")
 
@@ -83,7 +83,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
-def test_permissions_are_those_of_a_new_file_or_of_the_one_that_was_there(tmp_path: Path) -> None:
+def test_an_overwritten_file_keeps_its_permissions(tmp_path: Path) -> None:
     fresh, old = tmp_path / "fresh", tmp_path / "old"
     old.touch()
     old.chmod(0o640)
@@ -106,7 +106,7 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     assert target.read_text() == "new"
 
 
-def test_where_nothing_can_be_written_the_user_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_place_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder"), atomic_write(tmp_path / "none" / "out.csv"):
         pass
     with pytest.raises(InputError, match="is a folder"), atomic_write(tmp_path):
@@ -149,7 +149,7 @@ def test_an_empty_table_has_its_header(tmp_path: Path) -> None:
     assert pyarrow.parquet.read_table(tmp_path / "t.parquet").column_names == ["a"]
 
 
-def test_a_failing_table_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_table_leaves_no_file(tmp_path: Path) -> None:
     def failing() -> None:
         with write_table(tmp_path / "t.parquet", [Column("n", "integer")]) as write_row:
             write_row({"n": "not a number"})
@@ -159,7 +159,7 @@ def test_a_failing_table_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_candidates_in_long_form_carry_all_scores(tmp_path: Path) -> None:
+def test_the_candidate_table_has_all_scores(tmp_path: Path) -> None:
     with write_table(tmp_path / "c.csv", candidate_columns(["ward", "rank"])) as write_row:
         for row in candidate_rows(rich(TERM)):
             write_row(row)
@@ -175,7 +175,7 @@ def test_candidates_in_long_form_carry_all_scores(tmp_path: Path) -> None:
     assert (none["source_name"], none["rank"], none["decision"]) == ("xyzzy", "", "no match")
 
 
-def test_a_row_a_term_has_the_best_candidate_and_what_it_was_made_with() -> None:
+def test_the_term_table_has_the_best_candidate_and_the_provenance() -> None:
     row = term_row(rich(TERM))
     assert set(row) <= {column.name for column in term_columns(["ward", "rank"])}
     assert (row["concept_id"], row["targets"], row["by_code"]) == (254761, "254761", "254761")
@@ -183,7 +183,7 @@ def test_a_row_a_term_has_the_best_candidate_and_what_it_was_made_with() -> None
     assert "ranker default-1" in row["provenance"]
 
 
-def test_the_queue_is_sorted_by_priority_and_holds_no_accepted_term(tmp_path: Path) -> None:
+def test_the_review_queue_is_sorted_by_priority_without_accepted_terms(tmp_path: Path) -> None:
     priorities = [3.0, 9.0, 9.0, 0.5]
     with write_review_queue(tmp_path / "q.csv") as add:
         for n, priority in enumerate(priorities):
@@ -234,14 +234,14 @@ def test_no_match_is_concept_0_of_vocabulary_none_and_review_is_left_out() -> No
     assert [row.target_concept_id for row in rows_of(eager, mapped(TERM, candidate(5)))] == [5]
 
 
-def test_what_does_not_fit_the_cdm_is_reported() -> None:
+def test_rows_that_do_not_fit_the_cdm_are_reported() -> None:
     rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
 
     def accepted(name: str, code: str, line: int, *targets: int) -> MappedTerm:
         term = SourceTerm(name=name, code=code, line=line)
         return mapped(term, candidate(5), decision=Decision.ACCEPT, previous=targets)
 
-    found = rows_of(
+    written = rows_of(
         rows,
         accepted("a", "c" * 51, 2, 7),
         accepted("n" * 256, "c" * 50, 3, 7),
@@ -250,7 +250,7 @@ def test_what_does_not_fit_the_cdm_is_reported() -> None:
         accepted("a", "z", 6, 8),
         accepted("again", "named", 7, 7),
     )
-    assert [(row.source_code, len(row.source_code_description)) for row in found] == [
+    assert [(row.source_code, len(row.source_code_description)) for row in written] == [
         ("c" * 50, 255),
         ("named", 5),
     ]
@@ -270,8 +270,8 @@ def test_approved_mappings_of_usagi_become_rows(tmp_path: Path) -> None:
     path.write_text("\n".join([header, *lines]) + "\n")
     rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
     with InputFile(path) as source:
-        found = [row for each in UsagiFile(source, "utf-8").mappings() for row in rows.rows_of_usagi(each)]
-    assert [(row.source_code, row.target_concept_id) for row in found] == [("1", 7), ("2", 0)]
+        written = [row for each in UsagiFile(source, "utf-8").mappings() for row in rows.rows_of_usagi(each)]
+    assert [(row.source_code, row.target_concept_id) for row in written] == [("1", 7), ("2", 0)]
     assert rows.unreviewed == 1
 
 
@@ -319,7 +319,7 @@ def run(path: Path, mapper: Mapper, *, resume: bool = False, digest: str = "d", 
     return [result.term.name for result in results]
 
 
-def test_an_interrupted_run_goes_on_with_the_rest(tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_with_the_rest(tmp_path: Path) -> None:
     path = journal_path(tmp_path / "out.csv")
     with pytest.raises(KeyboardInterrupt):
         run(path, Mapper(stop_at="7"))
@@ -330,7 +330,7 @@ def test_an_interrupted_run_goes_on_with_the_rest(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_line_that_was_half_written_is_done_again(tmp_path: Path) -> None:
+def test_a_half_written_journal_line_is_mapped_again(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with pytest.raises(KeyboardInterrupt):
         run(path, Mapper(stop_at="7"))
@@ -383,7 +383,7 @@ def test_stdout_has_no_journal() -> None:
         journal_path("-")
 
 
-def test_a_mapper_that_loses_a_term_is_a_bug_and_not_a_shifted_file() -> None:
+def test_a_lost_result_raises_instead_of_shifting_the_rows() -> None:
     with pytest.raises(ValueError, match="3 terms gave 2 results"):
         list(
             map_in_batches(TERMS, lambda batch: [rich(term) for term in batch[1:]], begin=list, batch_size=3)

@@ -1,4 +1,4 @@
-"""Usagi's dialect, against Usagi's own way of reading and writing done over in Python."""
+"""Usagi's dialect, compared with Usagi's own reading and writing, reimplemented in Python."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def usagi_reads(line: str) -> list[str]:
 
 @given(ROWS)
 @example(["a,b", 'c"d', "e\\", "\n", "\\n", '"', '\\"', "", '""', ",\\"])
-def test_what_we_write_is_what_usagi_writes(values: list[str]) -> None:
+def test_lines_are_written_as_usagi_writes_them(values: list[str]) -> None:
     assert join_line(values) == usagi_writes(values)
 
 
 @given(ROWS)
 @example(["\\", ",\\", '"\\', "\\\\n", "x"])
-def test_what_we_write_we_read_back(values: list[str]) -> None:
+def test_written_lines_are_read_back(values: list[str]) -> None:
     line = join_line(values)
     assert "\n" not in line
     assert split_line(line) == values
@@ -74,13 +74,13 @@ def test_what_we_write_we_read_back(values: list[str]) -> None:
 
 @given(ROWS)
 @example(['\\"', '"\\', "\\n"])
-def test_usagi_reads_what_we_write_but_for_its_line_breaks(values: list[str]) -> None:
+def test_usagi_reads_written_lines_except_for_line_breaks(values: list[str]) -> None:
     without_breaks = [value.replace("\n", " ") for value in values]
     assert usagi_reads(join_line(without_breaks)) == without_breaks
 
 
 @given(st.text(alphabet='ab",\\n', max_size=30))
-def test_we_split_any_line_where_usagi_does(line: str) -> None:
+def test_lines_are_split_where_usagi_splits_them(line: str) -> None:
     assert len(split_line(line)) == len(usagi_reads(line))
 
 

@@ -1,4 +1,4 @@
-"""Usagi files go in and come out: states, equivalences, mapping types, several targets, odd texts."""
+"""Usagi files read and written: statuses, equivalences, mapping types, several targets, odd texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.approvals.replacements import Fate
+from omop_emb.mapping.approvals.replacements import TargetStatus
 from omop_emb.mapping.approvals.reuse import CheckedMappings
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.files.delimited import Problem
@@ -87,12 +87,12 @@ def copy(path: Path, out: Path) -> bytes:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_file_of_everything_comes_out_to_the_byte(tmp_path: Path, end: str) -> None:
+def test_a_usagi_file_survives_a_round_trip_byte_for_byte(tmp_path: Path, end: str) -> None:
     path = save(tmp_path / "in.csv", everything(), end)
     assert copy(path, tmp_path / "out.csv") == path.read_bytes()
 
 
-def test_what_usagi_would_not_write_comes_out_to_the_byte_too(tmp_path: Path) -> None:
+def test_foreign_lines_survive_a_round_trip_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     body = save(path, everything()).read_bytes()
     path.write_bytes(
@@ -110,7 +110,9 @@ def test_what_usagi_would_not_write_comes_out_to_the_byte_too(tmp_path: Path) ->
         max_size=8,
     )
 )
-def test_any_names_go_round(tmp_path_factory: pytest.TempPathFactory, cases: list[tuple[str, str]]) -> None:
+def test_any_names_survive_a_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, cases: list[tuple[str, str]]
+) -> None:
     folder = tmp_path_factory.mktemp("usagi")
     rows = [row(f"c{n}", name, mappingStatus=status) for n, (name, status) in enumerate(cases)]
     path = save(folder / "in.csv", rows)
@@ -120,7 +122,7 @@ def test_any_names_go_round(tmp_path_factory: pytest.TempPathFactory, cases: lis
     assert copy(path, folder / "out.csv") == path.read_bytes()
 
 
-def test_the_undecided_terms_are_the_ones_to_map(tmp_path: Path) -> None:
+def test_only_undecided_terms_are_mapped(tmp_path: Path) -> None:
     path = save(tmp_path / "in.csv", [row(status, "x", mappingStatus=status) for status in sorted(STATUSES)])
     with open_terms(path) as terms:
         assert terms.kind is FileKind.USAGI
@@ -136,8 +138,8 @@ def test_adjacent_rows_of_a_code_are_one_mapping(tmp_path: Path) -> None:
         row("1", "a", conceptId="13", mappingType="EVENT"),
     ]
     with InputFile(save(tmp_path / "in.csv", rows)) as source:
-        found = [(m.line, m.key, m.targets) for m in UsagiFile(source, "utf-8").mappings()]
-    assert found == [
+        mappings = [(m.line, m.key, m.targets) for m in UsagiFile(source, "utf-8").mappings()]
+    assert mappings == [
         (2, ("1", "a"), (UsagiTarget(10), UsagiTarget(11, "MAPS_TO_VALUE"))),
         (4, ("1", "b"), (UsagiTarget(12),)),
         (5, ("2", "b"), ()),
@@ -145,7 +147,7 @@ def test_adjacent_rows_of_a_code_are_one_mapping(tmp_path: Path) -> None:
     ]
 
 
-def test_rows_that_make_no_sense_are_reported_and_kept_in_the_output(tmp_path: Path) -> None:
+def test_unusable_rows_are_reported_and_copied_to_the_output(tmp_path: Path) -> None:
     rows = [
         row("1", "a"),
         row("2", "b", mappingStatus="MAYBE"),
@@ -162,7 +164,7 @@ def test_rows_that_make_no_sense_are_reported_and_kept_in_the_output(tmp_path: P
         ]
 
 
-def test_a_term_carries_frequency_added_columns_and_what_is_asked_for(tmp_path: Path) -> None:
+def test_a_term_has_its_frequency_added_info_and_requested_columns(tmp_path: Path) -> None:
     path = save(
         tmp_path / "in.csv",
         [row("1", "Cough", ADD_INFO_ward="Condition"), row("2", "x", sourceFrequency="-1")],
@@ -182,7 +184,7 @@ def test_a_term_carries_frequency_added_columns_and_what_is_asked_for(tmp_path: 
     assert second.frequency is None
 
 
-def test_only_what_was_mapped_changes(tmp_path: Path) -> None:
+def test_only_mapped_terms_change(tmp_path: Path) -> None:
     rows = everything()
     rows.insert(10, row("new", 'Cough, "dry"', ADD_INFO_ward="A", comment="keep me"))
     path = save(tmp_path / "in.csv", rows)
@@ -197,7 +199,7 @@ def test_only_what_was_mapped_changes(tmp_path: Path) -> None:
             path,
             original=terms.usagi,
             now=lambda: 1700000000.5,
-            previous=CheckedMappings({}, {5: Fate(5, Concept(5, "Dry", "Observation"), "")}),
+            previous=CheckedMappings({}, {5: TargetStatus(5, Concept(5, "Dry", "Observation"), "")}),
         ) as out:
             for result in results:
                 out.write(result)
@@ -263,7 +265,7 @@ def test_an_older_file_keeps_its_mapping_types(tmp_path: Path) -> None:
     assert [line["mappingType"] for line in written] == ["EVENT", "EVENT", "VALUE"]
 
 
-def test_a_file_of_an_older_usagi_without_newer_columns_goes_round(tmp_path: Path) -> None:
+def test_a_file_of_an_older_usagi_survives_a_round_trip(tmp_path: Path) -> None:
     header = (
         "sourceCode,sourceName,sourceFrequency,sourceAutoAssignedConceptIds,matchScore,mappingStatus,"
         "conceptId,comment"
@@ -280,7 +282,7 @@ def test_a_file_of_an_older_usagi_without_newer_columns_goes_round(tmp_path: Pat
     ]
 
 
-def test_a_file_in_rfc_4180_stays_one(tmp_path: Path) -> None:
+def test_a_file_in_rfc_4180_is_written_in_rfc_4180(tmp_path: Path) -> None:
     rows = [row("1", 'a "b"\nc', mappingStatus="APPROVED"), row("2", 'd "e"\nf', comment="x\\y")]
     path = tmp_path / "in.csv"
     path.write_bytes("".join(join_rfc4180(r) + "\r\n" for r in [HEADER.split(","), *rows]).encode())
@@ -300,7 +302,7 @@ def test_a_file_in_rfc_4180_stays_one(tmp_path: Path) -> None:
     )
 
 
-def test_a_new_file_has_usagis_columns_and_ours_as_add_info(tmp_path: Path) -> None:
+def test_a_new_file_has_usagis_columns_and_add_info_columns(tmp_path: Path) -> None:
     terms = [
         SourceTerm(
             name='Cough, "dry"\nsevere', code="1", frequency=5_000_000_000, extra={"ward": "A", "flags": "F"}
@@ -327,7 +329,7 @@ def test_a_new_file_has_usagis_columns_and_ours_as_add_info(tmp_path: Path) -> N
     assert (second["conceptId"], second["conceptName"], second["createdOn"]) == ("0", "Unmapped", "0")
 
 
-def test_a_new_file_is_one_that_we_read_again(tmp_path: Path) -> None:
+def test_a_new_file_can_be_read_again(tmp_path: Path) -> None:
     term = SourceTerm(name="Cough", code="1", frequency=3, extra={"ward": "A"})
     with write_usagi(tmp_path / "out.csv", extra_headers=["ward"]) as out:
         out.write(rich(term))
@@ -336,7 +338,7 @@ def test_a_new_file_is_one_that_we_read_again(tmp_path: Path) -> None:
     assert (again.key, again.frequency, again.extra["ward"]) == (term.key, 3, "A")
 
 
-def test_twins_side_by_side_are_left_out_because_usagi_would_merge_them(tmp_path: Path) -> None:
+def test_adjacent_duplicates_are_omitted_because_usagi_would_merge_them(tmp_path: Path) -> None:
     with write_usagi(tmp_path / "out.csv") as out:
         for line, name in enumerate(["a", "a", "b", "a"], start=2):
             out.write(mapped(SourceTerm(name=name, code="1", line=line), candidate(5)))
@@ -354,7 +356,7 @@ def test_forced_acceptance_is_written_into_the_output(tmp_path: Path) -> None:
     assert "--accept-untrained" in line["ADD_INFO:made with"]
 
 
-def test_after_an_error_the_old_file_is_as_it_was(tmp_path: Path) -> None:
+def test_an_error_leaves_the_old_file_unchanged(tmp_path: Path) -> None:
     path = save(tmp_path / "in.csv", everything())
     before = path.read_bytes()
 

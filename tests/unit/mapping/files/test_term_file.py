@@ -36,7 +36,7 @@ def names(path: Path, options: ReadOptions | None = None) -> list[str]:
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 )
-def test_the_encoding_is_found(tmp_path: Path, encoding: str) -> None:
+def test_the_encoding_is_detected(tmp_path: Path, encoding: str) -> None:
     text = "code;name\n1;Ischämischer Schlaganfall\n2;Häufiger Kopfschmerz\n"
     if encoding == "cp1252":
         text = text.replace("Häufiger", "„Häufiger“")
@@ -47,8 +47,8 @@ def test_the_encoding_is_found(tmp_path: Path, encoding: str) -> None:
 def test_an_accent_in_the_last_line_decides_the_encoding(tmp_path: Path) -> None:
     body = "name\n" + "plain\n" * 200_000
     assert names(write(tmp_path, body + "caf\u00e9\n"))[-1] == "caf\u00e9"
-    found, file = read(write(tmp_path, (body + "caf\u00e9\n").encode("cp1252")))
-    assert found[-1].name == "caf\u00e9"
+    terms, file = read(write(tmp_path, (body + "caf\u00e9\n").encode("cp1252")))
+    assert terms[-1].name == "caf\u00e9"
     assert any("guess" in note for note in file.notes)
 
 
@@ -65,7 +65,7 @@ def test_an_encoding_that_does_not_fit_is_a_user_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_the_separator_is_found(tmp_path: Path, separator: str) -> None:
+def test_the_separator_is_detected(tmp_path: Path, separator: str) -> None:
     rows = [
         ["code", "name", "frequency"],
         ["1", "a, b", "3"],
@@ -73,9 +73,9 @@ def test_the_separator_is_found(tmp_path: Path, separator: str) -> None:
         ["3", "Na|serum|lab", "5"],
     ]
     text = "".join(separator.join(f'"{v}"' if separator in v else v for v in row) + "\n" for row in rows)
-    found, file = read(write(tmp_path, text))
+    terms, file = read(write(tmp_path, text))
     assert file.separator == separator
-    assert [(t.code, t.name, t.frequency) for t in found] == [
+    assert [(t.code, t.name, t.frequency) for t in terms] == [
         ("1", "a, b", 3),
         ("2", "x; y; z", 4),
         ("3", "Na|serum|lab", 5),
@@ -88,80 +88,80 @@ def test_a_file_of_one_column_has_no_separator(tmp_path: Path) -> None:
 
 
 def test_values_are_text_and_na_stays_na(tmp_path: Path) -> None:
-    found, _ = read(write(tmp_path, "code,name,note\n007,NA,NULL\n1e5,None,\n"))
-    assert [(t.code, t.name, t.extra) for t in found] == [
+    terms, _ = read(write(tmp_path, "code,name,note\n007,NA,NULL\n1e5,None,\n"))
+    assert [(t.code, t.name, t.extra) for t in terms] == [
         ("007", "NA", {"note": "NULL"}),
         ("1e5", "None", {"note": ""}),
     ]
 
 
-def test_further_columns_are_carried_through_untouched(tmp_path: Path) -> None:
-    found, _ = read(write(tmp_path, 'code,name,ward," odd "\n1,Cough,"  A, ""B""  ",\u00e4\n'))
-    assert found[0].extra == {"ward": '  A, "B"  ', "odd": "\u00e4"}
+def test_further_columns_are_copied_unchanged(tmp_path: Path) -> None:
+    terms, _ = read(write(tmp_path, 'code,name,ward," odd "\n1,Cough,"  A, ""B""  ",\u00e4\n'))
+    assert terms[0].extra == {"ward": '  A, "B"  ', "odd": "\u00e4"}
 
 
 def test_quotes_and_line_breaks_within_values(tmp_path: Path) -> None:
-    found, file = read(write(tmp_path, 'code,name\r\n1,"a ""b""\r\nc"\r\n\r\n2,d\r\n'))
-    assert [(t.line, t.name) for t in found] == [(2, 'a "b"\r\nc'), (5, "d")]
+    terms, file = read(write(tmp_path, 'code,name\r\n1,"a ""b""\r\nc"\r\n\r\n2,d\r\n'))
+    assert [(t.line, t.name) for t in terms] == [(2, 'a "b"\r\nc'), (5, "d")]
     assert file.problems == []
 
 
 def test_a_quote_that_never_closes_costs_one_row(tmp_path: Path) -> None:
     lines = ["code,name", '1,"open', "2,good", "3,also good"]
-    found, file = read(write(tmp_path, "\n".join(lines)))
-    assert [t.code for t in found] == ["2", "3"]
+    terms, file = read(write(tmp_path, "\n".join(lines)))
+    assert [t.code for t in terms] == ["2", "3"]
     assert [(p.line, p.reason) for p in file.problems] == [(2, "a quote is opened and never closed")]
 
 
 def test_a_quote_that_never_closes_in_a_long_file_costs_one_row(tmp_path: Path) -> None:
     body = "".join(f"{n},term number {n}\n" for n in range(20_000))
-    found, file = read(write(tmp_path, 'code,name\nx,"open\n' + body))
-    assert len(found) == 20_000
+    terms, file = read(write(tmp_path, 'code,name\nx,"open\n' + body))
+    assert len(terms) == 20_000
     assert [p.line for p in file.problems] == [2]
 
 
-def test_a_value_that_is_huge_is_kept_out(tmp_path: Path) -> None:
-    found, file = read(write(tmp_path, f"code,name\n1,{'x' * 200_000}\n2,{'y' * 100_000}\n"))
-    assert [t.code for t in found] == ["2"]
+def test_a_row_with_a_huge_value_is_skipped(tmp_path: Path) -> None:
+    terms, file = read(write(tmp_path, f"code,name\n1,{'x' * 200_000}\n2,{'y' * 100_000}\n"))
+    assert [t.code for t in terms] == ["2"]
     assert "131,072" in file.problems[0].reason
 
 
-def test_ragged_rows_are_kept_out_with_their_line(tmp_path: Path) -> None:
-    found, file = read(write(tmp_path, "code,name,n\n1,a,1\n2,b\n3,c,1,extra\n4,d,1,,\n\n ,, \n5,e,1\n"))
-    assert [t.code for t in found] == ["1", "4", "5"]
+def test_ragged_rows_are_skipped_and_reported_by_line(tmp_path: Path) -> None:
+    terms, file = read(write(tmp_path, "code,name,n\n1,a,1\n2,b\n3,c,1,extra\n4,d,1,,\n\n ,, \n5,e,1\n"))
+    assert [t.code for t in terms] == ["1", "4", "5"]
     assert [str(p) for p in file.problems] == [
         "line 3: 2 values where the header has 3",
         "line 4: 4 values where the header has 3",
     ]
 
 
-def test_rows_without_a_term_or_with_an_odd_frequency_are_kept_out(tmp_path: Path) -> None:
-    found, file = read(write(tmp_path, "code,name,frequency\n1,,3\n2,b,often\n3,c\0,1\n4,d,<5\n5,e,NA\n"))
-    assert [(t.code, t.frequency) for t in found] == [("4", 5), ("5", None)]
+def test_rows_without_a_term_or_with_an_invalid_frequency_are_skipped(tmp_path: Path) -> None:
+    terms, file = read(write(tmp_path, "code,name,frequency\n1,,3\n2,b,often\n3,c\0,1\n4,d,<5\n5,e,NA\n"))
+    assert [(t.code, t.frequency) for t in terms] == [("4", 5), ("5", None)]
     assert [p.line for p in file.problems] == [2, 3, 4]
     assert not any("often" in str(p) for p in file.problems)
 
 
-def test_a_code_alone_is_a_term_where_its_vocabulary_is_known(tmp_path: Path) -> None:
+def test_a_code_without_a_name_is_a_term_if_its_vocabulary_is_given(tmp_path: Path) -> None:
     path = write(tmp_path, "code,name\nE11.9,\n")
-    found, _ = read(path, ReadOptions(source_vocabulary="ICD10CM"))
-    assert (found[0].code, found[0].name, found[0].source_vocabulary) == ("E11.9", "", "ICD10CM")
+    terms, _ = read(path, ReadOptions(source_vocabulary="ICD10CM"))
+    assert (terms[0].code, terms[0].name, terms[0].source_vocabulary) == ("E11.9", "", "ICD10CM")
 
 
-def test_a_column_says_which_vocabulary_a_code_is_from(tmp_path: Path) -> None:
+def test_a_column_names_the_vocabulary_of_a_code(tmp_path: Path) -> None:
     path = write(tmp_path, "code,name,source_vocabulary_id\nI10,a,ICD10CM\n1,b,\n")
-    found, _ = read(path, ReadOptions(source_vocabulary="ICD9CM"))
-    assert [t.source_vocabulary for t in found] == ["ICD10CM", "ICD9CM"]
+    terms, _ = read(path, ReadOptions(source_vocabulary="ICD9CM"))
+    assert [t.source_vocabulary for t in terms] == ["ICD10CM", "ICD9CM"]
     assert read(write(tmp_path, "code,name,vocabulary\n1,b,X\n"))[0][0].source_vocabulary is None
 
 
-def test_several_names_are_each_a_query(tmp_path: Path) -> None:
+def test_every_name_column_is_a_query(tmp_path: Path) -> None:
     text = "source_code,source_term,source_term_original,frequency\n1,Cough,Yskä,3\n2,,Kuume,1\n3,Flu,Flu,1\n"
-    found, _ = read(write(tmp_path, text))
-    assert [(t.name, t.further_names) for t in found] == [("Cough", ("Yskä",)), ("Kuume", ()), ("Flu", ())]
+    terms, _ = read(write(tmp_path, text))
+    assert [(t.name, t.further_names) for t in terms] == [("Cough", ("Yskä",)), ("Kuume", ()), ("Flu", ())]
 
 
-def test_columns_are_named_by_option_whatever_their_case(tmp_path: Path) -> None:
+def test_requested_columns_ignore_case(tmp_path: Path) -> None:
     path = write(tmp_path, "KEY,What It Is,how often,Dom,ward\n1,Cough,3,Condition,A\n")
     columns = Columns(
         names=("what it is",), code="key", frequency="How often", domain="Dom", context=("ward",)
@@ -178,7 +178,7 @@ def test_columns_are_named_by_option_whatever_their_case(tmp_path: Path) -> None
     )
 
 
-def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
+def test_a_missing_column_is_an_error_that_suggests_the_nearest(tmp_path: Path) -> None:
     path = write(tmp_path, "code,termm\n1,a\n")
     with pytest.raises(InputError, match="did you mean 'termm'"):
         read(path, ReadOptions(columns=Columns(names=("term",))))
@@ -186,9 +186,9 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) ->
         read(path)
 
 
-def test_repeated_headers_are_told_apart(tmp_path: Path) -> None:
-    found, file = read(write(tmp_path, "name,x,x,\na,1,2,3\n"))
-    assert found[0].extra == {"x": "1", "x (2)": "2", "column 4": "3"}
+def test_repeated_headers_are_numbered(tmp_path: Path) -> None:
+    terms, file = read(write(tmp_path, "name,x,x,\na,1,2,3\n"))
+    assert terms[0].extra == {"x": "1", "x (2)": "2", "column 4": "3"}
     assert "x (2)" in file.notes[0]
 
 
@@ -211,7 +211,9 @@ def test_an_empty_file_is_an_error_and_a_header_alone_has_no_terms(tmp_path: Pat
         (b"PAR1....", "a.parquet", "not a Parquet file"),
     ],
 )
-def test_what_cannot_be_read_says_what_it_is(tmp_path: Path, content: bytes, name: str, message: str) -> None:
+def test_an_unreadable_file_is_an_error_that_says_what_it_is(
+    tmp_path: Path, content: bytes, name: str, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         read(write(tmp_path, content, name))
 
@@ -240,14 +242,14 @@ def test_excel_is_read_as_a_person_sees_it(tmp_path: Path) -> None:
     page.append([1.5, "Pain", 3])
     book.create_sheet("other").append(["name"])
     book.save(tmp_path / "terms.xlsx")
-    found, file = read(tmp_path / "terms.xlsx")
+    terms, file = read(tmp_path / "terms.xlsx")
     assert file.kind is FileKind.EXCEL
-    assert [(t.line, t.code, t.name, t.frequency) for t in found] == [
+    assert [(t.line, t.code, t.name, t.frequency) for t in terms] == [
         (2, "1234", "Cough", 12),
         (3, "007", "NA", None),
         (5, "1.5", "Pain", 3),
     ]
-    assert found[0].extra == {"seen": "2024-05-01", "ok": "TRUE"}
+    assert terms[0].extra == {"seen": "2024-05-01", "ok": "TRUE"}
     assert names(tmp_path / "terms.xlsx", ReadOptions(sheet="other")) == []
     with pytest.raises(InputError, match="no sheet 'third'; it has Sheet, other"):
         read(tmp_path / "terms.xlsx", ReadOptions(sheet="third"))
@@ -262,8 +264,8 @@ def test_parquet_is_read_with_row_numbers(tmp_path: Path) -> None:
         }
     )
     pyarrow.parquet.write_table(table, tmp_path / "terms.parquet")
-    found, file = read(tmp_path / "terms.parquet")
-    assert [(t.line, t.code, t.name, t.frequency) for t in found] == [
+    terms, file = read(tmp_path / "terms.parquet")
+    assert [(t.line, t.code, t.name, t.frequency) for t in terms] == [
         (1, "7", "Cough", 1),
         (2, "8", "NA", None),
     ]
@@ -289,7 +291,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     [("12", 12), ("1,204", 1204), ("1 204", 1204), ("1.204.000", 1204000), ("12.0", 12), ("<5", 5),
      ("", None), ("-", None), ("NA", None), ("0", 0)],
 )  # fmt: skip
-def test_frequencies_as_files_write_them(text: str, number: int | None) -> None:
+def test_usual_frequencies_are_read(text: str, number: int | None) -> None:
     assert read_frequency(text) == number
 
 
