@@ -1,39 +1,36 @@
-"""omop-emb calibrate: a site's own ranker, learned from what it approved."""
+"""omop-emb calibrate: train a site's own ranker on its approved mappings."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from .options import gold_column_options
 from .render import echo, format_option, render
 
+if TYPE_CHECKING:
+    from omop_emb.mapping.evaluation import GoldColumns
+
 _COLUMNS = (
-    *("protocol", "recall@1", "recall@10", "MRR", "calibration error", "coverage at 0.95"),
+    *("ranker", "recall@1", "recall@10", "MRR", "calibration error", "coverage at 0.95"),
     *("accepted at 0.95", "precision at 0.95", "accepted at 0.98", "precision at 0.98"),
 )
 
 
 @click.command("calibrate")
 @click.argument("approved", nargs=-1, required=True, metavar="APPROVED…")
-@click.option(
-    "--site", default="default", show_default=True, help="Name of the site whose ranker is trained."
-)
+@click.option("--site", default="default", help="Name of the site whose ranker is trained.")
 @click.option("--no-remember", is_flag=True, help="Do not add the approved names to the site's memory.")
 @gold_column_options
 @format_option
 def command(
-    approved: tuple[str, ...],
-    site: str,
-    no_remember: bool,
-    gold_columns: dict[str, Any],
-    format_: str,
+    approved: tuple[str, ...], site: str, no_remember: bool, gold_columns: GoldColumns, format_: str
 ) -> int:
     """Train a site's ranker and probabilities for the active space from its approved mappings.
 
     APPROVED is Usagi's file (its approved rows), source_to_concept_map, or a table with a column of concept
-    ids, empty for no match: from terms without a match it learns when to say so. The printed figures come
+    ids, empty for no match: from terms without a match it learns when to say so. The printed metrics come
     from cross-validation, on terms that the ranker had not seen.
 
     \b
@@ -46,9 +43,9 @@ def command(
     from omop_emb.mapping.training import Training, train
 
     keep_freed_memory()
-    training = Training(site=site, remember=not no_remember, **gold_columns)
+    training = Training(site=site, remember=not no_remember, gold_columns=gold_columns)
     with session_scope() as session:
-        trained = train(session, approved, training, say=echo)
+        trained = train(session, approved, training, on_message=echo)
     for line in (*trained.notes, *(f"{problem}; skipped" for problem in trained.problems)):
         echo(line)
     echo(
@@ -56,6 +53,6 @@ def command(
         f"{trained.no_match:,} without, and is used from now on; {trained.remembered:,} approved names are "
         "new in the memory"
     )
-    rows = [{"protocol": protocol.name, **protocol.figures} for protocol in trained.protocols]
+    rows = [{"ranker": one.ranker, **one.metrics} for one in trained.cross_validations]
     render(rows, _COLUMNS, format_)
     return 3 if trained.problems else 0

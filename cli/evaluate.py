@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import gold_column_options, site_option
 from .render import echo, format_option, render
+
+if TYPE_CHECKING:
+    from omop_emb.mapping.evaluation import GoldColumns
 
 _COLUMNS = ("by", "group", "ranking", "metric", "value", "low", "high", "terms")
 _WIDE_COLUMNS = (
@@ -19,12 +22,7 @@ _WIDE_COLUMNS = (
 
 @click.command("evaluate")
 @click.argument("gold", nargs=-1, required=True, metavar="GOLD…")
-@click.option(
-    "--by",
-    default="",
-    metavar="NAMES",
-    help="Also measure each domain, source or both (domain,source).",
-)
+@click.option("--by", metavar="NAMES", help="Also measure each domain, source or both (domain,source).")
 @click.option(
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
@@ -47,7 +45,6 @@ _WIDE_COLUMNS = (
 @click.option(
     "--no-match-below",
     default=0.0,
-    show_default=True,
     type=click.FloatRange(0, 1),
     help="A first candidate with a lower probability counts as the answer no match.",
 )
@@ -55,7 +52,7 @@ _WIDE_COLUMNS = (
 @format_option
 def command(
     gold: tuple[str, ...],
-    by: str,
+    by: str | None,
     report: Path | None,
     against: Path | None,
     space: str | None,
@@ -64,7 +61,7 @@ def command(
     no_memory: bool,
     rules: tuple[str, ...],
     no_match_below: float,
-    gold_columns: dict[str, Any],
+    gold_columns: GoldColumns,
     format_: str,
 ) -> int:
     """Measure mapping on terms whose concepts are known; nothing is written to the database.
@@ -78,28 +75,28 @@ def command(
     """
     from omop_emb.database import session_scope
     from omop_emb.mapping import Settings
-    from omop_emb.mapping.evaluation import Measured, measure, write_report
+    from omop_emb.mapping.evaluation import EvaluationOptions, measure, write_report
     from omop_emb.mapping.retrieval import keep_freed_memory
     from omop_emb.mapping.terms import RULES
 
     keep_freed_memory()
     if unknown := sorted(set(rules) - set(RULES)):
         raise click.UsageError(f"there is no rule {unknown[0]!r}; the rules are {', '.join(RULES)}")
-    options = Measured(
+    options = EvaluationOptions(
         site=site,
         space=space,
         shipped=shipped,
         use_memory=not no_memory,
-        by=tuple(part.strip() for part in by.split(",") if part.strip()),
+        by=tuple(part.strip() for part in (by or "").split(",") if part.strip()),
         no_match_below=no_match_below,
         against=against,
         settings=Settings(rules=tuple(rule for rule in RULES if rule not in rules)),
-        **gold_columns,
+        gold_columns=gold_columns,
     )
     with session_scope() as session:
         evaluation, problems = measure(session, gold, options)
-    rows = [figure.to_row() for figure in evaluation.figures]
-    rows += [gap.to_row(f"against {evaluation.against}") for gap in evaluation.differences]
+    rows = [metric.to_row() for metric in evaluation.metrics]
+    rows += [difference.to_row(f"against {evaluation.against}") for difference in evaluation.differences]
     for note in evaluation.notes:
         echo(note)
     if evaluation.left_out:

@@ -9,10 +9,10 @@ import click
 from .render import echo, format_option, render
 
 _COLUMNS = ("source_code", "source_name", "concept_id", "concept_name", "approved_from", "approved_at")
-_site = click.option("--site", default="default", show_default=True, help="Name of the site.")
+_site = click.option("--site", default="default", help="Name of the site.")
 
 
-@click.group("memory", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("memory")
 def command() -> None:
     """Approved mappings of a site, whose names map then finds like those of the vocabulary."""
 
@@ -37,8 +37,8 @@ def remember(files: tuple[str, ...], site: str) -> None:
     for one in done:
         for problem in one.problems:
             echo(f"{one.file}, {problem}; left out")
-        if one.lost:
-            echo(f"{one.file}: {one.lost:,} targets are no longer in the vocabulary")
+        if one.unknown:
+            echo(f"{one.file}: {one.unknown:,} targets are no longer in the vocabulary")
         echo(f"{one.file}: {one.approvals:,} approved mappings, {one.added:,} of them new to {site!r}")
 
 
@@ -74,12 +74,12 @@ def forget(site: str, name: str | None, file_: Path | None, everything: bool) ->
     omop-emb memory forget --file approved.usagi.csv
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.mapping.approvals import forget_approvals
+    from omop_emb.mapping.approvals import withdraw_approvals
 
     if (name is None and file_ is None) != everything:
         raise click.UsageError("say which approvals: --name, --file, or else --all")
     with session_scope() as session:
-        count = forget_approvals(
+        count = withdraw_approvals(
             driver_connection(session),
             site,
             source_name=name,

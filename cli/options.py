@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from omop_emb import ConceptFilter, IndexType
+
+if TYPE_CHECKING:
+    from omop_emb.mapping.evaluation import GoldColumns
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -67,31 +70,28 @@ def _make_gold_columns(
     domain_column: str | None,
     target_column: str | None,
     source_column: str | None,
-) -> dict[str, Any]:
+) -> GoldColumns:
+    from omop_emb.mapping.evaluation import GoldColumns
     from omop_emb.mapping.files import Columns
 
-    return {
-        "columns": Columns(names=names, code=code_column, domain=domain_column),
-        "target_column": target_column,
-        "source_column": source_column,
-    }
+    columns = Columns(names=names, code=code_column, domain=domain_column)
+    return GoldColumns(columns=columns, target=target_column, source=source_column)
 
 
 _FILTER_OPTIONS: tuple[_Decorator, ...] = (
-    click.option("--domain", "domains", multiple=True, metavar="NAME", help="Only this domain; repeatable."),
-    click.option(
-        "--vocabulary",
-        "vocabularies",
-        multiple=True,
-        metavar="NAME",
-        help="Only this vocabulary; repeatable.",
-    ),
-    click.option(
-        "--concept-class",
-        "concept_classes",
-        multiple=True,
-        metavar="NAME",
-        help="Only this concept class; repeatable.",
+    *(
+        click.option(
+            f"--{kind.replace(' ', '-')}",
+            name,
+            multiple=True,
+            metavar="NAME",
+            help=f"Only this {kind}; repeatable.",
+        )
+        for kind, name in (
+            ("domain", "domains"),
+            ("vocabulary", "vocabularies"),
+            ("concept class", "concept_classes"),
+        )
     ),
     click.option("--any", "any_concept", is_flag=True, help="Include non-standard and invalid concepts."),
 )
@@ -123,7 +123,7 @@ recipe_options = option_group(
     *_FILTER_OPTIONS,
 )
 
-# Passes `gold_columns`: keyword arguments of Training and Measured.
+# Passes `gold_columns`, an omop_emb.mapping.evaluation.GoldColumns.
 gold_column_options = option_group(
     "gold_columns",
     _make_gold_columns,
@@ -138,7 +138,6 @@ index_type_option: _Decorator = click.option(
     "--index-type",
     type=click.Choice(["flat", "hnsw"]),
     default="hnsw",
-    show_default=True,
     callback=lambda _context, _option, value: IndexType(value),
     help="FLAT is exact, HNSW approximate and fast; a model's second index type embeds nothing again.",
 )
@@ -148,8 +147,5 @@ limit_option: _Decorator = click.option(
 )
 
 site_option: _Decorator = click.option(
-    "--site",
-    default="default",
-    show_default=True,
-    help="Name of the site whose approvals and ranker are used.",
+    "--site", default="default", help="Name of the site whose approvals and ranker are used."
 )

@@ -1,4 +1,4 @@
-"""A vocabulary in Athena's layout and vectors of its texts, read into the mapping's own structures."""
+"""A large vocabulary: Athena's files and vectors of its texts, read into the structures of mapping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
-from omop_emb.mapping.retrieval.lexicon import Lexicon, build
+from omop_emb.mapping.retrieval.lexicon import Lexicon, build_lexicon
 
 
 def read_vocabulary(folder: Path) -> Lexicon:
@@ -27,7 +27,7 @@ def read_vocabulary(folder: Path) -> Lexicon:
         return frame.astype(dict.fromkeys(ids, "int64"))
 
     relationship = table("CONCEPT_RELATIONSHIP", "concept_id_1", "concept_id_2")
-    return build(
+    return build_lexicon(
         table("CONCEPT", "concept_id"),
         table("CONCEPT_SYNONYM", "concept_id"),
         relationship[relationship["invalid_reason"] == ""],
@@ -35,11 +35,11 @@ def read_vocabulary(folder: Path) -> Lexicon:
 
 
 class Vectors:
-    """Vectors of texts by text: what a folder has; the packaged model embeds what it lacks."""
+    """Vectors by text, read from a folder; the packaged model embeds the texts that it lacks."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.place: dict[str, tuple[int, int]] = {}
+        self.rows: dict[str, tuple[int, int]] = {}  # text -> (matrix, row)
         self.matrices: list[np.ndarray] = []
         for lines in sorted(folder.glob("**/*.txt")):
             if lines.with_suffix(".npy").exists():
@@ -48,31 +48,32 @@ class Vectors:
     def _add(self, texts: list[str], matrix: Path) -> None:
         self.matrices.append(np.load(matrix, mmap_mode="r"))
         for row, text in enumerate(texts):
-            self.place.setdefault(text, (len(self.matrices) - 1, row))
+            self.rows.setdefault(text, (len(self.matrices) - 1, row))
 
     def __call__(self, texts: list[str]) -> np.ndarray:
-        missing = sorted({text for text in texts if text not in self.place and "\n" not in text})
+        missing = sorted({text for text in texts if text not in self.rows and "\n" not in text})
         if missing:
             client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="", query_prefix="")
-            made = client.embeddings(missing, embedding_role=EmbeddingRole.QUERY)
+            vectors = client.embeddings(missing, embedding_role=EmbeddingRole.QUERY)
             name = self.folder / f"embedded-{len(self.matrices)}-{uuid4().hex[:8]}"
             name.with_suffix(".txt").write_text("\n".join(missing) + "\n", encoding="utf-8")
-            np.save(name.with_suffix(".npy"), made)
+            np.save(name.with_suffix(".npy"), vectors)
             self._add(missing, name.with_suffix(".npy"))
-        places = [self.place[text] for text in texts]
-        return np.stack([self.matrices[number][row] for number, row in places]).astype(np.float32)
+        rows = [self.rows[text] for text in texts]
+        return np.stack([self.matrices[matrix][row] for matrix, row in rows]).astype(np.float32)
 
     def embed_names(self, lexicon: Lexicon) -> None:
-        """Give every name and synonym a vector; a quarter of an hour for 300,000 on two cores, once."""
+        """Embed every name and synonym: a quarter of an hour for 300,000 on two cores, once."""
         texts = [text for row, text in enumerate(lexicon.texts) if lexicon.text_kind[row] < 2]
-        for at in range(0, len(texts), 20_000):
-            self(texts[at : at + 20_000])
+        for start in range(0, len(texts), 20_000):
+            self(texts[start : start + 20_000])
 
     def index(self, lexicon: Lexicon) -> DenseIndex:
         """The dense index of all names and synonyms."""
         self.embed_names(lexicon)
         rows = np.flatnonzero(lexicon.text_kind < 2).tolist()
         vectors = np.empty((len(rows), self.matrices[0].shape[1]), np.float16)
-        for at in range(0, len(rows), 10_000):
-            vectors[at : at + 10_000] = self([lexicon.texts[row] for row in rows[at : at + 10_000]])
+        for start in range(0, len(rows), 10_000):
+            block = rows[start : start + 10_000]
+            vectors[start : start + 10_000] = self([lexicon.texts[row] for row in block])
         return DenseIndex(lexicon, lexicon.concept_id[lexicon.text_concept[rows]], vectors)

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from omop_emb.arrays import Doubles, Floats, Ints
-from omop_emb.mapping.features.features import Features, Scored
+from omop_emb.mapping.features.candidate_features import Features, ScoredCandidates
 from omop_emb.mapping.ranking import calibration
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm, Variant
 from omop_emb.mapping.results import RankedBatch, ResultBuilder
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
-from omop_emb.mapping.retrieval.candidates import Embed, Found, Query, find
-from omop_emb.mapping.retrieval.concept_attributes import Facts
+from omop_emb.mapping.retrieval.candidates import Candidates, find_candidates, make_retrievers
+from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
+from omop_emb.mapping.retrieval.queries import Embed, Query, QueryBatch
 from omop_emb.mapping.settings import Settings
-from omop_emb.mapping.terms.normalise import forms
+from omop_emb.mapping.terms.variants import query_variants
 
 _FURTHER_NAME_VARIANTS = 2  # at most, of each further name
 
@@ -30,7 +31,7 @@ class PendingBatch:
 
     terms: Sequence[SourceTerm]
     queries: list[Query]
-    candidates: Found | None
+    candidates: Candidates | None
 
 
 class Engine:
@@ -38,7 +39,7 @@ class Engine:
 
     Args:
         lexical: the vocabulary, searchable by spelling.
-        facts: the attributes of its concepts.
+        attributes: what the names of its concepts say.
         dense: a space's vectors; None maps by spelling alone.
         embed: texts -> (n, dimensions) unit rows, embedded as queries; needed with `dense`.
         ranker: orders the candidates.
@@ -49,7 +50,7 @@ class Engine:
     def __init__(
         self,
         lexical: LexicalIndex,
-        facts: Facts,
+        attributes: ConceptAttributes,
         dense: DenseIndex | None,
         embed: Embed | None,
         ranker: Ranker,
@@ -57,18 +58,19 @@ class Engine:
         calibrated: bool,
         memory: MemoryIndex | None = None,
     ) -> None:
-        self.lexicon, self.lexical, self.facts = lexical.lexicon, lexical, facts
-        self.dense, self.embed, self.memory = dense, embed, memory
+        self.lexicon, self.lexical = lexical.lexicon, lexical
+        self.embed, self.memory = embed if dense is not None else None, memory
         self.ranker, self.calibrated = ranker, calibrated
-        self.features = Features(lexical, facts, dense, memory)
+        self.retrievers = make_retrievers(lexical, attributes, dense, memory)
+        self.features = Features(lexical, attributes, dense, memory)
 
     def build_query(self, term: SourceTerm, settings: Settings) -> Query:
         """A term's variants as a query; those of its further names belong to it too."""
-        variants = list(forms(term.name, domain=term.domain, rules=settings.rules, limit=settings.variants))
+        variants = list(query_variants(term.name, domain=term.domain, rules=settings.rules, limit=settings.variants))
         for name in term.further_names:
             variants += (
                 Variant(variant.text, "further name" if variant.rule == "original" else variant.rule)
-                for variant in forms(
+                for variant in query_variants(
                     name, domain=term.domain, rules=settings.rules, limit=_FURTHER_NAME_VARIANTS
                 )
                 if variant.text
@@ -79,30 +81,24 @@ class Engine:
         limit = settings.variants + len(term.further_names)
         return Query.of(tuple(distinct.values())[:limit], term.domain)
 
-    def find(self, queries: list[Query], settings: Settings) -> Found:
+    def find(self, queries: list[Query], settings: Settings) -> Candidates:
         """Candidates of a batch: most of its time, in libraries that let other threads run."""
-        return find(
-            queries,
-            self.lexical,
-            self.facts,
-            self.dense,
-            self.embed,
-            self.memory,
-            k=settings.retrieved,
-            k_other=settings.retrieved_other,
+        batch = QueryBatch.encode(
+            queries, self.lexical, self.embed, k=settings.retrieved, k_other=settings.retrieved_other
         )
+        return find_candidates(batch, self.retrievers)
 
-    def rank(self, queries: list[Query], settings: Settings, candidates: Found | None = None) -> RankedBatch:
+    def rank(self, queries: list[Query], settings: Settings, candidates: Candidates | None = None) -> RankedBatch:
         """A batch's candidates (found now unless given), scored and ordered; ties by concept id."""
         if candidates is None:
             candidates = self.find(queries, settings)
-        scored = self.features.score(queries, candidates)
+        scored = self.features.score(candidates)
         domains = [self.lexicon.domains[code] for code in self.lexicon.domain[candidates.concept]]
-        columns = self.ranker.columns(scored.features, candidates.first, domains)
+        columns = self.ranker.columns(scored.features, candidates.offsets, domains)
         scores = self.ranker.score(columns, domains)
         ids = self.lexicon.concept_id[candidates.concept]
         order = []
-        for begin, end in zip(candidates.first[:-1].tolist(), candidates.first[1:].tolist(), strict=True):
+        for begin, end in zip(candidates.offsets[:-1].tolist(), candidates.offsets[1:].tolist(), strict=True):
             order.append(begin + np.lexsort((ids[begin:end], -scores[begin:end])))
         probability = None
         if self.calibrated and self.ranker.calibration is not None:
@@ -113,10 +109,10 @@ class Engine:
         return RankedBatch(queries, candidates, scored, columns, scores, order, probability)
 
     @staticmethod
-    def signals(candidates: Found, scored: Scored, scores: Floats) -> tuple[Doubles, Ints]:
+    def signals(candidates: Candidates, scored: ScoredCandidates, scores: Floats) -> tuple[Doubles, Ints]:
         """What probabilities are computed from, see calibration.compute_signals()."""
         equal = calibration.equal_text(scored.features)
-        return calibration.compute_signals(scores, candidates.first, scored.dense, scored.lexical, equal)
+        return calibration.compute_signals(scores, candidates.offsets, scored.dense, scored.lexical, equal)
 
     def begin(self, terms: Sequence[SourceTerm], settings: Settings) -> PendingBatch:
         """The first half of mapping a batch: its candidates."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import psycopg
 
 import omop_emb
 from omop_emb.arrays import Vectors
@@ -16,7 +15,6 @@ from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import InputError
 from omop_emb.interface.space_client import client_of
-from omop_emb.mapping.approvals.approval_store import stored_approvals
 from omop_emb.mapping.approvals.reuse import CheckedMappings
 from omop_emb.mapping.approvals.site_memory import read_memory
 from omop_emb.mapping.batches import map_in_batches
@@ -26,14 +24,8 @@ from omop_emb.mapping.ranking import ranker_store
 from omop_emb.mapping.ranking.linear import default_ranker
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm
-from omop_emb.mapping.retrieval import malloc, vocabulary_subset
-from omop_emb.mapping.retrieval.load import (
-    VocabularyIndex,
-    kept_vocabulary,
-    read_vectors,
-    read_vectors_of,
-    read_vocabulary,
-)
+from omop_emb.mapping.retrieval import malloc
+from omop_emb.mapping.retrieval.vocabulary_index import open_dense_index, open_vocabulary_index
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.term_frames import source_terms
 from omop_emb.records import EmbeddingRole
@@ -128,7 +120,6 @@ def open_mapper(
     site: str = DEFAULT_SITE,
     settings: Settings | None = None,
     use_memory: bool = True,
-    terms: Sequence[SourceTerm] | None = None,
     use_own_ranker: bool = True,
 ) -> Iterator[Mapper]:
     """A mapper that has read vocabulary, space and approvals; closed when the block ends.
@@ -141,8 +132,6 @@ def open_mapper(
         site: the site whose memory and ranker are used.
         settings: how terms are mapped.
         use_memory: whether approved names are searched too.
-        terms: all terms that will be mapped, if they are known: for at most vocabulary_subset.FEW terms
-            only concepts near them are read, unless the whole vocabulary is cached.
         use_own_ranker: whether the site's own ranker orders candidates, if it has one.
 
     Raises:
@@ -167,14 +156,12 @@ def open_mapper(
         calibrated = ranker.calibration is not None and ranker.fingerprint == space.fingerprint.digest
         settings.policy.check(ranker, calibrated=calibrated)
         use_memory = use_memory and ranker_store.has_mapping_tables(connection)
-        index, is_subset = _read_index(
-            connection, space, embed, settings, terms, approvals_of=site if use_memory else None
-        )
+        index = open_vocabulary_index(connection)
         malloc.give_back()
         memory = read_memory(connection, site, index.lexical, space, embed) if use_memory else None
-        dense = (read_vectors_of if is_subset else read_vectors)(connection, space, index)
+        dense = open_dense_index(connection, space, index)
         tables = reader.vocabulary_tables(connection)
-    engine = Engine(index.lexical, index.facts, dense, embed, ranker, calibrated=calibrated, memory=memory)
+    engine = Engine(index.lexical, index.attributes, dense, embed, ranker, calibrated=calibrated, memory=memory)
     provenance = Provenance(
         space_id=space.space_id,
         model=f"{space.fingerprint.provider}:{space.fingerprint.model}",
@@ -208,28 +195,6 @@ class _QueryEmbedder:
         return rows
 
 
-def _read_index(
-    connection: psycopg.Connection[Any],
-    space: registry.Space,
-    embed: _QueryEmbedder,
-    settings: Settings,
-    terms: Sequence[SourceTerm] | None,
-    *,
-    approvals_of: str | None,
-) -> tuple[VocabularyIndex, bool]:
-    """The vocabulary, and whether it is only the concepts near a few terms."""
-    index = kept_vocabulary(connection)
-    if index is None and terms is not None and vocabulary_subset.suits(terms):
-        approvals = stored_approvals(connection, approvals_of) if approvals_of is not None else []
-        approved_ids = [approval.concept_id for approval in approvals]
-        subset = vocabulary_subset.read_near(
-            connection, space, terms, approved_ids, embed, rules=settings.rules, limit=settings.variants
-        )
-        if subset is not None:
-            return subset, True
-    return index or read_vocabulary(connection), False
-
-
 def map_terms(
     session: Session | Connection,
     terms: Iterable[SourceTerm | str] | pd.DataFrame,
@@ -253,5 +218,5 @@ def map_terms(
         OmopEmbError: as open_mapper().
     """
     listed = source_terms(terms)
-    with open_mapper(session, client=client, site=site, settings=settings, terms=listed) as mapper:
+    with open_mapper(session, client=client, site=site, settings=settings) as mapper:
         return list(mapper.map(listed))

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from omop_emb.arrays import Doubles, Floats, Ints
-from omop_emb.mapping.features.features import Scored
-from omop_emb.mapping.features.names import ALIASES, NAMES
+from omop_emb.mapping.features.candidate_features import ScoredCandidates
+from omop_emb.mapping.features.feature_names import NAMES
+from omop_emb.mapping.features.memory_features import SIMILARITIES
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.records import (
     Candidate,
@@ -20,14 +21,15 @@ from omop_emb.mapping.records import (
     Variant,
 )
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
-from omop_emb.mapping.retrieval.candidates import DENSE, EXACT, LEXICAL, UNIT, Found, Query
-from omop_emb.mapping.retrieval.lexicon import KINDS, Lexicon
+from omop_emb.mapping.retrieval.candidates import Candidates
+from omop_emb.mapping.retrieval.lexicon import TEXT_KINDS, Lexicon
+from omop_emb.mapping.retrieval.queries import Query
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms import contrasts, drugs
-from omop_emb.mapping.terms.normalise import specimen
-from omop_emb.mapping.terms.words import normal
+from omop_emb.mapping.terms.variants import prefixed_specimen
+from omop_emb.mapping.terms.words import normalise
 
-_MEMORY_FEATURES = [NAMES.index(name) for name in ALIASES]
+_MEMORY_FEATURES = [NAMES.index(name) for name in SIMILARITIES]
 _MIN_MEMORY_SIMILARITY = 0.5  # below, an approved name is no better an explanation than the concept's own
 
 CodeTargets = list[tuple[int, PathStep | None]]
@@ -39,7 +41,7 @@ class RankedBatch:
     """A batch's candidates, ranked.
 
     Attributes:
-        candidates, scored: see retrieval/candidates.py and features/features.py.
+        candidates, scored: see retrieval/candidates.py and features/candidate_features.py.
         columns: (p, columns) what the ranker read.
         scores: (p,) the ranker's.
         order: per query, the numbers of its candidates, best first.
@@ -47,8 +49,8 @@ class RankedBatch:
     """
 
     queries: list[Query]
-    candidates: Found
-    scored: Scored
+    candidates: Candidates
+    scored: ScoredCandidates
     columns: Floats
     scores: Floats
     order: list[Ints]
@@ -91,7 +93,7 @@ class ResultBuilder:
         if not term.source_vocabulary or not term.code:
             return []
         targets: dict[int, PathStep | None] = {}
-        for concept_id in self.lexicon.coded(term.source_vocabulary, term.code):
+        for concept_id in self.lexicon.ids_of_code(term.source_vocabulary, term.code):
             for relationship, row in self.lexicon.standard_targets(concept_id):
                 name = self.lexicon.paths.name_of(concept_id) or term.code
                 targets.setdefault(row, PathStep(concept_id, name, relationship) if relationship else None)
@@ -165,17 +167,17 @@ class ResultBuilder:
         """Candidate `number` of a batch, which belongs to that query."""
         lexicon, scored = self.lexicon, ranked.scored
         row, text = int(ranked.candidates.concept[number]), int(scored.text[number])
-        by = int(ranked.candidates.by[number])
+        found_by = {name for name, mask in ranked.candidates.found_by.items() if mask[number]}
         dense, lexical = float(scored.dense[number]), float(scored.lexical[number])
         retrievers: dict[Retriever, float] = {}
-        if by & (EXACT | UNIT):
+        if found_by & {"exact", "unit"}:
             retrievers[Retriever.EXACT] = 1.0
-        if by & DENSE:
+        if "dense" in found_by:
             retrievers[Retriever.DENSE] = dense
-        if by & LEXICAL:
+        if "lexical" in found_by:
             retrievers[Retriever.LEXICAL] = lexical
-        matched_text, kind = lexicon.texts[text], KINDS[lexicon.text_kind[text]]
-        approved = int(scored.memory[number])
+        matched_text, kind = lexicon.texts[text], TEXT_KINDS[lexicon.text_kind[text]]
+        approved = int(scored.approved_name[number])
         if self.memory is not None and approved >= 0:
             similarity = float(scored.features[number, _MEMORY_FEATURES].max())
             if similarity > max(lexical, _MIN_MEMORY_SIMILARITY):
@@ -192,7 +194,7 @@ class ResultBuilder:
             **self._concept(row),
             score=float(ranked.scores[number]),
             probability=probability,
-            variant=ranked.queries[query].forms[int(scored.form[number])],
+            variant=ranked.queries[query].variants[int(scored.variant[number])],
             matched_text=matched_text,
             matched_kind="name" if kind == "non-standard" else kind,
             retrievers=retrievers,
@@ -225,11 +227,11 @@ class ResultBuilder:
 
 def flags(term: str, concept_name: str, *, is_drug: bool) -> tuple[str, ...]:
     """Differences that a reviewer must see: laterality, negation, course, specimen … and strength."""
-    term_bits = contrasts.bits(normal(term))
-    laboratory = specimen(term)
+    term_bits = contrasts.bits(normalise(term))
+    laboratory = prefixed_specimen(term)
     if laboratory is not None:
-        term_bits |= contrasts.bits(normal(laboratory[1]))
-    differences = contrasts.differences(term_bits, contrasts.bits(normal(concept_name)))
+        term_bits |= contrasts.bits(normalise(laboratory[1]))
+    differences = contrasts.differences(term_bits, contrasts.bits(normalise(concept_name)))
     if is_drug:
         ours, theirs = drugs.strengths(term), drugs.strengths(concept_name)
         if ours and theirs and not set(ours) & set(theirs):

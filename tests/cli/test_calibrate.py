@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ConfigurationError, InputError
-from omop_emb.mapping.evaluation.evaluate import Measured, measure
+from omop_emb.mapping.evaluation.evaluate import EvaluationOptions, measure
 from omop_emb.mapping.mapper import map_terms, open_mapper
 from omop_emb.mapping.ranking import ranker_store
 from omop_emb.mapping.ranking.policy import Policy
@@ -74,11 +74,11 @@ def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_amo
 ) -> None:
     trained = train(sample, approvals(tmp_path, 1, 300, 40), Training(rounds=25))
     assert (trained.terms, trained.no_match) == (300, 40)
-    names = [protocol.name for protocol in trained.protocols]
+    names = [validation.ranker for validation in trained.cross_validations]
     assert names[0] == "shipped ranker"
-    assert any("never saw" in name for name in names)
-    for protocol in trained.protocols:
-        assert 0 < protocol.figures["recall@1"] <= protocol.figures["recall@10"] <= 1
+    assert "own ranker at an unseen source" in names
+    for validation in trained.cross_validations:
+        assert 0 < validation.metrics["recall@1"] <= validation.metrics["recall@10"] <= 1
     with open_mapper(sample) as mapper:
         digest = mapper.space.fingerprint.digest
     ranker = ranker_store.active_ranker(driver_connection(sample), "default", digest)
@@ -96,7 +96,7 @@ def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_amo
         line for path in unseen for line in path.read_text().split("\n")[1:] if line and line not in seen
     ]
     fresh.write_text("code,name,concept_id\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    evaluation, _ = measure(sample, [fresh], Measured(use_memory=False))
+    evaluation, _ = measure(sample, [fresh], EvaluationOptions(use_memory=False))
     policy = Policy(accept_precision=0.95)
     taken = [
         outcome
@@ -105,13 +105,13 @@ def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_amo
         and policy.decide(outcome.probability, outcome.first[2], ranker)[0] is Decision.ACCEPT
     ]
     assert len(taken) > 50
-    right = sum(outcome.right for outcome in taken)
-    assert right / len(taken) >= 0.95 - 2 * (0.95 * 0.05 / len(taken)) ** 0.5
-    error = next(f.value for f in evaluation.figures if f.metric == "calibration error" and f.group == "all")
+    correct = sum(outcome.correct for outcome in taken)
+    assert correct / len(taken) >= 0.95 - 2 * (0.95 * 0.05 / len(taken)) ** 0.5
+    error = next(m.value for m in evaluation.metrics if m.metric == "calibration error" and m.group == "all")
     assert error < 0.08
-    # a term that was learned from is told to flatter
-    flattered, _ = measure(sample, [tmp_path / "site-1-0.csv"])
-    assert any("flatter" in note for note in flattered.notes)
+    # measured on a file that the ranker was trained on
+    optimistic, _ = measure(sample, [tmp_path / "site-1-0.csv"])
+    assert any("too optimistic" in note for note in optimistic.notes)
 
 
 def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_ranker_of_an_earlier_version_is_refused_until_another_is_trained(
     )
     with pytest.raises(ConfigurationError, match="calibrate again"), open_mapper(sample, site="north"):
         pass
-    measure(sample, paths, Measured(site="north", shipped=True))
+    measure(sample, paths, EvaluationOptions(site="north", shipped=True))
     train(sample, paths, asked)
     with open_mapper(sample, site="north") as mapper:
         assert mapper.engine.ranker.is_site_trained
@@ -165,7 +165,7 @@ def test_a_ranker_of_an_earlier_version_is_refused_until_another_is_trained(
 def test_too_few_approvals_are_refused_and_leave_nothing(sample: Session, tmp_path: Path) -> None:
     path = tmp_path / "few.csv"
     path.write_text("name,concept_id\nOsteoarthritis,80180\n", encoding="utf-8")
-    with pytest.raises(InputError, match="100 is the least"):
+    with pytest.raises(InputError, match="at least 100"):
         train(sample, [path])
 
 
@@ -173,7 +173,7 @@ def test_the_command_says_what_cross_validation_found(
     sample_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMOP_EMB_DATABASE_URL", sample_database_url)
-    monkeypatch.setattr("omop_emb.mapping.ranking.trees.ROUNDS", 10)
+    monkeypatch.setattr("omop_emb.mapping.ranking.trees.DEFAULT_ROUNDS", 10)
     command = import_module("omop_emb.cli.calibrate").command
     paths = [str(path) for path in approvals(tmp_path, 4, 120, 20)]
     result = CliRunner().invoke(
@@ -181,5 +181,5 @@ def test_the_command_says_what_cross_validation_found(
     )
     assert result.return_value == 0
     rows = json.loads(result.stdout)
-    assert {"protocol", "recall@1", "precision at 0.95"} <= set(rows[0])
+    assert {"ranker", "recall@1", "precision at 0.95"} <= set(rows[0])
     assert "ranker default-" in result.stderr

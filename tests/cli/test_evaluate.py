@@ -1,4 +1,4 @@
-"""omop-emb evaluate on the sample vocabulary: figures, report, comparison."""
+"""omop-emb evaluate on the sample vocabulary: metrics, report, comparison."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from sqlalchemy.orm import Session
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.evaluation.evaluate import Measured, measure
-from omop_emb.mapping.evaluation.gold import read_gold
-from omop_emb.mapping.evaluation.metrics import figures
+from omop_emb.mapping.evaluation.evaluate import EvaluationOptions, measure
+from omop_emb.mapping.evaluation.gold import GoldColumns, read_gold
+from omop_emb.mapping.evaluation.metrics import compute_metrics
 
 DEMO = Path(__file__).parents[2] / "omop_emb/data/demo/terms.csv"
 
@@ -63,7 +63,7 @@ def test_the_command_measures_every_ranking_and_writes_one_page_and_its_data(
     assert "src=" not in page
     assert "http" not in page
     data = json.loads((folder / "report.json").read_text())
-    assert data["figures"] == [row for row in rows if row["by"] != "difference"]
+    assert data["metrics"] == [row for row in rows if row["by"] != "difference"]
     assert len(data["terms"]) == len(gold.read_text().splitlines()) - 1
 
     again = evaluate(
@@ -74,16 +74,18 @@ def test_the_command_measures_every_ranking_and_writes_one_page_and_its_data(
     assert next(row["value"] for row in gaps if row["metric"] == "MRR") < 0
 
 
-def test_figures_of_the_command_are_those_of_the_library(sample: Session, gold: Path) -> None:
-    evaluation, problems = measure(sample, [gold], Measured(by=("source",)))
-    assert problems == []
-    assert evaluation.figures == figures(evaluation.outcomes, by=("source",))
+def test_the_library_gives_the_metrics_of_the_command(sample: Session, gold: Path) -> None:
+    evaluation, problems = measure(sample, [gold], EvaluationOptions(by=("source",)))
+    assert not problems
+    assert evaluation.metrics == compute_metrics(evaluation.outcomes, by=("source",))
     (nothing,) = [o for o in evaluation.outcomes if o.gold.term.name == "parking ticket"]
     assert not nothing.findable
-    assert not nothing.right
+    assert not nothing.correct
     (trivial,) = [o for o in evaluation.outcomes if o.gold.term.name == "Osteoarthritis"]
     assert trivial.trivial
     assert trivial.ranks["exact"] == 1
+    # a retriever's ranking holds only the candidates that it found
+    assert any(outcome.ranks["exact"] == 0 < outcome.ranks["dense"] for outcome in evaluation.outcomes)
 
 
 def test_gold_is_read_from_tables_usagi_and_source_to_concept_map(tmp_path: Path) -> None:
@@ -112,11 +114,11 @@ def test_gold_is_read_from_tables_usagi_and_source_to_concept_map(tmp_path: Path
         ("from the map", [13], "stcm.csv"),
     ]
     assert len(read.digests["usagi.csv"]) == 64
-    read = read_gold([table], source_column="clinic")
+    read = read_gold([table], GoldColumns(source="clinic"))
     assert [(term.term.name, sorted(term.targets), term.source) for term in read.terms] == [
         ("first", [14, 15, 16], "north")
     ]
-    assert [problem.line for _, problem in read.problems] == [4]
+    assert read.problems == ("table.tsv, line 4: concept_id holds no concept ids",)
 
 
 def test_a_table_without_concept_ids_says_which_option_names_them(tmp_path: Path) -> None:
@@ -124,4 +126,4 @@ def test_a_table_without_concept_ids_says_which_option_names_them(tmp_path: Path
     path.write_text("name,chosen\nx,1\n", encoding="utf-8")
     with pytest.raises(InputError, match="--target-column"):
         read_gold([path])
-    assert read_gold([path], target_column="chosen").terms[0].targets == {1}
+    assert read_gold([path], GoldColumns(target="chosen")).terms[0].targets == {1}

@@ -1,24 +1,21 @@
-"""A site's approved mappings in the database: remember, withdraw, read back with their vectors."""
+"""Approval store: the mappings that a site approved, remembered in the database until they are withdrawn."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psycopg
 from psycopg.rows import tuple_row
 
-from omop_emb.arrays import Floats
-from omop_emb.database import binary_format
-from omop_emb.mapping.retrieval.approved_names import MemoryIndex
-from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
-from omop_emb.spaces.registry import Space
-
-Embed = Callable[[list[str]], Floats]
+from omop_emb.database.migrations import migrate
+from omop_emb.mapping.approvals.approved_file import read_approved
+from omop_emb.mapping.files.delimited import Problem
+from omop_emb.records import Concept
+from omop_emb.vocabulary import reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +23,9 @@ class Approval:
     """A source term that a person mapped to a standard concept.
 
     Attributes:
-        source_name, source_code, source_vocabulary: the term; "" for what it has not.
-        concept_id: what it means.
-        approved_from, approved_at: the file that it came with and when; only of what is read back.
+        source_name, source_code, source_vocabulary: the term; "" for what it lacks.
+        concept_id: its target.
+        approved_from, approved_at: the file that it came with, and when; set in what is read from the store.
     """
 
     source_name: str
@@ -39,10 +36,56 @@ class Approval:
     approved_at: datetime | None = None
 
 
-def remember(
+@dataclass(frozen=True, kw_only=True)
+class Remembered:
+    """What remembering a file did.
+
+    Attributes:
+        file: its name.
+        approvals: mappings of a name to a concept in it.
+        added: of these, mappings that are new, or back after they were withdrawn.
+        unknown: targets that the vocabulary does not have; 0 without a vocabulary.
+        problems: rows that could not be used.
+    """
+
+    file: str
+    approvals: int
+    added: int
+    unknown: int
+    problems: list[Problem]
+
+
+def remember_file(connection: psycopg.Connection[Any], site: str, path: str | Path) -> Remembered:
+    """Remember the approved mappings of a file for a site; the caller commits.
+
+    Names with the concepts that they mean are remembered, not the values and units that belong to a
+    mapping, nor terms approved as "no match".
+
+    Raises:
+        InputError: it is neither a file that Usagi saved nor a source_to_concept_map.
+    """
+    migrate(connection)
+    mappings, problems = read_approved(path)
+    approvals = [
+        Approval(source_name=name, concept_id=target.concept_id, source_code=code)
+        for (code, name), mapping in mappings.items()
+        for target in mapping.targets
+        if target.mapping_type == "MAPS_TO" and name.strip()
+    ]
+    concepts = _concepts(connection, approvals)
+    return Remembered(
+        file=Path(path).name,
+        approvals=len(approvals),
+        added=remember_approvals(connection, site, approvals, Path(path).name),
+        unknown=sum(one.concept_id not in concepts for one in approvals) if concepts is not None else 0,
+        problems=problems,
+    )
+
+
+def remember_approvals(
     connection: psycopg.Connection[Any], site: str, approvals: Iterable[Approval], approved_from: str
 ) -> int:
-    """Keep approvals for a site; one that was withdrawn comes back. Returns how many are new or back."""
+    """Store approvals for a site; one that was withdrawn comes back. Returns how many are new or back."""
     cursor = connection.cursor()
     changed = 0
     for approval in approvals:
@@ -66,7 +109,7 @@ def remember(
     return changed
 
 
-def withdraw(
+def withdraw_approvals(
     connection: psycopg.Connection[Any],
     site: str,
     *,
@@ -74,6 +117,7 @@ def withdraw(
     approved_from: str | None = None,
 ) -> int:
     """Withdraw a site's approvals: all, those of a name, or those that came with a file. Returns how many."""
+    migrate(connection)
     cursor = connection.execute(
         "update omop_emb.mapping_memory set withdrawn_at = now() "
         "where site = %(site)s and withdrawn_at is null "
@@ -84,8 +128,8 @@ def withdraw(
     return cursor.rowcount
 
 
-def approvals(connection: psycopg.Connection[Any], site: str) -> list[Approval]:
-    """What a site has approved and not withdrawn, in the order in which it came."""
+def stored_approvals(connection: psycopg.Connection[Any], site: str) -> list[Approval]:
+    """A site's approvals that are not withdrawn, oldest first."""
     rows = connection.cursor(row_factory=tuple_row).execute(
         "select source_name, concept_id, source_code, source_vocabulary, approved_from, approved_at "
         "from omop_emb.mapping_memory "
@@ -105,53 +149,28 @@ def approvals(connection: psycopg.Connection[Any], site: str) -> list[Approval]:
     ]
 
 
-def memory_index(
-    connection: psycopg.Connection[Any],
-    site: str,
-    lexical: LexicalIndex,
-    space: Space | None,
-    embed: Embed | None,
-) -> MemoryIndex | None:
-    """A site's memory, searchable; None where it has approved nothing that is still a standard concept."""
-    known = approvals(connection, site)
-    followed = [
-        (approval.source_name, row, approval.source_code)
-        for approval in known
-        for _, row in lexical.lexicon.standard_targets(approval.concept_id)
+def list_approvals(connection: psycopg.Connection[Any], site: str) -> list[dict[str, Any]]:
+    """A site's approvals as rows with the names of their concepts, oldest first."""
+    migrate(connection)
+    approvals = stored_approvals(connection, site)
+    concepts = _concepts(connection, approvals) or {}
+    return [
+        {
+            "source_code": one.source_code,
+            "source_name": one.source_name,
+            "concept_id": one.concept_id,
+            "concept_name": concepts[one.concept_id].concept_name if one.concept_id in concepts else None,
+            "approved_from": one.approved_from,
+            "approved_at": None if one.approved_at is None else one.approved_at.isoformat(timespec="seconds"),
+        }
+        for one in approvals
     ]
-    if not followed:
+
+
+def _concepts(
+    connection: psycopg.Connection[Any], approvals: Iterable[Approval]
+) -> dict[int, Concept] | None:
+    """The approvals' concepts by id, as far as the vocabulary has them; None without a vocabulary."""
+    if reader.vocabulary_tables(connection) is None:
         return None
-    names = [name for name, _, _ in followed]
-    vectors = None
-    if space is not None and embed is not None:
-        vectors = stored_vectors(connection, space, names, embed)
-    rows = np.array([row for _, row, _ in followed])
-    return MemoryIndex(lexical, names, rows, vectors, [code for _, _, code in followed])
-
-
-def stored_vectors(
-    connection: psycopg.Connection[Any], space: Space, names: Sequence[str], embed: Embed
-) -> Floats:
-    """(n, dimensions) vectors of approved names as queries; those that the space lacks are made and kept."""
-    keys = [hashlib.sha256(name.encode()).digest() for name in names]
-    cursor = binary_format.binary_cursor(connection)
-    rows = cursor.execute(
-        "select source_name_hash, embedding from omop_emb.mapping_memory_vector where space_id = %(space)s",
-        {"space": space.space_id},
-    ).fetchall()
-    dimensions = space.fingerprint.dimensions
-    known: dict[bytes, Floats] = {}
-    if rows:
-        block = binary_format.decode_half_vectors([bytes(value) for _, value in rows], dimensions)
-        known = {bytes(key): row for (key, _), row in zip(rows, block.astype(np.float32), strict=True)}
-    missing = list({key: name for key, name in zip(keys, names, strict=True) if key not in known}.items())
-    if missing:
-        made = embed([name for _, name in missing])
-        for (key, _), vector in zip(missing, made, strict=True):
-            cursor.execute(
-                "insert into omop_emb.mapping_memory_vector (space_id, source_name_hash, embedding) "
-                "values (%(space)s, %(key)s, %(vector)s::halfvec) on conflict do nothing",
-                {"space": space.space_id, "key": key, "vector": binary_format.encode_half_vector(vector)},
-            )
-            known[key] = vector
-    return np.stack([known[key] for key in keys])
+    return reader.concepts_by_id(connection, sorted({approval.concept_id for approval in approvals}))

@@ -1,38 +1,21 @@
-"""Mappings that were approved earlier, on the present vocabulary: kept, or listed with what replaces them."""
+"""Reuse of approvals: earlier mappings kept while their targets are valid, else listed with replacements."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from omop_emb.errors import InputError
-from omop_emb.mapping.approvals.replacements import Fate, Replacement, fates
-from omop_emb.mapping.files.delimited import Problem, read_rows
-from omop_emb.mapping.files.encoding import detect_encoding, open_text
-from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.mapping.approvals.approved_file import ApprovedMapping, TermKey
+from omop_emb.mapping.approvals.replacements import Replacement, TargetStatus, target_statuses
 from omop_emb.mapping.files.table_writer import Column
-from omop_emb.mapping.files.term_file import FileKind, TermFile
-from omop_emb.mapping.files.usagi_file import UsagiTarget
-from omop_emb.mapping.records import (
-    Candidate,
-    Decision,
-    Variant,
-    MappedTerm,
-    PathStep,
-    Provenance,
-    SourceTerm,
-)
+from omop_emb.mapping.records import Candidate, Decision, MappedTerm, Provenance, SourceTerm, Variant
 from omop_emb.records import Concept
 
-Key = tuple[str, str]
-MAP_HEADERS = frozenset({"source_code", "target_concept_id"})
-# source_to_concept_map keeps no more of a name.
-_NAME_LENGTH = 255
+_MAX_NAME_LENGTH = 255  # of a name in source_to_concept_map; longer ones are cut
 OUTDATED_COLUMNS = (
     Column("source_code"),
     Column("source_name"),
@@ -47,48 +30,35 @@ OUTDATED_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class PreviousMapping:
-    """An approved mapping of a source code and name.
-
-    Attributes:
-        key: code and name.
-        line: of its first row in its file.
-        targets: what it maps to; () for approved as without a match.
-        judge: a judge's answer and reason from before it was approved; "" for none.
-    """
-
-    key: Key
-    line: int
-    targets: tuple[UsagiTarget, ...]
-    judge: str = ""
-
-
-@dataclass(frozen=True)
 class CheckedMappings:
-    """Approved mappings, and what became of their targets.
+    """Approved mappings, with the status of their targets in the present vocabulary.
 
     Attributes:
         mappings: by code and name; the last of several in a file.
-        fates: target to what became of it.
-        codes: code to the names that it has in the file, to tell a renamed code.
+        statuses: by target.
+        names_by_code: the names of a code in the file, to recognise a renamed code.
     """
 
-    mappings: Mapping[Key, PreviousMapping]
-    fates: Mapping[int, Fate]
-    codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mappings: Mapping[TermKey, ApprovedMapping]
+    statuses: Mapping[int, TargetStatus]
+    names_by_code: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def find(self, term: SourceTerm) -> PreviousMapping | None:
-        """The approved mapping of a term: code and name must both be the same."""
-        return self.mappings.get(term.key) or self.mappings.get((term.code, term.name[:_NAME_LENGTH]))
+    def find(self, term: SourceTerm) -> ApprovedMapping | None:
+        """The approved mapping of a term, with the same code and name."""
+        return self.mappings.get(term.key) or self.mappings.get((term.code, term.name[:_MAX_NAME_LENGTH]))
 
-    def settle(self, term: SourceTerm, provenance: Provenance) -> MappedTerm | None:
-        """A term whose approved mapping stands, as it was approved; None where it has to be mapped."""
+    def reuse(self, term: SourceTerm, provenance: Provenance) -> MappedTerm | None:
+        """The term as it was approved; None if it was not, or a target is no longer valid."""
         mapping = self.find(term)
-        if mapping is None or not all(self.fates[target.concept_id].stands for target in mapping.targets):
+        if mapping is None or not all(
+            self.statuses[target.concept_id].is_valid for target in mapping.targets
+        ):
             return None
+        concepts = [self.statuses[target.concept_id].concept for target in mapping.targets]
+        named = [concept for concept in concepts if concept is not None]
         return MappedTerm(
             term=term,
-            candidates=tuple(self._kept(mapping.targets)),
+            candidates=tuple(_as_candidate(concept, rank) for rank, concept in enumerate(named, start=1)),
             decision=Decision.ACCEPT if mapping.targets else Decision.NO_MATCH,
             reason=f"approved before (line {mapping.line} of the earlier file)",
             probability=None,
@@ -97,171 +67,120 @@ class CheckedMappings:
             previous=tuple(target.concept_id for target in mapping.targets) or (0,),
         )
 
-    def _kept(self, targets: Sequence[UsagiTarget]) -> Iterator[Candidate]:
-        """What was approved, as candidates, so that every output can name it."""
-        found = [self.fates[target.concept_id].concept for target in targets]
-        for rank, concept in enumerate((one for one in found if one is not None), start=1):
-            yield Candidate(
-                rank=rank,
-                concept_id=concept.concept_id,
-                concept_name=concept.concept_name,
-                domain_id=concept.domain_id or "",
-                vocabulary_id=concept.vocabulary_id or "",
-                concept_class_id=concept.concept_class_id or "",
-                standard_concept=concept.standard_concept,
-                concept_code=concept.concept_code or "",
-                score=0.0,
-                probability=None,
-                variant=Variant("", "approved before"),
-                matched_text="",
-                matched_kind="",
-                retrievers={},
-            )
+    def apply_to(self, mapped: MappedTerm) -> MappedTerm:
+        """A newly mapped term, changed by its approved mapping.
 
-    def annotate(self, mapped: MappedTerm) -> MappedTerm:
-        """A newly mapped term with what its approved mapping says.
-
-        Where that does not stand any more, the term is for review, and its targets become the
-        replacements if every target has some.
+        If a target is no longer valid, the term needs review. Its targets become the replacements if each
+        invalid target has some.
         """
-        term = mapped.term
-        mapping = self.find(term)
+        mapping = self.find(mapped.term)
         if mapping is None:
-            names = self.codes.get(term.code, ()) if term.code else ()
-            if not names:
+            if not mapped.term.code or not self.names_by_code.get(mapped.term.code):
                 return mapped
             return replace(mapped, reason=f"{mapped.reason}; its code was approved under another name")
-        settled = self.settle(term, mapped.provenance)
-        if settled is not None:
-            return replace(settled, candidates=mapped.candidates)
-        said: list[str] = []
-        now: list[int] = []
-        complete = True
-        for target in mapping.targets:
-            fate = self.fates[target.concept_id]
-            if fate.stands:
-                now.append(target.concept_id)
-                continue
-            now += [replacement.concept.concept_id for replacement in fate.replacements]
-            complete = complete and bool(fate.replacements)
-            said.append(_said(fate))
+        reused = self.reuse(mapped.term, mapped.provenance)
+        if reused is not None:
+            return replace(reused, candidates=mapped.candidates)
+        targets: list[int] = []
+        outdated = []
+        for status in (self.statuses[target.concept_id] for target in mapping.targets):
+            if status.is_valid:
+                targets.append(status.concept_id)
+            else:
+                targets += [replacement.concept.concept_id for replacement in status.replacements]
+                outdated.append(status)
+        is_complete = all(status.replacements for status in outdated)
         return replace(
             mapped,
             decision=Decision.REVIEW,
-            reason=f"approved before, but {'; '.join(said)}",
-            previous=tuple(dict.fromkeys(now)) if complete else (),
+            reason=f"approved before, but {'; '.join(map(_describe, outdated))}",
+            previous=tuple(dict.fromkeys(targets)) if is_complete else (),
         )
 
     def concept(self, concept_id: int) -> Concept | None:
-        """A target or a replacement as the vocabulary has it; None for others."""
-        if concept_id in self.fates:
-            return self.fates[concept_id].concept
+        """A target or a replacement, as the vocabulary has it; None for other concepts."""
+        if concept_id in self.statuses:
+            return self.statuses[concept_id].concept
         return self._replacements.get(concept_id)
 
     @cached_property
     def _replacements(self) -> dict[int, Concept]:
-        everything = (entry.concept for fate in self.fates.values() for entry in fate.replacements)
-        return {concept.concept_id: concept for concept in everything}
+        concepts = (entry.concept for status in self.statuses.values() for entry in status.replacements)
+        return {concept.concept_id: concept for concept in concepts}
 
-    def mapping_type(self, key: Key, concept_id: int) -> str | None:
-        """How an approved mapping leads to a target, such as MAPS_TO_VALUE; None where it does not."""
+    def mapping_type(self, key: TermKey, concept_id: int) -> str | None:
+        """The type of an approved mapping to a target, such as MAPS_TO_VALUE; None if there is none."""
         mapping = self.mappings.get(key)
-        kinds = {target.concept_id: target.mapping_type for target in mapping.targets} if mapping else {}
-        return kinds.get(concept_id)
+        types = {target.concept_id: target.mapping_type for target in mapping.targets} if mapping else {}
+        return types.get(concept_id)
 
-    def outdated(self) -> Iterator[dict[str, Any]]:
-        """Rows of OUTDATED_COLUMNS: each target that does not stand, once for each of its replacements."""
+    def outdated_rows(self) -> Iterator[dict[str, Any]]:
+        """Rows of OUTDATED_COLUMNS: each target that is no longer valid, one row per replacement."""
         for mapping in self.mappings.values():
-            for target in mapping.targets:
-                fate = self.fates[target.concept_id]
-                if fate.stands:
+            for status in (self.statuses[target.concept_id] for target in mapping.targets):
+                if status.is_valid:
                     continue
                 row = {
                     "source_code": mapping.key[0],
                     "source_name": mapping.key[1],
                     "line": mapping.line,
-                    "concept_id": fate.concept_id,
-                    "concept_name": fate.concept.concept_name if fate.concept is not None else None,
-                    "reason": fate.reason,
+                    "concept_id": status.concept_id,
+                    "concept_name": status.concept.concept_name if status.concept is not None else None,
+                    "reason": status.reason,
                 }
-                if not fate.replacements:
+                if not status.replacements:
                     yield row
-                for replacement in fate.replacements:
-                    yield {**row, **_replacement_row(replacement)}
-
-
-def read_approved(path: str | Path) -> tuple[dict[Key, PreviousMapping], list[Problem]]:
-    """The approved mappings of a file, Usagi's or source_to_concept_map's, and the rows that make no sense.
-
-    Of Usagi's file those with the state APPROVED; of source_to_concept_map the valid rows.
-
-    Raises:
-        InputError: it is neither, or cannot be read.
-    """
-    with InputFile(path) as source, TermFile(source) as terms:
-        if terms.kind is FileKind.USAGI and terms.usagi is not None:
-            problems = [Problem(m.line, m.problem) for m in terms.usagi.mappings() if m.problem and m.rows[0]]
-            approved = [m for m in terms.usagi.mappings() if not m.problem and m.status == "APPROVED"]
-            return {m.key: PreviousMapping(m.key, m.line, m.targets, m.judge) for m in approved}, problems
-        if terms.kind is FileKind.DELIMITED and MAP_HEADERS <= set(terms.headers):
-            return _read_map(source, terms)
-    raise InputError(
-        f"{source.name} is neither a file that Usagi saved nor a source_to_concept_map: "
-        "earlier mappings are read from those"
-    )
+                for replacement in status.replacements:
+                    yield {**row, **_replacement_columns(replacement)}
 
 
 def check_previous(
-    connection: psycopg.Connection[Any], mappings: Mapping[Key, PreviousMapping]
+    connection: psycopg.Connection[Any], mappings: Mapping[TermKey, ApprovedMapping]
 ) -> CheckedMappings:
-    """Approved mappings with what became of their targets in the present vocabulary.
+    """Approved mappings with the status of their targets in the present vocabulary.
 
     Raises:
         VocabularyError: no vocabulary is loaded.
     """
     targets = {target.concept_id for mapping in mappings.values() for target in mapping.targets}
-    codes: dict[str, tuple[str, ...]] = {}
+    names: dict[str, tuple[str, ...]] = {}
     for code, name in mappings:
-        codes[code] = (*codes.get(code, ()), name)
-    return CheckedMappings(mappings, fates(connection, targets), codes)
+        names[code] = (*names.get(code, ()), name)
+    return CheckedMappings(mappings, target_statuses(connection, targets), names)
 
 
-def _read_map(source: InputFile, terms: TermFile) -> tuple[dict[Key, PreviousMapping], list[Problem]]:
-    problems: list[Problem] = []
-    found: dict[Key, PreviousMapping] = {}
-    headers: Sequence[str] = terms.headers
-    with open_text(source, detect_encoding(source).name) as text:
-        rows = read_rows(text, terms.separator or ",", problems.append)
-        next(rows, None)
-        for row in rows:
-            cells = dict(zip(headers, row.values, strict=False))
-            target = cells.get("target_concept_id", "").strip()
-            if len(row.values) != len(headers) or not target.isdecimal():
-                problems.append(Problem(row.line, "not a row of source_to_concept_map"))
-                continue
-            if cells.get("invalid_reason", "").strip():
-                continue
-            key = (cells["source_code"].strip(), cells.get("source_code_description", ""))
-            before = found.get(key, PreviousMapping(key, row.line, ()))
-            targets = (UsagiTarget(int(target)),) if int(target) else ()
-            found[key] = PreviousMapping(key, before.line, (*before.targets, *targets))
-    return found, problems
+def _as_candidate(concept: Concept, rank: int) -> Candidate:
+    """An approved target as a candidate, so that every output can name it."""
+    return Candidate(
+        rank=rank,
+        concept_id=concept.concept_id,
+        concept_name=concept.concept_name,
+        domain_id=concept.domain_id or "",
+        vocabulary_id=concept.vocabulary_id or "",
+        concept_class_id=concept.concept_class_id or "",
+        standard_concept=concept.standard_concept,
+        concept_code=concept.concept_code or "",
+        score=0.0,
+        probability=None,
+        variant=Variant("", "approved before"),
+        matched_text="",
+        matched_kind="",
+        retrievers={},
+    )
 
 
-def _said(fate: Fate) -> str:
-    name = f" {fate.concept.concept_name}" if fate.concept is not None else ""
-    if not fate.replacements:
-        return f"{fate.concept_id}{name} is {fate.reason} and nothing replaces it"
-    instead = ", ".join(f"{r.concept.concept_id} {r.concept.concept_name}" for r in fate.replacements)
-    return f"{fate.concept_id}{name} is {fate.reason}: {instead} instead"
+def _describe(status: TargetStatus) -> str:
+    name = f" {status.concept.concept_name}" if status.concept is not None else ""
+    if not status.replacements:
+        return f"{status.concept_id}{name} is {status.reason} and nothing replaces it"
+    replacements = ", ".join(f"{r.concept.concept_id} {r.concept.concept_name}" for r in status.replacements)
+    return f"{status.concept_id}{name} is {status.reason}: {replacements} instead"
 
 
-def _replacement_row(replacement: Replacement) -> dict[str, Any]:
-    def step(taken: PathStep) -> str:
-        return f"{taken.concept_id} {taken.concept_name} ({taken.relationship_id})"
-
+def _replacement_columns(replacement: Replacement) -> dict[str, Any]:
+    steps = (f"{s.concept_id} {s.concept_name} ({s.relationship_id})" for s in replacement.path)
     return {
         "replacement_id": replacement.concept.concept_id,
         "replacement_name": replacement.concept.concept_name,
-        "path": " > ".join(step(taken) for taken in replacement.path),
+        "path": " > ".join(steps),
     }

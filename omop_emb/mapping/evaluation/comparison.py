@@ -1,4 +1,4 @@
-"""Two evaluations of the same terms compared: paired differences, with bootstrap intervals."""
+"""Comparison of two evaluations of the same terms: paired differences with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.evaluation.metrics import SEED, rank_values, resampled_means
-from omop_emb.mapping.evaluation.outcomes import Outcome
+from omop_emb.mapping.evaluation.metrics import SEED, MetricValue, bootstrap_means, rank_metrics
+from omop_emb.mapping.evaluation.outcomes import TermOutcome
 
-Key = tuple[str, str, str]
+GoldKey = tuple[str, str, str]
+"""Source, code and name of a gold term."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How much a metric of the ranker is larger in one evaluation than in another, on the same terms.
+    """How much better a metric of the ranker is in one evaluation than in another.
 
     Attributes:
         metric: its name.
-        value: this one's mean less the other's.
+        value: the mean over terms here minus the mean there.
         low, high: 95 % interval by paired bootstrap.
-        better, worse: on how many terms it is larger, smaller.
-        terms: how many both measured.
+        better, worse: number of terms with a larger, smaller value.
+        terms: number of terms in both evaluations.
     """
 
     metric: str
@@ -36,53 +37,53 @@ class Difference:
     terms: int
 
     def to_row(self, group: str) -> dict[str, Any]:
-        """As a row among those of Figure.to_row."""
-        rounded = {name: round(getattr(self, name), 4) for name in ("value", "low", "high")}
-        return {
-            "by": "difference",
-            "group": group,
-            "ranking": "ranker",
-            "metric": self.metric,
-            **rounded,
-            "terms": self.terms,
-        }
+        """The difference as a row among those of MetricValue.to_row()."""
+        return MetricValue(
+            group=group,
+            by="difference",
+            ranking="ranker",
+            metric=self.metric,
+            value=self.value,
+            low=self.low,
+            high=self.high,
+            terms=self.terms,
+        ).to_row()
 
     @property
     def is_certain(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
-def compare(this: Mapping[Key, int], other: Mapping[Key, int]) -> list[Difference]:
-    """Paired differences of two evaluations: ranks of the first chosen concept by (source, code, name).
+def compare_ranks(ranks: Mapping[GoldKey, int], earlier: Mapping[GoldKey, int]) -> list[Difference]:
+    """Paired differences of two evaluations, from the ranks of their findable terms.
 
     Raises:
         InputError: they have no term in common.
     """
-    shared = [key for key in this if key in other]
+    shared = [key for key in ranks if key in earlier]
     if not shared:
         raise InputError("the two evaluations have no term in common: they must be of the same gold file")
-    ours = rank_values(np.array([this[key] for key in shared]))
-    theirs = rank_values(np.array([other[key] for key in shared]))
-    gaps = {name: ours[name] - theirs[name] for name in ours}
-    table = np.column_stack(list(gaps.values()))
-    low, high = np.percentile(resampled_means(table, np.random.default_rng(SEED)), [2.5, 97.5], axis=0)
+    here = rank_metrics(np.array([ranks[key] for key in shared]))
+    there = rank_metrics(np.array([earlier[key] for key in shared]))
+    table = np.column_stack([here[name] - there[name] for name in here])
+    means, low, high = bootstrap_means(table, np.random.default_rng(SEED))
     return [
         Difference(
             metric=name,
-            value=float(gap.mean()),
+            value=float(means[column]),
             low=float(low[column]),
             high=float(high[column]),
-            better=int((gap > 0).sum()),
-            worse=int((gap < 0).sum()),
+            better=int((table[:, column] > 0).sum()),
+            worse=int((table[:, column] < 0).sum()),
             terms=len(shared),
         )
-        for column, (name, gap) in enumerate(gaps.items())
+        for column, name in enumerate(here)
     ]
 
 
-def ranks_by_key(outcomes: Iterable[Outcome]) -> dict[Key, int]:
-    """Rank by the ranker of each term that has a match, for compare()."""
+def ranks_by_key(outcomes: Iterable[TermOutcome]) -> dict[GoldKey, int]:
+    """The ranker's ranks of findable terms, for compare_ranks()."""
     return {
         (outcome.gold.source, *outcome.gold.term.key): outcome.ranks["ranker"]
         for outcome in outcomes

@@ -1,20 +1,19 @@
-"""Measuring what a database's space and a site's ranker make of gold files."""
+"""Evaluation of gold files: how well a space and a site's ranker map terms whose concepts are known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.interface.space_client import client_of
-from omop_emb.mapping.evaluation.comparison import compare, ranks_by_key
-from omop_emb.mapping.evaluation.gold import read_gold
-from omop_emb.mapping.evaluation.metrics import figures
-from omop_emb.mapping.evaluation.outcomes import evaluate
+from omop_emb.mapping.evaluation.comparison import compare_ranks, ranks_by_key
+from omop_emb.mapping.evaluation.gold import GoldColumns, read_gold
+from omop_emb.mapping.evaluation.metrics import compute_metrics
+from omop_emb.mapping.evaluation.outcomes import evaluate_terms
 from omop_emb.mapping.evaluation.report import Evaluation, read_ranks
-from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.mapper import DEFAULT_SITE, open_mapper
 from omop_emb.mapping.ranking import ranker_store
 from omop_emb.mapping.settings import Settings
@@ -26,19 +25,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What is measured, and how the files are read.
+class EvaluationOptions:
+    """What is evaluated, and how the files are read.
 
     Attributes:
-        site: whose memory and ranker map.
-        space: name of the space; None takes the active one.
-        shipped: the shipped ranker maps, although the site has one of its own.
-        use_memory: whether approved names take part.
-        by: groups that get figures of their own: "domain", "source".
-        no_match_below: a first candidate less probable counts as the answer "no match".
+        site: the site whose memory and ranker are used.
+        space: name of the space; None uses the active one.
+        shipped: use the shipped ranker, even if the site has one of its own.
+        use_memory: whether approved names are searched too.
+        by: groups with metrics of their own: "domain", "source".
+        no_match_below: a first candidate with a lower probability counts as the answer "no match".
         against: an earlier report to compare with; None for none.
         settings: how terms are mapped.
-        columns, target_column, source_column: see gold.read_gold.
+        gold_columns: how tables are read.
     """
 
     site: str = DEFAULT_SITE
@@ -49,61 +48,52 @@ class Measured:
     no_match_below: float = 0.0
     against: Path | None = None
     settings: Settings = field(default_factory=Settings)
-    columns: Columns = field(default_factory=Columns)
-    target_column: str | None = None
-    source_column: str | None = None
+    gold_columns: GoldColumns = field(default_factory=GoldColumns)
 
 
 def measure(
-    session: Session | Connection,
-    paths: Iterable[str | Path],
-    measured: Measured | None = None,
-    *,
-    progress: Callable[[int], None] | None = None,
-) -> tuple[Evaluation, list[str]]:
-    """The evaluation of gold files, and a line for each row that could not be used.
+    session: Session | Connection, paths: Iterable[str | Path], options: EvaluationOptions | None = None
+) -> tuple[Evaluation, Sequence[str]]:
+    """The evaluation of gold files, and a line for each row that could not be used; nothing is written.
 
     Raises:
         InputError: a file cannot be read, or nothing in it can be measured.
-        SpaceNotFoundError: there is no such space.
+        SpaceNotFoundError: the space does not exist.
         VocabularyError: no vocabulary is loaded.
     """
-    asked = measured or Measured()
-    earlier = read_ranks(asked.against) if asked.against is not None else None
-    gold = read_gold(
-        paths, columns=asked.columns, target_column=asked.target_column, source_column=asked.source_column
-    )
+    options = options or EvaluationOptions()
+    earlier = read_ranks(options.against) if options.against is not None else None
+    gold = read_gold(paths, options.gold_columns)
     with readable_errors():
         connection = driver_connection(session)
         client = None
-        if asked.space is not None:
-            client = client_of(registry.space_by_name(connection, asked.space))
+        if options.space is not None:
+            client = client_of(registry.space_by_name(connection, options.space))
         with open_mapper(
             session,
             client=client,
-            site=asked.site,
-            use_memory=asked.use_memory,
-            use_own_ranker=not asked.shipped,
+            site=options.site,
+            use_memory=options.use_memory,
+            use_own_ranker=not options.shipped,
         ) as mapper:
-            provenance, notes = mapper.provenance, list(mapper.notes)
-            if mapper.engine.ranker.own:
+            notes = list(mapper.notes)
+            if mapper.engine.ranker.is_site_trained:
                 digest = mapper.space.fingerprint.digest
-                learned = ranker_store.trained_on(connection, asked.site, digest).get("files", {})
-                if both := sorted(name for name, sha in gold.digests.items() if sha in learned.values()):
+                trained_on = ranker_store.active_training(connection, options.site, digest).get("files", {})
+                if both := sorted(name for name, sha in gold.digests.items() if sha in trained_on.values()):
                     notes.append(
-                        f"the ranker {provenance.ranker} learned from {', '.join(both)}: these figures "
-                        "flatter it; what omop-emb calibrate cross-validated does not"
+                        f"the ranker {mapper.provenance.ranker} was trained on {', '.join(both)}, so these "
+                        "metrics are too optimistic: omop-emb calibrate prints cross-validated ones"
                     )
-            outcomes = evaluate(mapper.engine, gold.terms, asked.settings, progress=progress)
-    differences = compare(ranks_by_key(outcomes), earlier) if earlier is not None else []
+            outcomes = evaluate_terms(mapper.engine, gold.terms, options.settings)
     evaluation = Evaluation(
         title=", ".join(gold.digests),
         outcomes=outcomes,
-        figures=figures(outcomes, by=asked.by, no_match_below=asked.no_match_below),
-        provenance=provenance,
+        metrics=compute_metrics(outcomes, by=options.by, no_match_below=options.no_match_below),
+        provenance=mapper.provenance,
         left_out=len(gold.terms) - len(outcomes),
         notes=notes,
-        against=str(asked.against or ""),
-        differences=differences,
+        against=str(options.against or ""),
+        differences=compare_ranks(ranks_by_key(outcomes), earlier) if earlier is not None else [],
     )
-    return evaluation, [f"{name}, line {problem.line}: {problem.reason}" for name, problem in gold.problems]
+    return evaluation, gold.problems

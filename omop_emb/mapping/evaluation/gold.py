@@ -1,14 +1,14 @@
-"""Source terms with the concepts that people chose for them: what mapping is measured on and learns from."""
+"""Gold terms: source terms with the concepts that people chose, to measure mapping and to learn from."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.approvals.reuse import MAP_HEADERS, read_approved
+from omop_emb.mapping.approvals.approved_file import MAP_HEADERS, read_approved
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.input_file import InputFile
@@ -17,19 +17,34 @@ from omop_emb.mapping.records import SourceTerm
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 
 TARGET_HEADERS = ("targetconceptids", "targetconceptid", "conceptids", "conceptid", "omopconceptid")
-"""Headers of the column with the chosen concepts, without case and punctuation; the first is taken."""
+"""Recognised headers of the column with the chosen concepts, lower case without punctuation, best first."""
 
-_SPLIT = re.compile(r"[|;,\s]+")
+_SEPARATORS = re.compile(r"[|;,\s]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldColumns:
+    """How a table of gold terms is read.
+
+    Attributes:
+        columns: of the term, by role.
+        target: the column with the chosen concept ids; None looks for TARGET_HEADERS.
+        source: the column with the hospital or system of a row; None makes each file one source.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    target: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldTerm:
-    """A source term and what a person mapped it to.
+    """A source term and the concepts that a person chose.
 
     Attributes:
         term: the source term.
-        targets: concept ids; empty where the person found that there is none.
-        source: the file, or the value of its source column: where it is from.
+        targets: concept ids; empty if the person found no match.
+        source: the file, or the value of its source column.
     """
 
     term: SourceTerm
@@ -39,127 +54,107 @@ class GoldTerm:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldFile:
-    """What was read from files.
+    """The content of gold files.
 
     Attributes:
-        terms: in their order, each once for its source, code and name.
-        problems: (file, row) that could not be used.
-        digests: file -> SHA-256 of its bytes.
+        terms: in their order, one per source, code and name.
+        problems: a line for each row that could not be used.
+        digests: SHA-256 by file name.
     """
 
     terms: tuple[GoldTerm, ...]
-    problems: tuple[tuple[str, Problem], ...]
+    problems: tuple[str, ...]
     digests: dict[str, str]
 
 
-def read_gold(
-    paths: Iterable[str | Path],
-    *,
-    columns: Columns | None = None,
-    target_column: str | None = None,
-    source_column: str | None = None,
-) -> GoldFile:
-    """Approved mappings: Usagi's file, source_to_concept_map, or a table with a column of concept ids.
+def read_gold(paths: Iterable[str | Path], columns: GoldColumns | None = None) -> GoldFile:
+    """Read Usagi's files, source_to_concept_maps, or tables with a column of concept ids.
 
-    Of Usagi's file what is APPROVED; of a table, several ids stand in one cell with "|" between them or in
-    several rows, and an empty cell or 0 says that there is no match.
-
-    Args:
-        paths: files; each is a source unless a column says otherwise.
-        columns: of a table, by role.
-        target_column: of a table; None: recognised.
-        source_column: of a table: the hospital or system that a row is from.
+    In Usagi's file the APPROVED rows count. In a table, several ids are separated by "|" in one cell or are
+    in several rows; an empty cell or 0 means "no match".
 
     Raises:
         InputError: a file cannot be read, or has no column with concept ids.
     """
-    found: dict[tuple[str, str, str], GoldTerm] = {}
-    problems: list[tuple[str, Problem]] = []
+    columns = columns or GoldColumns()
+    terms: dict[tuple[str, str, str], GoldTerm] = {}
+    problems: list[str] = []
     digests: dict[str, str] = {}
     for path in paths:
         name = Path(path).name
-        with InputFile(path) as source, TermFile(source, ReadOptions(columns=columns or Columns())) as file:
+        with InputFile(path) as source, TermFile(source, ReadOptions(columns=columns.columns)) as file:
             digests[name] = source.digest()
-            if file.kind is FileKind.USAGI or set(file.headers) >= MAP_HEADERS:
-                rows = _approved(path, name, problems)
-            else:
-                rows = _table(file, name, target_column, source_column, problems)
+            is_table = file.kind is not FileKind.USAGI and not set(file.headers) >= MAP_HEADERS
+            rows, wrong = _read_table(file, name, columns) if is_table else _read_approved(path)
+        problems.extend(f"{name}, line {problem.line}: {problem.reason}" for problem in wrong)
         for row in rows:
             key = (row.source, *row.term.key)
-            known = found.get(key)
-            targets = row.targets | known.targets if known else row.targets
-            found[key] = GoldTerm(term=known.term if known else row.term, targets=targets, source=row.source)
-    if not found:
-        raise InputError("there is no approved mapping to learn from or to measure on in these files")
-    return GoldFile(terms=tuple(found.values()), problems=tuple(problems), digests=digests)
+            earlier = terms.get(key, row)
+            targets = row.targets | earlier.targets
+            terms[key] = GoldTerm(term=earlier.term, targets=targets, source=row.source)
+    if not terms:
+        raise InputError("these files have no approved mapping to learn from or to measure with")
+    return GoldFile(terms=tuple(terms.values()), problems=tuple(problems), digests=digests)
 
 
-def _approved(path: str | Path, name: str, problems: list[tuple[str, Problem]]) -> list[GoldTerm]:
-    mappings, wrong = read_approved(path)
-    problems.extend((name, problem) for problem in wrong)
-    return [
+def _read_approved(path: str | Path) -> tuple[list[GoldTerm], list[Problem]]:
+    mappings, problems = read_approved(path)
+    terms = [
         GoldTerm(
             term=SourceTerm(
-                name=text,
+                name=name,
                 code=code,
                 line=mapping.line,
                 extra={"judge": mapping.judge} if mapping.judge else {},
             ),
             targets=frozenset(target.concept_id for target in mapping.targets),
-            source=name,
+            source=Path(path).name,
         )
-        for (code, text), mapping in mappings.items()
-        if text.strip()
+        for (code, name), mapping in mappings.items()
+        if name.strip()
     ]
+    return terms, problems
 
 
-def _table(
-    file: TermFile,
-    name: str,
-    target_column: str | None,
-    source_column: str | None,
-    problems: list[tuple[str, Problem]],
-) -> list[GoldTerm]:
-    by_key = {re.sub(r"[\W_]+", "", header).casefold(): header for header in reversed(file.headers)}
-    target = target_column or next((by_key[key] for key in TARGET_HEADERS if key in by_key), None)
-    for asked in (target, source_column):
-        if asked is not None and asked not in file.headers:
-            raise InputError(f"{name} has no column {asked!r}; found {', '.join(file.headers)}")
+def _read_table(file: TermFile, name: str, columns: GoldColumns) -> tuple[list[GoldTerm], list[Problem]]:
+    headers = {re.sub(r"[\W_]+", "", header).casefold(): header for header in reversed(file.headers)}
+    target = columns.target or next((headers[key] for key in TARGET_HEADERS if key in headers), None)
+    for column in (target, columns.source):
+        if column is not None and column not in file.headers:
+            raise InputError(f"{name} has no column {column!r}; found {', '.join(file.headers)}")
     if target is None:
         raise InputError(
             f"{name} has no column with concept ids, such as target_concept_ids or concept_id: name it with "
             "--target-column"
         )
-    result = []
+    terms: list[GoldTerm] = []
+    problems: list[Problem] = []
     for term in file:
-        cell = term.extra.get(target, "").strip()
-        ids = [part for part in _SPLIT.split(cell) if part]
+        ids = [part for part in _SEPARATORS.split(term.extra.get(target, "")) if part]
         if not all(part.isdecimal() for part in ids):
-            problems.append((name, Problem(term.line or 0, f"{target} holds no concept ids")))
+            problems.append(Problem(term.line or 0, f"{target} holds no concept ids"))
         elif term.name.strip():
-            source = term.extra.get(source_column, "") if source_column else name
+            source = term.extra.get(columns.source, "") if columns.source else name
             targets = frozenset(int(part) for part in ids if int(part))
-            result.append(GoldTerm(term=term, targets=targets, source=source or name))
-    problems.extend((name, problem) for problem in file.problems)
-    return result
+            terms.append(GoldTerm(term=term, targets=targets, source=source or name))
+    return terms, [*problems, *file.problems]
 
 
-class Targets:
-    """Resolves chosen concepts against a vocabulary."""
+ResolvedTerm = tuple[GoldTerm, frozenset[int]]
+"""A gold term, and the rows of its targets in a lexicon."""
 
-    def __init__(self, lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
-        self._known = {concept_id for ids in lexicon.by_code.values() for concept_id in ids}
-        self._known.update(lexicon.targets.concept_id.tolist(), lexicon.concept_id.tolist())
 
-    def rows(self, targets: Iterable[int]) -> frozenset[int] | None:
-        """Rows of the standard concepts that are meant, `Maps to` followed.
+def resolve_targets(lexicon: Lexicon, terms: Iterable[GoldTerm]) -> list[ResolvedTerm]:
+    """Terms with the rows of the standard concepts that their targets are or map to.
 
-        Empty where the vocabulary knows none of them: no match. None where it knows them, but nothing
-        standard that they lead to: such a term says nothing about mapping.
-        """
-        listed = list(targets)
-        rows = frozenset(row for target in listed for _, row in self._lexicon.standard_targets(target))
-        if not rows and any(target in self._known for target in listed):
-            return None
-        return rows
+    The rows are empty if the vocabulary has none of the targets: no match. Terms whose targets it has, but
+    none of which leads to a standard concept, are left out: they say nothing about mapping.
+    """
+    known = set(lexicon.code_table.concept_id.tolist())
+    known.update(lexicon.targets.concept_id.tolist(), lexicon.concept_id.tolist())
+    resolved = []
+    for gold in terms:
+        rows = frozenset(row for target in gold.targets for _, row in lexicon.standard_targets(target))
+        if rows or not any(target in known for target in gold.targets):
+            resolved.append((gold, rows))
+    return resolved

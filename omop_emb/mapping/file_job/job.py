@@ -26,7 +26,6 @@ from omop_emb.mapping.files.term_file import ReadOptions, TermFile, open_terms
 from omop_emb.mapping.judge.judge_job import JudgeJob, judge_terms
 from omop_emb.mapping.mapper import BATCH_SIZE, DEFAULT_SITE, Mapper, open_mapper
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
-from omop_emb.mapping.retrieval import vocabulary_subset
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.language import looks_english
@@ -124,7 +123,7 @@ def run(
         path = _journal_path(job, stack)
         with session_scope(engine) as session:
             mapper = stack.enter_context(
-                open_mapper(session, site=job.site, settings=job.settings, terms=_few_terms(job, file))
+                open_mapper(session, site=job.site, settings=job.settings)
             )
             previous = _read_previous(session, job.previous, on_message) if job.previous is not None else None
         for note in [*file.notes, *mapper.notes, *_language_warnings(mapper, file)]:
@@ -193,12 +192,6 @@ def _journal_path(job: FileJob, stack: ExitStack) -> Path:
     return path
 
 
-def _few_terms(job: FileJob, file: TermFile) -> list[SourceTerm] | None:
-    """All terms of a small file; None for a larger one, or if codes need the whole vocabulary."""
-    terms = list(islice(file, vocabulary_subset.FEW + 1))
-    return terms if job.reading.source_vocabulary is None and len(terms) <= vocabulary_subset.FEW else None
-
-
 def _read_previous(session: Session | Connection, path: Path, on_message: OnMessage) -> CheckedMappings:
     approved, problems = read_approved(path)
     for problem in problems:
@@ -237,7 +230,7 @@ def _language_warnings(mapper: Mapper, file: TermFile) -> list[str]:
     columns += [
         [term.further_names[n] for term in terms if len(term.further_names) > n] for n in range(further)
     ]
-    words = mapper.engine.lexical.words.number
+    words = mapper.engine.lexical.words.column
     if any(looks_english(names, words) for names in columns):
         return []
     return [

@@ -1,77 +1,85 @@
-"""From a ranker's scores to the probability that the first candidate is right, and thresholds that hold."""
+"""Calibration: from a ranker's scores to the probability that the first candidate is correct."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from omop_emb.arrays import Doubles, Floats, Ints, Mask
+from omop_emb.errors import ConfigurationError
+from omop_emb.mapping.features.feature_names import NAMES
 
-SIGNALS = ("share of the first", "margin", "score", "dense", "lexical", "reads alike", "rivals")
-"""What a probability is made from: see signals()."""
+SIGNALS = ("share of the first", "margin", "score", "dense", "lexical", "normalised equal", "rivals")
+"""What a probability is computed from, see compute_signals(). Stored calibrations use these names."""
 
-APPROVED = 100.0
-"""What a ranker adds to the score of a concept that was approved for precisely this name: it comes first."""
+APPROVED_BONUS = 100.0
+"""Added to the score of a concept that was approved for precisely this name, so that it comes first."""
 
-_RIVALS = 10
+_EQUAL_TEXT = [column for column, name in enumerate(NAMES) if name.startswith("normalised equal")]
+_MAX_RIVALS = 10
+_MAX_MARGIN = 5.0
 _Z = 1.645  # one-sided 95 %
+_MAX_CURVE_POINTS = 60
+_KNOTS = 20
+_MIN_TERMS_PER_KNOT = 30
+_MIN_TERMS_PER_DOMAIN = 100  # fewer share one intercept
+# An intercept of a domain needs more evidence than the weight of a signal.
+_SIGNAL_PENALTY, _DOMAIN_PENALTY = 1.0, 5.0
 
 
-def signals(
-    scores: Floats,
-    first: Ints,
-    dense: Floats,
-    lexical: Floats,
-    alike: Floats,
+def equal_text(features: Floats) -> Floats:
+    """(p,) 1 where a text of the candidate equals the term, from (p, features)."""
+    return np.asarray(features[:, _EQUAL_TEXT].max(axis=1, initial=0), np.float32)
+
+
+def compute_signals(
+    scores: Floats, offsets: Ints, dense: Floats, lexical: Floats, equal: Floats
 ) -> tuple[Doubles, Ints]:
-    """Signals (n, SIGNALS) of each query's best candidate and (n,) its place; zeros and -1 without one.
+    """Signals (n, SIGNALS) of each query's best candidate and (n,) its row; zeros and -1 without candidates.
 
     Args:
         scores: (p,) of all candidates, query by query.
-        first: (n + 1,) where each query's candidates begin.
+        offsets: (n + 1,) where each query's candidates begin.
         dense: (p,) best cosines of vectors.
         lexical: (p,) best cosines of 3-grams.
-        alike: (p,) 1 where a text reads exactly like the term.
+        equal: (p,) of equal_text().
     """
-    count = len(first) - 1
-    result, best = np.zeros((count, len(SIGNALS))), np.full(count, -1, np.int64)
+    count = len(offsets) - 1
+    signals, best = np.zeros((count, len(SIGNALS))), np.full(count, -1, np.int64)
     for query in range(count):
-        start, stop = int(first[query]), int(first[query + 1])
+        start, stop = int(offsets[query]), int(offsets[query + 1])
         if start == stop:
             continue
         own = scores[start:stop].astype(np.float64)
-        top = int(own.argmax())
+        row = start + int(own.argmax())
         ordered = np.sort(own)[::-1]
-        exponential = np.exp(ordered - ordered[0])
-        share = 1 / exponential.sum()
-        margin = ordered[0] - ordered[1] if len(ordered) > 1 else 5.0
-        rivals = np.exp(-np.abs(ordered[1 : 1 + _RIVALS] - ordered[0])).sum()
-        best[query] = start + top
-        approved = ordered[0] > APPROVED / 2
-        result[query] = (
+        share = 1 / np.exp(ordered - ordered[0]).sum()
+        margin = ordered[0] - ordered[1] if len(ordered) > 1 else _MAX_MARGIN
+        rivals = np.exp(-np.abs(ordered[1 : 1 + _MAX_RIVALS] - ordered[0])).sum()
+        best[query] = row
+        approved = ordered[0] > APPROVED_BONUS / 2
+        signals[query] = (
             np.log(share / max(1e-6, 1 - share)).clip(-6, 6),
-            min(margin, 5.0),
-            ordered[0] - APPROVED if approved else ordered[0],
-            # an approved name is a text of its concept, and the term reads like it
-            1.0 if approved else dense[start + top],
-            1.0 if approved else lexical[start + top],
-            1.0 if approved else alike[start + top],
+            min(margin, _MAX_MARGIN),
+            ordered[0] - APPROVED_BONUS if approved else ordered[0],
+            # An approved name counts as a text of its concept, and equals the term.
+            *((1.0, 1.0, 1.0) if approved else (dense[row], lexical[row], equal[row])),
             np.log1p(rivals),
         )
-    return result, best
+    return signals, best
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
-    """How often the first candidate was right at or above a probability, on terms it did not learn from.
+class PrecisionCurve:
+    """How often the first candidate was correct at or above a probability, for terms not learned from.
 
     Attributes:
         probability: thresholds, descending.
         count: terms at or above each.
-        right: of these, how many were right.
+        right: of these, terms whose first candidate was correct.
     """
 
     probability: tuple[float, ...]
@@ -79,50 +87,46 @@ class Curve:
     right: tuple[int, ...]
 
     @classmethod
-    def of(cls, probability: Doubles, right: Mask, points: int = 60) -> Curve:
-        """From out-of-sample probabilities."""
+    def from_predictions(cls, probability: Doubles, correct: Mask) -> PrecisionCurve:
+        """The curve of out-of-sample probabilities."""
         order = np.argsort(-probability, kind="stable")
-        n = len(order)
-        places = np.unique(np.linspace(0, n - 1, min(points, n)).astype(int)) if n else np.zeros(0, int)
-        # ties stand on one side of a threshold, whole
-        places = np.array(
-            [np.searchsorted(-probability[order], -probability[order][p], "right") - 1 for p in places], int
-        )
-        places = np.unique(places)
-        total = np.cumsum(right[order])
+        descending = probability[order]
+        last = np.linspace(0, len(order) - 1, min(_MAX_CURVE_POINTS, len(order))).astype(int)
+        # Terms of equal probability are all above a threshold or all below it.
+        last = np.unique(np.searchsorted(-descending, -descending[last], "right") - 1)
+        total = np.cumsum(correct[order])
         return cls(
-            probability=tuple(round(float(probability[order][p]), 5) for p in places),
-            count=tuple(int(p) + 1 for p in places),
-            right=tuple(int(total[p]) for p in places),
+            probability=tuple(round(float(value), 5) for value in descending[last]),
+            count=tuple(int(n) + 1 for n in last),
+            right=tuple(int(n) for n in total[last]),
         )
 
     def threshold(self, precision: float) -> float | None:
-        """The lowest probability above which the precision holds with 95 % confidence; None if nowhere.
+        """The lowest probability above which the precision holds with 95 % confidence; None if there is none.
 
-        Every stricter threshold must hold too, so that one lucky point is not taken.
+        Every stricter threshold must hold too, so that one lucky point is not enough.
         """
-        found = None
+        lowest = None
         for probability, count, right in zip(self.probability, self.count, self.right, strict=True):
-            if count < least(precision):
+            if count < min_terms_for(precision):
                 continue
-            if lower_bound(right, count) < precision:
-                if found is not None:
-                    break
-                continue
-            found = probability
-        return found
+            if wilson_lower_bound(right, count) >= precision:
+                lowest = probability
+            elif lowest is not None:
+                break
+        return lowest
 
 
-def least(precision: float) -> int:
-    """How many right answers in a row it takes before their lower bound can reach a precision."""
+def min_terms_for(precision: float) -> int:
+    """How many terms, all correct, it takes until their lower bound can reach a precision."""
     return int(np.ceil(_Z**2 * precision / (1 - precision))) if precision < 1 else 10**9
 
 
-def lower_bound(right: int, count: int) -> float:
-    """Wilson's one-sided 95 % lower bound of a share (Wilson 1927)."""
+def wilson_lower_bound(correct: int, count: int) -> float:
+    """One-sided 95 % lower confidence bound of a proportion (Wilson 1927)."""
     if count == 0:
         return 0.0
-    share, square = right / count, _Z**2
+    share, square = correct / count, _Z**2
     centre = share + square / (2 * count)
     spread = _Z * np.sqrt(share * (1 - share) / count + square / (4 * count**2))
     return float((centre - spread) / (1 + square / count))
@@ -130,39 +134,39 @@ def lower_bound(right: int, count: int) -> float:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """A logistic curve over a few signals, with an intercept a domain, bent to what was observed.
+    """Logistic regression on a few signals with an intercept per domain, optionally made isotonic.
 
     Attributes:
-        weights: one a signal.
-        intercepts: domain -> intercept; "" is everybody else's.
+        weights: one per signal.
+        intercepts: by domain; "" for all other domains.
         knots: (x, y) of an isotonic curve over the logistic probability; empty for none.
-        curves: domain -> precision by threshold; "" is all together.
-        terms: how many terms it was learned from.
-        judged: how much each of a judge's answers moves the logarithm of the odds (judge_calibration.py).
+        curves: precision by threshold, by domain; "" for all terms.
+        terms: number of terms it was learned from.
+        judge_shifts: how much each judge's answer shifts the log odds (judge_calibration.py).
     """
 
     weights: tuple[float, ...]
     intercepts: Mapping[str, float]
     knots: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-    curves: Mapping[str, Curve] = field(default_factory=dict)
+    curves: Mapping[str, PrecisionCurve] = field(default_factory=dict)
     terms: int = 0
-    judged: Mapping[str, float] = field(default_factory=dict)
+    judge_shifts: Mapping[str, float] = field(default_factory=dict)
 
-    def probability(self, values: Doubles, domains: Sequence[str]) -> Doubles:
-        """(n,) probability that the best candidate is right, from (n, SIGNALS) and its domain."""
-        base = self.intercepts[""]
-        logit = values @ np.array(self.weights) + np.array([self.intercepts.get(d, base) for d in domains])
-        plain = 1 / (1 + np.exp(-logit))
+    def probability(self, signals: Doubles, domains: Sequence[str]) -> Doubles:
+        """(n,) probability that the best candidate is correct, from (n, SIGNALS) signals and its domain."""
+        other = self.intercepts[""]
+        intercepts = np.array([self.intercepts.get(domain, other) for domain in domains])
+        logistic = 1 / (1 + np.exp(-(signals @ np.array(self.weights) + intercepts)))
         x, y = self.knots
-        return np.asarray(np.interp(plain, x, y) if len(x) > 1 else plain, np.float64)
+        return np.asarray(np.interp(logistic, x, y) if len(x) > 1 else logistic, np.float64)
 
     def threshold(self, precision: float, domain: str) -> float | None:
-        """The probability above which a domain's first candidates reach a precision; None: nowhere."""
+        """The probability above which a domain reaches a precision; None if there is none."""
         curve = self.curves.get(domain)
         return curve.threshold(precision) if curve is not None else None
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as plain values."""
+        """All of it as JSON values, numbers rounded to five decimals."""
         return {
             "weights": dict(zip(SIGNALS, (round(w, 5) for w in self.weights), strict=True)),
             "intercepts": {domain: round(value, 5) for domain, value in self.intercepts.items()},
@@ -172,106 +176,92 @@ class Calibration:
                 for domain, curve in self.curves.items()
             },
             "terms": self.terms,
-            "judged": {answer: round(shift, 5) for answer, shift in self.judged.items()},
+            "judged": {answer: round(shift, 5) for answer, shift in self.judge_shifts.items()},
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
-        """What to_json wrote."""
+        """The calibration that to_json() wrote.
+
+        Raises:
+            ConfigurationError: an earlier version wrote it.
+        """
+        if set(values["weights"]) != set(SIGNALS):
+            raise ConfigurationError(
+                "an earlier version fitted the site's probabilities: run omop-emb calibrate again"
+            )
         return cls(
             weights=tuple(values["weights"][name] for name in SIGNALS),
             intercepts=values["intercepts"],
             knots=(tuple(values["knots"][0]), tuple(values["knots"][1])),
             curves={
-                domain: Curve(**{name: tuple(row) for name, row in curve.items()})
+                domain: PrecisionCurve(**{name: tuple(row) for name, row in curve.items()})
                 for domain, curve in values["curves"].items()
             },
             terms=values["terms"],
-            judged=values.get("judged", {}),
+            judge_shifts=values.get("judged", {}),
         )
 
 
-def fit(
-    values: Doubles,
-    domains: Sequence[str],
-    right: Mask,
-    *,
-    isotonic: bool,
-    least_terms: int = 100,
+def fit_calibration(
+    signals: Doubles, domains: Sequence[str], correct: Mask, *, isotonic: bool
 ) -> Calibration:
-    """Learn a calibration from out-of-sample signals and whether the best candidate was right.
+    """Learn a calibration from out-of-sample signals.
 
     Args:
-        values: (n, SIGNALS).
-        domains: (n,) domain of the best candidate; one with fewer than least_terms shares an intercept.
-        right: (n,) whether it was right; a term without a match in the vocabulary never is.
-        isotonic: bend the logistic curve to what was observed; needs many terms of the same sources.
-        least_terms: how many terms a domain needs for an intercept of its own.
+        signals: (n, SIGNALS).
+        domains: (n,) domain of the best candidate.
+        correct: (n,) whether the best candidate is correct; never for a term without a match.
+        isotonic: fit a curve through the observed shares too; needs many terms of the same sources.
     """
     from scipy.optimize import minimize
 
     names, counts = np.unique(np.array(domains, dtype=object).astype(str), return_counts=True)
-    own = [str(name) for name, count in zip(names, counts, strict=True) if count >= least_terms and name]
-    place = {name: number + 1 for number, name in enumerate(own)}
-    column = np.array([place.get(domain, 0) for domain in domains])
-    mean, spread = values.mean(axis=0), values.std(axis=0) + 1e-9
-    scaled = (values - mean) / spread
-    target = right.astype(np.float64)
-    size = scaled.shape[1]
+    own = [str(n) for n, count in zip(names, counts, strict=True) if count >= _MIN_TERMS_PER_DOMAIN and n]
+    codes = {name: code for code, name in enumerate(own, start=1)}
+    code = np.array([codes.get(domain, 0) for domain in domains])
+    mean, spread = signals.mean(axis=0), signals.std(axis=0) + 1e-9
+    scaled, target, size = (signals - mean) / spread, correct.astype(np.float64), signals.shape[1]
+    penalty = np.concatenate([np.full(size, _SIGNAL_PENALTY), [0.0], np.full(len(own), _DOMAIN_PENALTY)])
 
     def loss(w: Doubles) -> tuple[float, Doubles]:
-        shift = np.where(column > 0, w[size + 1 + np.maximum(column - 1, 0)] if own else 0.0, 0.0)
-        logit = scaled @ w[:size] + w[size] + shift
-        p = 1 / (1 + np.exp(-logit))
+        shifts = np.concatenate([[0.0], w[size + 1 :]])[code]
+        p = 1 / (1 + np.exp(-(scaled @ w[:size] + w[size] + shifts)))
         gap = p - target
         value = -(target * np.log(p + 1e-12) + (1 - target) * np.log(1 - p + 1e-12)).sum()
-        gradient = np.concatenate([gap @ scaled, [gap.sum()], np.bincount(column, gap, len(own) + 1)[1:]])
-        # weak for signals, stronger for domains: an intercept needs evidence
-        penalty = np.concatenate([np.full(size, 1.0), [0.0], np.full(len(own), 5.0)])
+        gradient = np.concatenate([gap @ scaled, [gap.sum()], np.bincount(code, gap, len(own) + 1)[1:]])
         return float(value + 0.5 * (penalty * w**2).sum()), gradient + penalty * w
 
     solution = minimize(loss, np.zeros(size + 1 + len(own)), jac=True, method="L-BFGS-B").x
     weights = solution[:size] / spread
     base = float(solution[size] - (weights * mean).sum())
-    intercepts = {"": base, **{name: base + float(solution[size + place[name]]) for name in own}}
-    result = Calibration(weights=tuple(float(w) for w in weights), intercepts=intercepts, terms=len(values))
-    if isotonic:
-        result = Calibration(
-            weights=result.weights,
-            intercepts=intercepts,
-            knots=isotonic_knots(result.probability(values, domains), target),
-            terms=len(values),
-        )
-    return result
+    intercepts = {"": base, **{name: base + float(solution[size + n]) for name, n in codes.items()}}
+    fitted = Calibration(weights=tuple(float(w) for w in weights), intercepts=intercepts, terms=len(signals))
+    if not isotonic:
+        return fitted
+    return replace(fitted, knots=isotonic_knots(fitted.probability(signals, domains), target))
 
 
-def isotonic_knots(x: Doubles, y: Doubles, points: int = 20) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Knots of the rising curve nearest to (x, y): equal bins, then pool adjacent violators."""
+def isotonic_knots(x: Doubles, y: Doubles) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Knots of the rising curve closest to (x, y), fitted to the means of equally large bins."""
+    from scipy.optimize import isotonic_regression
+
     order = np.argsort(x, kind="stable")
-    parts = np.array_split(order, max(2, min(points, len(order) // 30)))
-    blocks: list[list[float]] = []
-    for part in parts:
-        if not len(part):
-            continue
-        blocks.append([float(x[part].mean()), float(y[part].mean()), float(len(part))])
-        while len(blocks) > 1 and blocks[-2][1] >= blocks[-1][1]:
-            last, before = blocks.pop(), blocks.pop()
-            weight = last[2] + before[2]
-            blocks.append(
-                [(a * before[2] + b * last[2]) / weight for a, b in zip(before[:2], last[:2], strict=True)]
-                + [weight]
-            )
-    xs, ys = (
-        [0.0, *(b[0] for b in blocks), 1.0],
-        [blocks[0][1] / 2, *(b[1] for b in blocks), (1 + blocks[-1][1]) / 2],
-    )
-    return tuple(xs), tuple(ys)
+    bins = np.array_split(order, max(2, min(_KNOTS, len(order) // _MIN_TERMS_PER_KNOT)))
+    bins = [rows for rows in bins if len(rows)]
+    sizes = np.array([len(rows) for rows in bins], np.float64)
+    fitted = isotonic_regression([y[rows].mean() for rows in bins], weights=sizes)
+    starts = fitted.blocks[:-1]
+    # A block of pooled bins is one knot, at the mean of its terms.
+    sums = np.add.reduceat(sizes * [x[rows].mean() for rows in bins], starts)
+    xs, ys = sums / np.add.reduceat(sizes, starts), fitted.x[starts]
+    return (0.0, *xs.tolist(), 1.0), (float(ys[0] / 2), *ys.tolist(), float((1 + ys[-1]) / 2))
 
 
-def calibration_error(probability: Doubles, right: Mask, bins: int = 15) -> float:
-    """Expected calibration error: |share right - mean probability| over equal bins (Naeini 2015)."""
+def calibration_error(probability: Doubles, correct: Mask, bins: int = 15) -> float:
+    """Expected calibration error: |share correct - mean probability| over equal bins (Naeini 2015)."""
     if not len(probability):
         return 0.0
     order = np.argsort(probability, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
-    return float(sum(abs(right[p].mean() - probability[p].mean()) * len(p) for p in parts) / len(order))
+    return float(sum(abs(correct[p].mean() - probability[p].mean()) * len(p) for p in parts) / len(order))

@@ -1,81 +1,139 @@
-"""Candidates of many terms with what is right among them: what rankers learn from and are measured on."""
+"""Examples: candidates of many terms and which of them are targets, to train rankers and to measure them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from omop_emb.arrays import Floats, Ints, Mask
-from omop_emb.mapping.features.names import NAMES
+from omop_emb.arrays import Doubles, Floats, Ints, Mask
+from omop_emb.mapping.features.feature_names import NAMES
+from omop_emb.mapping.ranking.calibration import Calibration, compute_signals
 
 
 @dataclass(frozen=True, eq=False)
+class FirstCandidates:
+    """Each term's first candidate under a ranker's scores.
+
+    Attributes:
+        rows: (n,) its row; -1 for a term without candidates.
+        signals: (n, SIGNALS) what its probability is computed from.
+        correct: (n,) whether it is a target.
+        domains: (n,) its domain, "" without a candidate.
+    """
+
+    rows: Ints
+    signals: Doubles
+    correct: Mask
+    domains: npt.NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, terms: Ints) -> FirstCandidates:
+        """Those of some of the terms."""
+        return FirstCandidates(
+            self.rows[terms], self.signals[terms], self.correct[terms], self.domains[terms]
+        )
+
+    def probability(self, calibration: Calibration) -> Doubles:
+        """(n,) the calibrated probability that each is correct; 0 without a candidate."""
+        probability = calibration.probability(self.signals, self.domains.tolist())
+        return np.where(self.rows < 0, 0.0, probability)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Examples:
-    """Candidates of many terms with what is right among them.
+    """Candidates of n terms, p in all.
 
     Attributes:
         features: (p, features) float16 or float32, term by term.
         domains: (p,) domain of each candidate.
-        first: (n + 1,) where each term's candidates begin.
-        right: (p,) whether a candidate is a target.
-        source: (n,) which file, set or hospital each term is from.
+        offsets: (n + 1,) where each term's candidates begin.
+        is_target: (p,) whether a candidate is a target.
+        sources: (n,) the file, set or hospital of each term.
         dense: (p,) best cosine.
         lexical: (p,) best 3-gram cosine.
-        alike: (p,) 1 where a text reads like the term.
-        remembered: (p,) whether nothing but the memory found a candidate.
+        equal_text: (p,) 1 where a text equals the term.
+        memory_only: (p,) whether only the memory found a candidate.
         findable: (n,) whether the vocabulary has a target of the term, found or not.
-        shipped: (p,) scores of a ranker that learned from none of these terms.
-        concept_id: (p,) of each candidate; empty where nobody asks.
+        shipped_scores: (p,) scores of a ranker that learned from none of these terms.
+        concept_ids: (p,) of each candidate; empty if they are not needed.
     """
 
     features: npt.NDArray[np.floating]
     domains: npt.NDArray[np.str_]
-    first: Ints
-    right: Mask
-    source: npt.NDArray[np.str_]
+    offsets: Ints
+    is_target: Mask
+    sources: npt.NDArray[np.str_]
     dense: Floats
     lexical: Floats
-    alike: Floats
-    remembered: Mask
+    equal_text: Floats
+    memory_only: Mask
     findable: Mask
-    shipped: Floats
-    concept_id: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    shipped_scores: Floats
+    concept_ids: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
-        return len(self.first) - 1
+        return len(self.offsets) - 1
 
     def rows(self, terms: Ints) -> Ints:
         """Candidate rows of some terms, in order."""
-        sizes = self.first[terms + 1] - self.first[terms]
+        sizes = self.offsets[terms + 1] - self.offsets[terms]
         begin = np.cumsum(sizes) - sizes
-        return np.repeat(self.first[terms] - begin, sizes) + np.arange(int(sizes.sum()))
+        return np.repeat(self.offsets[terms] - begin, sizes) + np.arange(int(sizes.sum()))
 
     def take(self, terms: Ints) -> Examples:
         """Some of the terms."""
-        kept = self._candidates(self.rows(terms), self.first[terms + 1] - self.first[terms])
-        return replace(kept, source=self.source[terms], findable=self.findable[terms])
+        part = self._take_candidates(self.rows(terms), self.offsets[terms + 1] - self.offsets[terms])
+        return replace(part, sources=self.sources[terms], findable=self.findable[terms])
 
     def without_memory(self) -> Examples:
-        """The same terms as a site sees them that has approved nothing yet; `shipped` is to be made again."""
-        owner = np.repeat(np.arange(len(self)), np.diff(self.first))
-        kept = np.flatnonzero(~self.remembered)
-        plain = self._candidates(kept, np.bincount(owner[kept], minlength=len(self)))
-        plain.features[:, [place for place, name in enumerate(NAMES) if name.startswith("memory")]] = 0
-        return plain
+        """The same terms as a site without approvals sees them; their shipped scores have to be renewed."""
+        owner = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        rows = np.flatnonzero(~self.memory_only)
+        part = self._take_candidates(rows, np.bincount(owner[rows], minlength=len(self)))
+        part.features[:, [column for column, name in enumerate(NAMES) if name.startswith("memory")]] = 0
+        return part
 
-    def _candidates(self, rows: Ints, sizes: Ints) -> Examples:
+    def first_candidates(self, scores: Floats) -> FirstCandidates:
+        """Each term's first candidate under (p,) scores."""
+        signals, rows = compute_signals(scores, self.offsets, self.dense, self.lexical, self.equal_text)
+        return FirstCandidates(
+            rows,
+            signals,
+            np.array([row >= 0 and bool(self.is_target[row]) for row in rows]),
+            np.array([str(self.domains[row]) if row >= 0 else "" for row in rows]),
+        )
+
+    def target_ranks(self, scores: Floats) -> Ints:
+        """(n,) rank of each term's first target under (p,) scores, see target_rank()."""
+        spans = pairwise(self.offsets.tolist())
+        ranks = [target_rank(scores[start:stop], self.is_target[start:stop]) for start, stop in spans]
+        return np.array(ranks, np.int64)
+
+    def _take_candidates(self, rows: Ints, sizes: Ints) -> Examples:
         return replace(
             self,
             features=self.features[rows],
             domains=self.domains[rows],
-            first=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            right=self.right[rows],
+            offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            is_target=self.is_target[rows],
             dense=self.dense[rows],
             lexical=self.lexical[rows],
-            alike=self.alike[rows],
-            remembered=self.remembered[rows],
-            shipped=self.shipped[rows],
-            concept_id=self.concept_id[rows] if len(self.concept_id) else self.concept_id,
+            equal_text=self.equal_text[rows],
+            memory_only=self.memory_only[rows],
+            shipped_scores=self.shipped_scores[rows],
+            concept_ids=self.concept_ids[rows] if len(self.concept_ids) else self.concept_ids,
         )
+
+
+def target_rank(scores: Floats, is_target: Mask) -> int:
+    """Rank of a term's best target, from 1, ties in order of rows; 0 without a target."""
+    targets = np.flatnonzero(is_target)
+    if not len(targets):
+        return 0
+    best = targets[scores[targets].argmax()]
+    return 1 + int((scores > scores[best]).sum()) + int((scores[:best] == scores[best]).sum())

@@ -1,4 +1,4 @@
-"""A site's own rankers in the database, with what they were trained on and what that gained."""
+"""Ranker store: a site's own rankers in the database, with what they were trained on and measured."""
 
 from __future__ import annotations
 
@@ -10,70 +10,48 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
-from omop_emb.mapping.features.names import NAMES
 from omop_emb.mapping.ranking.calibration import Calibration
-from omop_emb.mapping.ranking.linear import LinearRanker, Ranker
+from omop_emb.mapping.ranking.linear import LinearRanker
+from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.ranking.trees import TreeRanker
 
 
-def exists(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the database has the mapping's tables."""
-    row = connection.cursor(row_factory=tuple_row).execute(
-        "select to_regclass('omop_emb.mapping_ranker') is not null"
-    )
-    found = row.fetchone()
-    return found is not None and bool(found[0])
+def has_mapping_tables(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the database has the tables for approvals and rankers."""
+    row = _cursor(connection).execute("select to_regclass('omop_emb.mapping_ranker') is not null").fetchone()
+    return row is not None and bool(row[0])
 
 
-def active(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> Ranker | None:
-    """The ranker that a site uses in spaces with a fingerprint; None where it has trained none.
+def active_ranker(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> Ranker | None:
+    """The ranker that a site uses in spaces with a fingerprint; None if it has trained none.
 
     Raises:
         ConfigurationError: it was trained on other features than this version computes.
     """
-    if not exists(connection):
-        return None
-    row = (
-        connection.cursor(row_factory=tuple_row)
-        .execute(
-            "select ranker_id, kind, model, calibration, trained_on from omop_emb.mapping_ranker "
-            "where site = %(site)s and fingerprint = %(fingerprint)s and is_active",
-            {"site": site, "fingerprint": fingerprint},
-        )
-        .fetchone()
-    )
+    row = _active_row(connection, site, fingerprint)
     if row is None:
         return None
-    ranker_id, kind, model, calibration, trained_on = row
-    name = f"{site}-{ranker_id}"
-    if kind == "trees":
-        return TreeRanker.of(
-            model,
-            name=name,
-            fingerprint=fingerprint,
-            calibration=Calibration.from_json(calibration),
-            features=trained_on["features"],
-            domains=trained_on["domains"],
-        )
-    ranker = LinearRanker.from_json(json.loads(model), NAMES)
-    return replace(ranker, name=name, calibration=Calibration.from_json(calibration))
-
-
-def trained_on(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> dict[str, Any]:
-    """What a site's ranker in spaces with a fingerprint learned from; {} where there is none."""
-    row = (
-        connection.cursor(row_factory=tuple_row)
-        .execute(
-            "select trained_on from omop_emb.mapping_ranker "
-            "where site = %(site)s and fingerprint = %(fingerprint)s and is_active",
-            {"site": site, "fingerprint": fingerprint},
-        )
-        .fetchone()
+    ranker_id, kind, model, calibration_json, trained_on = row
+    name, calibration = f"{site}-{ranker_id}", Calibration.from_json(calibration_json)
+    if kind == "linear":
+        return replace(LinearRanker.from_json(json.loads(model)), name=name, calibration=calibration)
+    return TreeRanker.from_stored(
+        model,
+        name=name,
+        fingerprint=fingerprint,
+        calibration=calibration,
+        features=trained_on["features"],
+        domains=trained_on["domains"],
     )
-    return dict(row[0]) if row is not None else {}
 
 
-def store(
+def active_training(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> dict[str, Any]:
+    """What a site's active ranker in spaces with a fingerprint was trained on; {} if there is none."""
+    row = _active_row(connection, site, fingerprint)
+    return dict(row[-1]) if row is not None else {}
+
+
+def store_ranker(
     connection: psycopg.Connection[Any],
     site: str,
     ranker: LinearRanker | TreeRanker,
@@ -81,16 +59,21 @@ def store(
     figures: dict[str, Any],
     trained_on: dict[str, Any],
 ) -> int:
-    """Keep a site's ranker and use it from now on; the one before is kept too. Returns its number."""
+    """Store a site's ranker and make it the active one; earlier ones stay stored. Returns its number."""
+    if isinstance(ranker, LinearRanker):
+        kind, model = "linear", json.dumps(ranker.to_json())
+    else:
+        kind, model = "trees", ranker.model.text
+        features, domains = list(ranker.features), list(ranker.model.domains)
+        trained_on = {**trained_on, "features": features, "domains": domains}
+    assert ranker.calibration is not None  # noqa: S101 - train() always fits one
     connection.execute(
         "update omop_emb.mapping_ranker set is_active = false "
         "where site = %(site)s and fingerprint = %(fingerprint)s and is_active",
         {"site": site, "fingerprint": ranker.fingerprint},
     )
-    is_linear = isinstance(ranker, LinearRanker)
-    assert ranker.calibration is not None  # noqa: S101 - calibrate always fits one
     row = (
-        connection.cursor(row_factory=tuple_row)
+        _cursor(connection)
         .execute(
             "insert into omop_emb.mapping_ranker "
             "(site, fingerprint, kind, model, calibration, figures, trained_on) "
@@ -100,18 +83,29 @@ def store(
             {
                 "site": site,
                 "fingerprint": ranker.fingerprint,
-                "kind": "linear" if is_linear else "trees",
-                "model": json.dumps(ranker.to_json()) if isinstance(ranker, LinearRanker) else ranker.model,
+                "kind": kind,
+                "model": model,
                 "calibration": Jsonb(ranker.calibration.to_json()),
                 "figures": Jsonb(figures),
-                "trained_on": Jsonb(
-                    trained_on
-                    if isinstance(ranker, LinearRanker)
-                    else {**trained_on, "features": list(ranker.features), "domains": list(ranker.domains)}
-                ),
+                "trained_on": Jsonb(trained_on),
             },
         )
         .fetchone()
     )
     assert row is not None  # noqa: S101 - returning always gives one
     return int(row[0])
+
+
+def _cursor(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
+    return connection.cursor(row_factory=tuple_row)
+
+
+def _active_row(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> tuple[Any, ...] | None:
+    """Number, kind, model, calibration and training of a site's active ranker; None if there is none."""
+    if not has_mapping_tables(connection):
+        return None
+    query = (
+        "select ranker_id, kind, model, calibration, trained_on from omop_emb.mapping_ranker "
+        "where site = %(site)s and fingerprint = %(fingerprint)s and is_active"
+    )
+    return _cursor(connection).execute(query, {"site": site, "fingerprint": fingerprint}).fetchone()

@@ -1,110 +1,148 @@
-"""Tests of a ranker on what it did not learn from: terms of the same sources, and unseen sources."""
+"""Cross-validation: rankers measured on terms, and on sources, that they did not learn from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from omop_emb.arrays import Floats, Ints, Mask
-from omop_emb.mapping.evaluation.metrics import PRECISIONS, coverage_at, rank_values
-from omop_emb.mapping.ranking import calibration
-from omop_emb.mapping.ranking.examples import Examples
-from omop_emb.mapping.training.linear_training import Score, calibrate, folds, out_of_sample, ranks
+from omop_emb.arrays import Doubles, Floats, Ints, Mask
+from omop_emb.mapping.evaluation.metrics import PRECISIONS, coverage_at, rank_metrics
+from omop_emb.mapping.ranking.calibration import (
+    Calibration,
+    PrecisionCurve,
+    calibration_error,
+    fit_calibration,
+)
+from omop_emb.mapping.ranking.examples import Examples, FirstCandidates
 
-_LEAVES = 5
+Scorer = Callable[[Examples], Floats]
+"""Computes (p,) scores of all candidates."""
+
+_MAX_SOURCE_FOLDS = 5
+_MIN_TERMS_PER_CURVE = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """What a ranker reached.
+class CrossValidation:
+    """What cross-validation measured.
 
     Attributes:
-        name: what was tested, and how.
-        figures: recall@k and MRR of terms with a match, mean over terms; calibration error and coverage of
-            all; "accepted at .95" and "precision at .95": the share of all terms that thresholds learned from
-            the other folds accept, and how many of these were right (0 where none was).
+        ranker: the ranker, and the terms it was measured on.
+        metrics: recall@k and MRR over terms with a match; calibration error and coverage over all terms;
+            "accepted at 0.95": the share of all terms that thresholds learned from the other folds accept;
+            "precision at 0.95": the share of these that was correct, 0 if there are none.
     """
 
-    name: str
-    figures: dict[str, float]
+    ranker: str
+    metrics: dict[str, float]
 
 
-def same_sources(
-    name: str, examples: Examples, fit: Callable[[Examples], Score], known: calibration.Calibration | None
-) -> tuple[Protocol, Floats]:
-    """Three folds by term, and the scores that each term got from a ranker that did not see it.
+def validate_terms(
+    ranker: str, examples: Examples, fit: Callable[[Examples], Scorer], known: Calibration | None
+) -> tuple[CrossValidation, Floats]:
+    """Three folds of terms; also the scores of each term by a ranker that did not see it.
 
     Args:
-        name: what is tested.
+        ranker: what is measured.
         examples: the terms.
         fit: trains a ranker.
-        known: a calibration that saw none of these terms; None: one is fitted, out of sample too.
+        known: a calibration that saw none of these terms; None fits one, out of sample too.
     """
-    fold = folds(examples.source, by_source=False)
-    scores = out_of_sample(examples, fold, fit)
-    return Protocol(name=name, figures=measured(examples, scores, fold, known, isotonic=True)), scores
+    fold = term_folds(len(examples))
+    scores = score_out_of_sample(examples, fold, fit)
+    metrics = _metrics(examples, scores, fold, known, isotonic=True)
+    return CrossValidation(ranker=ranker, metrics=metrics), scores
 
 
-def unseen_sources(name: str, examples: Examples, fit: Callable[[Examples], Score]) -> Protocol:
-    """Each source by a ranker that saw none of its terms; many sources are left out by groups."""
-    fold = folds(examples.source, by_source=True) % _LEAVES
-    scores = out_of_sample(examples, fold, fit)
-    return Protocol(name=name, figures=measured(examples, scores, fold, None, isotonic=False))
+def validate_sources(ranker: str, examples: Examples, fit: Callable[[Examples], Scorer]) -> CrossValidation:
+    """Each source by a ranker that saw none of its terms; many sources are left out in groups."""
+    fold = source_folds(examples.sources) % _MAX_SOURCE_FOLDS
+    scores = score_out_of_sample(examples, fold, fit)
+    return CrossValidation(ranker=ranker, metrics=_metrics(examples, scores, fold, None, isotonic=False))
 
 
-def measured(
-    examples: Examples, scores: Floats, fold: Ints, known: calibration.Calibration | None, *, isotonic: bool
-) -> dict[str, float]:
-    """The figures of out-of-sample scores; see Protocol."""
-    values = rank_values(ranks(examples, scores)[examples.findable])
-    result = {metric: float(value.mean()) for metric, value in values.items()}
-    if known is not None:
-        signals, best = calibration.signals(
-            scores, examples.first, examples.dense, examples.lexical, examples.alike
-        )
-        right = np.array([place >= 0 and bool(examples.right[place]) for place in best])
-        domains = [str(examples.domains[place]) if place >= 0 else "" for place in best]
-        probability = known.probability(signals, domains)
-        probability[best < 0] = 0
-    else:
-        calibrated = calibrate(examples, scores, fold, isotonic=isotonic)
-        probability, right = calibrated.probability, calibrated.right
-    result["calibration error"] = calibration.calibration_error(probability, right)
-    for precision in PRECISIONS:
-        result[f"coverage at {precision:g}"] = coverage_at(precision, probability, right)
-    if known is None:
-        for precision, (taken, correct, _) in accepted(examples, scores, fold, isotonic=isotonic).items():
-            result[f"accepted at {precision:g}"] = float(taken.mean())
-            result[f"precision at {precision:g}"] = float(correct[taken].mean()) if taken.any() else 0.0
-    return {metric: round(value, 4) for metric, value in result.items()}
+def term_folds(terms: int, folds: int = 3) -> Ints:
+    """(terms,) the fold of each term, drawn at random with a fixed seed."""
+    return np.asarray(np.random.default_rng(1).permutation(np.arange(terms) % folds), np.int64)
 
 
-Accepted = tuple[Mask, Mask, npt.NDArray[np.str_]]
+def source_folds(sources: npt.NDArray[np.str_]) -> Ints:
+    """(n,) the fold of each term, one per source."""
+    return np.unique(sources, return_inverse=True)[1].astype(np.int64)
 
 
-def accepted(examples: Examples, scores: Floats, fold: Ints, *, isotonic: bool) -> dict[float, Accepted]:
-    """Precision -> (n,) accepted, right, domain of each term, by thresholds learned without its fold."""
-    values, best = calibration.signals(
-        scores, examples.first, examples.dense, examples.lexical, examples.alike
-    )
-    right = np.array([place >= 0 and bool(examples.right[place]) for place in best])
-    domains = np.array([str(examples.domains[place]) if place >= 0 else "" for place in best])
-    taken = {precision: np.zeros(len(examples), bool) for precision in PRECISIONS}
+def score_out_of_sample(examples: Examples, fold: Ints, fit: Callable[[Examples], Scorer]) -> Floats:
+    """(p,) scores of each term by a ranker that was trained without its fold."""
+    scores = np.zeros(len(examples.features), np.float32)
+    for number in np.unique(fold):
+        inside = np.flatnonzero(fold == number)
+        score = fit(examples.take(np.flatnonzero(fold != number)))
+        scores[examples.rows(inside)] = score(examples.take(inside))
+    return scores
+
+
+def calibrate_out_of_sample(
+    first: FirstCandidates, fold: Ints, *, isotonic: bool
+) -> tuple[Calibration, Doubles]:
+    """A calibration for out-of-sample scores, and (n,) probabilities by calibrations that did not see a term.
+
+    The curves of the calibration are made of these probabilities.
+    """
+    probability = np.zeros(len(first))
+    for number in np.unique(fold):
+        inside, outside = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        probability[inside] = first.take(inside).probability(_fit(first.take(outside), isotonic=isotonic))
+    curves = {
+        str(name): PrecisionCurve.from_predictions(probability[members], first.correct[members])
+        for name in np.unique(first.domains)
+        if name and (members := first.domains == name).sum() >= _MIN_TERMS_PER_CURVE
+    }
+    curves[""] = PrecisionCurve.from_predictions(probability, first.correct)
+    return replace(_fit(first, isotonic=isotonic), curves=curves), probability
+
+
+def _fit(first: FirstCandidates, *, isotonic: bool) -> Calibration:
+    return fit_calibration(first.signals, first.domains.tolist(), first.correct, isotonic=isotonic)
+
+
+def accept_out_of_sample(first: FirstCandidates, fold: Ints, *, isotonic: bool) -> dict[float, Mask]:
+    """(n,) by precision: whether a term is accepted by thresholds that were learned without its fold."""
+    accepted = {precision: np.zeros(len(first), bool) for precision in PRECISIONS}
     for number in np.unique(fold):
         outside, inside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         inner = fold[outside]
         if len(np.unique(inner)) == 1:
-            inner = folds(examples.source[outside], by_source=False)
-        part = examples.take(outside)
-        learned = calibrate(part, scores[examples.rows(outside)], inner, isotonic=isotonic).calibration
-        probability = learned.probability(values[inside], list(domains[inside]))
-        for precision, chosen in taken.items():
-            limits = {domain: learned.threshold(precision, domain) for domain in np.unique(domains[inside])}
-            chosen[inside] = [
-                (limit := limits[domain]) is not None and p >= limit
-                for p, domain in zip(probability, domains[inside], strict=True)
-            ]
-    return {precision: (chosen, right, domains) for precision, chosen in taken.items()}
+            inner = term_folds(len(outside))
+        learned, _ = calibrate_out_of_sample(first.take(outside), inner, isotonic=isotonic)
+        part = first.take(inside)
+        probability = part.probability(learned)
+        for precision, mask in accepted.items():
+            thresholds = {domain: learned.threshold(precision, domain) for domain in np.unique(part.domains)}
+            limits = [thresholds[domain] for domain in part.domains]
+            mask[inside] = probability >= [np.inf if limit is None else limit for limit in limits]
+    return accepted
+
+
+def _metrics(
+    examples: Examples, scores: Floats, fold: Ints, known: Calibration | None, *, isotonic: bool
+) -> dict[str, float]:
+    """The metrics of out-of-sample scores, see CrossValidation."""
+    values = rank_metrics(examples.target_ranks(scores)[examples.findable])
+    metrics = {name: float(value.mean()) for name, value in values.items()}
+    first = examples.first_candidates(scores)
+    if known is not None:
+        probability = first.probability(known)
+    else:
+        _, probability = calibrate_out_of_sample(first, fold, isotonic=isotonic)
+    metrics["calibration error"] = calibration_error(probability, first.correct)
+    for precision in PRECISIONS:
+        metrics[f"coverage at {precision:g}"] = coverage_at(precision, probability, first.correct)
+    if known is None:
+        for precision, accepted in accept_out_of_sample(first, fold, isotonic=isotonic).items():
+            correct = first.correct[accepted]
+            metrics[f"accepted at {precision:g}"] = float(accepted.mean())
+            metrics[f"precision at {precision:g}"] = float(correct.mean()) if len(correct) else 0.0
+    return {name: round(value, 4) for name, value in metrics.items()}

@@ -32,12 +32,12 @@ def test_approved_terms_with_a_judges_answers_teach_what_they_are_worth(
     with open_mapper(sample, site="judged") as mapper:
         calibration = mapper.engine.ranker.calibration
         assert calibration is not None
-        assert calibration.judged["agrees"] > 0
+        assert calibration.judge_shifts["agrees"] > 0
         (found,) = mapper.map([SourceTerm(name="degenerative joint trouble")])
     term = replace(found, probability=0.5)  # a small sample's curve may be quite sure
     assert term.best is not None
     assert term.probability is not None
-    after = apply_answer(replace(term, judge=f"{term.best.concept_id}: it is"), calibration.judged)
+    after = apply_answer(replace(term, judge=f"{term.best.concept_id}: it is"), calibration.judge_shifts)
     assert after.probability is not None
     assert after.probability > term.probability
     assert after.decision is Decision.REVIEW

@@ -1,48 +1,29 @@
-"""What is measured on a term is found without the term's own source and approvals."""
+"""Leakage: a measured term is found without its own source concept and its own approvals."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from omop_emb.mapping.evaluation.leakage import OwnSource
-from omop_emb.mapping.features.features import Features
-from omop_emb.mapping.features.names import NAMES
-from omop_emb.mapping.records import Variant, SourceTerm
+from omop_emb.mapping.evaluation.leakage import LeakageGuard
+from omop_emb.mapping.records import SourceTerm, Variant
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
-from omop_emb.mapping.retrieval.candidates import Found, Query, find
-from omop_emb.mapping.retrieval.concept_attributes import Facts, gather
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
-from omop_emb.mapping.retrieval.lexicon import build
-
-COLUMNS = [
-    "concept_id",
-    "concept_name",
-    "domain_id",
-    "vocabulary_id",
-    "concept_class_id",
-    "standard_concept",
-    "concept_code",
-    "invalid_reason",
-]
+from omop_emb.mapping.retrieval.queries import Query
+from tests.unit.mapping.small_index import candidates_of, features_of, small_index
 
 
 @pytest.fixture
 def lexical() -> LexicalIndex:
-    concepts = [
-        (1, "Myocardial infarction", "Condition", "SNOMED", "Disorder", "S", "22298006", ""),
-        (2, "Fracture of bone", "Condition", "SNOMED", "Disorder", "S", "125605004", ""),
-        (11, "Heart attack", "Condition", "ICD10CM", "code", "", "I21", ""),
-        (12, "Broken bones", "Condition", "ICD10CM", "code", "", "T14", ""),
-    ]
-    relationship = [(11, 1, "Maps to"), (12, 2, "Maps to")]
-    return LexicalIndex(
-        build(
-            pd.DataFrame(concepts, columns=COLUMNS),
-            pd.DataFrame({"concept_id": [], "concept_synonym_name": []}),
-            pd.DataFrame(relationship, columns=["concept_id_1", "concept_id_2", "relationship_id"]),
-        )
+    source = {"vocabulary_id": "ICD10CM", "standard_concept": ""}
+    return small_index(
+        [
+            {"concept_id": 1, "concept_name": "Myocardial infarction"},
+            {"concept_id": 2, "concept_name": "Fracture of bone"},
+            {"concept_id": 11, "concept_name": "Heart attack", "concept_code": "I21", **source},
+            {"concept_id": 12, "concept_name": "Broken bones", "concept_code": "T14", **source},
+        ],
+        maps_to=[(11, 1), (12, 2)],
     )
 
 
@@ -50,38 +31,33 @@ def query_of(term: SourceTerm) -> Query:
     return Query.of((Variant(term.name),), term.domain)
 
 
-def look_up(
-    query: Query, lexical: LexicalIndex, memory: MemoryIndex | None = None
-) -> tuple[set[int], Found, Facts]:
-    facts = gather(lexical.lexicon, lexical)
-    found = find([query], lexical, facts, None, None, memory)
-    return set(lexical.lexicon.concept_id[found.concept].tolist()), found, facts
+def found_ids(query: Query, lexical: LexicalIndex, memory: MemoryIndex | None = None) -> set[int]:
+    concepts = candidates_of(query, lexical, memory).concept
+    return set(lexical.lexicon.concept_id[concepts].tolist())
 
 
 def test_a_name_that_maps_to_the_target_finds_it_only_for_others(lexical: LexicalIndex) -> None:
     term = SourceTerm(name="HEART ATTACK")
     query = query_of(term)
-    assert look_up(query, lexical)[0] == {1}
-    assert look_up(OwnSource(lexical.lexicon).hide(query, term), lexical)[0] == set()
+    assert found_ids(query, lexical) == {1}
+    assert found_ids(LeakageGuard(lexical.lexicon).hide(query, term), lexical) == set()
 
 
 def test_the_source_concept_is_known_by_the_terms_code_too(lexical: LexicalIndex) -> None:
-    own = OwnSource(lexical.lexicon)
+    own = LeakageGuard(lexical.lexicon)
     term = SourceTerm(name="broken bone", code="T14")
-    hidden = own.hide(query_of(term), term).hidden
+    hidden = own.hide(query_of(term), term).hidden_texts
     assert [lexical.lexicon.texts[row] for row in hidden] == ["Broken bones"]
     elsewhere = SourceTerm(name="broken bone", code="T14", source_vocabulary="LOCAL")
-    assert own.hide(query_of(elsewhere), elsewhere).hidden == frozenset()
+    assert own.hide(query_of(elsewhere), elsewhere).hidden_texts == frozenset()
 
 
 def test_no_feature_betrays_the_own_source(lexical: LexicalIndex) -> None:
     term = SourceTerm(name="bone broken by fracture", code="T14")
-    query = OwnSource(lexical.lexicon).hide(query_of(term), term)
-    _, found, facts = look_up(query, lexical)
-    features = Features(lexical, facts, None)
-    row = features.score([query], found).features[0]
-    assert row[NAMES.index("non-standard sources")] == 0
-    assert row[NAMES.index("matched non-standard")] == 0
+    query = LeakageGuard(lexical.lexicon).hide(query_of(term), term)
+    features = features_of(query, lexical).iloc[0]
+    assert features["non-standard sources"] == 0
+    assert features["matched non-standard"] == 0
 
 
 def test_a_term_does_not_remember_its_own_approval_but_those_of_others(lexical: LexicalIndex) -> None:
@@ -89,9 +65,9 @@ def test_a_term_does_not_remember_its_own_approval_but_those_of_others(lexical: 
     memory = MemoryIndex(lexical, names, rows, codes=["A", "B"])
     term = SourceTerm(name="ZQ17", code="A")
     query = query_of(term)
-    assert look_up(query, lexical, memory)[0] == {1}
-    hidden = OwnSource(lexical.lexicon, memory).hide(query, term)
-    assert hidden.hidden_memory == {0}
-    assert look_up(hidden, lexical, memory)[0] == set()
+    assert found_ids(query, lexical, memory) == {1}
+    hidden = LeakageGuard(lexical.lexicon, memory).hide(query, term)
+    assert hidden.hidden_names == {0}
+    assert found_ids(hidden, lexical, memory) == set()
     other = SourceTerm(name="zq17", code="B")
-    assert OwnSource(lexical.lexicon, memory).hide(query, other).hidden_memory == {0, 1}
+    assert LeakageGuard(lexical.lexicon, memory).hide(query, other).hidden_names == {0, 1}

@@ -1,117 +1,115 @@
-"""Training, calibration and thresholds on terms made by hand, whose truth is known."""
+"""Training: calibration and thresholds on terms made by hand, whose truth is known."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from omop_emb.mapping.features.names import NAMES
-from omop_emb.mapping.ranking.calibration import Curve, calibration_error, lower_bound, signals
+from omop_emb.mapping.features.feature_names import NAMES
+from omop_emb.mapping.ranking.calibration import PrecisionCurve, calibration_error, wilson_lower_bound
 from omop_emb.mapping.ranking.examples import Examples
-from omop_emb.mapping.ranking.linear import approved_first, default_ranker
-from omop_emb.mapping.training.cross_validation import accepted
-from omop_emb.mapping.training.linear_training import calibrate, fit_linear, fit_memory, folds, ranks
+from omop_emb.mapping.ranking.linear import default_ranker
+from omop_emb.mapping.ranking.ranker import add_approved_bonus
+from omop_emb.mapping.training.cross_validation import (
+    accept_out_of_sample,
+    calibrate_out_of_sample,
+    term_folds,
+)
 
 DENSE, MEMORY = NAMES.index("dense original"), NAMES.index("memory lexical")
 
 
-def examples(terms: int, seed: int, *, memory: bool = False, no_match: float = 0.1) -> Examples:
-    """Terms with ten candidates; the right one is a little nearer, more so for half of the terms."""
+def make_examples(terms: int, seed: int, *, memory: bool = False, no_match: float = 0.1) -> Examples:
+    """Terms with ten candidates; the target is a little nearer, much nearer for half of the terms."""
     rng = np.random.default_rng(seed)
-    per = 10
-    features = np.zeros((terms * per, len(NAMES)), np.float32)
-    features[:, DENSE] = rng.uniform(0.2, 0.7, terms * per)
+    per_term = 10
+    count = terms * per_term
+    features = np.zeros((count, len(NAMES)), np.float32)
+    features[:, DENSE] = rng.uniform(0.2, 0.7, count)
     findable = rng.random(terms) >= no_match
-    right = np.zeros(terms * per, bool)
-    place = np.arange(terms) * per + rng.integers(0, per, terms)
-    right[place[findable]] = True
-    features[place[findable], DENSE] += rng.choice([0.05, 0.6], findable.sum())
+    targets = np.arange(terms) * per_term + rng.integers(0, per_term, terms)
+    is_target = np.zeros(count, bool)
+    is_target[targets[findable]] = True
+    features[targets[findable], DENSE] += rng.choice([0.05, 0.6], findable.sum())
     if memory:
-        remembered = place[findable & (rng.random(terms) < 0.5)]
+        remembered = targets[findable & (rng.random(terms) < 0.5)]
         features[remembered, MEMORY] = 0.8
-    zeros = np.zeros(terms * per, np.float32)
+    zeros = np.zeros(count, np.float32)
     return Examples(
-        features,
-        np.array(["Condition"] * (terms * per)),
-        np.arange(terms + 1) * per,
-        right,
-        rng.choice(["north", "south"], terms),
-        features[:, DENSE],
-        zeros,
-        zeros,
-        zeros > 0,
-        findable,
-        features[:, DENSE] * 10,
+        features=features,
+        domains=np.array(["Condition"] * count),
+        offsets=np.arange(terms + 1) * per_term,
+        is_target=is_target,
+        sources=rng.choice(["north", "south"], terms),
+        dense=features[:, DENSE],
+        lexical=zeros,
+        equal_text=zeros,
+        memory_only=zeros > 0,
+        findable=findable,
+        shipped_scores=features[:, DENSE] * 10,
     )
 
 
-def test_a_linear_ranker_learns_what_speaks_for_a_candidate() -> None:
-    there, other = examples(400, 1), examples(400, 2)
-    fitted = fit_linear(there, penalty=1.0, penalty_domain=10.0)
-    assert fitted.weights[DENSE] > 1
-    found = ranks(other, fitted.score(other.features, other.domains))
-    by_hand = ranks(other, other.dense)
-    assert (found == by_hand).all()
-
-
-def test_memory_is_learned_behind_all_else_so_that_a_site_without_any_is_ranked_as_before() -> None:
-    plain = fit_linear(examples(400, 1), penalty=1.0)
-    remembering = examples(400, 3, memory=True)
-    fitted = fit_memory(remembering, plain)
-    assert fitted.weights[MEMORY] > 1
-    other = examples(200, 4)
-    assert (fitted.score(other.features, other.domains) == plain.score(other.features, other.domains)).all()
-    unseen = examples(400, 5, memory=True)
-    before = ranks(unseen, plain.score(unseen.features, unseen.domains))
-    after = ranks(unseen, fitted.score(unseen.features, unseen.domains))
-    assert (after == 1).sum() > (before == 1).sum()
-
-
-def test_what_was_approved_for_the_very_name_comes_first_whatever_speaks_against_it() -> None:
+def test_an_approved_name_puts_its_concept_first_whatever_the_other_features_say() -> None:
     features = np.zeros((2, len(NAMES)), np.float32)
     features[1, NAMES.index("memory exact")] = 1
-    assert approved_first(np.array([30.0, -30.0], np.float32), features, NAMES).argmax() == 1
+    assert add_approved_bonus(np.array([30.0, -30.0], np.float32), features).argmax() == 1
     features[0, : NAMES.index("memory lexical")] = 1
-    assert default_ranker(NAMES).score(features, ["Condition", "Drug"]).argmax() == 1
+    assert default_ranker().score(features, ["Condition", "Drug"]).argmax() == 1
 
 
-def test_probabilities_hold_on_unseen_terms_no_match_terms_among_them() -> None:
-    learned_from, unseen = examples(3000, 6), examples(3000, 7)
-    fold = folds(learned_from.source, by_source=False)
-    calibrated = calibrate(learned_from, learned_from.dense * 10, fold, isotonic=True)
-    assert calibration_error(calibrated.probability, calibrated.right) <= 0.03
-    again = calibrate(unseen, unseen.dense * 10, fold, isotonic=True)
-    values, best = signals(unseen.dense * 10, unseen.first, unseen.dense, unseen.lexical, unseen.alike)
-    said = calibrated.calibration.probability(values, list(unseen.domains[best]))
-    assert calibration_error(said, again.right) <= 0.03
+def test_probabilities_hold_for_unseen_terms_including_those_without_a_match() -> None:
+    seen, unseen = (make_examples(3000, seed) for seed in (6, 7))
+    first, unseen_first = (part.first_candidates(part.dense * 10) for part in (seen, unseen))
+    fold = term_folds(len(seen))
+    calibration, probability = calibrate_out_of_sample(first, fold, isotonic=True)
+    assert calibration_error(probability, first.correct) <= 0.03
+    assert calibration_error(unseen_first.probability(calibration), unseen_first.correct) <= 0.03
 
 
 @pytest.mark.parametrize("precision", [0.95, 0.98])
-def test_what_thresholds_accept_holds_the_precision_in_every_domain_that_accepts(precision: float) -> None:
-    there = examples(4000, 8)
-    fold = folds(there.source, by_source=False)
-    taken, right, domains = accepted(there, there.dense * 10, fold, isotonic=True)[precision]
-    assert taken.sum() > 200
-    for domain in np.unique(domains[taken]):
-        own = taken & (domains == domain)
-        share = right[own].mean()
+def test_accepted_terms_have_the_precision_in_every_domain(precision: float) -> None:
+    examples = make_examples(4000, 8)
+    first = examples.first_candidates(examples.dense * 10)
+    accepted = accept_out_of_sample(first, term_folds(len(examples)), isotonic=True)[precision]
+    assert accepted.sum() > 200
+    for domain in np.unique(first.domains[accepted]):
+        own = accepted & (first.domains == domain)
+        share = first.correct[own].mean()
         assert share >= precision - 2 * (precision * (1 - precision) / own.sum()) ** 0.5
 
 
 def test_a_threshold_is_a_bound_and_not_a_point() -> None:
     probability = np.linspace(1, 0, 200)
-    right = np.arange(200) < 100
-    curve = Curve.of(probability, right)
-    limit = curve.threshold(0.95)
-    assert limit is not None
-    taken = probability >= limit
-    assert lower_bound(int(right[taken].sum()), int(taken.sum())) >= 0.95
-    # twenty right answers in a row are .95 by a point, and not by a bound
-    assert Curve.of(probability[:20], right[:20]).threshold(0.95) is None
+    correct = np.arange(200) < 100
+    threshold = PrecisionCurve.from_predictions(probability, correct).threshold(0.95)
+    assert threshold is not None
+    accepted = probability >= threshold
+    assert wilson_lower_bound(int(correct[accepted].sum()), int(accepted.sum())) >= 0.95
+    # 20 correct answers in a row are .95 as a point, but not as a bound
+    assert PrecisionCurve.from_predictions(probability[:20], correct[:20]).threshold(0.95) is None
+
+
+def test_terms_of_equal_probability_are_on_the_same_side_of_a_threshold() -> None:
+    curve = PrecisionCurve.from_predictions(np.array([0.9] * 70 + [0.5] * 70), np.arange(140) < 70)
+    assert (curve.probability, curve.count, curve.right) == ((0.9, 0.5), (70, 140), (70, 70))
 
 
 def test_domains_with_few_terms_accept_nothing() -> None:
-    there = examples(60, 9, no_match=0)
-    calibrated = calibrate(there, there.dense * 10, folds(there.source, by_source=False), isotonic=False)
-    assert calibrated.calibration.threshold(0.98, "Condition") is None
-    assert calibrated.calibration.threshold(0.95, "Drug") is None
+    examples = make_examples(60, 9, no_match=0)
+    first = examples.first_candidates(examples.dense * 10)
+    calibration, _ = calibrate_out_of_sample(first, term_folds(len(examples)), isotonic=False)
+    assert calibration.threshold(0.98, "Condition") is None
+    assert calibration.threshold(0.95, "Drug") is None
+
+
+def test_a_term_without_candidates_has_probability_zero_and_is_never_accepted() -> None:
+    examples = make_examples(400, 10, no_match=0)
+    empty = np.concatenate([examples.offsets, [examples.offsets[-1]]])
+    first = replace(examples, offsets=empty).first_candidates(examples.dense * 10)
+    assert (first.rows[-1], first.domains[-1], first.correct[-1]) == (-1, "", False)
+    calibration, _ = calibrate_out_of_sample(first, term_folds(401), isotonic=False)
+    assert first.probability(calibration)[-1] == 0
+    assert not accept_out_of_sample(first, term_folds(401), isotonic=False)[0.95][-1]

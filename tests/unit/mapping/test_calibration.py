@@ -1,0 +1,30 @@
+"""Calibration: the isotonic curve over bins, against what one can compute by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from omop_emb.mapping.ranking.calibration import isotonic_knots
+
+
+def test_bins_that_rise_are_the_knots_between_two_ends() -> None:
+    xs, ys = isotonic_knots(np.repeat([0.2, 0.8], 30), np.repeat([0.0, 1.0], 30))
+    assert xs == pytest.approx((0.0, 0.2, 0.8, 1.0))
+    assert ys == (0.0, 0.0, 1.0, 1.0)
+
+
+def test_bins_that_fall_are_pooled_into_one_knot_at_their_mean() -> None:
+    x = np.repeat([0.2, 0.4, 0.8], 30)
+    y = np.concatenate([np.arange(30) < 15, np.arange(30) < 9, np.ones(30)]).astype(float)
+    xs, ys = isotonic_knots(x, y)
+    assert xs == pytest.approx((0.0, 0.3, 0.8, 1.0))
+    assert ys == pytest.approx((0.2, 0.4, 1.0, 1.0))
+
+
+def test_bins_of_equal_share_are_one_knot() -> None:
+    x = np.repeat([0.2, 0.4, 0.6], 30)
+    y = np.tile(np.arange(30) < 15, 3).astype(float)
+    xs, ys = isotonic_knots(x, y)
+    assert xs == pytest.approx((0.0, 0.4, 1.0))
+    assert ys == (0.25, 0.5, 0.75)
