@@ -17,21 +17,13 @@ _FIELDS = ("price", "batch_price", "price_date", "price_source")
 
 @dataclass(frozen=True)
 class Price:
-    """What a model costs, in US dollars per million tokens.
+    """What a model costs, in US dollars per million tokens."""
 
-    Attributes:
-        model: provider:model.
-        standard: for texts that are answered at once.
-        batch: for texts sent to its batch API; None where it has none.
-        date: the day of this list price, as YYYY-MM-DD; "" if unknown.
-        source: where it was found; for a price of the user's own, that file unless it says otherwise.
-    """
-
-    model: str
-    standard: float
-    batch: float | None
-    date: str
-    source: str
+    model: str  # provider:model
+    standard: float  # for texts that are answered at once
+    batch: float | None  # for texts sent to its batch API; None where it has none
+    date: str  # the day of this list price, as YYYY-MM-DD; "" if unknown
+    source: str  # where it was found; for a price of the user's own, that file unless it says otherwise
 
 
 def price_of(model: str) -> Price | None:

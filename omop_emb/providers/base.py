@@ -14,48 +14,31 @@ from omop_emb.records import EmbeddingRole
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingResponse:
-    """A provider's response to one batch.
+    """A provider's response to one batch."""
 
-    Attributes:
-        vectors: one row per text, in the order of the texts; not yet checked, cut or normalised.
-        tokens: how many tokens the provider says it has read; None where it does not say.
-    """
-
+    # one row per text, in the order of the texts; not yet checked, cut or normalised
     vectors: Vectors | Sequence[Sequence[float]]
-    tokens: int | None = None
+    tokens: int | None = None  # how many tokens the provider says it has read; None where it does not say
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The sizes and times of requests that suit a provider.
+    """The sizes and times of requests that suit a provider."""
 
-    Attributes:
-        batch_texts: most texts of one request.
-        batch_tokens: most tokens of one request, as estimated by `estimated_tokens`.
-        concurrency: most requests at the same time.
-        query_timeout_seconds: for one attempt while a person waits.
-        bulk_timeout_seconds: for one attempt of a long job.
-    """
-
-    batch_texts: int
-    batch_tokens: int = 1_000_000
-    concurrency: int = 1
-    query_timeout_seconds: float = 10.0
-    bulk_timeout_seconds: float = 120.0
+    batch_texts: int  # most texts of one request
+    batch_tokens: int = 1_000_000  # most tokens of one request, as estimated by `estimated_tokens`
+    concurrency: int = 1  # most requests at the same time
+    query_timeout_seconds: float = 10.0  # for one attempt while a person waits
+    bulk_timeout_seconds: float = 120.0  # for one attempt of a long job
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What a provider knows about its model.
+    """What a provider knows about its model."""
 
-    Attributes:
-        revision: identifies the weights; "" where the provider offers nothing.
-        dimensions: length of the model's own vectors; None where only a response tells.
-        suggested_prefixes: the prefix for each role that the model's own files ask for.
-    """
-
-    revision: str = ""
-    dimensions: int | None = None
+    revision: str = ""  # identifies the weights; "" where the provider offers nothing
+    dimensions: int | None = None  # length of the model's own vectors; None where only a response tells
+    # the prefix for each role that the model's own files ask for
     suggested_prefixes: dict[EmbeddingRole, str] = field(default_factory=dict)
 
 

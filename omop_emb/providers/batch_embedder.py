@@ -31,16 +31,11 @@ _MAX_REJECTED_IN_A_ROW = 25
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedTexts:
-    """Texts of a list or stream, embedded.
+    """Texts of a list or stream, embedded."""
 
-    Attributes:
-        positions: (n,) int64: the positions of the embedded texts, ascending.
-        vectors: (n, dimensions) float32, rows of unit length, one for each position.
-        failures: position -> why that text could not be embedded, without the text.
-    """
-
-    positions: Ints
-    vectors: Vectors
+    positions: Ints  # (n,) int64: the positions of the embedded texts, ascending
+    vectors: Vectors  # (n, dimensions) float32, rows of unit length, one for each position
+    # position -> why that text could not be embedded, without the text
     failures: dict[int, str] = field(default_factory=dict)
 
 

@@ -39,25 +39,19 @@ _PROMPT_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """Where a model's weights and tokenizer are, and how its vectors are computed.
-
-    Attributes:
-        pooling: one of POOLINGS; None where the folder does not say.
-        is_standard: whether nothing follows transformer, pooling and normalisation; a model with further
-            layers needs them inside its ONNX file, as the output sentence_embedding.
-        prompts: the prefixes that the folder asks for.
-        dimensions: length of a vector; None where only loading the weights tells.
-        revision: hash of everything that shapes a vector.
-    """
+    """Where a model's weights and tokenizer are, and how its vectors are computed."""
 
     weights: Path
     tokenizer: Path
-    pooling: str | None
+    pooling: str | None  # one of POOLINGS; None where the folder does not say
     max_tokens: int
-    dimensions: int | None
-    revision: str
+    dimensions: int | None  # length of a vector; None where only loading the weights tells
+    revision: str  # hash of everything that shapes a vector
     pad_token: int = 0
+    # whether nothing follows transformer, pooling and normalisation; a model with further layers needs them
+    # inside its ONNX file, as the output sentence_embedding
     is_standard: bool = True
+    # the prefixes that the folder asks for
     prompts: Mapping[EmbeddingRole, str] = field(default_factory=dict)
 
 

@@ -18,23 +18,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often a call is tried, and how long it may take.
+    """How often a call is tried, and how long it may take."""
 
-    Attributes:
-        timeout_seconds: for one attempt.
-        max_attempts: the first one included.
-        deadline_seconds: for all attempts and the waits between them; waits for the rate limiter are extra.
-        first_wait_seconds: upper end of the first random wait; it doubles with each attempt.
-        max_wait_seconds: the upper end stops here.
-        max_limiter_wait_seconds: how long the rate limiter may hold a request back.
-    """
-
-    timeout_seconds: float
-    max_attempts: int
+    timeout_seconds: float  # for one attempt
+    max_attempts: int  # the first one included
+    # for all attempts and the waits between them; waits for the rate limiter are extra
     deadline_seconds: float
-    first_wait_seconds: float = 0.5
-    max_wait_seconds: float = 60.0
-    max_limiter_wait_seconds: float = math.inf
+    first_wait_seconds: float = 0.5  # upper end of the first random wait; it doubles with each attempt
+    max_wait_seconds: float = 60.0  # the upper end stops here
+    max_limiter_wait_seconds: float = math.inf  # how long the rate limiter may hold a request back
 
     @classmethod
     def for_queries(cls, timeout_seconds: float) -> RetryPolicy:

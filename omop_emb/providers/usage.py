@@ -8,23 +8,14 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Counts since a client was created.
+    """Counts since a client was created."""
 
-    Attributes:
-        requests: answered and failed requests, each attempt counted.
-        texts: texts that were answered, each time counted.
-        reported_tokens: tokens of the responses that say how many were read.
-        estimated_tokens: tokens of the other responses, by omop-emb's estimate.
-        batch_tokens: the part of these tokens that went through a batch API.
-        cached_queries: query vectors that needed no request.
-    """
-
-    requests: int = 0
-    texts: int = 0
-    reported_tokens: int = 0
-    estimated_tokens: int = 0
-    batch_tokens: int = 0
-    cached_queries: int = 0
+    requests: int = 0  # answered and failed requests, each attempt counted
+    texts: int = 0  # texts that were answered, each time counted
+    reported_tokens: int = 0  # tokens of the responses that say how many were read
+    estimated_tokens: int = 0  # tokens of the other responses, by omop-emb's estimate
+    batch_tokens: int = 0  # the part of these tokens that went through a batch API
+    cached_queries: int = 0  # query vectors that needed no request
 
     def __add__(self, other: Usage) -> Usage:
         names = (entry.name for entry in fields(self))

@@ -37,13 +37,9 @@ class Postmaster:
 
 @dataclass(frozen=True)
 class Folders:
-    """The paths of one embedded server.
+    """The paths of one embedded server."""
 
-    Attributes:
-        data_dir: the folder that holds all of it; OMOP_EMB_DATA_DIR.
-    """
-
-    data_dir: Path
+    data_dir: Path  # the folder that holds all of it; OMOP_EMB_DATA_DIR
 
     @classmethod
     def of(cls, data_dir: Path) -> Folders:

@@ -40,23 +40,14 @@ _FAST_STOP_SECONDS = 60
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """State of the embedded server of a folder.
+    """State of the embedded server of a folder."""
 
-    Attributes:
-        data_dir: its folder.
-        state: "not created", "stopped", "starting", "ready" or "stopping".
-        pid: the postmaster's process id; None if there is none, or it runs in another container.
-        started: when it was started; None unless it is ready.
-        socket_dir: the folder of its Unix socket; None unless it is ready.
-        log: the file of its own messages.
-    """
-
-    data_dir: Path
-    state: str
-    pid: int | None
-    started: datetime | None
-    socket_dir: Path | None
-    log: Path
+    data_dir: Path  # its folder
+    state: str  # "not created", "stopped", "starting", "ready" or "stopping"
+    pid: int | None  # the postmaster's process id; None if there is none, or it runs in another container
+    started: datetime | None  # when it was started; None unless it is ready
+    socket_dir: Path | None  # the folder of its Unix socket; None unless it is ready
+    log: Path  # the file of its own messages
 
 
 class _Wait:

@@ -23,21 +23,17 @@ STANDARD_AND_VALID = ConceptFilter(standard_only=True, valid_only=True)
 class Recipe:
     """What a space embeds of a vocabulary.
 
-    Attributes:
-        texts: one of TEXT_CHOICES.
-        template: what is made of each text before it is embedded, such as "{concept_name} ({domain_id})";
-            "" leaves it unchanged. {text} is the text; in a template without it, {concept_name} is.
-        synonym_languages: OMOP's concept ids of the languages whose synonyms are embedded.
-        concept_filter: which concepts.
-
     Raises:
         ConfigurationError: `texts` is none of the choices, or the template is invalid.
     """
 
-    texts: str = DEFAULT_TEXTS
+    texts: str = DEFAULT_TEXTS  # one of TEXT_CHOICES
+    # what is made of each text before it is embedded, such as "{concept_name} ({domain_id})"; "" leaves it
+    # unchanged. {text} is the text; in a template without it, {concept_name} is
     template: str = ""
+    # OMOP's concept ids of the languages whose synonyms are embedded
     synonym_languages: tuple[int, ...] = (ENGLISH,)
-    concept_filter: ConceptFilter = STANDARD_AND_VALID
+    concept_filter: ConceptFilter = STANDARD_AND_VALID  # which concepts
 
     def __post_init__(self) -> None:
         if self.texts not in TEXT_CHOICES:

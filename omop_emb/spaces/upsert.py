@@ -23,15 +23,10 @@ from omop_emb.spaces.text_rows import TextRows
 
 @dataclass(frozen=True)
 class UpsertResult:
-    """How many rows a write changed.
+    """How many rows a write changed."""
 
-    Attributes:
-        written: rows that are new, or whose vector or filter columns changed.
-        deleted: rows of the same concepts whose texts were replaced.
-    """
-
-    written: int
-    deleted: int
+    written: int  # rows that are new, or whose vector or filter columns changed
+    deleted: int  # rows of the same concepts whose texts were replaced
 
 
 def text_hash(text: str) -> int:
