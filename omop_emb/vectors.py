@@ -19,9 +19,6 @@ def as_matrix(rows: Vectors | Sequence[Sequence[float]], *, count: int, source: 
         rows: what the provider answered.
         count: how many texts were sent.
         source: the provider's name for the message.
-
-    Raises:
-        InvalidAnswerError: another number of rows, rows of different lengths, no numbers.
     """
     if len(rows) != count:
         raise InvalidAnswerError(f"{source} answered {len(rows)} vectors for {count} texts")

@@ -63,11 +63,7 @@ _LOST = re.compile(
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turn the driver's errors that a user can fix into one line; bugs pass unchanged.
-
-    Raises:
-        DatabaseError: the server, its disk, rights, extension or settings stand in the way.
-    """
+    """Turn the driver's errors that a user can fix into one line; bugs pass unchanged."""
     try:
         yield
     except psycopg.Error as error:

@@ -72,11 +72,7 @@ class BatchEmbedder:
         self._lock = threading.Lock()
 
     def embed(self, texts: Sequence[str], role: EmbeddingRole, policy: RetryPolicy) -> EmbeddedTexts:
-        """Embed texts, prefixes included; a text that cannot be embedded is among the failures.
-
-        Raises:
-            ProviderError: nothing can be embedded for now, and the cause is not a text.
-        """
+        """Embed texts, prefixes included; a text that cannot be embedded is among the failures."""
         parts: list[tuple[Ints, Vectors]] = []
         failures: dict[int, str] = {}
         pending = [np.arange(len(texts))]

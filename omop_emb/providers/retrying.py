@@ -60,9 +60,6 @@ def call_with_retries(
     that many workers do not come back at once; one that would end after the deadline is not started.
     `before_attempt` blocks until an attempt may be made, and its time is not counted; `after_failure`
     receives each failure that will be retried, and the seconds until then.
-
-    Raises:
-        ProviderUnavailableError: the last one; its message says how often the call was tried.
     """
     spent_seconds = 0.0
 

@@ -44,11 +44,7 @@ ALL_ROWS = Condition(sql.SQL("true"), {})
 
 
 def filter_condition(connection: psycopg.Connection, concept_filter: ConceptFilter | None) -> Condition:
-    """What a row must fulfil; ALL_ROWS for None or an empty filter.
-
-    Raises:
-        UnknownValueError: a domain, vocabulary or class that neither the vocabulary nor any space has.
-    """
+    """What a row must fulfil; ALL_ROWS for None or an empty filter."""
     if concept_filter is None or concept_filter.is_empty:
         return ALL_ROWS
     parameters: dict[str, Any] = {}

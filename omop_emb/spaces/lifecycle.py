@@ -74,10 +74,6 @@ def ensure_space(
 
     The schema must have been migrated. Nothing is committed. `with_index=False` leaves the vector index
     to be created after a bulk load.
-
-    Raises:
-        SpaceError: another space has the name, or this one has another, or HNSW cannot index that
-            many dimensions.
     """
     space = propose_space(connection, fingerprint, index_type, **settings)
     if not space.exists:

@@ -47,12 +47,7 @@ class VocabularyFile:
 
 @contextmanager
 def vocabulary_files(path: str | Path) -> Iterator[list[VocabularyFile]]:
-    """The vocabulary files in a folder or zip, CONCEPT first; readable inside the with block.
-
-    Raises:
-        VocabularyError: no such folder or zip, a damaged one, one without CONCEPT or with a table twice, or
-            one with a path that leaves it.
-    """
+    """The vocabulary files in a folder or zip, CONCEPT first; readable inside the with block."""
     path = Path(path).expanduser()
     if path.is_dir():
         yield _layout_files(path, _files_in_folder(path))

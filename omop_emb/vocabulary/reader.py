@@ -64,9 +64,6 @@ def vocabulary_tables(connection: psycopg.Connection[Any]) -> VocabularyTables |
 
     They are those of OMOP_EMB_VOCABULARY_SCHEMA, or of the active release, which stays unchanged until the
     caller's transaction ends, whatever is loaded meanwhile.
-
-    Raises:
-        VocabularyError: the variable's schema has no `concept`, or a table lacks a column.
     """
     schema = config.text_or_none("OMOP_EMB_VOCABULARY_SCHEMA")
     if schema is not None:
