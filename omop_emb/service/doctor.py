@@ -78,7 +78,7 @@ def diagnose() -> Iterator[Finding]:
     yield _extras()
     yield from _variables()
     active: registry.Space | None = None
-    if config.text_or_none(_URL) is None and supervisor.status().state == "not made":
+    if config.text_or_none(_URL) is None and supervisor.status().state == "not created":
         details = f"the embedded server does not exist yet ({config.data_dir()})"
         yield Finding("server", State.NOTE, details, "run omop-emb demo, or omop-emb vocabulary load PATH")
     else:

@@ -58,3 +58,24 @@ def test_prefixes_unsuitable_for_the_model_are_noted(empty_database_url: str) ->
     assert code == 0
     assert checks["prefixes"]["state"] == "note"
     assert "was trained without one for a query: unset it" in checks["prefixes"]["next_step"]
+
+
+def test_a_missing_embedded_server_is_a_note_and_is_not_created(tmp_path: Path) -> None:
+    code, checks, _ = _doctor(OMOP_EMB_DATA_DIR=str(tmp_path / "data"), OMOP_EMB_DATABASE_URL="")
+    assert code == 0
+    assert checks["server"]["state"] == "note"
+    assert "omop-emb demo" in checks["server"]["next_step"]
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_table_is_80_characters_wide(sample_database_url: str) -> None:
+    run = subprocess.run(
+        [OMOP_EMB, "doctor"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMOP_EMB_DATABASE_URL": sample_database_url},
+        timeout=120,
+    )
+    lines = run.stdout.splitlines()
+    assert lines[0].startswith("ok     versions")
+    assert all(len(line) <= 80 for line in lines if "omop_emb_test_" not in line)  # one long word

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -224,14 +224,10 @@ def _language_warnings(mapper: Mapper, file: TermFile) -> list[str]:
     model = find_model(mapper.provenance.model)
     if model is None or not model.english_only:
         return []
-    terms = list(islice(file, _LANGUAGE_SAMPLE))
-    further = max((len(term.further_names) for term in terms), default=0)
-    columns = [[term.name for term in terms]]
-    columns += [
-        [term.further_names[n] for term in terms if len(term.further_names) > n] for n in range(further)
-    ]
+    names = ((term.name, *term.further_names) for term in islice(file, _LANGUAGE_SAMPLE))
+    columns = list(zip_longest(*names, fillvalue=""))
     words = mapper.engine.lexical.words.column
-    if any(looks_english(names, words) for names in columns):
+    if not columns or any(looks_english(filter(None, column), words) for column in columns):
         return []
     return [
         f"warning: {model.name} knows only English: terms in other languages are found by their spelling "
