@@ -184,10 +184,10 @@ class ConceptSearch:
             connection = driver_connection(session)
             space = self._space(connection, index_type)
             queries = stored_vectors.concept_vectors(connection, space, ids)
-            found = search.search(connection, space, queries, replace(options, k=options.k + 1)).matches
+            result = search.search(connection, space, queries, replace(options, k=options.k + 1))
         return [
             [match for match in matches if match.concept_id != concept_id][: options.k]
-            for concept_id, matches in zip(ids, found, strict=True)
+            for concept_id, matches in zip(ids, result.matches, strict=True)
         ]
 
     def _matches_of_texts(

@@ -73,7 +73,7 @@ def nearest_concepts_frame(
         )
     texts = _texts(frame, column)
     with session_scope() if session is None else nullcontext(session) as used_session:
-        found = (interface or EmbeddingInterface()).get_nearest_concepts_from_query_texts(
+        matches_of_texts = (interface or EmbeddingInterface()).get_nearest_concepts_from_query_texts(
             session=used_session,
             index_type=index_type,
             query_texts=[text for text in texts if text is not None],
@@ -83,7 +83,7 @@ def nearest_concepts_frame(
             recall=recall,
             exact=exact,
         )
-    next_matches = iter(found)
+    next_matches = iter(matches_of_texts)
     rows: list[int] = []
     values: dict[str, list[Any]] = {name: [] for name in names}
     for row, text in enumerate(texts):
@@ -106,8 +106,8 @@ def _texts(frame: pd.DataFrame, column: Hashable) -> list[str | None]:
     count = sum(name == column for name in frame.columns)
     if count != 1:
         columns = ", ".join(map(repr, frame.columns[:20]))
-        found = f"has {count} columns" if count else "has no column"
-        raise InputError(f"the frame {found} {column!r}; its columns are {columns}")
+        count_text = f"has {count} columns" if count else "has no column"
+        raise InputError(f"the frame {count_text} {column!r}; its columns are {columns}")
     texts: list[str | None] = []
     for row, value in enumerate(frame[column].tolist()):
         if pd.api.types.is_scalar(value) and pd.isna(value):

@@ -19,11 +19,11 @@ def check_variables(space: Space) -> None:
         "OMOP_EMB_QUERY_EMBEDDING_PREFIX": fingerprint.query_prefix,
     }
     for name, value in expected.items():
-        found = config.variable(name)
-        if found is not None and found != value:
+        variable = config.variable(name)
+        if variable is not None and variable != value:
             raise SpaceMismatchError(
-                f"{name} is {found!r}, but the active space {space.name!r} was built with {value!r}: unset "
-                "it, or run omop-emb index activate with the space that you want"
+                f"{name} is {variable!r}, but the active space {space.name!r} was built with {value!r}: "
+                "unset it, or run omop-emb index activate with the space that you want"
             )
 
 

@@ -173,8 +173,9 @@ def _found_shares(
         parameters["query"] = binary_format.encode_half_vector(query)
         rows = cursor.execute(statement, parameters).fetchall()
         vectors = binary_format.decode_half_vectors([row[3] for row in rows], space.fingerprint.dimensions)
-        found = vectors @ query.astype(np.float64) / np.linalg.norm(vectors, axis=1)
+        index_similarities = vectors @ query.astype(np.float64) / np.linalg.norm(vectors, axis=1)
         for row, k in enumerate(ks):  # a search for fewer fetches the first of the same rows
-            hits = found[: k + statements.SLACK] >= similarities[number, k - 1] - _ROUNDING
+            fetched = index_similarities[: k + statements.SLACK]
+            hits = fetched >= similarities[number, k - 1] - _ROUNDING
             shares[row, number] = min(k, int(hits.sum())) / k
     return shares
