@@ -26,10 +26,11 @@ from omop_emb.mapping.ranking.calibration import equal_text
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.records import SourceTerm
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
+from omop_emb.mapping.retrieval.candidates import find_candidates, make_retrievers
 from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes, concept_attributes
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
-from omop_emb.mapping.retrieval.queries import Query
+from omop_emb.mapping.retrieval.queries import Query, QueryBatch
 from omop_emb.mapping.terms.variants import query_variants
 from omop_emb.mapping.training.cross_validation import term_folds
 
@@ -80,7 +81,8 @@ def make_table(world: World, terms: list[GoldTerm], out: Path, without_fold: int
             known = [terms[number] for number in numbers if fold[number] != without_fold]
             memory = family_memory(world, known) if any(term.findable for term in known) else None
         guard = LeakageGuard(lexicon, memory)
-        features = Features(world.lexical, world.facts, world.dense, memory)
+        retrievers = make_retrievers(world.lexical, world.attributes, world.dense, memory)
+        features = Features(world.lexical, world.attributes, world.dense, memory)
         for start in range(0, len(numbers), BATCH_TERMS):
             batch = numbers[start : start + BATCH_TERMS]
             queries = [make_query(terms[number], guard) for number in batch]
@@ -89,11 +91,12 @@ def make_table(world: World, terms: list[GoldTerm], out: Path, without_fold: int
                 replace(query, hidden_names=frozenset()) if fold[number] == without_fold else query
                 for number, query in zip(batch, queries, strict=True)
             ]
-            found = find(queries, world.lexical, world.facts, world.dense, world.vectors, memory)
-            scored = features.score(queries, found)
+            query_batch = QueryBatch.encode(queries, world.lexical, world.vectors)
+            candidates = find_candidates(query_batch, retrievers)
+            scored, memory_only = features.score(candidates), candidates.found_only_by("memory")
             for position, number in enumerate(batch):
-                rows = slice(int(found.first[position]), int(found.first[position + 1]))
-                parts[int(number)] = (found.concept[rows], memory_only[rows], scored.features[rows])
+                rows = candidates.span(position)
+                parts[int(number)] = (candidates.concept[rows], memory_only[rows], scored.features[rows])
     ordered = [parts[number] for number in range(len(terms))]
     concept, memory_only, table = (np.concatenate([part[column] for part in ordered]) for column in range(3))
     sizes = np.array([len(part[0]) for part in ordered], np.int64)

@@ -66,7 +66,9 @@ class Engine:
 
     def build_query(self, term: SourceTerm, settings: Settings) -> Query:
         """A term's variants as a query; those of its further names belong to it too."""
-        variants = list(query_variants(term.name, domain=term.domain, rules=settings.rules, limit=settings.variants))
+        variants = list(
+            query_variants(term.name, domain=term.domain, rules=settings.rules, limit=settings.variants)
+        )
         for name in term.further_names:
             variants += (
                 Variant(variant.text, "further name" if variant.rule == "original" else variant.rule)
@@ -88,7 +90,9 @@ class Engine:
         )
         return find_candidates(batch, self.retrievers)
 
-    def rank(self, queries: list[Query], settings: Settings, candidates: Candidates | None = None) -> RankedBatch:
+    def rank(
+        self, queries: list[Query], settings: Settings, candidates: Candidates | None = None
+    ) -> RankedBatch:
         """A batch's candidates (found now unless given), scored and ordered; ties by concept id."""
         if candidates is None:
             candidates = self.find(queries, settings)

@@ -161,7 +161,9 @@ def open_mapper(
         memory = read_memory(connection, site, index.lexical, space, embed) if use_memory else None
         dense = open_dense_index(connection, space, index)
         tables = reader.vocabulary_tables(connection)
-    engine = Engine(index.lexical, index.attributes, dense, embed, ranker, calibrated=calibrated, memory=memory)
+    engine = Engine(
+        index.lexical, index.attributes, dense, embed, ranker, calibrated=calibrated, memory=memory
+    )
     provenance = Provenance(
         space_id=space.space_id,
         model=f"{space.fingerprint.provider}:{space.fingerprint.model}",

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from omop_emb.mapping.ranking.policy import Policy
-from omop_emb.mapping.terms.normalise import RULES
+from omop_emb.mapping.terms.variants import RULES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,62 +1,91 @@
-"""What a term and drugs' names say of strength, dose form, brand and pack, as features."""
+"""Drug features: strength, dose form, brand and pack, as a term and a drug's name state them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from omop_emb.arrays import Floats, Ints
-from omop_emb.mapping.features.names import Put
-from omop_emb.mapping.retrieval.concept_attributes import LEVELS, Facts
+from omop_emb.arrays import Ints
+from omop_emb.mapping.features.encoded_term import Columns, EncodedTerm
+from omop_emb.mapping.retrieval.drug_attributes import LEVELS, DrugAttributes
 from omop_emb.mapping.terms import drugs
 
+FEATURES = (
+    "strengths agree",
+    "strengths differ",
+    "strength only in the concept",
+    "strength only in the term",
+    "dose forms agree",
+    "dose forms differ",
+    "dose form only in the concept",
+    "dose form only in the term",
+    "brand in the term",
+    "brand not in the term",
+    "more ingredients than the term",
+    "box",
+    "supplier",
+    "quantity",
+    *(f"drug: {level}" for level in LEVELS),
+    *(f"drug: {level}, term has a strength" for level in LEVELS),
+)
 
-def describe(
-    facts: Facts,
-    term: str,
-    words: Floats,
-    concepts: Ints,
-    put: Put,
-) -> None:
-    """Features of candidates of which some are drugs.
+_MAX_EXTRA_INGREDIENTS = 3
 
-    Args:
-        facts: what the vocabulary's names say.
-        term: the term as it stands.
-        words: (words,) 1 for each of its words.
-        concepts: (p,) rows of the candidates.
-        put: where a feature's (p,) values go.
-    """
-    level = facts.level[concepts]
-    drug = level >= 0
-    strengths = drugs.strengths(term)
-    known = [facts.strength_column[value] for value in strengths if value in facts.strength_column]
-    wanted = np.zeros(facts.strengths.shape[1], np.float32)
-    wanted[known] = 1
-    states = facts.strengths[concepts]
-    agreeing = states @ wanted
-    stated = np.asarray(states.sum(axis=1)).ravel() > 0
-    asks = bool(strengths)
-    put("strengths agree", agreeing > 0)
-    put("strengths differ", stated & asks & (agreeing == 0))
-    put("strength only in the concept", stated & (not asks))
-    put("strength only in the term", drug & ~stated & asks)
-    asked = np.uint64(sum(facts.form_bit.get(form, 0) for form in drugs.dose_forms(term)))
-    forms = facts.forms[concepts]
-    put("forms agree", (forms & asked) > 0)
-    put("forms differ", (forms > 0) & (asked > 0) & ((forms & asked) == 0))
-    put("form only in the concept", (forms > 0) & (asked == 0))
-    put("form only in the term", drug & (forms == 0) & (asked > 0))
-    brand_words = facts.brand_words[concepts]
-    hit = brand_words @ words
-    all_words = np.asarray(brand_words.sum(axis=1)).ravel()
-    in_term = facts.brand[concepts] & (hit >= all_words) & (all_words > 0)
-    put("brand in the term", in_term)
-    put("brand not in the term", facts.brand[concepts] & ~in_term)
-    listed = 1 + term.count("/") + term.count("+") + term.lower().count(" and ")
-    put("more ingredients than the term", np.clip(facts.parts[concepts] - listed, 0, 3) * drug)
-    put("box", facts.box[concepts])
-    put("supplier", facts.supplier[concepts])
-    put("quantity", facts.quantity[concepts])
-    for number, name in enumerate(LEVELS):
-        put(f"drug: {name}", level == number)
-        put(f"drug: {name}, term has a strength", (level == number) & asks)
+
+class DrugFeatures:
+    """Compares terms with the names of drugs."""
+
+    def __init__(self, attributes: DrugAttributes) -> None:
+        self._attributes = attributes
+
+    def describe(self, term: EncodedTerm, concepts: Ints) -> Columns:
+        """FEATURES of (p,) concept rows; none if no candidate is a drug."""
+        attributes = self._attributes
+        level = attributes.level[concepts]
+        is_drug = level >= 0
+        if not is_drug.any():
+            return {}
+        strengths = drugs.strengths(term.original)
+        columns = [
+            attributes.strength_column[value] for value in strengths if value in attributes.strength_column
+        ]
+        of_term = np.zeros(attributes.strengths.shape[1], np.float32)
+        of_term[columns] = 1
+        of_concepts = attributes.strengths[concepts]
+        agree = of_concepts @ of_term > 0
+        in_concept = np.asarray(of_concepts.sum(axis=1)).ravel() > 0
+        in_term = bool(strengths)
+
+        bits = (attributes.dose_form_bit.get(form, 0) for form in drugs.dose_forms(term.original))
+        term_forms = np.uint64(sum(bits))
+        forms = attributes.dose_forms[concepts]
+        shared_forms = (forms & term_forms) > 0
+
+        brand_words = attributes.brand_words[concepts]
+        brand_size = np.asarray(brand_words.sum(axis=1)).ravel()
+        brand = attributes.brand[concepts]
+        named = brand & (brand_words @ term.words[:, 0] >= brand_size) & (brand_size > 0)
+
+        text = term.original
+        ingredients = 1 + text.count("/") + text.count("+") + text.lower().count(" and ")
+        extra = np.clip(attributes.ingredients[concepts] - ingredients, 0, _MAX_EXTRA_INGREDIENTS)
+        return {
+            "strengths agree": agree,
+            "strengths differ": in_concept & in_term & ~agree,
+            "strength only in the concept": in_concept & (not in_term),
+            "strength only in the term": is_drug & ~in_concept & in_term,
+            "dose forms agree": shared_forms,
+            "dose forms differ": (forms > 0) & (term_forms > 0) & ~shared_forms,
+            "dose form only in the concept": (forms > 0) & (term_forms == 0),
+            "dose form only in the term": is_drug & (forms == 0) & (term_forms > 0),
+            "brand in the term": named,
+            "brand not in the term": brand & ~named,
+            "more ingredients than the term": extra * is_drug,
+            "box": attributes.box[concepts],
+            "supplier": attributes.supplier[concepts],
+            "quantity": attributes.quantity[concepts],
+            **{f"drug: {name}": level == number for number, name in enumerate(LEVELS)},
+            **{
+                f"drug: {name}, term has a strength": (level == number) & in_term
+                for number, name in enumerate(LEVELS)
+            },
+        }

@@ -1,89 +1,72 @@
-"""What a term and laboratory tests' names say of analyte, property, specimen and time, as features."""
+"""Laboratory features: analyte, property, method and timing, as a term and a test's name state them."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from omop_emb.arrays import Floats, Ints
-from omop_emb.mapping.features.names import Put
-from omop_emb.mapping.retrieval.concept_attributes import PROPERTIES, Facts
+from omop_emb.arrays import Ints
+from omop_emb.mapping.features.encoded_term import Columns, EncodedTerm
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
+from omop_emb.mapping.retrieval.loinc_attributes import PROPERTIES, LoincAttributes
 from omop_emb.mapping.terms import contrasts, laboratory
 
+_PROPERTY_FEATURES = tuple(f"property {name}" for name in (*PROPERTIES, "other"))
+_ANALYTE_FEATURES = ("analyte in the term", "term is the analyte")
+FEATURES = (
+    *_PROPERTY_FEATURES,
+    *_ANALYTE_FEATURES,
+    "method not in the term",
+    "timing stated",
+    "24 hours agree",
+    "24 hours only in the concept",
+)
 
-class Analytes:
-    """Compares the words of terms with the analytes of LOINC names."""
 
-    def __init__(self, index: LexicalIndex, facts: Facts) -> None:
-        self._words = facts.analyte_words
-        self._total = np.asarray(self._words.sum(axis=1), np.float32).ravel()
-        number, idf = index.words.number, index.words.idf
+class LaboratoryFeatures:
+    """Compares terms with the names of laboratory tests."""
+
+    def __init__(self, index: LexicalIndex, attributes: LoincAttributes) -> None:
+        self._attributes, self._words = attributes, attributes.analyte_words
+        self._word_total = np.asarray(self._words.sum(axis=1), np.float32).ravel()
+        column, idf = index.words.column, index.words.idf
         specimens = contrasts.masks()["specimen"]
-        idle = laboratory.NO_ANALYTE | {
-            word for word, bits in contrasts.word_bits().items() if bits & specimens
+        specimen_words = {word for word, bits in contrasts.word_bits().items() if bits & specimens}
+        columns = [column[word] for word in laboratory.NO_ANALYTE | specimen_words if word in column]
+        self._other_idf = np.zeros(len(idf), np.float32)  # of words that name no analyte
+        self._other_idf[columns] = idf[columns]
+        self._analyte_words = self._words.multiply(self._other_idf == 0).tocsr()
+
+    def describe(self, term: EncodedTerm, concepts: Ints) -> Columns:
+        """FEATURES of (p,) concept rows."""
+        attributes = self._attributes
+        property_ = attributes.property[concepts]
+        is_24_hour = attributes.is_24_hour[concepts]
+        agrees = laboratory.is_24_hour(term.original)
+        return {
+            **{
+                _PROPERTY_FEATURES[value]: property_ == value
+                for value in np.unique(property_[property_ >= 0])
+            },
+            **self._analytes(term, concepts),
+            "method not in the term": attributes.method[concepts]
+            & ("by" not in term.query.normal[0].split()),
+            "timing stated": attributes.timing[concepts],
+            "24 hours agree" if agrees else "24 hours only in the concept": is_24_hour,
         }
-        self._idle_idf = np.zeros(len(idf), np.float32)
-        columns = [number[word] for word in idle if word in number]
-        self._idle_idf[columns] = idf[columns]
-        self._asked = self._words.multiply(self._idle_idf == 0).tocsr()
 
-    def describe(
-        self,
-        concepts: Ints,
-        words: Floats,
-        word_total: Floats,
-        put: Put,
-    ) -> None:
-        """How much of an analyte a form of the term names, and how much of a form is the analyte.
-
-        Args:
-            concepts: (p,) rows of the candidates.
-            words: (words, forms) 1 for each word of the term's forms.
-            word_total: (forms,) sum of their idf.
-            put: where a feature's (p,) values go.
-        """
-        total = self._total[concepts]
+    def _analytes(self, term: EncodedTerm, concepts: Ints) -> Columns:
+        """How much of an analyte a variant names, and how much of a variant is the analyte, by idf."""
+        total = self._word_total[concepts]
         tests = np.flatnonzero(total > 0)
         if not len(tests):
-            return
+            return {}
         rows = concepts[tests]
-        named = (self._words[rows] @ words).max(axis=1) / total[tests]
-        asked_total = np.maximum(word_total - self._idle_idf @ words, 1e-6)
-        covered = (self._asked[rows] @ words / asked_total).max(axis=1)
-        for name, values in (("analyte in the term", named), ("term is the analyte", covered)):
-            column = np.zeros(len(concepts), np.float32)
-            column[tests] = values
-            put(name, column)
-
-
-def describe(facts: Facts, term: str, normal_term: str, concepts: Ints, put: Put) -> None:
-    """Property, method, timing and what was collected in a day, as LOINC names state them."""
-    prop = facts.property[concepts]
-    for value in np.unique(prop[prop >= 0]):
-        put(f"property {(*PROPERTIES, 'other')[value]}", prop == value)
-    put("method not in the term", facts.method[concepts] & ("by" not in normal_term.split()))
-    put("timing stated", facts.timing[concepts])
-    day = facts.day[concepts]
-    put("24 hours agree" if laboratory.whole_day(term) else "24 hours only in the concept", day)
-
-
-def contrast(facts: Facts, said: int, concepts: Ints, put: Put) -> None:
-    """Where what a term says (bits, see contrasts.py) and a candidate's name agree or disagree."""
-    stated = facts.contrast[concepts]
-    loinc = facts.property[concepts] >= 0
-    for group, mask in contrasts.masks().items():
-        ours = np.uint64(said & mask)
-        theirs = stated & np.uint64(mask)
-        both = theirs & ours
-        put(f"{group} differs", (theirs > 0) & (ours > 0) & (both == 0))
-        put(f"{group} only in the concept", (theirs > 0) & (ours == 0))
-        put(f"{group} only in the term", (theirs == 0) & (ours > 0))
-        if group == "specimen":
-            values = contrasts.groups()[group]
-            serum = (theirs & np.uint64(values["serum"])) > 0
-            put("specimen agrees", both > 0)
-            put("serum or plasma by default", loinc & (ours == 0) & serum)
-            put("blood by default", loinc & (ours == 0) & ((theirs & np.uint64(values["blood"])) > 0))
-            # "in the blood" is said of what is measured in serum
-            blood = ours & np.uint64(values["blood"] | values["serum"]) == np.uint64(values["blood"])
-            put("serum or plasma for blood", loinc & blood & serum)
+        named = (self._words[rows] @ term.words).max(axis=1) / total[tests]
+        term_total = np.maximum(term.word_total - self._other_idf @ term.words, 1e-6)
+        covered = (self._analyte_words[rows] @ term.words / term_total).max(axis=1)
+        columns: dict[str, npt.NDArray[np.generic]] = {}
+        for feature, values in zip(_ANALYTE_FEATURES, (named, covered), strict=True):
+            columns[feature] = np.zeros(len(concepts), np.float32)
+            columns[feature][tests] = values
+        return columns

@@ -74,17 +74,11 @@ def compute_signals(
 
 @dataclass(frozen=True, kw_only=True)
 class PrecisionCurve:
-    """How often the first candidate was correct at or above a probability, for terms not learned from.
+    """How often the first candidate was correct at or above a probability, for terms not learned from."""
 
-    Attributes:
-        probability: thresholds, descending.
-        count: terms at or above each.
-        right: of these, terms whose first candidate was correct.
-    """
-
-    probability: tuple[float, ...]
-    count: tuple[int, ...]
-    right: tuple[int, ...]
+    probability: tuple[float, ...]  # thresholds, descending
+    count: tuple[int, ...]  # terms at or above each
+    right: tuple[int, ...]  # of these, terms whose first candidate was correct
 
     @classmethod
     def from_predictions(cls, probability: Doubles, correct: Mask) -> PrecisionCurve:
@@ -134,22 +128,16 @@ def wilson_lower_bound(correct: int, count: int) -> float:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """Logistic regression on a few signals with an intercept per domain, optionally made isotonic.
+    """Logistic regression on a few signals with an intercept per domain, optionally made isotonic."""
 
-    Attributes:
-        weights: one per signal.
-        intercepts: by domain; "" for all other domains.
-        knots: (x, y) of an isotonic curve over the logistic probability; empty for none.
-        curves: precision by threshold, by domain; "" for all terms.
-        terms: number of terms it was learned from.
-        judge_shifts: how much each judge's answer shifts the log odds (judge_calibration.py).
-    """
-
-    weights: tuple[float, ...]
-    intercepts: Mapping[str, float]
+    weights: tuple[float, ...]  # one per signal
+    intercepts: Mapping[str, float]  # by domain; "" for all other domains
+    # (x, y) of an isotonic curve over the logistic probability; empty for none
     knots: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    # precision by threshold, by domain; "" for all terms
     curves: Mapping[str, PrecisionCurve] = field(default_factory=dict)
-    terms: int = 0
+    terms: int = 0  # number of terms it was learned from
+    # how much each judge's answer shifts the log odds (judge_calibration.py)
     judge_shifts: Mapping[str, float] = field(default_factory=dict)
 
     def probability(self, signals: Doubles, domains: Sequence[str]) -> Doubles:

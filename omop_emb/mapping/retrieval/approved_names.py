@@ -1,4 +1,4 @@
-"""What a site has approved, searchable: source names as further texts of their target concepts."""
+"""Approved names: what a site has approved, searchable as further texts of the concepts it was mapped to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import numpy.typing as npt
 from scipy import sparse
 
 from omop_emb.arrays import Floats, Ints
-from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, best, hashes
-from omop_emb.mapping.terms.words import normal
+from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, find_hashes, hash_texts
+from omop_emb.mapping.terms.words import normalise
+from omop_emb.search.topk import largest_of_rows
+
+_BLOCK_QUERIES = 1024
 
 
 class MemoryIndex:
@@ -18,10 +21,16 @@ class MemoryIndex:
 
     Args:
         lexical: the vocabulary's index, whose grams are used.
-        names: (m,) approved source names; a name with several targets stands several times.
+        names: (m,) approved source names; one with several targets is listed several times.
         concepts: (m,) concept rows.
         vectors: (m, dimensions) unit rows of the names; None without a dense index.
         codes: (m,) source codes of the names, "" for none; None: none has one.
+
+    Attributes:
+        concept: (m,) concept rows.
+        hash: (m,) hashes of the normal names.
+        gram_rows: (m, grams) TF-IDF rows.
+        gram_columns: (grams, m) the same, transposed.
     """
 
     def __init__(
@@ -34,48 +43,44 @@ class MemoryIndex:
     ) -> None:
         self.names = list(names)
         self.codes = list(codes) if codes is not None else [""] * len(self.names)
-        texts = [normal(name) for name in names]
+        texts = [normalise(name) for name in names]
         self.concept = np.asarray(concepts, np.int64)
-        self.hash = hashes(texts)
-        self._by_hash = np.argsort(self.hash, kind="stable")
-        self._sorted_hash = self.hash[self._by_hash]
-        self.rows = lexical.encode(texts)
-        self.columns = self.rows.T.tocsr()
+        self.hash = hash_texts(texts)
+        self._hash_order = np.argsort(self.hash, kind="stable")
+        self.gram_rows = lexical.encode(texts)
+        self.gram_columns = self.gram_rows.T.tocsr()
         self.vectors = vectors
-        self._order = np.argsort(self.concept, kind="stable")
+        self._by_concept = np.argsort(self.concept, kind="stable")
 
     def __len__(self) -> int:
         return len(self.names)
 
     def search(
-        self, grams: sparse.csr_matrix, form_hash: npt.NDArray[np.uint64], vectors: Floats | None, k: int = 10
+        self, grams: sparse.csr_matrix, hashes: npt.NDArray[np.uint64], vectors: Floats | None, k: int = 10
     ) -> tuple[Ints, Ints]:
-        """(form, approved name) of all that read like a form, and of the k nearest by 3-grams and vectors."""
-        # by its hash first: jargon may have no 3-gram that the vocabulary knows
-        left = np.searchsorted(self._sorted_hash, form_hash, "left")
-        sizes = np.searchsorted(self._sorted_hash, form_hash, "right") - left
-        form = np.repeat(np.arange(len(form_hash)), sizes)
-        offset = np.arange(len(form)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        near, name, _ = best((grams @ self.columns).tocsr(), k)
-        forms, names = [form, near], [self._by_hash[np.repeat(left, sizes) + offset], name]
+        """(query, name) of all normalised equal names, and of a query's k nearest by grams and by vectors."""
+        # By hash too, because jargon may have no 3-gram that the vocabulary has.
+        equal, position = find_hashes(self.hash[self._hash_order], hashes)
+        similar, name, _ = largest_of_rows((grams @ self.gram_columns).tocsr(), k)
+        queries, names = [equal, similar], [self._hash_order[position], name]
         if vectors is not None and self.vectors is not None:
-            for at in range(0, len(vectors), 1024):
-                scores = vectors[at : at + 1024] @ self.vectors.T
-                size = min(k, scores.shape[1])
+            size = min(k, len(self))
+            for start in range(0, len(vectors), _BLOCK_QUERIES):
+                scores = vectors[start : start + _BLOCK_QUERIES] @ self.vectors.T
                 top = np.argpartition(-scores, size - 1, axis=1)[:, :size]
-                forms.append(np.repeat(np.arange(len(scores)) + at, size))
+                queries.append(np.repeat(np.arange(len(scores)) + start, size))
                 names.append(top.ravel())
-        return np.concatenate(forms), np.concatenate(names)
+        return np.concatenate(queries), np.concatenate(names)
 
-    def of(self, concepts: Ints, hidden: frozenset[int] = frozenset()) -> tuple[Ints, Ints]:
-        """(place in concepts, approved name) of every approved name of the given concepts."""
-        ordered = self.concept[self._order]
-        left, right = np.searchsorted(ordered, concepts), np.searchsorted(ordered, concepts, "right")
-        sizes = right - left
-        place = np.repeat(np.arange(len(concepts)), sizes)
+    def names_of(self, concepts: Ints, hidden: frozenset[int] = frozenset()) -> tuple[Ints, Ints]:
+        """(index into concepts, name) of every approved name of the given concepts that is not hidden."""
+        ordered = self.concept[self._by_concept]
+        start = np.searchsorted(ordered, concepts)
+        sizes = np.searchsorted(ordered, concepts, "right") - start
+        index = np.repeat(np.arange(len(concepts)), sizes)
         begin = np.repeat(np.cumsum(sizes) - sizes, sizes)
-        name = self._order[np.repeat(left, sizes) + np.arange(len(place)) - begin]
+        name = self._by_concept[np.repeat(start, sizes) + np.arange(len(index)) - begin]
         if hidden:
-            kept = ~np.isin(name, list(hidden))
-            place, name = place[kept], name[kept]
-        return place, name
+            visible = ~np.isin(name, list(hidden))
+            index, name = index[visible], name[visible]
+        return index, name

@@ -1,9 +1,8 @@
-"""The vocabulary in memory: standard concepts and the texts that they can be found by, in arrays."""
+"""Lexicon: a vocabulary's standard concepts and the texts that they can be found by, in arrays."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,118 +10,96 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from omop_emb.arrays import Ints
-from omop_emb.mapping.retrieval.standard_targets import Paths, StandardTargets, followed
-from omop_emb.mapping.retrieval.string_array import Texts
+from omop_emb.arrays import Ints, Mask
+from omop_emb.mapping.retrieval.standard_targets import Paths, StandardTargets, find_standard_targets
+from omop_emb.mapping.retrieval.string_array import StringArray
+from omop_emb.mapping.terms.laboratory import parse_loinc_name
 
-KINDS = ("name", "synonym", "code", "short name", "non-standard")
+TEXT_KINDS = ("name", "synonym", "code", "short name", "non-standard")
 """Kinds of text, by number in Lexicon.text_kind; "non-standard": the name of a concept that maps here."""
 
+_NAME, _SYNONYM, _CODE, _SHORT_NAME, NON_STANDARD = range(len(TEXT_KINDS))
 UNKNOWN_CODE = "UNKNOWN"
-_LOINC = re.compile(
-    r"^(?P<analyte>.+?) \[(?P<property>[^\]]+)\](?: in (?P<system>.+?))?(?: by (?P<method>.+?))?"
-    r"(?: --(?P<timing>.+))?$"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class LoincName:
-    """The axes that a LOINC name states; "" where it does not."""
-
-    analyte: str
-    property: str
-    system: str
-    method: str
-    timing: str
-
-
-def loinc_name(name: str) -> LoincName | None:
-    """The axes of a name such as "Glucose [Mass/volume] in Serum by Test strip"; None for other names."""
-    found = _LOINC.match(name)
-    return LoincName(*(part or "" for part in found.groups())) if found else None
+_Text = tuple[int, int, str, int]  # concept row, kind, text, path
 
 
 @dataclass(frozen=True, eq=False)
-class Codes:
-    """The codes of all concepts, standard or not: (n,) each.
+class CodeTable:
+    """The codes of all concepts, standard or not.
 
     Attributes:
         vocabularies: the labels.
-        vocabulary: place in them.
-        code: concept_code.
-        concept_id: whose it is.
+        vocabulary: (n,) index into them.
+        code: (n,) concept_code.
+        concept_id: (n,) the concept of each.
     """
 
     vocabularies: list[str]
     vocabulary: npt.NDArray[np.int16]
-    code: Texts
+    code: StringArray
     concept_id: Ints
 
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """Standard, valid concepts sorted by domain, then id, and their texts in the order of the concepts.
+    """Standard, valid concepts ordered by domain, then id, and their texts in the order of the concepts.
 
     Attributes:
-        concept_id: (c,) OMOP concept ids; a concept's place in this array is its row.
+        concept_id: (c,) OMOP concept ids; the index of a concept in this array is its row.
         names, codes: concept_name and concept_code by row.
-        domain, vocabulary, concept_class: (c,) places in the lists of labels below.
+        domain, vocabulary, concept_class: (c,) indices into the lists of labels below.
         domains, vocabularies, concept_classes: the labels.
         texts: every text, by text row.
         text_concept: (t,) the concept row of each text, ascending.
-        text_kind: (t,) place in KINDS.
-        text_path: (t,) place in paths, -1 for a concept's own text.
-        paths: (id, name, relationship) of non-standard concepts whose names lead here.
-        first_text: (c + 1,) where each concept's texts begin.
-        targets: where concepts that are no candidates lead.
-        codes_of: what by_code is made of, when it is asked for.
+        text_kind: (t,) index into TEXT_KINDS.
+        text_path: (t,) index into paths, -1 for a concept's own text.
+        paths: from the non-standard concepts whose names are texts here.
+        text_offsets: (c + 1,) where each concept's texts begin.
+        targets: the standard concepts of non-standard ones.
+        code_table: the source of ids_by_code.
     """
 
     concept_id: Ints
-    names: Texts
-    codes: Texts
+    names: StringArray
+    codes: StringArray
     domain: npt.NDArray[np.int16]
     vocabulary: npt.NDArray[np.int16]
     concept_class: npt.NDArray[np.int16]
     domains: list[str]
     vocabularies: list[str]
     concept_classes: list[str]
-    texts: Texts
+    texts: StringArray
     text_concept: npt.NDArray[np.int32]
     text_kind: npt.NDArray[np.int8]
     text_path: npt.NDArray[np.int32]
     paths: Paths
-    first_text: Ints
+    text_offsets: Ints
     targets: StandardTargets
-    codes_of: Codes
+    code_table: CodeTable
 
     @cached_property
-    def by_code(self) -> dict[tuple[str, str], list[int]]:
+    def ids_by_code(self) -> dict[tuple[str, str], list[int]]:
         """(vocabulary, code) -> concept ids, standard or not; 100 MB for 360,000 concepts."""
-        found: dict[tuple[str, str], list[int]] = {}
-        codes = self.codes_of
-        for key, vocabulary, code in zip(
-            codes.concept_id.tolist(), codes.vocabulary.tolist(), codes.code, strict=True
+        result: dict[tuple[str, str], list[int]] = {}
+        table = self.code_table
+        for concept_id, vocabulary, code in zip(
+            table.concept_id.tolist(), table.vocabulary.tolist(), table.code, strict=True
         ):
-            found.setdefault((codes.vocabularies[vocabulary], code), []).append(key)
-        return found
+            result.setdefault((table.vocabularies[vocabulary], code), []).append(concept_id)
+        return result
+
+    @cached_property
+    def _rows_by_id(self) -> Ints:
+        return np.argsort(self.concept_id, kind="stable")
 
     def rows(self, concept_ids: Sequence[int] | Ints) -> Ints:
-        """The row of each id, -1 for one that is not a candidate."""
+        """The row of each id, -1 for one that is not a standard concept."""
         ids = np.asarray(concept_ids, dtype=np.int64)
-        order = self._by_id
-        place = np.searchsorted(self.concept_id[order], ids)
-        place[place == len(order)] = 0
-        rows = order[place] if len(order) else np.full(len(ids), -1)
-        return np.where(self.concept_id[rows] == ids, rows, -1) if len(order) else rows
-
-    @property
-    def _by_id(self) -> Ints:
-        order = self.__dict__.get("_order")
-        if order is None:
-            order = np.argsort(self.concept_id, kind="stable")
-            object.__setattr__(self, "_order", order)
-        return order
+        if not len(self.concept_id):
+            return np.full(len(ids), -1)
+        position = np.searchsorted(self.concept_id, ids, sorter=self._rows_by_id)
+        rows = self._rows_by_id[np.minimum(position, len(self.concept_id) - 1)]
+        return np.where(self.concept_id[rows] == ids, rows, -1)
 
     def domain_range(self, domain: str) -> tuple[int, int]:
         """First and last + 1 concept row of a domain; (0, 0) for one without concepts."""
@@ -131,29 +108,38 @@ class Lexicon:
         code = self.domains.index(domain)
         return int(np.searchsorted(self.domain, code)), int(np.searchsorted(self.domain, code, "right"))
 
+    def in_vocabularies(self, *vocabularies: str) -> Mask:
+        """(c,) whether a concept is in one of some vocabularies."""
+        codes = [code for code, name in enumerate(self.vocabularies) if name in vocabularies]
+        return np.isin(self.vocabulary, codes)
+
+    def text_rows(self, row: int) -> range:
+        """The text rows of a concept."""
+        return range(int(self.text_offsets[row]), int(self.text_offsets[row + 1]))
+
     @cached_property
     def code_vocabularies(self) -> list[str]:
         """The vocabularies whose codes can be looked up."""
-        return sorted(self.codes_of.vocabularies[place] for place in np.unique(self.codes_of.vocabulary))
+        return sorted(self.code_table.vocabularies[code] for code in np.unique(self.code_table.vocabulary))
 
-    def coded(self, vocabulary: str, code: str) -> list[int]:
-        """Ids of the concepts that have a code; one written without its dots, as K3580, is found too."""
-        exact = self.by_code.get((vocabulary, code))
+    def ids_of_code(self, vocabulary: str, code: str) -> list[int]:
+        """Ids of the concepts that have a code; one written without its dots, as K3580, matches too."""
+        exact = self.ids_by_code.get((vocabulary, code))
         if exact is not None:
             return exact
-        return self._undotted.get((vocabulary, _undotted(code)), [])
+        return self._ids_by_undotted_code.get((vocabulary, _undotted(code)), [])
 
     @cached_property
-    def _undotted(self) -> dict[tuple[str, str], list[int]]:
-        """By code without dots and case; only where that is still one code."""
-        found: dict[tuple[str, str], list[int] | None] = {}
-        for (vocabulary, code), ids in self.by_code.items():
+    def _ids_by_undotted_code(self) -> dict[tuple[str, str], list[int]]:
+        """By code without dots and case, if only one code becomes it."""
+        result: dict[tuple[str, str], list[int] | None] = {}
+        for (vocabulary, code), ids in self.ids_by_code.items():
             key = (vocabulary, _undotted(code))
-            found[key] = None if key in found else ids
-        return {key: ids for key, ids in found.items() if ids is not None}
+            result[key] = None if key in result else ids
+        return {key: ids for key, ids in result.items() if ids is not None}
 
     def standard_targets(self, concept_id: int) -> list[tuple[str, int]]:
-        """(relationship, row) of each standard concept that a concept stands for; itself if it is one."""
+        """(relationship, row) of each standard concept that a concept maps to; ("", row) if it is one."""
         row = int(self.rows([concept_id])[0])
         return [("", row)] if row >= 0 else self.targets.get(concept_id)
 
@@ -162,19 +148,18 @@ def _undotted(code: str) -> str:
     return code.replace(".", "").upper()
 
 
-def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFrame) -> Lexicon:
-    """A lexicon from OMOP's tables CONCEPT, CONCEPT_SYNONYM and CONCEPT_RELATIONSHIP.
+def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFrame) -> Lexicon:
+    """A lexicon from a vocabulary's tables CONCEPT, CONCEPT_SYNONYM and CONCEPT_RELATIONSHIP.
 
     Args:
         concept: concept_id, concept_name, domain_id, vocabulary_id, concept_class_id, standard_concept,
-            concept_code, invalid_reason; empty strings or None where there is nothing.
+            concept_code, invalid_reason; empty strings or None for missing values.
         synonym: concept_id, concept_synonym_name.
-        relationship: concept_id_1, concept_id_2, relationship_id, valid rows only; other relationships
-            than FOLLOWED are not looked at.
+        relationship: concept_id_1, concept_id_2, relationship_id of valid rows.
     """
     standard = concept[(concept["standard_concept"] == "S") & (concept["invalid_reason"].fillna("") == "")]
     standard = standard.sort_values(["domain_id", "concept_id"], kind="stable")
-    columns = {
+    labels = {
         name: pd.Categorical(standard[name], categories=sorted(standard[name].unique()))
         for name in ("domain_id", "vocabulary_id", "concept_class_id")
     }
@@ -182,50 +167,54 @@ def build(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFra
     names = standard["concept_name"].astype(str).tolist()
     codes = standard["concept_code"].fillna("").astype(str).tolist()
     row_of = {int(key): row for row, key in enumerate(concept_id)}
-
-    texts: list[tuple[int, int, str, int]] = [(row, 0, name, -1) for row, name in enumerate(names)]
+    targets, paths, mapped_names = find_standard_targets(concept, relationship, row_of)
+    texts: list[_Text] = [(row, _NAME, name, -1) for row, name in enumerate(names)]
     for key, text in zip(
         synonym["concept_id"].tolist(), synonym["concept_synonym_name"].tolist(), strict=True
     ):
-        row = row_of.get(int(key))
-        if row is not None and text and text != names[row]:
-            texts.append((row, 1, str(text), -1))
-    vocabularies = columns["vocabulary_id"]
-    loinc = {code for code, label in enumerate(vocabularies.categories) if label == "LOINC"}
-    for row, (vocabulary, domain) in enumerate(zip(vocabularies.codes, columns["domain_id"], strict=True)):
-        if domain == "Unit" and codes[row] not in ("", UNKNOWN_CODE):
-            texts.append((row, 2, codes[row], -1))
-        if vocabulary in loinc and (axes := loinc_name(names[row])) is not None:
-            short = f"{axes.analyte} in {axes.system}" if axes.system else axes.analyte
-            texts.append((row, 3, short, -1))
-
-    targets, paths, names_to = followed(concept, relationship, row_of)
-    texts.extend((row, 4, name, path) for path, (row, name) in enumerate(names_to))
+        row = row_of.get(int(key), -1)
+        if row >= 0 and text and text != names[row]:
+            texts.append((row, _SYNONYM, str(text), -1))
+    texts.extend(_codes_and_short_names(names, codes, labels["domain_id"], labels["vocabulary_id"]))
+    texts.extend((row, NON_STANDARD, name, path) for path, (row, name) in enumerate(mapped_names))
     texts.sort()
-    text_concept = np.array([entry[0] for entry in texts], np.int32)
-    known = concept[~concept["concept_code"].fillna("").isin(["", UNKNOWN_CODE])]
-    owners = pd.Categorical(known["vocabulary_id"])
+    text_concept = np.array([row for row, _, _, _ in texts], np.int32)
+    coded = concept[~concept["concept_code"].fillna("").isin(["", UNKNOWN_CODE])]
+    code_vocabulary = pd.Categorical(coded["vocabulary_id"])
     return Lexicon(
         concept_id=concept_id,
-        names=Texts.of(names),
-        codes=Texts.of(codes),
-        domain=columns["domain_id"].codes.astype(np.int16),
-        vocabulary=columns["vocabulary_id"].codes.astype(np.int16),
-        concept_class=columns["concept_class_id"].codes.astype(np.int16),
-        domains=list(columns["domain_id"].categories),
-        vocabularies=list(columns["vocabulary_id"].categories),
-        concept_classes=list(columns["concept_class_id"].categories),
-        texts=Texts.of(entry[2] for entry in texts),
+        names=StringArray.of(names),
+        codes=StringArray.of(codes),
+        domain=labels["domain_id"].codes.astype(np.int16),
+        vocabulary=labels["vocabulary_id"].codes.astype(np.int16),
+        concept_class=labels["concept_class_id"].codes.astype(np.int16),
+        domains=list(labels["domain_id"].categories),
+        vocabularies=list(labels["vocabulary_id"].categories),
+        concept_classes=list(labels["concept_class_id"].categories),
+        texts=StringArray.of(text for _, _, text, _ in texts),
         text_concept=text_concept,
-        text_kind=np.array([entry[1] for entry in texts], np.int8),
-        text_path=np.array([entry[3] for entry in texts], np.int32),
+        text_kind=np.array([kind for _, kind, _, _ in texts], np.int8),
+        text_path=np.array([path for _, _, _, path in texts], np.int32),
         paths=paths,
-        first_text=np.searchsorted(text_concept, np.arange(len(names) + 1)).astype(np.int64),
+        text_offsets=np.searchsorted(text_concept, np.arange(len(names) + 1)).astype(np.int64),
         targets=targets,
-        codes_of=Codes(
-            vocabularies=list(owners.categories),
-            vocabulary=owners.codes.astype(np.int16),
-            code=Texts.of(known["concept_code"].astype(str)),
-            concept_id=known["concept_id"].to_numpy(np.int64),
+        code_table=CodeTable(
+            vocabularies=list(code_vocabulary.categories),
+            vocabulary=code_vocabulary.codes.astype(np.int16),
+            code=StringArray.of(coded["concept_code"].astype(str)),
+            concept_id=coded["concept_id"].to_numpy(np.int64),
         ),
     )
+
+
+def _codes_and_short_names(
+    names: Sequence[str], codes: Sequence[str], domains: Iterable[str], vocabularies: Iterable[str]
+) -> Iterator[_Text]:
+    """The codes of units, and LOINC names without property, method and timing."""
+    for row, (name, code, domain, vocabulary) in enumerate(
+        zip(names, codes, domains, vocabularies, strict=True)
+    ):
+        if domain == "Unit" and code not in ("", UNKNOWN_CODE):
+            yield row, _CODE, code, -1
+        if vocabulary == "LOINC" and (axes := parse_loinc_name(name)) is not None:
+            yield row, _SHORT_NAME, f"{axes.analyte} in {axes.system}" if axes.system else axes.analyte, -1

@@ -1,24 +1,25 @@
-"""Products of many queries with many rows: in float32, or where it pays in integers, four times as fast."""
+"""Similarity products: many queries times many rows, in float32 or, four times as fast, in 8-bit integers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from omop_emb.arrays import Floats, Ints
+from omop_emb.arrays import Floats, HalfVectors, Ints
 from omop_emb.database import binary_format
 from omop_emb.mapping.retrieval import array_cache, malloc
 
-ROWS = 2048
-"""Rows of a block: its scores stay near the processor; four times as many take half as long again."""
+BLOCK_ROWS = 2048
+"""Rows of a block, whose scores stay in the processor's cache; four times as many take half as long again."""
 
-_MANY = 50_000
-_DEVIATIONS = 4.5
+_MIN_INTEGER_ROWS = 50_000
+_DEVIATIONS = 4.5  # of a turned row's values; larger ones are clipped
 # Seven bits for the rows: processors without VNNI add two products in sixteen bits, and would saturate.
-_ROW_BITS, _QUERY_BITS, _QUERY_ZERO = 63, 127, 128
+_MAX_ROW, _MAX_QUERY, _QUERY_ZERO = 63, 127, 128
 # y = MatMulInteger(a: uint8, b: int8, a_zero_point = z), opset 13, as onnx.helper writes it.
 _MODEL = bytes.fromhex(
     "08083a600a1b0a01610a01620a017a120179220d4d61744d756c496e74656765721201675a0f0a0161120a0a08080212"
@@ -26,125 +27,111 @@ _MODEL = bytes.fromhex(
     "0a000a0042040a00100d"
 )
 
-Vectors = npt.NDArray[np.float16]
-Places = Ints
-Queries = npt.NDArray[Any]
-
 
 class Products(Protocol):
-    """Scores that rank rows for a query; comparable within one query only.
+    """Scores that order the rows for a query; they are comparable within one query only."""
 
-    Attributes:
-        lowest: below every score.
-    """
-
-    lowest: float
-
-    def prepare(self, queries: Floats) -> Queries:
+    def prepare(self, queries: Floats) -> npt.NDArray[Any]:
         """Queries as block() takes them."""
         ...
 
-    def block(self, queries: Queries, first: int, last: int) -> npt.NDArray[Any]:
-        """(queries, last - first) scores with the rows first to last, which are of one block of ROWS."""
+    def block(self, queries: npt.NDArray[Any], first: int, last: int) -> npt.NDArray[Any]:
+        """(queries, last - first) scores of the rows from first on, which are in one block of BLOCK_ROWS."""
         ...
 
 
 class ExactProducts:
     """Cosines in float32."""
 
-    lowest: float = -np.inf
+    def __init__(self, vectors: HalfVectors, rows: Ints) -> None:
+        self._vectors, self._rows = vectors, rows
 
-    def __init__(self, vectors: Vectors, place: Places) -> None:
-        self._vectors, self._place = vectors, place
-
-    def prepare(self, queries: Floats) -> Queries:
-        """Queries as they are."""
+    def prepare(self, queries: Floats) -> npt.NDArray[Any]:
+        """Queries unchanged."""
         return queries
 
-    def block(self, queries: Queries, first: int, last: int) -> npt.NDArray[Any]:
+    def block(self, queries: npt.NDArray[Any], first: int, last: int) -> npt.NDArray[Any]:
         """(queries, last - first) cosines."""
-        return np.asarray(queries @ binary_format.halves_to_float32(self._vectors[self._place[first:last]]).T)
+        rows = binary_format.halves_to_float32(self._vectors[self._rows[first:last]])
+        return np.asarray(queries @ rows.T)
 
 
 @dataclass(frozen=True, eq=False)
 class IntegerRows:
     """Rows in seven bits.
 
-    Rows are turned at random first, which changes no product: afterwards no dimension stands out, whatever
-    the model, and one scale suits all of them.
+    Rows are first turned by a random rotation, which changes no product: then no dimension is larger than
+    others, whatever the model, and one scale serves all of them.
 
     Attributes:
-        turn: (dimensions, dimensions) by which rows were turned.
-        blocks: (dimensions, up to ROWS) int8 each.
+        rotation: (dimensions, dimensions).
+        blocks: (dimensions, up to BLOCK_ROWS) int8 each.
     """
 
-    turn: Floats
+    rotation: Floats
     blocks: list[npt.NDArray[np.int8]]
 
     @classmethod
-    def of(cls, vectors: Vectors, place: Places) -> IntegerRows:
-        """From unit rows, in the order of their places in vectors."""
+    def of(cls, vectors: HalfVectors, rows: Ints) -> IntegerRows:
+        """From the given rows of unit vectors."""
         dimensions = vectors.shape[1]
         random = np.random.default_rng(0).standard_normal((dimensions, dimensions))
-        turn = np.linalg.qr(random)[0].astype(np.float32)
-        scale = _ROW_BITS * np.sqrt(dimensions) / _DEVIATIONS
+        rotation = np.linalg.qr(random)[0].astype(np.float32)
+        scale = _MAX_ROW * np.sqrt(dimensions) / _DEVIATIONS
         blocks = []
-        for at in range(0, len(place), ROWS):
-            turned = binary_format.halves_to_float32(vectors[place[at : at + ROWS]]) @ turn
-            rounded = np.clip(np.rint(turned * scale), -_ROW_BITS, _ROW_BITS)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = binary_format.halves_to_float32(vectors[rows[start : start + BLOCK_ROWS]]) @ rotation
+            rounded = np.clip(np.rint(block * scale), -_MAX_ROW, _MAX_ROW)
             blocks.append(np.ascontiguousarray(rounded.astype(np.int8).T))
-        return cls(turn, blocks)
+        return cls(rotation, blocks)
 
 
 class IntegerProducts:
-    """Products of rows and queries in seven and eight bits, off by some thousandths of a cosine.
+    """Products of rows in seven bits and queries in eight, off by some thousandths of a cosine.
 
-    Of the 100 nearest of 200,000 rows of MiniLM, 98 are among the 100 that are found, and all of them among
-    the first 200.
+    Of the 100 nearest of 200,000 rows of MiniLM, 98 are among the first 100 that this finds, and all are
+    among the first 200.
     """
 
-    lowest: float = np.iinfo(np.int32).min
+    def __init__(self, rows: IntegerRows) -> None:
+        import onnxruntime
 
-    def __init__(self, rows: IntegerRows, session: Any) -> None:
-        self._turn, self._blocks, self._session = rows.turn, rows.blocks, session
+        options = onnxruntime.SessionOptions()
+        # Spinning threads would take the processor from the model that embeds the next terms meanwhile.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False  # it would keep the memory of the largest result
+        self._session = onnxruntime.InferenceSession(_MODEL, options, providers=["CPUExecutionProvider"])
+        self._rows = rows
         self._zero = np.array(_QUERY_ZERO, np.uint8)
 
-    def prepare(self, queries: Floats) -> Queries:
+    def prepare(self, queries: Floats) -> npt.NDArray[Any]:
         """Queries in eight bits, each by a scale of its own."""
-        turned = queries @ self._turn
+        turned = queries @ self._rows.rotation
         largest = np.maximum(np.abs(turned).max(axis=1, keepdims=True), 1e-9)
-        return np.asarray(np.rint(turned * (_QUERY_BITS / largest)) + _QUERY_ZERO, np.uint8)
+        return np.asarray(np.rint(turned * (_MAX_QUERY / largest)) + _QUERY_ZERO, np.uint8)
 
-    def block(self, queries: Queries, first: int, last: int) -> npt.NDArray[Any]:
+    def block(self, queries: npt.NDArray[Any], first: int, last: int) -> npt.NDArray[Any]:
         """(queries, last - first) integers."""
-        start = first % ROWS
-        rows = np.ascontiguousarray(self._blocks[first // ROWS][:, start : start + last - first])
-        return np.asarray(self._session.run(None, {"a": queries, "b": rows, "z": self._zero})[0])
+        start = first % BLOCK_ROWS
+        rows = self._rows.blocks[first // BLOCK_ROWS][:, start : start + last - first]
+        inputs = {"a": queries, "b": np.ascontiguousarray(rows), "z": self._zero}
+        return np.asarray(self._session.run(None, inputs)[0])
 
 
-def products(vectors: Vectors, place: Places, name: str | None = None) -> Products:
-    """In integers for many rows, where onnxruntime is installed, else in float32.
+def make_products(vectors: HalfVectors, rows: Ints, cache_key: str | None = None) -> Products:
+    """In integers for many rows, if onnxruntime is installed, else in float32.
 
     Args:
         vectors: (n, dimensions) unit rows.
-        place: (m,) which of them, in the order in which they are asked for.
-        name: of these rows in the cache folder; None: rows in integers are not kept.
+        rows: (m,) those to multiply with, in the order of the scores.
+        cache_key: for these rows in integers; None does not cache them.
     """
-    if len(place) < _MANY:
-        return ExactProducts(vectors, place)
-    try:
-        import onnxruntime
-    except ImportError:
-        return ExactProducts(vectors, place)
-    rows: IntegerRows | None = array_cache.find(name) if name is not None else None
-    if rows is None:
-        rows = IntegerRows.of(vectors, place)
-        if name is not None:
-            rows = array_cache.keep(name, rows)
+    if len(rows) < _MIN_INTEGER_ROWS or find_spec("onnxruntime") is None:
+        return ExactProducts(vectors, rows)
+    integers: IntegerRows | None = array_cache.load(cache_key) if cache_key is not None else None
+    if integers is None:
+        integers = IntegerRows.of(vectors, rows)
+        if cache_key is not None:
+            integers = array_cache.store(cache_key, integers)
             malloc.give_back()
-    options = onnxruntime.SessionOptions()
-    # Threads that wait busily would take the processor from the model that embeds the next terms meanwhile.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = False  # it would keep the largest result for good
-    session = onnxruntime.InferenceSession(_MODEL, options, providers=["CPUExecutionProvider"])
-    return IntegerProducts(rows, session)
+    return IntegerProducts(integers)

@@ -1,4 +1,4 @@
-"""Many texts in two arrays, which can lie in a file: a tenth of the memory of as many strings."""
+"""String arrays: many texts in two arrays that can be memory-mapped, in a tenth of the memory of strings."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ import numpy.typing as npt
 from omop_emb.arrays import Ints
 
 
-class Texts:
-    """Texts that are made into strings when they are asked for.
+class StringArray:
+    """Texts that become strings when they are read.
 
     Args:
-        letters: all texts in UTF-8, one after the other.
-        first: (n + 1,) where each begins.
+        utf8: all texts in UTF-8, one after the other.
+        offsets: (n + 1,) where each begins.
     """
 
-    def __init__(self, letters: npt.NDArray[np.uint8], first: Ints) -> None:
-        self.letters, self.first = letters, first
+    def __init__(self, utf8: npt.NDArray[np.uint8], offsets: Ints) -> None:
+        self.utf8, self.offsets = utf8, offsets
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Texts:
+    def of(cls, texts: Iterable[str]) -> StringArray:
         """The given texts, in their order."""
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-        first = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(one) for one in encoded], out=first[1:])
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), first)
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(text) for text in encoded], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
     def __len__(self) -> int:
-        return len(self.first) - 1
+        return len(self.offsets) - 1
 
-    def __getitem__(self, place: int) -> str:
-        letters = self.letters[self.first[place] : self.first[place + 1]]
-        return letters.tobytes().decode("utf-8", "surrogatepass")
+    def __getitem__(self, index: int) -> str:
+        utf8 = self.utf8[self.offsets[index] : self.offsets[index + 1]]
+        return utf8.tobytes().decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
-        whole = self.letters.data
-        for start, stop in pairwise(self.first.tolist()):
-            yield str(whole[start:stop], "utf-8", "surrogatepass")
+        for start, stop in pairwise(self.offsets.tolist()):
+            yield str(self.utf8.data[start:stop], "utf-8", "surrogatepass")

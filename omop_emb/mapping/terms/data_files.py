@@ -1,4 +1,4 @@
-"""The readable data files that normalisation is made of, read once."""
+"""Data files of mapping: word lists and settings in the package, each read once."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from importlib import resources
 from typing import Any
 
 
-def _text(name: str) -> str:
+def _read_text(name: str) -> str:
     return (resources.files("omop_emb") / "data" / "mapping" / name).read_text(encoding="utf-8")
 
 
 @cache
-def table(name: str) -> list[dict[str, str]]:
-    """The rows of a tab-separated file of data/mapping, by column; lines that begin with # are notes."""
-    lines = [line for line in _text(name).splitlines() if line and not line.startswith("#")]
+def read_table(name: str) -> list[dict[str, str]]:
+    """The rows of a tab-separated file, by column; lines that begin with # are comments."""
+    lines = [line for line in _read_text(name).splitlines() if line and not line.startswith("#")]
     rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
     return [{key: value.strip() for key, value in row.items()} for row in rows]
 
 
 @cache
-def settings(name: str) -> dict[str, Any]:
-    """The contents of a TOML file of data/mapping."""
-    return tomllib.loads(_text(name))
+def read_toml(name: str) -> dict[str, Any]:
+    """The contents of a TOML file."""
+    return tomllib.loads(_read_text(name))

@@ -1,43 +1,28 @@
-"""What a drug's text says: ingredient, strengths, forms; from source terms and RxNorm names alike."""
+"""Drug texts: ingredient, strengths and dose forms, in source terms and RxNorm names."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 
-from omop_emb.mapping.terms.data_files import table
+from omop_emb.mapping.terms.data_files import read_table
 from omop_emb.mapping.terms.words import fold
 
 _NUMBER = r"\d+(?:[.,]\d+)*"
+# Milligrams
 _MASS = {
-    "kg": 1e6,
-    "g": 1e3,
-    "gm": 1e3,
-    "gram": 1e3,
-    "grams": 1e3,
-    "mg": 1.0,
-    "milligram": 1.0,
-    "mcg": 1e-3,
-    "ug": 1e-3,
-    "microgram": 1e-3,
-    "micrograms": 1e-3,
-    "microgr": 1e-3,
-    "ng": 1e-6,
-    "nanogram": 1e-6,
+    **dict.fromkeys(("kg",), 1e6),
+    **dict.fromkeys(("g", "gm", "gram", "grams"), 1e3),
+    **dict.fromkeys(("mg", "milligram"), 1.0),
+    **dict.fromkeys(("mcg", "ug", "microgram", "micrograms", "microgr"), 1e-3),
+    **dict.fromkeys(("ng", "nanogram"), 1e-6),
 }
+# Units of their own; a percentage is 10 mg per ml
 _COUNT = {
-    "unt": 1.0,
-    "unit": 1.0,
-    "units": 1.0,
-    "iu": 1.0,
-    "u": 1.0,
-    "ie": 1.0,
-    "meq": 1.0,
-    "mmol": 1.0,
-    "mm": 1.0,
-    "mci": 1.0,
-    "actuat": 1.0,
-    "hr": 1.0,
+    **dict.fromkeys(
+        ("unt", "unit", "units", "iu", "u", "ie", "meq", "mmol", "mm", "mci", "actuat", "hr"), 1.0
+    ),
     "%": 10.0,
 }
 _PER = r"ml|mls|l|mg|g|gm|actuat|dose|hr|h|puff|spray|tab|cap"
@@ -48,63 +33,65 @@ _STRENGTH = re.compile(
 _FIRST_DETAIL = re.compile(r"[\[(]|\s\d|\b\d+[.,]?\d*\s*(?:mg|g|mcg|ug|ml|%|unt|units?|iu)\b")
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     # 1,000 is a thousand; 0,5 is a half
     text = re.sub(r",(?=\d{3}(?!\d))", "", text).replace(",", ".")
-    whole, _, rest = text.partition(".")
-    return float(f"{whole}.{rest.replace('.', '') or 0}")
+    integer, _, fraction = text.partition(".")
+    return float(f"{integer}.{fraction.replace('.', '') or 0}")
 
 
 def strengths(text: str) -> tuple[float, ...]:
-    """Every strength of a text, in mg or units, per ml where it is a concentration; rounded to 4 figures."""
-    found = set()
+    """The strengths in a text, ascending: mg or units, per ml for a concentration, to four figures."""
+    result = set()
     for amount, unit, per_amount, per in _STRENGTH.findall(fold(text)):
-        value = _number(amount) * (_MASS.get(unit) or _COUNT[unit])
+        value = _parse_number(amount) * (_MASS.get(unit) or _COUNT[unit])
         if per_amount:
-            below = _number(per_amount) or 1.0
-            if per in {"l"}:
-                below *= 1000
-            found.add(float(f"{value / below:.4g}"))
+            divisor = (_parse_number(per_amount) or 1.0) * (1000 if per == "l" else 1)
+            result.add(float(f"{value / divisor:.4g}"))
         elif per == "l":
-            found.add(float(f"{value / 1000:.4g}"))
+            result.add(float(f"{value / 1000:.4g}"))
             continue
-        found.add(float(f"{value:.4g}"))
-    return tuple(sorted(found))
+        result.add(float(f"{value:.4g}"))
+    return tuple(sorted(result))
+
+
+def _any_of(words: Iterable[str], plural: str = "") -> re.Pattern[str]:
+    """A whole word of a list, the longest that matches."""
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile(rf"(?<![a-z])({'|'.join(map(re.escape, longest_first))}){plural}(?![a-z])")
 
 
 @cache
-def _forms() -> tuple[re.Pattern[str], dict[str, str]]:
-    words = {row["written"]: row["form"] for row in table("drug_forms.tsv")}
-    longest_first = sorted(words, key=len, reverse=True)
-    return re.compile(r"(?<![a-z])(" + "|".join(map(re.escape, longest_first)) + r")s?(?![a-z])"), words
+def _dose_form_words() -> tuple[re.Pattern[str], dict[str, str]]:
+    words = {row["written"]: row["form"] for row in read_table("drug_forms.tsv")}
+    return _any_of(words, plural="s?"), words
+
+
+@cache
+def _international_names() -> tuple[re.Pattern[str], dict[str, str]]:
+    names = {row["name"]: row["rxnorm"] for row in read_table("drug_names.tsv")}
+    return _any_of(names), names
 
 
 def dose_forms(text: str) -> tuple[str, ...]:
-    """Dose forms and routes that a text names, each by its common word, sorted."""
-    pattern, words = _forms()
-    return tuple(sorted({words[found] for found in pattern.findall(fold(text))}))
+    """The dose forms and routes in a text, by their common names, sorted."""
+    pattern, words = _dose_form_words()
+    return tuple(sorted({words[word] for word in pattern.findall(fold(text))}))
 
 
 def ingredient(text: str) -> str:
-    """What a drug's text names before any strength, form or bracket."""
+    """The part of a drug's text before any strength, dose form or bracket."""
     folded = fold(text)
     end = len(folded)
     if detail := _FIRST_DETAIL.search(folded, 2):
         end = detail.start()
-    pattern, _ = _forms()
-    if form := pattern.search(folded, 3):
-        end = min(end, form.start())
+    pattern, _ = _dose_form_words()
+    if dose_form := pattern.search(folded, 3):
+        end = min(end, dose_form.start())
     return folded[:end].strip(" ,;-/")
 
 
 def rxnorm_name(name: str) -> str:
     """The folded name with international drug names replaced by RxNorm's."""
-    pattern, names = _names()
-    return pattern.sub(lambda found: names[found.group(1)], fold(name))
-
-
-@cache
-def _names() -> tuple[re.Pattern[str], dict[str, str]]:
-    names = {row["name"]: row["rxnorm"] for row in table("drug_names.tsv")}
-    longest_first = sorted(names, key=len, reverse=True)
-    return re.compile(r"(?<![a-z])(" + "|".join(map(re.escape, longest_first)) + r")(?![a-z])"), names
+    pattern, names = _international_names()
+    return pattern.sub(lambda match: names[match.group(1)], fold(name))

@@ -1,14 +1,19 @@
-"""What a LOINC name measures: its analyte, and the words by which a term asks for one."""
+"""Laboratory names: the axes of a LOINC name, and the words by which a term names an analyte."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
+_LOINC = re.compile(
+    r"^(?P<analyte>.+?) \[(?P<property>[^\]]+)\](?: in (?P<system>.+?))?(?: by (?P<method>.+?))?"
+    r"(?: --(?P<timing>.+))?$"
+)
 _AXES = re.compile(
     r"(?P<analyte>.+?)(?: \[(?P<property>[^\]]+)\])?(?: panel)?"
     r"(?: (?:in|-|of) (?P<system>[A-Z0-9][^\[\]]*?))?(?: (?:by|using) (?P<method>.+?))?(?: --.+)?"
 )
-_WHOLE_DAY = re.compile(r"\b24\s?-?\s?h|^d[UF]\b")
+_24_HOURS = re.compile(r"\b24\s?-?\s?h|^d[UF]\b")
 
 NO_ANALYTE = frozenset(
     """
@@ -19,18 +24,34 @@ NO_ANALYTE = frozenset(
 """Words of a term that say that something is measured, or in which department, but not what."""
 
 
-def axes(name: str) -> tuple[str, str, str, str]:
-    """(analyte, property, system, method) of a LOINC name, "" for what it leaves out.
+@dataclass(frozen=True, slots=True)
+class LoincName:
+    """The axes that a LOINC name states; "" for one that it does not."""
 
-    "Glucose [Mass/volume] in Serum by Test strip" has all; unlike lexicon.loinc_name, this takes names
-    without a property too, such as "Monocytes/100 leukocytes in Blood".
+    analyte: str
+    property: str
+    system: str
+    method: str
+    timing: str
+
+
+def parse_loinc_name(name: str) -> LoincName | None:
+    """The axes of a name such as "Glucose [Mass/volume] in Serum by Test strip"; None for other names."""
+    match = _LOINC.match(name)
+    return LoincName(*(part or "" for part in match.groups())) if match else None
+
+
+def loinc_axes(name: str) -> tuple[str, str, str, str]:
+    """(analyte, property, system, method) of a LOINC name, "" for an axis that it does not state.
+
+    Unlike parse_loinc_name(), this reads names without a property: "Monocytes/100 leukocytes in Blood".
     """
-    found = _AXES.fullmatch(name)
-    if found is None:
+    match = _AXES.fullmatch(name)
+    if match is None:
         return name, "", "", ""
-    return found["analyte"], found["property"] or "", found["system"] or "", found["method"] or ""
+    return match["analyte"], match["property"] or "", match["system"] or "", match["method"] or ""
 
 
-def whole_day(text: str) -> bool:
-    """Whether a term is of what was collected in 24 hours: "24 hr Creatinine", "dU-Prot"."""
-    return _WHOLE_DAY.search(text) is not None
+def is_24_hour(text: str) -> bool:
+    """Whether a term is about a 24-hour collection: "24 hr Creatinine", "dU-Prot"."""
+    return _24_HOURS.search(text) is not None

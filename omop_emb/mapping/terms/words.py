@@ -1,4 +1,4 @@
-"""The one way in which texts are brought to comparable words: case, accents, punctuation, spelling."""
+"""Normal texts: case, accents, punctuation and British spelling removed, so that texts can be compared."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 import unicodedata
 from functools import cache
 
-from omop_emb.mapping.terms.data_files import table
+from omop_emb.mapping.terms.data_files import read_table
 
 _NOT_WORD = re.compile(r"[^a-z0-9%+./\u0250-\uffff]+")
-# A dot or slash belongs to a number (0.5) or stands between words (mg/ml, s/p): only the first is kept.
+# A dot belongs to a number (0.5); any other dot, and every slash (mg/ml, s/p), separates words.
 _LOOSE = re.compile(r"(?<!\d)[./]|[./](?!\d)|/")
 # alpha, beta, gamma, delta; the micro sign and the Greek mu that looks like it; sharp s, ae, o with stroke
 _GREEK = str.maketrans(
@@ -28,7 +28,7 @@ _GREEK = str.maketrans(
 
 
 def fold(text: str) -> str:
-    """The text in lower case without accents; Greek letters and the micro sign are written out."""
+    """The text in lower case without accents, with Greek letters and the micro sign spelled out."""
     folded = text.lower().translate(_GREEK)
     if folded.isascii():
         return folded
@@ -38,7 +38,7 @@ def fold(text: str) -> str:
 
 @cache
 def _spelling() -> tuple[re.Pattern[str], dict[str, str]]:
-    pairs = {row["british"]: row["american"] for row in table("spelling.tsv")}
+    pairs = {row["british"]: row["american"] for row in read_table("spelling.tsv")}
     longest_first = sorted(pairs, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first))), pairs
 
@@ -46,10 +46,10 @@ def _spelling() -> tuple[re.Pattern[str], dict[str, str]]:
 def american(text: str) -> str:
     """A folded text with British spellings replaced."""
     pattern, pairs = _spelling()
-    return pattern.sub(lambda found: pairs[found.group()], text)
+    return pattern.sub(lambda match: pairs[match.group()], text)
 
 
-def normal(text: str) -> str:
-    """Words of a text, folded, in American spelling, one space apart; the same for texts that read alike."""
+def normalise(text: str) -> str:
+    """The words of a text, folded, in American spelling, separated by single spaces."""
     words = _LOOSE.sub(" ", _NOT_WORD.sub(" ", american(fold(text))))
     return " ".join(words.split())

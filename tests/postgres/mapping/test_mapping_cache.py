@@ -1,4 +1,4 @@
-"""What mapping keeps of a vocabulary and a space on the disk: used when it is right, never when it is not."""
+"""Cached indexes of mapping: used while they are valid, never after."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from omop_emb import disk_cache
 from omop_emb.database.engine import driver_connection
 from omop_emb.mapping.mapper import map_terms
 from omop_emb.mapping.records import MappedTerm
-from omop_emb.mapping.retrieval import load, similarity_products, vocabulary_subset
+from omop_emb.mapping.retrieval import similarity_products, vocabulary_index
 from omop_emb.mapping.retrieval.lexicon import Lexicon
+from omop_emb.vocabulary.reader import VocabularyTables
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 TERMS = ["OSTEOARTHRITIS", "aspirin 81mg tab", "broken arm", "chest xray"]
 
 
-def _built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Fills with a line whenever a vocabulary is read from the database."""
-    seen: list[str] = []
-    read = load.read_lexicon
+def _count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that gets an entry whenever a vocabulary is read from the database."""
+    reads: list[str] = []
+    read = vocabulary_index.read_lexicon
 
-    def reading_it(connection: psycopg.Connection[Any]) -> Lexicon:
-        seen.append("read")
-        return read(connection)
+    def counted(connection: psycopg.Connection[Any], tables: VocabularyTables) -> Lexicon:
+        reads.append("read")
+        return read(connection, tables)
 
-    monkeypatch.setattr(load, "read_lexicon", reading_it)
-    return seen
+    monkeypatch.setattr(vocabulary_index, "read_lexicon", counted)
+    return reads
 
 
-def _told(mapped: list[MappedTerm]) -> list[object]:
+def _answers(mapped: list[MappedTerm]) -> list[object]:
     return [(one.probability, one.candidates) for one in mapped]
 
 
-def test_a_second_mapper_reads_no_vocabulary_and_maps_alike(
+def test_a_second_mapper_reads_no_vocabulary_and_gives_the_same_answers(
     sample: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(similarity_products, "_MANY", 0)
-    monkeypatch.setattr(vocabulary_subset, "FEW", 0)  # what few terms need is read alone otherwise
-    built = _built(monkeypatch)
+    monkeypatch.setattr(similarity_products, "_MIN_INTEGER_ROWS", 0)
+    reads = _count_reads(monkeypatch)
     first = map_terms(sample, TERMS)
-    assert built == ["read"]
+    assert reads == ["read"]
     assert len(list(disk_cache.folder().iterdir())) == 4  # vocabulary, matrix, integers and a lock
-    assert _told(map_terms(sample, TERMS)) == _told(first)
-    assert built == ["read"]
+    assert _answers(map_terms(sample, TERMS)) == _answers(first)
+    assert reads == ["read"]
     assert disk_cache.clear() > 0
-    assert _told(map_terms(sample, TERMS)) == _told(first)
-    assert built == ["read", "read"]
+    assert _answers(map_terms(sample, TERMS)) == _answers(first)
+    assert reads == ["read", "read"]
 
 
-def test_a_cdms_changed_row_is_seen_at_once(sample: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_row_of_a_cdm_is_used_at_once(sample: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = driver_connection(sample)
     row = connection.execute("select release_id from omop_emb.vocabulary_release where state = 'active'")
     (release,) = row.fetchone() or (0,)
@@ -67,21 +67,21 @@ def test_a_cdms_changed_row_is_seen_at_once(sample: Session, monkeypatch: pytest
             )
         )
     monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "cdm")
-    built = _built(monkeypatch)
+    reads = _count_reads(monkeypatch)
     (before,) = map_terms(sample, ["Osteoarthritis"])
     assert before.best is not None
     map_terms(sample, ["Osteoarthritis"])
-    assert built == ["read"]
+    assert reads == ["read"]
     connection.execute(
         "update cdm.concept set concept_name = 'Worn joint' where concept_id = %s", (before.best.concept_id,)
     )
     (after,) = map_terms(sample, ["worn joint"])
     assert after.best is not None
     assert (after.best.concept_id, after.best.concept_name) == (before.best.concept_id, "Worn joint")
-    assert built == ["read", "read"]
+    assert reads == ["read", "read"]
 
 
-def test_a_transaction_that_wrote_vectors_maps_with_its_own(sample: Session) -> None:
+def test_a_transaction_that_wrote_vectors_maps_with_them(sample: Session) -> None:
     connection = driver_connection(sample)
     (mapped,) = map_terms(sample, ["Osteoarthritis"])
     assert mapped.best is not None

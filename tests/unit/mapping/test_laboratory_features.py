@@ -1,4 +1,4 @@
-"""What laboratory names say, as features: analyte, specimen, a day's collection, and how old a concept is."""
+"""Laboratory features: analyte, specimen, 24-hour collections, and how old a LOINC name is."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omop_emb.mapping.features.features import Features
-from omop_emb.mapping.features.names import NAMES
 from omop_emb.mapping.records import Variant
-from omop_emb.mapping.retrieval.candidates import Query, find
-from omop_emb.mapping.retrieval.concept_attributes import gather
-from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
-from omop_emb.mapping.retrieval.lexicon import build
-from omop_emb.mapping.terms.laboratory import axes, whole_day
+from omop_emb.mapping.retrieval.queries import Query
+from omop_emb.mapping.terms.laboratory import is_24_hour, loinc_axes
+from tests.unit.mapping.small_index import features_of, small_index
 
 CONCEPTS = [
     (3004501, "Glucose [Mass/volume] in Serum or Plasma"),
@@ -26,26 +22,18 @@ CONCEPTS = [
 
 def described(term: str) -> pd.DataFrame:
     """The features of all candidates of a term, by concept id."""
-    concept = pd.DataFrame(CONCEPTS, columns=["concept_id", "concept_name"]).assign(
-        domain_id="Measurement",
-        vocabulary_id="LOINC",
-        concept_class_id="Lab Test",
-        standard_concept="S",
-        concept_code=lambda frame: frame.concept_id.astype(str),
-        invalid_reason="",
+    index = small_index(
+        [
+            {
+                "concept_id": concept_id,
+                "concept_name": name,
+                "domain_id": "Measurement",
+                "vocabulary_id": "LOINC",
+            }
+            for concept_id, name in CONCEPTS
+        ]
     )
-    lexical = LexicalIndex(
-        build(
-            concept,
-            pd.DataFrame({"concept_id": [], "concept_synonym_name": []}),
-            pd.DataFrame({"concept_id_1": [], "concept_id_2": [], "relationship_id": []}),
-        )
-    )
-    facts = gather(lexical.lexicon, lexical)
-    query = Query.of((Variant(term),), "Measurement")
-    found = find([query], lexical, facts, None, None)
-    scored = Features(lexical, facts, None).score([query], found)
-    return pd.DataFrame(scored.features, columns=NAMES, index=lexical.lexicon.concept_id[found.concept])
+    return features_of(Query.of((Variant(term),), "Measurement"), index)
 
 
 @pytest.mark.parametrize(
@@ -61,33 +49,33 @@ def described(term: str) -> pd.DataFrame:
 def test_axes_are_read_from_names_with_and_without_a_property(
     name: str, stated: tuple[str, str, str, str]
 ) -> None:
-    assert axes(name) == stated
+    assert loinc_axes(name) == stated
 
 
-def test_an_analyte_is_compared_without_specimen_and_words_that_say_that_something_is_measured() -> None:
-    of = described("Glucose in serum")
-    assert of["analyte in the term"].loc[3004501] == pytest.approx(1)
-    assert of["term is the analyte"].loc[3004501] == pytest.approx(1)
-    assert 0 < of["analyte in the term"].loc[40757503] < 1
+def test_an_analyte_is_compared_without_specimen_and_words_for_measuring() -> None:
+    features = described("Glucose in serum")
+    assert features["analyte in the term"].loc[3004501] == pytest.approx(1)
+    assert features["term is the analyte"].loc[3004501] == pytest.approx(1)
+    assert 0 < features["analyte in the term"].loc[40757503] < 1
 
 
-def test_serum_may_be_meant_where_blood_is_said_but_not_where_urine_is() -> None:
+def test_blood_may_mean_serum_but_urine_may_not() -> None:
     blood, urine = described("Glucose in blood"), described("Glucose in urine")
     assert blood["serum or plasma for blood"].loc[3004501] == 1
     assert blood["serum or plasma for blood"].loc[3000483] == 0
     assert not urine["serum or plasma for blood"].any()
 
 
-def test_what_a_day_collected_agrees_where_the_term_says_so() -> None:
-    assert whole_day("24 hr Glucose")
-    assert whole_day("dU-Gluk")
-    assert not whole_day("U-Gluk")
-    asked, plain = described("24 hr glucose in urine"), described("glucose in urine")
-    assert list(np.flatnonzero(asked["24 hours agree"])) == [list(asked.index).index(3020682)]
+def test_24_hours_agree_only_if_the_term_names_them() -> None:
+    assert is_24_hour("24 hr Glucose")
+    assert is_24_hour("dU-Gluk")
+    assert not is_24_hour("U-Gluk")
+    with_24_hours, plain = described("24 hr glucose in urine"), described("glucose in urine")
+    assert list(np.flatnonzero(with_24_hours["24 hours agree"])) == [list(with_24_hours.index).index(3020682)]
     assert plain["24 hours only in the concept"].loc[3020682] == 1
 
 
-def test_loincs_first_names_are_told_from_later_ones() -> None:
-    of = described("glucose")
-    assert of["early LOINC"].loc[3004501] == 1
-    assert of["early LOINC"].loc[40757503] == 0
+def test_early_loinc_names_have_a_feature() -> None:
+    features = described("glucose")
+    assert features["early LOINC"].loc[3004501] == 1
+    assert features["early LOINC"].loc[40757503] == 0

@@ -1,4 +1,4 @@
-"""Which names look English enough for a model that knows nothing else."""
+"""Which names look English."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ CODES = ["HB", "K+", "CRP", "Na"] * 20
 
 @pytest.fixture(autouse=True)
 def _any_vocabulary_is_large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language, "_LEAST_KNOWN", 1)
+    monkeypatch.setattr(language, "_MIN_VOCABULARY_WORDS", 1)
 
 
 KNOWN = set("acute bronchitis fracture left wrist meniere disease chest pain serum sodium natrium".split())
 
 
 @pytest.mark.parametrize("names", [ENGLISH, CODES, [], ["Keuhkokuume"]])
-def test_english_names_codes_and_too_few_words_are_not_warned_of(names: list[str]) -> None:
+def test_english_names_codes_and_few_words_look_english(names: list[str]) -> None:
     assert looks_english(names, KNOWN)
 
 
 @pytest.mark.parametrize("names", [FINNISH, FINNISH_LETTERS, DUTCH, ["고혈압"]])
-def test_names_in_other_languages_are_told_by_letters_or_words(names: list[str]) -> None:
+def test_names_in_other_languages_are_recognised_by_letters_or_words(names: list[str]) -> None:
     assert not looks_english(names, KNOWN)
 
 
-def test_a_small_vocabulary_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language, "_LEAST_KNOWN", len(KNOWN) + 1)
+def test_a_small_vocabulary_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "_MIN_VOCABULARY_WORDS", len(KNOWN) + 1)
     assert looks_english(FINNISH, KNOWN)

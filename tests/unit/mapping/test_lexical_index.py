@@ -1,4 +1,4 @@
-"""Lexical retrieval in bulk: against brute force over all texts, whatever the domains."""
+"""Lexical index: against brute force over all texts, in every domain."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from omop_emb.mapping.retrieval import lexical_index
-from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, largest
-from omop_emb.mapping.retrieval.lexicon import build
-from omop_emb.mapping.terms.words import normal
+from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
+from omop_emb.mapping.retrieval.lexicon import build_lexicon
+from omop_emb.mapping.terms.words import normalise
 from omop_emb.service import demo
 
 TERMS = ("osteoarthrosis of knee", "ASPIRIN 81 MG TABLET", "fractur of arm", "sinusitis", "zzz qqq")
@@ -26,13 +26,13 @@ def index() -> LexicalIndex:
     rows["concept_id"] = rows["concept_id"].astype(int)
     synonym = pd.DataFrame({"concept_id": [], "concept_synonym_name": []})
     relationship = pd.DataFrame({"concept_id_1": [], "concept_id_2": [], "relationship_id": []})
-    return LexicalIndex(build(rows, synonym, relationship))
+    return LexicalIndex(build_lexicon(rows, synonym, relationship))
 
 
 @pytest.mark.parametrize("k", [3, 40])
 def test_the_best_texts_are_those_of_brute_force_in_every_domain(k: int) -> None:
     made = index()
-    queries = made.encode([normal(term) for term in TERMS])
+    queries = made.encode([normalise(term) for term in TERMS])
     most = np.array([k, k, k, 1, k])
     query, text = made.search(queries, DOMAINS, most)
     cosine = (queries @ made.gram_rows.T).toarray()
@@ -49,22 +49,10 @@ def test_the_best_texts_are_those_of_brute_force_in_every_domain(k: int) -> None
         np.testing.assert_allclose(cosine[place][found], cosine[place][best], atol=1e-6)
 
 
-def test_common_grams_choose_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_common_grams_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     made = index()
-    monkeypatch.setattr(lexical_index, "MOST_POSTINGS", 0)
-    asked = lexical_index.rarest(
+    monkeypatch.setattr(lexical_index, "MAX_POSTINGS", 0)
+    asked = lexical_index.rarest_grams(
         made.encode(["osteoarthrosis of knee"]), np.diff(made.gram_rows.tocsc().indptr)
     )
-    assert asked.nnz == lexical_index.LEAST_GRAMS
-
-
-@pytest.mark.parametrize("size", [0, 5, 100, 5_000])
-@pytest.mark.parametrize("distinct", [1, 7, 100_000])
-def test_the_largest_scores_are_those_of_a_sort_with_ties_by_place(size: int, distinct: int) -> None:
-    random = np.random.default_rng(size + distinct)
-    scores = random.integers(0, distinct + 1, size).astype(np.float32)
-    for k in (1, 2, 3, 10):
-        places, values = largest(scores, k)
-        expected = [place for place in np.lexsort((np.arange(size), -scores)) if scores[place] > 0][:k]
-        assert places.tolist() == expected
-        assert values.tolist() == scores[expected].tolist()
+    assert asked.nnz == lexical_index.MIN_GRAMS

@@ -1,4 +1,4 @@
-"""Dense retrieval in bulk: against brute force, in float32 and in integers, whatever the domains."""
+"""Dense index: against brute force, in float32 and in integers, in every domain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from omop_emb.mapping.retrieval import similarity_products
-from omop_emb.mapping.retrieval.dense_index import DenseIndex, _narrowed
+from omop_emb.mapping.retrieval.dense_index import DenseIndex
 
 CONCEPTS, DIMENSIONS = 9_000, 96
 
@@ -61,7 +61,7 @@ def test_integers_find_what_floats_find_even_where_one_dimension_stands_out(
     monkeypatch: pytest.MonkeyPatch, outlier: float
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(similarity_products, "_MANY", 0)
+    monkeypatch.setattr(similarity_products, "_MIN_INTEGER_ROWS", 0)
     dense, queries = index(outlier=outlier)
     assert isinstance(dense._products, similarity_products.IntegerProducts)
     query, concept = dense.search(queries, [None] * len(queries), 50)
@@ -70,25 +70,6 @@ def test_integers_find_what_floats_find_even_where_one_dimension_stands_out(
         for place in range(len(queries))
     ]
     assert sum(found) >= 0.99 * 10 * len(queries)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.int32])
-@pytest.mark.parametrize("spread", [3, 1_000_000])
-def test_what_is_left_after_narrowing_is_each_querys_best_and_its_ties(dtype: Any, spread: int) -> None:
-    random = np.random.default_rng(spread)
-    scores = (random.integers(-spread, spread, (4, 300)) / (2 if dtype is np.float32 else 1)).astype(dtype)
-    scores[3, 10:] = -10 * spread  # a query with few rows that were found
-    lowest = -np.inf if dtype is np.float32 else np.iinfo(np.int32).min
-    kept = scores > -10 * spread
-    query, row = (places.astype(np.int64) for places in np.nonzero(kept))
-    parts = [(query[half], row[half], scores[kept][half]) for half in (slice(0, 500), slice(500, None))]
-    (query, row, score), limit = _narrowed(parts, 4, 20, lowest)
-    for place in range(3):
-        least = np.sort(scores[place])[-20]
-        assert limit[place, 0] == least
-        assert sorted(row[query == place]) == np.flatnonzero(scores[place] >= least).tolist()
-        assert (score[query == place] == scores[place][row[query == place]]).all()
-    assert (limit[3, 0], len(row[query == 3])) == (lowest, 10)
 
 
 def test_no_queries_and_no_rows_find_nothing() -> None:

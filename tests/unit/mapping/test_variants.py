@@ -1,18 +1,18 @@
-"""Forms of source terms, units and strengths: what hospitals write, and what it is brought to."""
+"""Variants of source terms, unit keys and strengths, for texts as hospitals write them."""
 
 from __future__ import annotations
 
 import pytest
 
 from omop_emb.mapping.terms.drugs import strengths
-from omop_emb.mapping.terms.normalise import forms
 from omop_emb.mapping.terms.units import unit_key
-from omop_emb.mapping.terms.words import normal
+from omop_emb.mapping.terms.variants import query_variants
+from omop_emb.mapping.terms.words import normalise
 
 
-def test_the_original_is_the_first_form_whatever_the_rules() -> None:
-    assert forms("  Haemoglobin  F Est", rules=())[0].text == "Haemoglobin F Est"
-    assert next(form.rule for form in forms("? MI; RTA")) == "original"
+def test_the_original_is_the_first_variant_whatever_the_rules() -> None:
+    assert query_variants("  Haemoglobin  F Est", rules=())[0].text == "Haemoglobin F Est"
+    assert next(variant.rule for variant in query_variants("? MI; RTA")) == "original"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,9 @@ def test_units_that_differ_have_different_keys() -> None:
 
 
 def test_a_specimen_prefix_becomes_the_specimen() -> None:
-    assert "Aldosterone in 24 hour Urine" in [f.text for f in forms("dU-Aldosterone", domain="Measurement")]
+    assert "Aldosterone in 24 hour Urine" in [
+        variant.text for variant in query_variants("dU-Aldosterone", domain="Measurement")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -45,21 +47,23 @@ def test_a_specimen_prefix_becomes_the_specimen() -> None:
         ("Glucose (ascitic fluid)", ["Glucose (ascitic fluid)", "Glucose in ascitic fluid", "Glucose"]),
     ],
 )
-def test_a_specimen_beside_the_analyte_becomes_the_specimen_and_the_department_no_form(
+def test_a_specimen_beside_the_analyte_is_used_and_the_department_is_not(
     written: str, found: list[str]
 ) -> None:
-    assert [form.text for form in forms(written, domain="Measurement")] == found
-    assert "Calcium in total" not in [form.text for form in forms("Calcium (total)", domain="Measurement")]
+    assert [variant.text for variant in query_variants(written, domain="Measurement")] == found
+    assert "Calcium in total" not in [
+        variant.text for variant in query_variants("Calcium (total)", domain="Measurement")
+    ]
 
 
-def test_each_alternative_of_an_abbreviation_is_a_form() -> None:
-    texts = [form.text for form in forms("RTA")]
+def test_each_meaning_of_an_abbreviation_is_a_variant() -> None:
+    texts = [variant.text for variant in query_variants("RTA")]
     assert "road traffic accident" in texts
     assert "renal tubular acidosis" in texts
 
 
-def test_british_and_american_words_read_alike() -> None:
-    assert normal("Oesophageal tumour, anaemia") == normal("esophageal tumor anemia")
+def test_british_and_american_words_are_normalised_equal() -> None:
+    assert normalise("Oesophageal tumour, anaemia") == normalise("esophageal tumor anemia")
 
 
 def test_strengths_agree_across_units_and_thousands() -> None:
