@@ -13,22 +13,14 @@ from omop_emb.errors import InputError
 
 
 def unit_rows(rows: ArrayLike, dimensions: int) -> Vectors:
-    """A caller's vectors as unit rows, if this model can have made them.
-
-    Raises:
-        InputError: the shape does not fit, or a row is zero or not finite.
-    """
+    """A caller's vectors as unit rows, if this model can have made them."""
     unit, invalid_rows = vectors.unit_rows(_matrix(rows, dimensions, None))
     _refuse_invalid(invalid_rows)
     return unit
 
 
 def valid_rows(rows: ArrayLike, dimensions: int, *, count: int) -> tuple[Vectors, Floats]:
-    """`count` vectors of a caller, and the length of each, which is not zero.
-
-    Raises:
-        InputError: as unit_rows().
-    """
+    """`count` vectors of a caller, and the length of each, which is not zero."""
     matrix = _matrix(rows, dimensions, count)
     lengths, invalid_rows = vectors.row_lengths(matrix)
     _refuse_invalid(invalid_rows)
@@ -54,11 +46,7 @@ def _refuse_invalid(invalid_rows: list[int]) -> None:
 
 
 def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Concept ids and as many texts.
-
-    Raises:
-        InputError: lengths differ, an id is not a 32-bit integer, or a text is no text or has a NUL.
-    """
+    """Concept ids and as many texts."""
     if isinstance(concept_texts, str):
         raise InputError("concept_texts is a sequence of texts; found one text")
     ids, texts = _as_list(concept_ids), list(concept_texts)
@@ -78,11 +66,7 @@ def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> t
 
 
 def integer_ids(concept_ids: Iterable[int]) -> list[int]:
-    """Concept ids as plain integers.
-
-    Raises:
-        InputError: one is not a whole number, or does not fit 32 bits.
-    """
+    """Concept ids as plain integers."""
     given = _as_list(concept_ids)
     if set(map(type, given)) <= {int} and (not given or -(2**31) <= min(given) <= max(given) < 2**31):
         return given  # nearly always, and many times faster than looking at each

@@ -18,11 +18,7 @@ SearchFunction = Callable[[Vectors, int], list[list[ConceptMatch]]]
 
 
 def valid_texts(texts: Iterable[object]) -> Iterator[str]:
-    """The texts, if all of them can be embedded.
-
-    Raises:
-        InputError: a text is blank or no text; names its position, never the text.
-    """
+    """The texts, if all of them can be embedded."""
     if isinstance(texts, str | bytes):
         raise InputError(f"query_texts is a sequence of texts; found one {type(texts).__name__}")
     for position, text in enumerate(texts):

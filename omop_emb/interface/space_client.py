@@ -28,11 +28,7 @@ def check_variables(space: Space) -> None:
 
 
 def client_of(space: Space, *, query_store: VectorStore | None = None) -> EmbeddingClient:
-    """The client that embeds as a space's rows were embedded; it caches query vectors in a given store.
-
-    Raises:
-        SpaceMismatchError: a variable contradicts the space, or the model has changed since.
-    """
+    """The client that embeds as a space's rows were embedded; it caches query vectors in a given store."""
     check_variables(space)
     client = EmbeddingClient.for_fingerprint(space.fingerprint, query_store=query_store)
     differences = client.fingerprint.differences(space.fingerprint)

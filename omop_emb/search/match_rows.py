@@ -33,11 +33,7 @@ class RowsChangedError(Exception):
 def load_matches(
     connection: psycopg.Connection[Any], space: Space, ranked: list[RankedRows]
 ) -> list[list[ConceptMatch]]:
-    """The matches of each query's rows, same order.
-
-    Raises:
-        RowsChangedError: a row no longer exists.
-    """
+    """The matches of each query's rows, same order."""
     keys_of_queries = [
         list(zip(rows.concept_ids.tolist(), rows.text_kinds.tolist(), rows.text_hashes.tolist(), strict=True))
         for rows in ranked

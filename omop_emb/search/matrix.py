@@ -36,20 +36,15 @@ _COPY = sql.SQL("copy (select {columns} from {rows}) to stdout (format binary)")
 
 @dataclass(frozen=True)
 class VectorMatrix:
-    """The rows of a space in one committed state, in no particular order.
+    """The rows of a space in one committed state, in no particular order."""
 
-    Attributes:
-        keys: (n,) structured: text_hash, concept_id, domain, vocabulary, concept_class, text_kind, standard,
-            valid, as in the space's row table.
-        vectors: (n, dimensions) float16, memory-mapped: exactly what the database stores.
-        deviation: how far the length of a row is from 1 at most; half precision cannot do better than 5e-4.
-        state: the committed_state() that it holds.
-    """
-
+    # (n,) structured: text_hash, concept_id, domain, vocabulary, concept_class, text_kind, standard, valid,
+    # as in the space's row table
     keys: NDArray[np.void]
-    vectors: HalfVectors
+    vectors: HalfVectors  # (n, dimensions) float16, memory-mapped: exactly what the database stores
+    # how far the length of a row is from 1 at most; half precision cannot do better than 5e-4
     deviation: float
-    state: str
+    state: str  # the committed_state() that it holds
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -82,11 +77,6 @@ def open_matrix(connection: psycopg.Connection[Any], space: Space, *, wait: bool
     """The matrix of the rows that this transaction sees; built if it is not in the cache folder yet.
 
     If another process is building a matrix, this one waits for it, unless `wait` is false.
-
-    Raises:
-        MatrixUnavailableError: this transaction has itself written to the space, the space is written to all
-            the time, the cache folder has no room, statement_timeout ends the reading, or another process
-            is building a matrix and `wait` is false.
     """
     for _ in range(_ATTEMPTS):
         state = committed_state(connection, space)

@@ -33,9 +33,6 @@ def matrix_if_repaid(
     """The matrix of the rows that this transaction sees, if it exists or is worth building by now.
 
     None too while this transaction has written rows and has not committed.
-
-    Raises:
-        MatrixUnavailableError: it cannot be built; see open_matrix(). It is not tried again in this state.
     """
     state = matrix.committed_state(connection, space)
     if state is None:

@@ -14,26 +14,20 @@ from omop_emb.records import ConceptFilter, IndexType, MetricType
 class SearchOptions:
     """The keywords that every search shares, checked.
 
-    Attributes:
-        index_type: FLAT is exact; HNSW needs an HNSW space, and is exact where its index cannot serve (L1, or
-            few rows that pass the filter); None is the space's own.
-        metric_type: the distance that ranks and is reported.
-        k: how many concepts of each query; so many are returned whenever so many pass the filter.
-        concept_filter: which concepts may be returned; None lets all through.
-        recall: the mean share of the true nearest that must be found, above 0 to 1; decides how far the index
-            is searched. None is 0.99 where the space was measured.
-        exact: find exactly the nearest, however long it takes.
-
     Raises:
         InputError: a value is of another type or out of range.
     """
 
+    # FLAT is exact; HNSW needs an HNSW space, and is exact where its index cannot serve (L1, or few rows that
+    # pass the filter); None is the space's own
     index_type: IndexType | None = None
-    metric_type: MetricType = MetricType.COSINE
-    k: int = 10
-    concept_filter: ConceptFilter | None = None
+    metric_type: MetricType = MetricType.COSINE  # the distance that ranks and is reported
+    k: int = 10  # how many concepts of each query; so many are returned whenever so many pass the filter
+    concept_filter: ConceptFilter | None = None  # which concepts may be returned; None lets all through
+    # the mean share of the true nearest that must be found, above 0 to 1; decides how far the index is
+    # searched. None is 0.99 where the space was measured
     recall: float | None = None
-    exact: bool = False
+    exact: bool = False  # find exactly the nearest, however long it takes
 
     def __post_init__(self) -> None:
         if not isinstance(self.metric_type, MetricType):

@@ -75,15 +75,10 @@ class SearchPlan:
 
 @dataclass(frozen=True)
 class MatrixCost:
-    """What a matrix saves some queries, and what it takes to build.
+    """What a matrix saves some queries, and what it takes to build."""
 
-    Attributes:
-        saved: microseconds that they take less with a matrix that exists.
-        build: microseconds to build it.
-    """
-
-    saved: float
-    build: float
+    saved: float  # microseconds that they take less with a matrix that exists
+    build: float  # microseconds to build it
 
     @property
     def is_quick_to_build(self) -> bool:
