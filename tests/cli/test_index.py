@@ -1,4 +1,4 @@
-"""The commands omop-emb index: what a person is told, and what a program gets."""
+"""omop-emb index and estimate: messages for people, data for programs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(sample_database_url: str) -> Run:
     return run
 
 
-def test_dropping_the_active_space_is_refused_before_anybody_is_asked(run: Run) -> None:
+def test_dropping_the_active_space_is_refused_without_a_question(run: Run) -> None:
     refused = run("index", "drop", "all-MiniLM-L6-v2-flat")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
@@ -42,7 +42,7 @@ def test_dropping_the_active_space_is_refused_before_anybody_is_asked(run: Run) 
     )
 
 
-def test_a_space_that_is_not_active_is_dropped_only_when_somebody_says_yes(run: Run) -> None:
+def test_an_inactive_space_is_dropped_only_after_confirmation(run: Run) -> None:
     asked = run("index", "drop", "all-MiniLM-L6-v2-hnsw")
     assert asked.returncode != 0
     assert "drop space 'all-MiniLM-L6-v2-hnsw'" in asked.stderr
@@ -60,7 +60,7 @@ def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("prices")
-def test_a_build_that_costs_asks_and_without_a_terminal_says_what_to_add(run: Run) -> None:
+def test_a_paid_build_asks_and_without_a_terminal_says_which_option_to_add(run: Run) -> None:
     build = ("index", "build", "--index-type", "flat", "--texts", "name+synonyms+codes", "--limit", "9")
     refused = run(*build)
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -77,14 +77,14 @@ def test_a_build_that_costs_asks_and_without_a_terminal_says_what_to_add(run: Ru
 
 
 @pytest.mark.usefixtures("prices")
-def test_yes_is_agreed_to_any_price(run: Run) -> None:
+def test_yes_accepts_any_price(run: Run) -> None:
     build = ("index", "build", "--index-type", "flat", "--texts", "name+synonyms+codes", "--limit", "9")
     assert run(*build, "--yes").returncode == 0
 
 
 @pytest.mark.usefixtures("prices")
 @pytest.mark.parametrize(("answer", "code", "embedded"), [("n", 130, 0), ("y", 0, 9)])
-def test_on_a_terminal_a_price_is_asked_about_and_no_does_nothing(
+def test_a_terminal_asks_about_the_price_and_no_does_nothing(
     sample_database_url: str, answer: str, code: int, embedded: int
 ) -> None:
     terminal, stdin = os.openpty()
@@ -123,7 +123,7 @@ def test_an_estimate_is_data_on_stdout_and_compares_models_of_known_price(run: R
     assert "memory to build the index" in table
 
 
-def test_verify_tells_each_check_and_its_exit_code_tells_whether_all_passed(run: Run) -> None:
+def test_verify_prints_each_check_and_exits_with_0_if_all_pass(run: Run) -> None:
     passed = run("index", "verify", "--sample", "5", "--format", "json")
     checks = json.loads(passed.stdout)
     assert (passed.returncode, passed.stderr) == (0, "")
@@ -136,7 +136,7 @@ def test_verify_tells_each_check_and_its_exit_code_tells_whether_all_passed(run:
     assert (missing.returncode, missing.stdout) == (1, "")
 
 
-def test_verify_ends_with_1_where_a_check_fails(run: Run, sample_database_url: str) -> None:
+def test_verify_exits_with_1_if_a_check_fails(run: Run, sample_database_url: str) -> None:
     with psycopg.connect(sample_database_url, autocommit=True) as connection:
         connection.execute("drop index omop_emb.space_2_hnsw")
     failed = run("index", "verify", "all-MiniLM-L6-v2-hnsw", "--sample", "0")
@@ -145,7 +145,7 @@ def test_verify_ends_with_1_where_a_check_fails(run: Run, sample_database_url: s
     assert "the HNSW index is missing" in failed.stdout
 
 
-def test_batch_jobs_of_a_model_that_has_none_are_refused_in_one_line(run: Run) -> None:
+def test_batch_jobs_of_a_model_without_a_batch_api_are_refused_in_one_line(run: Run) -> None:
     for option in ("--batch-api", "--cancel-batch"):
         refused = run("index", "build", option)
         assert (refused.returncode, refused.stdout) == (1, "")

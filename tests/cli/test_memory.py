@@ -56,7 +56,7 @@ def first(name: str, site: str = "default") -> int:
     return best.concept_id
 
 
-def test_what_was_approved_comes_first_for_its_site_until_it_is_forgotten(memory: Memory) -> None:
+def test_approved_concepts_rank_first_for_their_site_until_they_are_forgotten(memory: Memory) -> None:
     before = first("Sinusitis")
     assert before != OSTEOARTHRITIS
     approve(
@@ -85,7 +85,9 @@ def test_what_was_approved_comes_first_for_its_site_until_it_is_forgotten(memory
     assert "approved nothing yet" in memory("list").stderr
 
 
-def test_memory_stays_through_a_build_and_no_space_holds_it(memory: Memory, sample_database_url: str) -> None:
+def test_memory_survives_a_build_and_is_not_stored_in_a_space(
+    memory: Memory, sample_database_url: str
+) -> None:
     memory("remember", approve(f"1,zq local jargon,3,1,APPROVED,{OSTEOARTHRITIS},MAPS_TO"))
     assert first("zq local jargon") == OSTEOARTHRITIS
     engine = database_engine(sample_database_url)
@@ -110,7 +112,7 @@ def test_memory_stays_through_a_build_and_no_space_holds_it(memory: Memory, samp
     assert first("zq local jargon") == OSTEOARTHRITIS
 
 
-def test_forgetting_wants_to_know_what(memory: Memory) -> None:
+def test_forget_requires_a_selection(memory: Memory) -> None:
     with pytest.raises(Exception, match="--name, --file, or else --all"):
         memory("forget")
     with pytest.raises(Exception, match="--name, --file, or else --all"):

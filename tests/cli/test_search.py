@@ -1,4 +1,4 @@
-"""omop-emb search and index cache clear: what a person is told, what a program gets."""
+"""omop-emb search and index cache clear: messages for people, data for programs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_first_hit_of_high_blood_pressure_is_a_hypertension_concept(run: Run
     assert [hit["distance"] for hit in hits] == sorted(hit["distance"] for hit in hits)
 
 
-def test_a_concept_id_and_a_code_are_looked_up_beside_a_text(run: Run) -> None:
+def test_concept_ids_and_codes_are_looked_up_and_texts_are_searched(run: Run) -> None:
     done = run("search", "4329847", "SNOMED:22298006", "heart attack", "-k", "1", "--format", "json")
     hits = json.loads(done.stdout)
     assert [hit["concept_id"] for hit in hits] == [4329847] * 3
@@ -60,7 +60,7 @@ def test_a_concept_id_and_a_code_are_looked_up_beside_a_text(run: Run) -> None:
     assert hits[0]["similarity"] is None
 
 
-def test_an_explanation_goes_to_stderr_and_json_stays_alone_on_stdout(run: Run) -> None:
+def test_an_explanation_goes_to_stderr_and_stdout_holds_json_alone(run: Run) -> None:
     done = run("search", "heart attack", "--explain", "--exact", "--format", "json")
     assert json.loads(done.stdout)[0]["concept_id"] == 4329847
     way, rows, spent = done.stderr.splitlines()
@@ -69,7 +69,7 @@ def test_an_explanation_goes_to_stderr_and_json_stays_alone_on_stdout(run: Run) 
     assert "ms to search for 1 text, after" in spent
 
 
-def test_an_index_search_tells_its_ef_search_and_the_recall_that_was_measured(run: Run) -> None:
+def test_an_explained_index_search_shows_its_ef_search_and_measured_recall(run: Run) -> None:
     assert run("index", "activate", "all-MiniLM-L6-v2-hnsw").returncode == 0
     done = run("search", "heart attack", "--explain", "--recall", "0.9", "--any", "--format", "csv")
     assert next(csv.DictReader(io.StringIO(done.stdout)))["query"] == "heart attack"
@@ -77,7 +77,7 @@ def test_an_index_search_tells_its_ef_search_and_the_recall_that_was_measured(ru
     assert "ef_search: " in done.stderr
 
 
-def test_terms_come_from_a_file_or_stdin_in_their_order(run: Run) -> None:
+def test_terms_are_read_in_order_from_a_file_or_stdin(run: Run) -> None:
     done = run(
         "search", "--file", "-", "-k", "1", "--format", "tsv", text="metformin\nheart attack\n\nmetformin\n"
     )
@@ -94,19 +94,21 @@ def test_terms_come_from_a_file_or_stdin_in_their_order(run: Run) -> None:
         (("search", "gout", "-k", "0"), 2, "-k"),
     ],
 )
-def test_a_wrong_call_is_told_in_one_line(run: Run, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(
+    run: Run, arguments: tuple[str, ...], code: int, said: str
+) -> None:
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr.splitlines()[-1]
 
 
-def test_a_filter_that_nothing_passes_is_no_error(run: Run) -> None:
+def test_a_filter_that_no_concept_passes_is_not_an_error(run: Run) -> None:
     done = run("search", "gout", "--vocabulary", "RxNorm", "--domain", "Condition", "--format", "json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
     assert done.stderr == "no concept passes the filter\n"
 
 
-def test_many_terms_leave_a_matrix_in_the_cache_that_clear_removes(run: Run, tmp_path: Path) -> None:
+def test_many_terms_leave_a_matrix_in_the_cache_and_clear_removes_it(run: Run, tmp_path: Path) -> None:
     terms = "".join(f"term {number}\n" for number in range(200))
     done = run("search", "--file", "-", "-k", "1", "--explain", "--format", "csv", text=terms)
     assert "method: matrix in space" in done.stderr
@@ -126,7 +128,7 @@ def _active(connection: psycopg.Connection) -> list[str]:
     return [query for (query,) in rows]
 
 
-def test_ctrl_c_ends_the_statement_in_the_server_and_tells_one_line(
+def test_ctrl_c_ends_the_statement_in_the_server_and_prints_one_line(
     environment: dict[str, str], sample_database_url: str
 ) -> None:
     with (
@@ -155,7 +157,7 @@ def test_ctrl_c_ends_the_statement_in_the_server_and_tells_one_line(
         assert _active(watcher) == []
 
 
-def test_a_statement_timeout_is_told_in_one_line(run: Run, sample_database_url: str) -> None:
+def test_a_statement_timeout_is_reported_in_one_line(run: Run, sample_database_url: str) -> None:
     with psycopg.connect(sample_database_url) as holder:
         holder.execute("lock table omop_emb.space_1 in access exclusive mode")
         done = run("search", "gout", PGOPTIONS="-c statement_timeout=300")

@@ -1,4 +1,4 @@
-"""The commands omop-emb vocabulary: what a person is told, and what a program gets."""
+"""omop-emb vocabulary: messages for people, data for programs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_fresh_database_takes_a_vocabulary_and_shows_it(run: Run) -> None:
     assert "v5.0 30-AUG-24" in run("status").stdout
 
 
-def test_what_a_person_must_know_about_a_download_is_told(run: Run, tmp_path: Path) -> None:
+def test_problems_of_a_download_are_printed_as_warnings(run: Run, tmp_path: Path) -> None:
     header, line = (SAMPLE / "CONCEPT.csv").read_text().splitlines()[:2]
     fields = line.split("\t")
     fields[1], fields[3], fields[8] = "", "CPT4", "20993112"
@@ -69,7 +69,7 @@ def test_what_a_person_must_know_about_a_download_is_told(run: Run, tmp_path: Pa
     ]
 
 
-def test_a_bad_download_is_one_line_and_exit_code_1(run: Run, tmp_path: Path) -> None:
+def test_a_bad_download_is_reported_in_one_line_with_exit_code_1(run: Run, tmp_path: Path) -> None:
     (tmp_path / "CONCEPT.csv").write_text("concept_id\tconcept_name\n")
     load = run("load", str(tmp_path))
     assert load.returncode == 1

@@ -1,4 +1,4 @@
-"""index build --batch-api: jobs are never lost, never begun twice, and collected by whoever is there."""
+"""index build --batch-api: jobs are never lost, never submitted twice, and collected by any builder."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def stop_when_waiting(progress: Progress) -> None:
         raise Stopped
 
 
-def test_a_build_by_jobs_writes_what_an_ordinary_one_writes(
+def test_a_build_by_batch_jobs_writes_the_same_rows_as_an_ordinary_build(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     report = build(engine, client)
@@ -100,7 +100,7 @@ def test_a_build_by_jobs_writes_what_an_ordinary_one_writes(
     assert len(fake.jobs.jobs) == 1
 
 
-def test_a_job_is_recorded_before_it_begins_and_its_name_before_it_is_asked_about(
+def test_a_job_is_recorded_before_it_is_submitted_and_its_name_before_it_is_polled(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     seen: dict[str, list[tuple[str | None, bool]]] = {}
@@ -116,7 +116,7 @@ def test_a_job_is_recorded_before_it_begins_and_its_name_before_it_is_asked_abou
 
 
 @pytest.mark.parametrize("batch_api", [True, False], ids=["--batch-api", "ordinary"])
-def test_after_a_stop_the_next_build_collects_and_begins_nothing_twice(
+def test_after_an_interruption_the_next_build_collects_the_jobs_and_submits_none_twice(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders, batch_api: bool
 ) -> None:
     fake.jobs.finishes = False
@@ -138,7 +138,7 @@ def test_after_a_stop_the_next_build_collects_and_begins_nothing_twice(
     assert jobs_of(engine) == []
 
 
-def test_what_changed_while_a_job_ran_is_embedded_besides_and_the_rest_is_collected(
+def test_texts_that_changed_while_a_job_ran_are_submitted_and_the_rest_is_collected(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     fake.jobs.finishes = False
@@ -153,7 +153,7 @@ def test_what_changed_while_a_job_ran_is_embedded_besides_and_the_rest_is_collec
     assert jobs_of(engine) == []
 
 
-def test_a_job_whose_texts_nobody_wants_any_more_is_cancelled(
+def test_a_job_whose_texts_are_no_longer_needed_is_cancelled(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     fake.jobs.finishes = False
@@ -181,7 +181,7 @@ def test_a_limited_build_leaves_the_jobs_of_other_texts_alone(
 
 
 @pytest.mark.parametrize("begun", [True, False], ids=["begun", "not begun"])
-def test_a_job_whose_name_never_came_back_is_found_by_its_label_or_begun_again(
+def test_a_job_whose_name_was_lost_is_found_by_its_label_or_submitted_again(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders, begun: bool
 ) -> None:
     fake.fault = lambda call: (
@@ -198,7 +198,7 @@ def test_a_job_whose_name_never_came_back_is_found_by_its_label_or_begun_again(
     assert texts_of(engine) == TEXTS
 
 
-def test_more_jobs_than_the_service_takes_at_once_go_one_after_the_other(
+def test_jobs_beyond_the_limit_of_the_service_are_submitted_one_after_the_other(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     fake.jobs.max_jobs = 1
@@ -207,7 +207,7 @@ def test_more_jobs_than_the_service_takes_at_once_go_one_after_the_other(
     assert texts_of(engine) == TEXTS
 
 
-def test_a_service_that_takes_no_job_at_all_says_so_and_leaves_nothing_behind(
+def test_a_service_that_accepts_no_job_is_an_error_that_leaves_no_record(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     fake.jobs.max_jobs = 0
@@ -219,7 +219,7 @@ def test_a_service_that_takes_no_job_at_all_says_so_and_leaves_nothing_behind(
     assert texts_of(engine) == TEXTS
 
 
-def test_an_item_that_fails_is_asked_for_again_and_one_that_fails_again_is_kept_out(
+def test_a_failed_item_is_embedded_directly_and_skipped_if_it_fails_again(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     bad = {text_key("HTN").hex(), text_key("Metformin").hex()}
@@ -234,7 +234,7 @@ def test_an_item_that_fails_is_asked_for_again_and_one_that_fails_again_is_kept_
     assert asked & set(TEXTS) == {"HTN", "Metformin"}
 
 
-def test_a_job_that_fails_costs_the_others_nothing_and_a_re_run_does_its_texts(
+def test_a_failed_job_does_not_affect_the_others_and_a_rerun_embeds_its_texts(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     def first_fails(_call: object) -> None:
@@ -252,7 +252,7 @@ def test_a_job_that_fails_costs_the_others_nothing_and_a_re_run_does_its_texts(
     assert texts_of(engine) == TEXTS
 
 
-def test_jobs_are_cancelled_on_request_and_the_waiting_build_submits_nothing_again(
+def test_a_waiting_build_does_not_submit_cancelled_jobs_again(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     fake.jobs.finishes = False
@@ -269,7 +269,7 @@ def test_jobs_are_cancelled_on_request_and_the_waiting_build_submits_nothing_aga
     assert jobs_of(engine) == []
 
 
-def test_a_job_that_is_cancelled_while_it_is_submitted_is_cancelled_all_the_same(
+def test_a_job_can_be_cancelled_while_it_is_being_submitted(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     fake.jobs.finishes = False
@@ -286,7 +286,7 @@ def test_a_job_that_is_cancelled_while_it_is_submitted_is_cancelled_all_the_same
     assert [job.state for job in fake.jobs.jobs.values()] == [CANCELLED]
 
 
-def test_a_finished_job_is_not_cancelled_but_left_to_be_collected(
+def test_a_finished_job_is_not_cancelled_and_can_still_be_collected(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     fake.jobs.finishes = False
@@ -327,7 +327,7 @@ def command(engine: Engine, client: EmbeddingClient, *options: str) -> subproces
 
 
 @pytest.mark.parametrize("place", ["asyncBatch", "/v1/batches/", ":download"])
-def test_a_builder_that_is_killed_loses_no_job_and_begins_none_twice(
+def test_a_killed_builder_loses_no_job_and_the_next_one_submits_none_twice(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders, place: str
 ) -> None:
     reached = threading.Event()
@@ -359,7 +359,7 @@ def test_a_builder_that_is_killed_loses_no_job_and_begins_none_twice(
     ],
     ids=["--batch-api", "ordinary"],
 )
-def test_the_command_tells_what_was_asked_of_the_model_and_its_cost(
+def test_the_command_reports_what_was_sent_to_the_model_and_its_cost(
     engine: Engine,
     vocabulary: SmallVocabulary,
     client: EmbeddingClient,
@@ -379,7 +379,7 @@ def test_the_command_tells_what_was_asked_of_the_model_and_its_cost(
     )
 
 
-def test_a_build_that_fails_tells_what_was_asked_too(
+def test_a_failed_build_also_reports_what_was_sent(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     fake.always(Fault(403, "{}"))
@@ -388,7 +388,7 @@ def test_a_build_that_fails_tells_what_was_asked_too(
     assert f"sent to {client.model}: 1 requests, 0 texts, 0 tokens" in done.stderr
 
 
-def test_the_command_that_cancels_says_how_many(
+def test_cancelling_reports_how_many_jobs_were_cancelled(
     engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
 ) -> None:
     fake.jobs.finishes = False
@@ -404,7 +404,7 @@ def test_the_command_that_cancels_says_how_many(
 
 
 @pytest.mark.parametrize("reachable", [True, False])
-def test_dropping_a_space_cancels_its_jobs_or_says_that_they_go_on(
+def test_dropping_a_space_cancels_its_jobs_or_warns_that_they_continue(
     engine: Engine,
     vocabulary: SmallVocabulary,
     client: EmbeddingClient,
@@ -455,7 +455,7 @@ def test_two_builders_share_the_jobs(
     assert PENDING not in {job.state for job in fake.jobs.jobs.values()}
 
 
-def test_a_provider_without_jobs_is_refused_before_anything_is_made(
+def test_a_provider_without_batch_jobs_is_refused_before_anything_is_created(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     with pytest.raises(ConfigurationError, match="counting:m has no batch API: leave --batch-api out"):

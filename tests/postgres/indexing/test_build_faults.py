@@ -1,4 +1,4 @@
-"""What is committed when one of the four providers fails within a build, and what the next build does."""
+"""Build faults: what is committed when a provider fails during a build, and what the next build does."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def failing_after(fake: FakeProviders, requests: int, fault: Fault) -> Iterator[
 
 @pytest.mark.parametrize("model", REMOTE)
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_failing_provider_leaves_whole_pieces_and_the_next_build_does_the_rest(
+def test_a_failing_provider_leaves_complete_chunks_and_the_next_build_does_the_rest(
     engine: Engine, fake: FakeProviders, remote: dict[str, Provider], model: str, name: str
 ) -> None:
     fault, error, message = FAULTS[name]
@@ -175,7 +175,7 @@ POISONS = {"400": partial(refusal, 400), "500": partial(refusal, 500), "NaN": na
 
 @pytest.mark.parametrize("model", REMOTE)
 @pytest.mark.parametrize("fault", POISONS.values(), ids=POISONS)
-def test_one_poisonous_text_is_kept_out_and_tried_again_by_the_next_build(
+def test_one_poisonous_text_is_skipped_and_tried_again_by_the_next_build(
     engine: Engine,
     fake: FakeProviders,
     remote: dict[str, Provider],
@@ -200,9 +200,7 @@ def check_that_one_is_missing(engine: Engine, report: BuildReport, poison: str) 
     assert poison not in reasons[0]
 
 
-def test_a_poisonous_text_of_a_local_model_is_kept_out_and_tried_again(
-    engine: Engine, tmp_path: Path
-) -> None:
+def test_a_poisonous_text_is_skipped_by_a_local_model_and_tried_again(engine: Engine, tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path / "model", max_tokens=40)
     vocabulary = SmallVocabulary(engine, tmp_path)
     vocabulary.load(*(ConceptRow(number + 1, name) for number, name in enumerate([*NAMES[:-1], "nil nil"])))
@@ -221,7 +219,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_local_model_leaves_what_was_built_and_once_mended_the_next_build_does_the_rest(
+def test_a_damaged_local_model_keeps_what_was_built_and_once_repaired_the_next_build_does_the_rest(
     engine: Engine, tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     folder = tiny_folder(tmp_path / "model", max_tokens=40)
@@ -242,7 +240,7 @@ def test_a_damaged_local_model_leaves_what_was_built_and_once_mended_the_next_bu
         np.testing.assert_allclose(rows(engine)[name], expected / np.linalg.norm(expected), atol=2**-11)
 
 
-def test_the_command_line_tells_a_failure_in_one_line_and_goes_on_at_its_next_run(
+def test_the_command_reports_a_failure_in_one_line_and_resumes_at_its_next_run(
     engine: Engine, fake: FakeProviders, database_url: str
 ) -> None:
     def run() -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What a build does when the database fails it or a person stops it: one line, and only whole pieces."""
+"""Interrupted builds: when the database fails or a user stops it, one line and only complete chunks."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def once(after: int, work: Callable[[], object]) -> Callable[[], None]:
 
 
 @pytest.mark.usefixtures("vocabulary")
-def test_a_lost_connection_is_one_line_and_the_next_build_goes_on(engine: Engine, database_url: str) -> None:
+def test_a_lost_connection_is_reported_in_one_line_and_the_next_build_resumes(
+    engine: Engine, database_url: str
+) -> None:
     def cut() -> None:
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(
@@ -105,7 +107,7 @@ def test_a_lost_connection_is_one_line_and_the_next_build_goes_on(engine: Engine
 
 
 @pytest.mark.usefixtures("vocabulary")
-def test_a_builder_that_lost_only_its_lease_stops_as_others_may_take_its_work(
+def test_a_builder_that_lost_only_its_lease_stops_because_others_may_take_its_work(
     engine: Engine, database_url: str
 ) -> None:
     def cut() -> None:
@@ -133,7 +135,7 @@ def test_a_builder_that_lost_only_its_lease_stops_as_others_may_take_its_work(
 
 
 @pytest.mark.usefixtures("vocabulary")
-def test_a_statement_timeout_is_one_line_and_the_next_build_goes_on(
+def test_a_statement_timeout_is_reported_in_one_line_and_the_next_build_resumes(
     engine: Engine, database_url: str
 ) -> None:
     with database_of(f"{database_url}&options=-cstatement_timeout%3D300") as impatient:
@@ -173,7 +175,7 @@ def reader(connection: psycopg.Connection) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("vocabulary")
-def test_a_role_that_may_only_read_is_told_so_and_changes_nothing(
+def test_a_read_only_role_gets_a_clear_error_and_changes_nothing(
     engine: Engine, database_url: str, reader: str
 ) -> None:
     with database_of(f"{database_url}&options=-crole%3D{reader}") as reading:
@@ -185,7 +187,9 @@ def test_a_role_that_may_only_read_is_told_so_and_changes_nothing(
 
 
 @pytest.mark.usefixtures("vocabulary")
-def test_a_standby_is_told_to_be_one_and_nothing_changes(engine: Engine, database_url: str) -> None:
+def test_a_standby_server_is_named_in_the_error_and_nothing_changes(
+    engine: Engine, database_url: str
+) -> None:
     with database_of(f"{database_url}&options=-cdefault_transaction_read_only%3Don") as standby:
         with pytest.raises(DatabaseError, match="name the primary server") as caught:
             build(standby)
@@ -225,7 +229,7 @@ def tiny_disk(folder: Path, connection: psycopg.Connection) -> Iterator[Callable
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_full_disk_is_one_line_and_with_more_room_the_next_build_goes_on(
+def test_a_full_disk_is_reported_in_one_line_and_with_more_space_the_next_build_resumes(
     database_url: str, vocabulary: SmallVocabulary, tiny_disk: Callable[[], None]
 ) -> None:
     with database_of(database_url) as engine:
@@ -243,7 +247,7 @@ def test_a_full_disk_is_one_line_and_with_more_room_the_next_build_goes_on(
 
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.2, 0.3, 0.5])
 @pytest.mark.usefixtures("vocabulary")
-def test_a_space_dropped_at_any_moment_of_its_build_is_gone_and_the_builder_is_told(
+def test_a_space_can_be_dropped_at_any_moment_of_its_build_and_the_builder_reports_it(
     engine: Engine, moment: float
 ) -> None:
     build(engine)
@@ -287,7 +291,7 @@ def test_a_space_dropped_at_any_moment_of_its_build_is_gone_and_the_builder_is_t
 
 @pytest.mark.usefixtures("vocabulary")
 @pytest.mark.parametrize("trouble", ["it answers slowly", "it does not answer", "it fails"])
-def test_ctrl_c_stops_a_build_within_seconds_and_says_how_to_go_on(
+def test_ctrl_c_stops_a_build_within_seconds_and_says_how_to_resume(
     engine: Engine, database_url: str, trouble: str
 ) -> None:
     with fake_providers() as fake:

@@ -1,4 +1,4 @@
-"""Several builders of one space, in processes of their own: work is shared, a dead one's is taken over."""
+"""Several builders of one space, each a process: they share the work, and take over that of a dead one."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_the_work_of_a_killed_builder_is_taken_over_by_the_others(
     assert_as_by_one_builder(engine)
 
 
-def test_the_work_of_a_builder_that_gives_no_sign_of_life_is_taken_over_when_its_lease_ends(
+def test_the_work_of_a_frozen_builder_is_taken_over_when_its_lease_ends(
     engine: Engine, tmp_path: Path, new_builder: NewBuilder
 ) -> None:
     many_concepts(engine, tmp_path, CONCEPTS)

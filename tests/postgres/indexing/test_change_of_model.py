@@ -153,7 +153,9 @@ def run(lines: list[str], variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
-def test_searches_are_answered_all_the_time_and_change_with_the_switch(variables: dict[str, str]) -> None:
+def test_searches_are_answered_throughout_and_use_the_new_model_after_the_switch(
+    variables: dict[str, str],
+) -> None:
     build, switch, drop = steps()
     assert right_answer("nomic") != right_answer("gemini")
     with reading(variables) as reader:
@@ -174,7 +176,7 @@ def test_searches_are_answered_all_the_time_and_change_with_the_switch(variables
     assert all(answer == right_answer("gemini") for answer in reader.answers[first_new:])
 
 
-def test_the_shell_that_built_cannot_search_the_old_space_by_its_new_variables(
+def test_the_variables_of_the_new_model_cannot_search_the_old_space(
     variables: dict[str, str],
 ) -> None:
     build, _, _ = steps()

@@ -30,14 +30,14 @@ CHUNK_TEXTS = 16
 LONGEST_SECONDS = 2.0  # about what a build of the first release takes on a quiet machine
 
 
-def test_killed_builders_and_servers_leave_what_an_undisturbed_build_makes(
+def test_after_kills_of_builders_and_servers_the_space_equals_that_of_an_undisturbed_build(
     folder: Path, tmp_path: Path
 ) -> None:
     kill_and_compare(folder / "data", tmp_path, ["builder", "server", "builder", "builder"])
 
 
 @pytest.mark.long
-def test_25_kills_of_the_builder_and_5_of_the_server_leave_what_an_undisturbed_build_makes(
+def test_after_25_kills_of_the_builder_and_5_of_the_server_the_space_equals_that_of_an_undisturbed_build(
     folder: Path, tmp_path: Path
 ) -> None:
     kill_and_compare(folder / "data", tmp_path, [*["builder"] * 5, "server"] * 5)

@@ -1,4 +1,4 @@
-"""What a build will take, told before anything is spent, and near what it then takes."""
+"""Build estimates: made before anything is spent, and close to what the build then takes."""
 
 from __future__ import annotations
 
@@ -66,13 +66,15 @@ def test_texts_are_counted_after_filters_and_each_text_is_sent_once(
     assert estimated(engine, counting_client(), concept_filter=drugs).texts == 1
 
 
-def test_what_the_space_has_costs_nothing_again(engine: Engine, vocabulary: SmallVocabulary) -> None:
+def test_texts_that_the_space_has_are_not_estimated_again(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
     build_index(engine, counting_client(), index_type=IndexType.FLAT)
     found = estimated(engine, counting_client())
     assert (found.texts, found.tokens, found.rows) == (0, 0, 7)
 
 
-def test_a_free_model_counts_the_tokens_of_a_sample_itself_prefixes_and_all(
+def test_a_free_model_counts_the_tokens_of_a_sample_with_their_prefixes(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     found = estimated(engine, counting_client(WordCounter(), "passage: "))
@@ -92,9 +94,7 @@ def test_a_text_that_the_model_refuses_does_not_end_the_estimate(
 
 
 @pytest.mark.usefixtures("paid")
-def test_a_paid_model_is_asked_for_nothing_unless_told_to(
-    engine: Engine, vocabulary: SmallVocabulary
-) -> None:
+def test_a_paid_model_is_not_called_unless_requested(engine: Engine, vocabulary: SmallVocabulary) -> None:
     provider = WordCounter()
     found = estimated(engine, counting_client(provider, "passage: "))
     assert provider.sent == []

@@ -1,4 +1,4 @@
-"""index export and import: what one site embedded, another loads; what does not fit is refused whole."""
+"""index export and import: one site loads what another embedded; a file that does not match is refused."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_another_site_gets_the_same_rows_and_embeds_nothing(
     )
 
 
-def test_names_that_a_site_approved_stay_at_home(
+def test_names_that_a_site_approved_are_not_exported(
     engine: Engine, vocabulary: SmallVocabulary, tmp_path: Path, elsewhere: Engine
 ) -> None:
     build_index(engine, counting_client(), index_type=IndexType.FLAT)
@@ -138,7 +138,7 @@ def test_names_that_a_site_approved_stay_at_home(
     assert len(rows_of(elsewhere)) == 7
 
 
-def test_another_release_or_none_is_refused_unless_asked_for_and_then_only_the_difference_is_embedded(
+def test_another_release_is_refused_unless_allowed_and_then_only_the_difference_is_embedded(
     elsewhere: Engine, file: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(VocabularyError, match="release 1, and none is loaded here: load that one"):
@@ -155,7 +155,7 @@ def test_another_release_or_none_is_refused_unless_asked_for_and_then_only_the_d
     assert provider.sent == ["Asthma (Condition)"]
 
 
-def test_a_space_that_is_there_is_never_overwritten(engine: Engine, file: Path) -> None:
+def test_an_existing_space_is_never_overwritten(engine: Engine, file: Path) -> None:
     before = rows_of(engine)
     with pytest.raises(SpaceError, match="omop-emb index drop"):
         import_there(engine, file)
@@ -164,7 +164,7 @@ def test_a_space_that_is_there_is_never_overwritten(engine: Engine, file: Path) 
     assert rows_of(engine, "beside") == before
 
 
-def test_a_model_that_is_another_here_is_refused(sample_database_url: str, tmp_path: Path) -> None:
+def test_a_file_of_another_model_is_refused(sample_database_url: str, tmp_path: Path) -> None:
     engine = database_engine(sample_database_url)
     try:
         file = tmp_path / "sample.parquet"
@@ -245,7 +245,7 @@ def test_a_damaged_file_is_refused_in_one_line_and_leaves_nothing(
     assert listed(elsewhere) == []
 
 
-def test_an_import_that_is_stopped_leaves_nothing_and_can_be_repeated(elsewhere: Engine, file: Path) -> None:
+def test_an_interrupted_import_leaves_nothing_and_can_be_repeated(elsewhere: Engine, file: Path) -> None:
     def stop(progress: Progress) -> None:
         if progress.fraction is None:
             raise KeyboardInterrupt
@@ -257,7 +257,7 @@ def test_an_import_that_is_stopped_leaves_nothing_and_can_be_repeated(elsewhere:
     assert len(rows_of(elsewhere)) == 7
 
 
-def test_an_export_that_is_stopped_leaves_the_file_that_was_there(engine: Engine, file: Path) -> None:
+def test_an_interrupted_export_leaves_the_existing_file(engine: Engine, file: Path) -> None:
     before = file.read_bytes()
 
     def stop(progress: Progress) -> None:
@@ -269,7 +269,7 @@ def test_an_export_that_is_stopped_leaves_the_file_that_was_there(engine: Engine
     assert [path.name for path in file.parent.glob("*.part")] == []
 
 
-def test_a_space_that_is_not_built_to_the_end_is_not_exported(engine: Engine, file: Path) -> None:
+def test_a_space_with_an_unfinished_build_is_not_exported(engine: Engine, file: Path) -> None:
     with engine.connect() as connection:
         driver_connection(connection).execute(
             "insert into omop_emb.build (space_id, settings, lease_until) values (1, '', now())"
@@ -279,7 +279,7 @@ def test_a_space_that_is_not_built_to_the_end_is_not_exported(engine: Engine, fi
         export_index(engine, file)
 
 
-def test_the_file_tells_what_is_in_it_to_any_reader_of_parquet(engine: Engine, file: Path) -> None:
+def test_any_parquet_reader_can_read_the_file_and_its_metadata(engine: Engine, file: Path) -> None:
     table = parquet.read_table(file)
     with open_space_file(file) as (_, description):
         assert SpaceMetadata.from_json(table.schema.metadata[KEY], file) == description
@@ -292,7 +292,7 @@ def test_the_file_tells_what_is_in_it_to_any_reader_of_parquet(engine: Engine, f
         assert (rows[key] == np.frombuffer(value[4:], ">f2")).all()
 
 
-def test_a_space_that_is_being_imported_is_not_read_and_a_killed_import_can_be_repeated(
+def test_a_space_is_not_searched_during_its_import_and_a_killed_import_can_be_repeated(
     elsewhere: Engine, file: Path
 ) -> None:
     seen: list[str] = []

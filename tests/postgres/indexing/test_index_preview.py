@@ -1,4 +1,4 @@
-"""index build --dry-run: the same counts as the build, and nothing written, not even where one may."""
+"""index build --dry-run: the same counts as the build, and nothing is written."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def dry_run(engine: Engine, **options: Any) -> BuildReport:
     return build_with(engine, counting_client(), dry_run=True, **options)
 
 
-def test_a_dry_run_needs_no_more_than_the_right_to_read(
+def test_a_dry_run_needs_only_read_access(
     engine: Engine, vocabulary: SmallVocabulary, database_url: str, request: pytest.FixtureRequest
 ) -> None:
     build_index(engine, counting_client(), index_type=IndexType.FLAT)
@@ -95,7 +95,7 @@ def test_a_dry_run_counts_what_the_build_then_does(
     assert said.space_name == done.space_name
 
 
-def test_a_dry_run_on_the_vocabulary_of_a_cdm_makes_no_schema(
+def test_a_dry_run_on_the_vocabulary_of_a_cdm_creates_no_schema(
     empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = database_engine(empty_database_url)

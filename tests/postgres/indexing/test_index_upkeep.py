@@ -1,4 +1,4 @@
-"""After and during a build: progress of the index, an index that was interrupted, VACUUM and ANALYZE."""
+"""Index upkeep: progress of its creation, interrupted creation, VACUUM and ANALYZE after a build."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_work_goes_on_if_progress_cannot_be_read(
     assert reported == []
 
 
-def test_an_index_whose_creation_was_interrupted_is_made_again(
+def test_an_index_whose_creation_was_interrupted_is_built_again(
     engine: Engine, vocabulary: SmallVocabulary, database_url: str
 ) -> None:
     build_index(engine, counting_client(), index_type=IndexType.HNSW)

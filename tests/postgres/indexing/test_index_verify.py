@@ -1,4 +1,4 @@
-"""index verify: passes what a build made, and names each thing that is broken by hand."""
+"""index verify: it passes a built space, and finds each thing that is broken by hand."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def failed(engine: Engine, **options: object) -> dict[str, Check]:
 
 @pytest.mark.parametrize("index_type", IndexType)
 @pytest.mark.parametrize("template", ["", "{text} ({domain_id})"])
-def test_what_a_build_made_passes_and_every_text_is_compared(
+def test_a_built_space_passes_and_every_text_is_compared(
     engine: Engine, vocabulary: SmallVocabulary, index_type: IndexType, template: str
 ) -> None:
     build_with(engine, counting_client(), index_type=index_type, template=template)
@@ -74,7 +74,7 @@ def test_what_a_build_made_passes_and_every_text_is_compared(
 
 
 @pytest.mark.parametrize("what", BREAKAGE)
-def test_each_breakage_is_told_by_its_check(engine: Engine, vocabulary: SmallVocabulary, what: str) -> None:
+def test_each_breakage_is_found_by_its_check(engine: Engine, vocabulary: SmallVocabulary, what: str) -> None:
     build_index(engine, counting_client(), index_type=IndexType.HNSW)
     run(engine, BREAKAGE[what])
     found = failed(engine)
@@ -82,7 +82,7 @@ def test_each_breakage_is_told_by_its_check(engine: Engine, vocabulary: SmallVoc
     assert set(found) <= {what.split(" ")[0], "vocabulary"} | ALSO.get(what, set())
 
 
-def test_a_domains_missing_index_is_told_and_made_by_the_next_build(
+def test_a_domains_missing_index_is_found_and_built_by_the_next_build(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build_with(engine, counting_client(), index_type=IndexType.HNSW, partial="Condition")
@@ -98,7 +98,7 @@ def test_a_domains_missing_index_is_told_and_made_by_the_next_build(
 
 
 @pytest.mark.parametrize("what", ["hashes", "index", "index that is invalid", "vocabulary"])
-def test_what_the_next_build_mends_is_said_so_and_mended(
+def test_what_the_next_build_can_repair_is_named_as_such_and_repaired(
     engine: Engine, vocabulary: SmallVocabulary, what: str
 ) -> None:
     build_index(engine, counting_client(), index_type=IndexType.HNSW)
@@ -109,7 +109,9 @@ def test_what_the_next_build_mends_is_said_so_and_mended(
     assert report.index_made is what.startswith("index")
 
 
-def test_a_newer_release_and_a_broken_off_build_are_told(engine: Engine, vocabulary: SmallVocabulary) -> None:
+def test_a_newer_release_and_an_unfinished_build_are_found(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
     build_index(engine, counting_client(), index_type=IndexType.FLAT)
     vocabulary.load(ConceptRow(6, "Asthma"), ConceptRow(7, "Gout"), without=[4])
     (check,) = failed(engine).values()
@@ -121,14 +123,14 @@ def test_a_newer_release_and_a_broken_off_build_are_told(engine: Engine, vocabul
     assert failed(engine)["build"].details == "unfinished: 2 texts to go, no builder running"
 
 
-def test_texts_that_the_model_refused_are_no_fault_of_the_space(
+def test_texts_that_the_model_refused_do_not_fail_a_check(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build_index(engine, counting_client(CountingProvider(refuses=["HTN"])), index_type=IndexType.FLAT)
     assert failed(engine) == {}
 
 
-def test_another_model_or_one_that_is_down_is_told_and_the_other_checks_go_on(
+def test_another_model_or_one_that_is_down_fails_its_check_and_the_others_go_on(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build_index(engine, counting_client(), index_type=IndexType.FLAT)
@@ -149,7 +151,7 @@ def test_a_space_written_by_the_interface_alone_passes(engine: Engine) -> None:
         failed(engine, name="other")
 
 
-def test_recall_is_measured_and_too_low_a_one_is_told(sample_database_url: str) -> None:
+def test_recall_is_measured_and_fails_its_check_if_it_is_too_low(sample_database_url: str) -> None:
     engine = database_engine(sample_database_url)
     try:
         assert failed(engine, name="all-MiniLM-L6-v2-hnsw", client=None, sample=20) == {}

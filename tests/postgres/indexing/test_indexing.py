@@ -1,4 +1,4 @@
-"""index build: what is embedded, what is left alone, what leaves, and what is found at its next run."""
+"""index build: what is embedded, updated, left unchanged and deleted."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_second_build_embeds_nothing_and_changes_no_row(
     assert (report.unchanged, report.embedded, report.updated) == (7, 0, 0)
 
 
-def test_a_renamed_concept_is_embedded_again_and_its_old_name_leaves(
+def test_a_renamed_concept_is_embedded_again_and_its_old_name_is_deleted(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build(engine)
@@ -141,7 +141,7 @@ def test_a_renamed_concept_is_embedded_again_and_its_old_name_leaves(
     assert (report.changed_concepts, report.new_concepts, report.obsolete) == (1, 0, 1)
 
 
-def test_an_added_concept_is_embedded_alone(engine: Engine, vocabulary: SmallVocabulary) -> None:
+def test_only_an_added_concept_is_embedded(engine: Engine, vocabulary: SmallVocabulary) -> None:
     build(engine)
     vocabulary.load(ConceptRow(6, "Asthma", synonyms=("Bronchial asthma",)))
     report, sent = build(engine)
@@ -150,7 +150,7 @@ def test_an_added_concept_is_embedded_alone(engine: Engine, vocabulary: SmallVoc
 
 
 @pytest.mark.parametrize("how", ["gone", "non-standard", "invalid", "nameless"])
-def test_a_withdrawn_concept_leaves_with_its_synonyms(
+def test_a_withdrawn_concept_is_deleted_with_its_synonyms(
     engine: Engine, vocabulary: SmallVocabulary, how: str
 ) -> None:
     build(engine)
@@ -206,7 +206,7 @@ def test_changed_details_are_updated_without_embedding(
         assert getattr(hit, shown.get(name, "concept_class_id")) == value
 
 
-def test_validity_follows_where_invalid_concepts_are_kept(
+def test_validity_is_updated_in_a_space_with_invalid_concepts(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     everything = ConceptFilter()
@@ -236,7 +236,7 @@ def test_changed_synonyms_are_embedded_and_removed_one_by_one(
     assert (report.embedded, report.obsolete, report.changed_concepts) == (1, 1, 1)
 
 
-def test_a_text_that_moves_to_another_concept_takes_its_vector_along(
+def test_the_vector_of_a_text_is_reused_for_another_concept(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build(engine)
@@ -248,7 +248,7 @@ def test_a_text_that_moves_to_another_concept_takes_its_vector_along(
     assert rows_of(engine)[7, "s", "HTN"] == vector
 
 
-def test_a_changed_prefix_or_model_makes_another_space_and_leaves_the_first_alone(
+def test_another_prefix_or_model_makes_another_space_and_leaves_the_first_unchanged(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build(engine, name="old")
@@ -268,7 +268,7 @@ def test_the_second_index_type_of_a_model_embeds_nothing(engine: Engine, vocabul
     assert rows_of(engine, "hnsw") == rows_of(engine, "flat")
 
 
-def test_codes_other_languages_and_a_template_are_embedded_when_asked_for_and_remembered(
+def test_codes_other_languages_and_a_template_are_embedded_on_request_and_remembered(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build(engine, texts="name")
@@ -327,7 +327,7 @@ def test_a_dry_run_counts_and_changes_nothing(engine: Engine, vocabulary: SmallV
     assert (sent, rows_of(engine)) == ([], before)
 
 
-def test_a_limit_takes_the_lowest_ids_and_leaves_the_others_as_they_are(
+def test_a_limited_build_takes_the_lowest_ids_and_leaves_the_others_unchanged(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build(engine, limit=2)
@@ -338,7 +338,7 @@ def test_a_limit_takes_the_lowest_ids_and_leaves_the_others_as_they_are(
     assert {key[0] for key in rows_of(engine)} == {1, 2, 3, 4}
 
 
-def test_approved_aliases_stay_as_long_as_their_concept_does(
+def test_approved_aliases_stay_as_long_as_their_concept_exists(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build(engine)
@@ -424,7 +424,7 @@ def test_a_release_loaded_while_a_build_is_planned_is_built_before_it_ends(
     assert (report.vocabulary_release, active_space(engine).vocabulary_release) == ("release 2", "release 2")
 
 
-def test_a_build_with_other_settings_is_refused_while_one_is_under_way(
+def test_a_build_with_other_settings_is_refused_while_another_is_running(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     refusals: list[str] = []
@@ -452,7 +452,7 @@ def test_a_space_dropped_during_its_build_ends_the_build_in_one_line(
         build(engine, CountingProvider(on_batch=drop, batch_texts=1), chunk_texts=2)
 
 
-def test_rows_written_through_the_interface_during_a_build_are_no_conflict(
+def test_rows_written_through_the_interface_during_a_build_do_not_conflict(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     def upsert() -> None:
@@ -470,7 +470,7 @@ def test_rows_written_through_the_interface_during_a_build_are_no_conflict(
 
 
 @pytest.mark.parametrize("template", ["{concept}", "{domain_id}", "{concept_name!r}", "{", "{0}"])
-def test_a_template_that_cannot_be_filled_in_is_refused(template: str) -> None:
+def test_an_invalid_template_is_refused(template: str) -> None:
     with pytest.raises(ConfigurationError, match="template"):
         Recipe(template=template)
 
@@ -478,7 +478,7 @@ def test_a_template_that_cannot_be_filled_in_is_refused(template: str) -> None:
 @pytest.mark.parametrize(
     "template", ["", "{text}", "100 % {concept_name} ({domain_id}) {{x}}", "{text}: {concept_name}"]
 )
-def test_the_database_fills_a_template_in_and_hashes_it_as_python_does(
+def test_the_database_fills_and_hashes_a_template_like_python(
     engine: Engine, vocabulary: SmallVocabulary, template: str
 ) -> None:
     from omop_emb.spaces.upsert import text_hash
@@ -497,9 +497,7 @@ def test_the_database_fills_a_template_in_and_hashes_it_as_python_does(
         assert stored_hash == text_hash(fill_template(template, text, dict(zip(names, rest, strict=True))))
 
 
-def test_labels_are_numbered_without_gaps_however_often_is_built(
-    engine: Engine, vocabulary: SmallVocabulary
-) -> None:
+def test_repeated_builds_number_labels_without_gaps(engine: Engine, vocabulary: SmallVocabulary) -> None:
     for _ in range(3):
         build(engine)
     vocabulary.change(3, domain="Device")
@@ -509,9 +507,7 @@ def test_labels_are_numbered_without_gaps_however_often_is_built(
     assert row == (0,)
 
 
-def test_the_vocabulary_loader_is_not_kept_waiting_by_a_build(
-    engine: Engine, vocabulary: SmallVocabulary
-) -> None:
+def test_a_build_does_not_block_the_vocabulary_loader(engine: Engine, vocabulary: SmallVocabulary) -> None:
     loaded: list[int] = []
 
     def load_twice() -> None:
@@ -527,7 +523,7 @@ def test_the_vocabulary_loader_is_not_kept_waiting_by_a_build(
     assert sorted(rows_of(engine)) == FIRST
 
 
-def test_pieces_of_a_builder_whose_connection_is_gone_are_taken_over_at_once(
+def test_chunks_of_a_builder_whose_connection_is_lost_are_taken_over_at_once(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     build(engine)

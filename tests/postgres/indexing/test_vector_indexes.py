@@ -126,7 +126,7 @@ def code(connection: Connection, domain: str) -> int:
 
 
 @pytest.mark.parametrize("first_pass", ["", "16", "binary"])
-def test_an_index_finds_what_is_asked_for_by_its_measured_recall(
+def test_an_index_reaches_the_requested_recall_by_its_measured_recall(
     connection: Connection, space: Space, first_pass: str
 ) -> None:
     space = bring_about(connection, space, first_pass=first_pass)
@@ -173,7 +173,7 @@ def test_a_plan_that_was_cached_for_one_method_serves_no_other(connection: Conne
     assert ids(exact.matches) == [set(row) for row in nearest.tolist()]
 
 
-def test_busy_domains_that_are_not_most_get_an_index_by_themselves(
+def test_large_domains_that_are_not_most_get_an_index_automatically(
     connection: Connection, space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bring_about(connection, space).partial_domains == ()  # 3,000 rows are compared in no time
@@ -182,7 +182,7 @@ def test_busy_domains_that_are_not_most_get_an_index_by_themselves(
     assert space.partial_domains == (code(connection, "Drug"),)
 
 
-def test_indexes_that_are_no_longer_asked_for_are_dropped(connection: Connection, space: Space) -> None:
+def test_indexes_that_are_no_longer_requested_are_dropped(connection: Connection, space: Space) -> None:
     name = f"space_{space.space_id}_hnsw"
     bring_about(connection, space, partial="Drug,Device")
     drug, device = code(connection, "Drug"), code(connection, "Device")
@@ -194,7 +194,7 @@ def test_indexes_that_are_no_longer_asked_for_are_dropped(connection: Connection
     assert (set(indexes(connection, space)), after.partial_recall) == ({name}, {})
 
 
-def test_another_first_pass_makes_every_index_anew(connection: Connection, space: Space) -> None:
+def test_another_first_pass_rebuilds_every_index(connection: Connection, space: Space) -> None:
     before = bring_about(connection, space, partial="Drug")
     after = bring_about(connection, space, partial="Drug", first_pass="16")
     assert len(indexes(connection, space)) == 2
@@ -204,7 +204,7 @@ def test_another_first_pass_makes_every_index_anew(connection: Connection, space
     assert not any("subvector" in text for text in indexes(connection, space).values())
 
 
-def test_recall_is_measured_rising_and_again_when_many_rows_are_others(
+def test_measured_recall_rises_with_ef_search_and_is_measured_again_when_many_rows_change(
     connection: Connection, space: Space
 ) -> None:
     measured = bring_about(connection, space).recall
@@ -222,7 +222,7 @@ def test_recall_is_measured_rising_and_again_when_many_rows_are_others(
     assert len(bring_about(connection, space).recall) > 1
 
 
-def test_recall_counts_equally_near_rows_as_found(connection: Connection, space: Space) -> None:
+def test_recall_counts_equally_near_rows_as_hits(connection: Connection, space: Space) -> None:
     # The same text under many concepts: which of its rows are given is chance, and no loss. Without an index,
     # the measured statement finds the true nearest.
     connection.execute(
@@ -250,7 +250,7 @@ def built(engine: Engine, **options: Any) -> dict[str, str]:
         return indexes(connection, registry.space_by_name(connection, report.space_name))
 
 
-def test_builds_keep_what_was_asked_for_through_releases(engine: Engine, tmp_path: Path) -> None:
+def test_builds_keep_the_requested_indexes_through_releases(engine: Engine, tmp_path: Path) -> None:
     vocabulary: SmallVocabulary = five_concepts(engine, tmp_path)
     assert len(built(engine)) == 1
     first = built(engine, partial="Condition", first_pass="4")
@@ -265,7 +265,7 @@ def test_builds_keep_what_was_asked_for_through_releases(engine: Engine, tmp_pat
     assert "subvector" not in str(built(engine, first_pass="none"))
 
 
-def test_settings_that_cannot_be_are_refused_before_anything_is_made(engine: Engine, tmp_path: Path) -> None:
+def test_invalid_settings_are_refused_before_anything_is_created(engine: Engine, tmp_path: Path) -> None:
     five_concepts(engine, tmp_path)
     with pytest.raises(UnknownValueError, match="did you mean 'Condition'"):
         built(engine, partial="condition")
