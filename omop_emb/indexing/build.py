@@ -78,9 +78,9 @@ def build_index(
 
     if options.dry_run:
         on_progress(Progress(Phase.PLAN))
-        found = preview()
-        would_embed = EmbeddedCounts(rows=found.plan.to_embed, texts=found.plan.distinct_texts)
-        report = _report(found.space, found.plan, would_embed, FinishResult(), started)
+        previewed = preview()
+        would_embed = EmbeddedCounts(rows=previewed.plan.to_embed, texts=previewed.plan.distinct_texts)
+        report = _report(previewed.space, previewed.plan, would_embed, FinishResult(), started)
         return replace(report, is_dry_run=True)
     with open_connection(engine) as connection:
         migrations.migrate(connection)
