@@ -30,17 +30,11 @@ from omop_emb.sql import read
 
 @dataclass(frozen=True)
 class BuildPreview:
-    """What a build would do.
+    """What a build would do."""
 
-    Attributes:
-        space: the space that it would build, which need not exist yet.
-        plan: what there is to do.
-        sample: up to 1,000 of the distinct texts to embed, templates filled in, without a prefix.
-    """
-
-    space: Space
+    space: Space  # that it would build, which need not exist yet
     plan: BuildPlan
-    sample: list[str]
+    sample: list[str]  # up to 1,000 of the distinct texts to embed, templates filled in, without a prefix
 
 
 def preview_build(

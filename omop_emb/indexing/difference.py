@@ -37,39 +37,22 @@ _NO_TEXTS = _NO_ROWS.format(
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What a build changes, in texts (rows of the space) unless said otherwise.
+    """What a build changes, in texts (rows of the space) unless said otherwise."""
 
-    Attributes:
-        vocabulary_release: the release that is built from; None if the vocabulary does not name it.
-        unchanged: in the space already, with their vectors.
-        to_embed: missing, and a vector has to be made for them.
-        distinct_texts: how many distinct texts `to_embed` counts; each is embedded once.
-        characters: of the distinct texts.
-        new_concepts: concepts of which the space has no text yet.
-        changed_concepts: concepts of which the space has some texts and lacks others.
-        reused: missing, but this database already has their vector.
-        updated: rows of concepts whose name, domain, class, code, standard flag or validity changed.
-        withdrawn_concepts: concepts that leave the space.
-        withdrawn: their texts.
-        obsolete: texts of other concepts that are deleted at the end.
-        domain_rows: texts that the space has afterwards, by their concept's domain ("" for none).
-        joined: whether other builders already work on this build; only what is left to do is counted then.
-    """
-
-    vocabulary_release: str | None
-    unchanged: int = 0
-    to_embed: int = 0
-    distinct_texts: int = 0
-    characters: int = 0
-    new_concepts: int = 0
-    changed_concepts: int = 0
-    reused: int = 0
-    updated: int = 0
-    withdrawn_concepts: int = 0
-    withdrawn: int = 0
-    obsolete: int = 0
-    domain_rows: Mapping[str, int] = field(default_factory=dict)
-    joined: bool = False
+    vocabulary_release: str | None  # that is built from; None if the vocabulary does not name it
+    unchanged: int = 0  # in the space already, with their vectors
+    to_embed: int = 0  # missing, without a vector in this database
+    distinct_texts: int = 0  # among those to embed; each is embedded once
+    characters: int = 0  # of the distinct texts
+    new_concepts: int = 0  # of which the space has no text yet
+    changed_concepts: int = 0  # of which the space has some texts and lacks others
+    reused: int = 0  # missing, but with a vector in this database
+    updated: int = 0  # of concepts whose name, domain, class, code, standard flag or validity changed
+    withdrawn_concepts: int = 0  # that leave the space
+    withdrawn: int = 0  # texts of these
+    obsolete: int = 0  # texts of other concepts that are deleted at the end
+    domain_rows: Mapping[str, int] = field(default_factory=dict)  # afterwards, by domain ("" for none)
+    joined: bool = False  # other builders work on this build, and only what is left to do is counted
 
     def followed_by(self, second: BuildPlan) -> BuildPlan:
         """Both plans of one build, the second made because the vocabulary was replaced meanwhile."""

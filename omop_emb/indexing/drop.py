@@ -17,17 +17,11 @@ from omop_emb.spaces import lifecycle, registry
 
 @dataclass(frozen=True)
 class DropReport:
-    """What drop_index() did.
+    """What drop_index() did."""
 
-    Attributes:
-        rows: embedded texts that were deleted.
-        cancelled_jobs: batch jobs that were cancelled.
-        cancel_error: why batch jobs could not be cancelled, so that they go on and cost; "" if none failed.
-    """
-
-    rows: int
+    rows: int  # embedded texts that were deleted
     cancelled_jobs: int = 0
-    cancel_error: str = ""
+    cancel_error: str = ""  # why batch jobs could not be cancelled, so that they go on and cost
 
 
 def drop_index(

@@ -24,44 +24,26 @@ _USUAL_TEXT_BYTES = 45.0  # assumed if there is no text to measure
 
 @dataclass(frozen=True, kw_only=True)
 class BuildEstimate:
-    """What a build will take.
+    """What a build will take."""
 
-    Attributes:
-        model: provider:model.
-        space_name: the space that it would bring up to date.
-        texts: rows that need a vector.
-        distinct_texts: texts that are sent, each once.
-        tokens: of these, with the prefix of each.
-        tokens_measured: whether the model itself counted the tokens of a sample; otherwise they are
-            extrapolated from its bytes.
-        sample_texts: how many texts the tokens were extrapolated from.
-        price, batch_price: US dollars per million tokens; None if free, not known, or without a batch API.
-        price_date, price_source: when and where the price was listed.
-        cost_usd, batch_cost_usd: of all tokens at these prices.
-        hours: of embedding at the given rate, else at the measured speed; None if neither is known.
-        rows: texts that the space has afterwards.
-        table_bytes, index_bytes: on disk afterwards; index_bytes counts all HNSW indexes.
-        index_memory_bytes: to build the largest of these in memory; with less it takes many times as long.
-    """
-
-    model: str
+    model: str  # provider:model
     space_name: str
-    texts: int
-    distinct_texts: int
-    tokens: int
-    tokens_measured: bool
-    sample_texts: int
-    price: float | None
-    batch_price: float | None
+    texts: int  # rows that need a vector
+    distinct_texts: int  # that are sent, each once
+    tokens: int  # of these, with their prefixes
+    tokens_measured: bool  # counted by the model in a sample, not extrapolated from bytes
+    sample_texts: int  # from which the tokens were extrapolated
+    price: float | None  # US dollars per million tokens; None if free or not known
+    batch_price: float | None  # the same in the batch API
     price_date: str | None
     price_source: str | None
     cost_usd: float | None
     batch_cost_usd: float | None
-    hours: float | None
-    rows: int
+    hours: float | None  # of embedding at the given rate, else at the measured speed; None if not known
+    rows: int  # texts that the space has afterwards
     table_bytes: int
-    index_bytes: int
-    index_memory_bytes: int
+    index_bytes: int  # of all HNSW indexes
+    index_memory_bytes: int  # to build the largest of these in memory; with less it takes far longer
 
 
 def client_for_estimate() -> EmbeddingClient:

@@ -24,25 +24,16 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a build is.
-
-    Attributes:
-        phase: what it is doing.
-        done, total: distinct texts embedded by this builder, and to be embedded by all builders.
-        characters, total_characters: of these texts; a better measure of what is left.
-        seconds: since embedding began.
-        skipped: texts that needed no embedding.
-        fraction: of the phase, 0 to 1; None if it is not known.
-    """
+    """How far a build, export or import is."""
 
     phase: Phase
-    done: int = 0
-    total: int = 0
-    characters: int = 0
+    done: int = 0  # distinct texts that this builder has embedded
+    total: int = 0  # distinct texts for all builders
+    characters: int = 0  # of the texts done; a better measure than their number
     total_characters: int = 0
-    seconds: float = 0.0
-    skipped: int = 0
-    fraction: float | None = None
+    seconds: float = 0.0  # since embedding began
+    skipped: int = 0  # texts that needed no embedding
+    fraction: float | None = None  # of the phase, 0 to 1; None if it is not known
 
     @property
     def texts_per_second(self) -> float:
@@ -62,28 +53,15 @@ ProgressCallback = Callable[[Progress], None]
 
 @dataclass(frozen=True, kw_only=True)
 class BuildReport(BuildPlan):
-    """What a build planned, and what it then did; with `is_dry_run`, what it would do.
-
-    Attributes:
-        space_name: the space.
-        fingerprint: its model, prefixes and dimensions.
-        index_type: FLAT or HNSW.
-        embedded: rows that this builder embedded and wrote.
-        embedded_texts: distinct texts that this builder embedded.
-        failed: distinct texts that the model refused; the space lacks them.
-        seconds: how long the build took.
-        index_made: whether the HNSW index was created.
-        is_active: whether readers use this space.
-        is_dry_run: whether nothing was done.
-    """
+    """What a build planned, and what it then did; with `is_dry_run`, what it would do."""
 
     space_name: str
     fingerprint: Fingerprint
     index_type: IndexType
-    embedded: int
-    embedded_texts: int
-    failed: int
+    embedded: int  # rows that this builder embedded and wrote
+    embedded_texts: int  # distinct texts that this builder embedded
+    failed: int  # distinct texts that the model refused; the space lacks them
     seconds: float
-    index_made: bool
-    is_active: bool
+    index_made: bool  # whether the HNSW index was created
+    is_active: bool  # whether readers use the space
     is_dry_run: bool = False

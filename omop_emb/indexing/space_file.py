@@ -28,24 +28,15 @@ _NOT_NULL = ("concept_id", "text_kind", "text_hash", "text", "concept_name")
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceMetadata:
-    """What a file says about the space in it.
-
-    Attributes:
-        fingerprint: everything that shaped the vectors.
-        index_type: of the exported space.
-        texts, template, synonym_languages, selection: what was embedded, see Recipe; `selection` is None for
-            a space that was not built from a vocabulary.
-        vocabulary_release: the release that it was built from; None if none is recorded.
-        rows: how many the file has.
-    """
+    """What a file says about the space in it."""
 
     fingerprint: Fingerprint
     index_type: IndexType
-    texts: str
+    texts: str  # this and the next three: what was embedded, see Recipe
     template: str
     synonym_languages: tuple[int, ...]
-    selection: dict[str, Any] | None
-    vocabulary_release: str | None
+    selection: dict[str, Any] | None  # None for a space that was not built from a vocabulary
+    vocabulary_release: str | None  # None if none is recorded
     rows: int
 
     def to_json(self) -> bytes:

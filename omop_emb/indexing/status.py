@@ -18,33 +18,20 @@ from omop_emb.sql import read
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceStatus:
-    """A space and its state.
-
-    Attributes:
-        space: the space.
-        selection: the filter that it was last built with, without what sets no limit; None before a build.
-        rows, concepts: embedded texts, and the concepts that they belong to.
-        table_bytes, index_bytes: on disk; index_bytes counts the vector indexes alone.
-        partial_domains: names of the domains that have an index of their own.
-        index: "valid", "invalid" (the next index build repairs it), "none", or "exact" for a FLAT space.
-        pending_texts: distinct texts that an unfinished build has yet to embed; None without such a build.
-        builders: how many builders hold chunks of it.
-        failed: texts that the model refused.
-        batch_jobs: that a provider is working on, or that wait to be collected.
-    """
+    """A space and its state."""
 
     space: Space
-    selection: dict[str, Any] | None
-    rows: int
+    selection: dict[str, Any] | None  # filter of the last build, without what sets no limit; None before one
+    rows: int  # embedded texts
     concepts: int
     table_bytes: int
-    index_bytes: int
-    partial_domains: list[str]
-    index: str
-    pending_texts: int | None
-    builders: int
-    failed: int
-    batch_jobs: int
+    index_bytes: int  # of the vector indexes alone
+    partial_domains: list[str]  # names of the domains that have an index of their own
+    index: str  # "valid", "invalid" (the next index build repairs it), "none", or "exact" for FLAT
+    pending_texts: int | None  # distinct texts left to embed; None without an unfinished build
+    builders: int  # that hold chunks of it
+    failed: int  # texts that the model refused
+    batch_jobs: int  # that a provider works on, or that wait to be collected
 
     @property
     def state(self) -> str:

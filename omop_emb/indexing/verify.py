@@ -37,19 +37,12 @@ _BUILD = "run omop-emb index build"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """The result of one check.
-
-    Attributes:
-        check: what was checked.
-        ok: whether it passed.
-        details: what was found.
-        next_step: what to do about it; "" if it passed.
-    """
+    """The result of one check."""
 
     check: str
     ok: bool
-    details: str
-    next_step: str = ""
+    details: str  # what was found
+    next_step: str = ""  # what to do about it; "" if it passed
 
 
 def verify_index(
