@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from omop_emb.errors import InputError
 from omop_emb.interface.space_client import client_of
 from omop_emb.mapping.approvals.reuse import CheckedMappings
 from omop_emb.mapping.approvals.site_memory import read_memory
-from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.engine import Engine, PendingBatch
 from omop_emb.mapping.files.journal import Journal
 from omop_emb.mapping.ranking import ranker_store
@@ -41,6 +41,7 @@ BATCH_SIZE = 150
 """Terms per batch unless the caller chooses: few, because each has hundreds of candidates."""
 DEFAULT_SITE = "default"
 """The site whose memory and ranker are used unless another is named."""
+_Pending = TypeVar("_Pending")
 _Batch = tuple[list[MappedTerm | None], Future[PendingBatch]]  # results that are reused, the rest
 _CACHED_TEXTS = 10_000  # one variant in six occurs again in a later term
 
@@ -110,6 +111,39 @@ class Mapper:
             return results if previous is None else [previous.apply_to(result) for result in results]
 
         return map_in_batches(terms, finish, begin=begin, batch_size=batch_size, journal=journal)
+
+
+def map_in_batches(
+    terms: Iterable[SourceTerm],
+    finish: Callable[[_Pending], Sequence[MappedTerm]],
+    *,
+    begin: Callable[[Sequence[SourceTerm]], _Pending],
+    batch_size: int,
+    journal: Journal | None = None,
+) -> Iterator[MappedTerm]:
+    """The mapped terms in order; the next batch is begun before the current one is finished.
+
+    Raises:
+        ValueError: finish gave another number of results than the batch has terms.
+    """
+    remaining = iter(terms)
+    if journal is not None:
+        done = journal.done
+        yield from journal.replay()
+        next(islice(remaining, done, done), None)
+    batches = iter(lambda: list(islice(remaining, batch_size)), [])
+    batch = next(batches, [])
+    pending = begin(batch) if batch else None
+    while pending is not None:
+        next_batch = next(batches, [])
+        next_pending = begin(next_batch) if next_batch else None
+        results = finish(pending)
+        if len(results) != len(batch):
+            raise ValueError(f"{len(batch)} terms gave {len(results)} results")
+        if journal is not None:
+            journal.append(results)
+        yield from results
+        batch, pending = next_batch, next_pending
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class DemoHit:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo did.
+    """What the demo did; `hits` are in the order of terms().
 
     Attributes:
         data_dir: folder of the embedded server with the demo's database.

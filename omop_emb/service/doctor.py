@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
@@ -77,13 +77,12 @@ def diagnose() -> Iterator[Finding]:
     yield _versions()
     yield _extras()
     yield from _variables()
-    active: registry.Space | None = None
+    active = None
     if config.text_or_none(_URL) is None and supervisor.status().state == "not created":
         details = f"the embedded server does not exist yet ({config.data_dir()})"
         yield Finding("server", State.NOTE, details, "run omop-emb demo, or omop-emb vocabulary load PATH")
     else:
-        findings, active = _database()
-        yield from findings
+        active = yield from _database()
     yield from _model(active)
 
 
@@ -113,26 +112,24 @@ def _variables() -> Iterator[Finding]:
             yield Finding(variable.name, State.OK, shown)
 
 
-def _database() -> tuple[list[Finding], registry.Space | None]:
-    """The findings in the database, and the active space."""
-    findings: list[Finding] = []
+def _database() -> Generator[Finding, None, registry.Space | None]:
+    """The findings in the database; returns the active space."""
     engine = None
     try:
         engine = database_engine()
         status = database_status(engine)
         owner = "yours" if config.text_or_none(_URL) else f"embedded, in {supervisor.status().data_dir}"
-        findings += [
-            Finding("server", State.OK, f"PostgreSQL {status['version']}, {owner}"),
-            Finding("database", State.OK, f"{status['database']!r} as {status['user']!r}"),
-        ]
+        yield Finding("server", State.OK, f"PostgreSQL {status['version']}, {owner}")
+        yield Finding("database", State.OK, f"{status['database']!r} as {status['user']!r}")
         with session_scope(engine) as session:
             connection = driver_connection(session)
-            findings += [_extension(connection), _schema(connection), _vocabulary(connection)]
+            yield from (_extension(connection), _schema(connection), _vocabulary(connection))
             spaces = registry.all_spaces(connection)
-            findings += _spaces(connection, spaces)
-            return findings, next((space for space in spaces if space.is_active), None)
+            yield from _spaces(connection, spaces)
+            return next((space for space in spaces if space.is_active), None)
     except OmopEmbError as error:
-        return [*findings, Finding("database", State.WRONG, str(error))], None
+        yield Finding("database", State.WRONG, str(error))
+        return None
     finally:
         if engine is not None:
             engine.dispose()
@@ -174,16 +171,16 @@ def _vocabulary(connection: psycopg.Connection[Any]) -> Finding:
     return Finding("vocabulary", State.OK, details)
 
 
-def _spaces(connection: psycopg.Connection[Any], spaces: list[registry.Space]) -> list[Finding]:
+def _spaces(connection: psycopg.Connection[Any], spaces: list[registry.Space]) -> Iterator[Finding]:
     if not spaces:
-        return [Finding("spaces", State.NOTE, "none: nothing is embedded", "run omop-emb index build")]
+        yield Finding("spaces", State.NOTE, "none: nothing is embedded", "run omop-emb index build")
+        return
     tables = reader.vocabulary_tables(connection)
-    release = None if tables is None else tables.version
-    findings = [_space(connection, space, release) for space in spaces]
+    for space in spaces:
+        yield _space(connection, space, None if tables is None else tables.version)
     if not any(space.is_active for space in spaces):
         details = f"none of {', '.join(repr(space.name) for space in spaces)}"
-        findings.append(Finding("active space", State.WRONG, details, "run omop-emb index activate NAME"))
-    return findings
+        yield Finding("active space", State.WRONG, details, "run omop-emb index activate NAME")
 
 
 def _space(connection: psycopg.Connection[Any], space: registry.Space, release: str | None) -> Finding:

@@ -43,7 +43,7 @@ MAPPING_FLOORS = (
     "settings",
     "ranking",
     "features | approvals",
-    "retrieval | batches",
+    "retrieval",
     "files | judge | terms | term_frames",
     "records",
 )

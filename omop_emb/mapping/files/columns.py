@@ -12,25 +12,22 @@ from omop_emb.mapping.records import SourceTerm
 
 # Usual headers, without case, spaces and punctuation; the first that a file has is used.
 _NAMES = (
-    "sourcename", "sourceterm", "sourcecodedescription", "sourceconceptname", "sourcedescription", "name",
-    "term", "description", "termname", "itemname", "conceptname", "codedescription", "longname", "label",
-    "display", "displayname", "preferredterm", "text", "diagnosis", "procedure", "testname", "drugname",
-    "bezeichnung", "omschrijving", "benaming", "naam", "nimi", "selite", "nombre", "descripcion", "libelle",
-    "navn", "namn",
-)  # fmt: skip
+    "sourcename sourceterm sourcecodedescription sourceconceptname sourcedescription name term description "
+    "termname itemname conceptname codedescription longname label display displayname preferredterm text "
+    "diagnosis procedure testname drugname bezeichnung omschrijving benaming naam nimi selite nombre "
+    "descripcion libelle navn namn"
+).split()
 _FURTHER_NAMES = (
-    "sourcetermoriginal", "sourcenameoriginal", "originalname", "originalterm", "nameoriginal",
-    "originaltext", "nameenglish", "nameen", "englishname", "nametranslated", "translatedname",
-    "translation", "sourcenametranslated",
-)  # fmt: skip
+    "sourcetermoriginal sourcenameoriginal originalname originalterm nameoriginal originaltext nameenglish "
+    "nameen englishname nametranslated translatedname translation sourcenametranslated"
+).split()
 _CODES = (
-    "sourcecode", "code", "sourceconceptcode", "conceptcode", "localcode", "itemcode", "itemid", "sourceid",
-    "codigo", "koodi", "kode", "kod", "id",
-)  # fmt: skip
+    "sourcecode code sourceconceptcode conceptcode localcode itemcode itemid sourceid codigo koodi kode kod id"
+).split()
 _FREQUENCIES = (
-    "sourcefrequency", "frequency", "freq", "count", "counts", "occurrences", "occurrence", "n", "records",
-    "recordcount", "nrecords", "frequentie", "haufigkeit", "anzahl", "aantal", "lukumaara", "frecuencia",
-)  # fmt: skip
+    "sourcefrequency frequency freq count counts occurrences occurrence n records recordcount nrecords "
+    "frequentie haufigkeit anzahl aantal lukumaara frecuencia"
+).split()
 _DOMAINS = ("domainid", "domain", "omopdomain", "targetdomain", "golddomain")
 _NUMBER = re.compile(r"[<\u2264]?\s*(\d{1,3}(?:[ ,.'\u2019\u00a0\u202f]\d{3})+|\d+)(?:[.,]0+)?")
 _NO_NUMBER = frozenset({"", "-", "na", "n/a", "nan", "null", "none", "."})

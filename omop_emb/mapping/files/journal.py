@@ -48,6 +48,7 @@ class Journal:
             "input": input_digest,
             "settings": hashlib.sha256(canonical.encode()).hexdigest(),
         }
+        self._head_line = json.dumps(self._head).encode() + b"\n"
         self.done = 0
 
     def __enter__(self) -> Journal:
@@ -75,8 +76,7 @@ class Journal:
     def replay(self) -> Iterator[MappedTerm]:
         """The mapped terms, in order."""
         with self._path.open("rb") as handle:
-            next(handle, None)
-            read = len(self._head_line())
+            read = handle.seek(len(self._head_line))
             while read < self._end:
                 line = next(handle)
                 read += len(line)
@@ -99,15 +99,12 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._handle.close()
 
-    def _head_line(self) -> bytes:
-        return json.dumps(self._head).encode() + b"\n"
-
     def _start(self) -> int:
         self._handle.seek(0)
         self._handle.truncate(0)
-        self._handle.write(self._head_line())
+        self._handle.write(self._head_line)
         self._handle.flush()
-        return len(self._head_line())
+        return len(self._head_line)
 
     def _read(self) -> int:
         """Count the terms; returns where the last complete line ends, 0 if there is nothing to resume."""

@@ -18,7 +18,6 @@ import pytest
 
 from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import InputError
-from omop_emb.mapping.batches import map_in_batches
 from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.journal import Journal, journal_path
 from omop_emb.mapping.files.result_json import from_json, to_json
@@ -27,6 +26,7 @@ from omop_emb.mapping.files.review_queue import write_review_queue
 from omop_emb.mapping.files.source_to_concept_map import COLUMNS, MapRow, MapRowBuilder, MapSettings
 from omop_emb.mapping.files.table_writer import Column, write_table
 from omop_emb.mapping.files.usagi_file import UsagiFile
+from omop_emb.mapping.mapper import map_in_batches
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
 from omop_emb.records import Concept
 from tests.unit.mapping.files.sample_results import candidate, mapped, rich
