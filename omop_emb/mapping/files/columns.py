@@ -22,7 +22,8 @@ _FURTHER_NAMES = (
     "nameen englishname nametranslated translatedname translation sourcenametranslated"
 ).split()
 _CODES = (
-    "sourcecode code sourceconceptcode conceptcode localcode itemcode itemid sourceid codigo koodi kode kod id"
+    "sourcecode code sourceconceptcode conceptcode localcode itemcode itemid sourceid codigo koodi kode "
+    "kod id"
 ).split()
 _FREQUENCIES = (
     "sourcefrequency frequency freq count counts occurrences occurrence n records recordcount nrecords "
