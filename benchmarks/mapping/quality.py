@@ -2,8 +2,9 @@
 
 usage: quality.py DATA_FOLDER CACHE_FOLDER [--folds 0,1,2] [--parts shipped,ablation,own,memory]
 
-DATA_FOLDER is described in tables.py; tables of features are made in CACHE_FOLDER once (1 GB each). Of each core
-set at most 200 findable terms are scored, and means are over sets; up to five times as many may be learned from.
+DATA_FOLDER is described in tables.py; tables of features are made in CACHE_FOLDER once (1 GB each). At most
+200 findable terms of each core set are scored, and means are over sets; five times as many may be learned
+from.
 """
 
 from __future__ import annotations

@@ -144,6 +144,7 @@ def load_table(table: Path, terms: list[GoldTerm]) -> Examples:
         memory_only=data["memory_only"],
         findable=np.array([term.findable for term in terms]),
         shipped_scores=np.zeros(len(features), np.float32),
+        concept_ids=data["concept"].astype(np.int64),  # rows stand for ids here
     )
 
 

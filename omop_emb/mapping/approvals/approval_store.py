@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import tuple_row
+from psycopg.rows import class_row
 
 from omop_emb.database.migrations import migrate
 from omop_emb.mapping.approvals.approved_file import read_approved
@@ -20,39 +20,25 @@ from omop_emb.vocabulary import reader
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """A source term that a person mapped to a standard concept.
-
-    Attributes:
-        source_name, source_code, source_vocabulary: the term; "" for what it lacks.
-        concept_id: its target.
-        approved_from, approved_at: the file that it came with, and when; set in what is read from the store.
-    """
+    """A source term that a person mapped to a standard concept."""
 
     source_name: str
     concept_id: int
     source_code: str = ""
     source_vocabulary: str = ""
-    approved_from: str = ""
+    approved_from: str = ""  # the file that it came with; set, like the next, in what is read back
     approved_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """What remembering a file did.
-
-    Attributes:
-        file: its name.
-        approvals: mappings of a name to a concept in it.
-        added: of these, mappings that are new, or back after they were withdrawn.
-        unknown: targets that the vocabulary does not have; 0 without a vocabulary.
-        problems: rows that could not be used.
-    """
+    """What remembering a file did."""
 
     file: str
-    approvals: int
-    added: int
-    unknown: int
-    problems: list[Problem]
+    approvals: int  # mappings of a name to a concept in it
+    added: int  # of these, mappings that are new, or back after they were withdrawn
+    unknown: int  # targets that the vocabulary does not have; 0 without a vocabulary
+    problems: list[Problem]  # rows that could not be used
 
 
 def remember_file(connection: psycopg.Connection[Any], site: str, path: str | Path) -> Remembered:
@@ -92,18 +78,12 @@ def remember_approvals(
         cursor.execute(
             "insert into omop_emb.mapping_memory "
             "(site, source_code, source_name, source_vocabulary, concept_id, approved_from) "
-            "values (%(site)s, %(code)s, %(name)s, %(vocabulary)s, %(concept_id)s, %(approved_from)s) "
+            "values (%(site)s, %(source_code)s, %(source_name)s, %(source_vocabulary)s, %(concept_id)s, "
+            "%(approved_from)s) "
             "on conflict (site, source_code, source_name, concept_id) do update "
             "set withdrawn_at = null, approved_from = excluded.approved_from, approved_at = now() "
             "where mapping_memory.withdrawn_at is not null",
-            {
-                "site": site,
-                "code": approval.source_code,
-                "name": approval.source_name,
-                "vocabulary": approval.source_vocabulary,
-                "concept_id": approval.concept_id,
-                "approved_from": approved_from,
-            },
+            {**asdict(approval), "site": site, "approved_from": approved_from},
         )
         changed += cursor.rowcount
     return changed
@@ -130,23 +110,13 @@ def withdraw_approvals(
 
 def stored_approvals(connection: psycopg.Connection[Any], site: str) -> list[Approval]:
     """A site's approvals that are not withdrawn, oldest first."""
-    rows = connection.cursor(row_factory=tuple_row).execute(
+    rows = connection.cursor(row_factory=class_row(Approval)).execute(
         "select source_name, concept_id, source_code, source_vocabulary, approved_from, approved_at "
         "from omop_emb.mapping_memory "
         "where site = %(site)s and withdrawn_at is null order by memory_id",
         {"site": site},
     )
-    return [
-        Approval(
-            source_name=name,
-            concept_id=concept_id,
-            source_code=code,
-            source_vocabulary=vocabulary,
-            approved_from=approved_from,
-            approved_at=approved_at,
-        )
-        for name, concept_id, code, vocabulary, approved_from, approved_at in rows
-    ]
+    return rows.fetchall()
 
 
 def list_approvals(connection: psycopg.Connection[Any], site: str) -> list[dict[str, Any]]:

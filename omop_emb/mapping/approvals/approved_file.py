@@ -21,19 +21,12 @@ MAP_HEADERS = frozenset({"source_code", "target_concept_id"})
 
 @dataclass(frozen=True)
 class ApprovedMapping:
-    """The approved mapping of a source term.
+    """The approved mapping of a source term."""
 
-    Attributes:
-        key: code and name.
-        line: of its first row in its file.
-        targets: what it maps to; () if it was approved as "no match".
-        judge: a judge's answer and reason from before the approval; "" for none.
-    """
-
-    key: TermKey
-    line: int
-    targets: tuple[UsagiTarget, ...]
-    judge: str = ""
+    key: TermKey  # code and name
+    line: int  # of its first row in its file
+    targets: tuple[UsagiTarget, ...]  # what it maps to; () if it was approved as "no match"
+    judge: str = ""  # a judge's answer and reason from before the approval; "" for none
 
 
 def read_approved(path: str | Path) -> tuple[dict[TermKey, ApprovedMapping], list[Problem]]:

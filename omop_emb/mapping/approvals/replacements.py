@@ -34,19 +34,12 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """Whether a concept may be mapped to.
-
-    Attributes:
-        concept_id: the concept.
-        concept: as the vocabulary has it now; None if it was removed.
-        reason: why it may not be mapped to; "" if it is valid and standard.
-        replacements: what took its place; () if it is valid, or nothing did.
-    """
+    """Whether a concept may be mapped to."""
 
     concept_id: int
-    concept: Concept | None
-    reason: str
-    replacements: tuple[Replacement, ...] = ()
+    concept: Concept | None  # as the vocabulary has it now; None if it was removed
+    reason: str  # why it may not be mapped to; "" if it is valid and standard
+    replacements: tuple[Replacement, ...] = ()  # what took its place; () if it is valid, or nothing did
 
     @property
     def is_valid(self) -> bool:
@@ -61,9 +54,6 @@ def target_statuses(
 
     Chains of Maps to and Concept replaced by are followed to valid standard concepts, through any number
     of concepts that are neither.
-
-    Raises:
-        VocabularyError: no vocabulary is loaded.
     """
     tables = reader.vocabulary_tables(connection)
     if tables is None:

@@ -31,16 +31,11 @@ OUTDATED_COLUMNS = (
 
 @dataclass(frozen=True)
 class CheckedMappings:
-    """Approved mappings, with the status of their targets in the present vocabulary.
+    """Approved mappings, with the status of their targets in the present vocabulary."""
 
-    Attributes:
-        mappings: by code and name; the last of several in a file.
-        statuses: by target.
-        names_by_code: the names of a code in the file, to recognise a renamed code.
-    """
-
-    mappings: Mapping[TermKey, ApprovedMapping]
-    statuses: Mapping[int, TargetStatus]
+    mappings: Mapping[TermKey, ApprovedMapping]  # by code and name; the last of several in a file
+    statuses: Mapping[int, TargetStatus]  # by target
+    # the names of a code in the file, to recognise a renamed code
     names_by_code: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, term: SourceTerm) -> ApprovedMapping | None:
@@ -137,11 +132,7 @@ class CheckedMappings:
 def check_previous(
     connection: psycopg.Connection[Any], mappings: Mapping[TermKey, ApprovedMapping]
 ) -> CheckedMappings:
-    """Approved mappings with the status of their targets in the present vocabulary.
-
-    Raises:
-        VocabularyError: no vocabulary is loaded.
-    """
+    """Approved mappings with the status of their targets in the present vocabulary."""
     targets = {target.concept_id for mapping in mappings.values() for target in mapping.targets}
     names: dict[str, tuple[str, ...]] = {}
     for code, name in mappings:

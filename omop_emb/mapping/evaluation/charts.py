@@ -25,22 +25,14 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """The two axes; y goes from 0 to 1.
-
-    Attributes:
-        x, y: labels.
-        x_range: first and last value of x.
-        x_ticks: labelled values of x.
-        x_logarithmic: whether x is on a logarithmic scale; its range starts above 0 then.
-        diagonal: whether the line x = y is drawn.
-    """
+    """The labels of the two axes, and the scale of x; y goes from 0 to 1."""
 
     x: str
     y: str
-    x_range: tuple[float, float] = (0, 1)
-    x_ticks: Sequence[float] = _TICKS
-    x_logarithmic: bool = False
-    diagonal: bool = False
+    x_range: tuple[float, float] = (0, 1)  # first and last value of x
+    x_ticks: Sequence[float] = _TICKS  # labelled values of x
+    x_logarithmic: bool = False  # whether x is on a logarithmic scale; its range starts above 0 then
+    diagonal: bool = False  # whether the line x = y is drawn
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """The position of a point on the page."""

@@ -18,36 +18,20 @@ GoldKey = tuple[str, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How much better a metric of the ranker is in one evaluation than in another.
-
-    Attributes:
-        metric: its name.
-        value: the mean over terms here minus the mean there.
-        low, high: 95 % interval by paired bootstrap.
-        better, worse: number of terms with a larger, smaller value.
-        terms: number of terms in both evaluations.
-    """
+    """How much better a metric of the ranker is in one evaluation than in another."""
 
     metric: str
-    value: float
-    low: float
+    value: float  # the mean over terms here minus the mean there
+    low: float  # 95 % interval by paired bootstrap
     high: float
-    better: int
+    better: int  # number of terms with a larger value here
     worse: int
-    terms: int
+    terms: int  # in both evaluations
 
     def to_row(self, group: str) -> dict[str, Any]:
         """The difference as a row among those of MetricValue.to_row()."""
-        return MetricValue(
-            group=group,
-            by="difference",
-            ranking="ranker",
-            metric=self.metric,
-            value=self.value,
-            low=self.low,
-            high=self.high,
-            terms=self.terms,
-        ).to_row()
+        interval = (self.value, self.low, self.high)
+        return MetricValue(group, "difference", "ranker", self.metric, *interval, self.terms).to_row()
 
     @property
     def is_certain(self) -> bool:
@@ -56,11 +40,7 @@ class Difference:
 
 
 def compare_ranks(ranks: Mapping[GoldKey, int], earlier: Mapping[GoldKey, int]) -> list[Difference]:
-    """Paired differences of two evaluations, from the ranks of their findable terms.
-
-    Raises:
-        InputError: they have no term in common.
-    """
+    """Paired differences of two evaluations, from the ranks of their findable terms."""
     shared = [key for key in ranks if key in earlier]
     if not shared:
         raise InputError("the two evaluations have no term in common: they must be of the same gold file")

@@ -39,32 +39,20 @@ class GoldColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldTerm:
-    """A source term and the concepts that a person chose.
-
-    Attributes:
-        term: the source term.
-        targets: concept ids; empty if the person found no match.
-        source: the file, or the value of its source column.
-    """
+    """A source term and the concepts that a person chose."""
 
     term: SourceTerm
-    targets: frozenset[int]
-    source: str
+    targets: frozenset[int]  # concept ids; empty if the person found no match
+    source: str  # the file, or the value of its source column
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldFile:
-    """The content of gold files.
+    """The content of gold files."""
 
-    Attributes:
-        terms: in their order, one per source, code and name.
-        problems: a line for each row that could not be used.
-        digests: SHA-256 by file name.
-    """
-
-    terms: tuple[GoldTerm, ...]
-    problems: tuple[str, ...]
-    digests: dict[str, str]
+    terms: tuple[GoldTerm, ...]  # in their order, one per source, code and name
+    problems: tuple[str, ...]  # a line for each row that could not be used
+    digests: dict[str, str]  # SHA-256 by file name
 
 
 def read_gold(paths: Iterable[str | Path], columns: GoldColumns | None = None) -> GoldFile:
@@ -72,9 +60,6 @@ def read_gold(paths: Iterable[str | Path], columns: GoldColumns | None = None) -
 
     In Usagi's file the APPROVED rows count. In a table, several ids are separated by "|" in one cell or are
     in several rows; an empty cell or 0 means "no match".
-
-    Raises:
-        InputError: a file cannot be read, or has no column with concept ids.
     """
     columns = columns or GoldColumns()
     terms: dict[tuple[str, str, str], GoldTerm] = {}

@@ -31,7 +31,7 @@ class LeakageGuard:
         self._by_concept: dict[int, set[int]] = defaultdict(set)
         for row in (lexicon.text_kind == NON_STANDARD).nonzero()[0].tolist():
             self._by_name[normalise(lexicon.texts[row])].add(row)
-            self._by_concept[lexicon.paths[lexicon.text_path[row]].concept_id].add(row)
+            self._by_concept[lexicon.targets[lexicon.text_path[row]].concept_id].add(row)
         self._by_code: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for (vocabulary, code), ids in lexicon.ids_by_code.items():
             for concept_id in ids:

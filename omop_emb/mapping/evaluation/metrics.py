@@ -20,26 +20,16 @@ RESAMPLES = 1000
 SEED = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MetricValue:
-    """One measured value.
+    """One measured value."""
 
-    Attributes:
-        group: the terms it was measured on: "all", "trivial", "hard", or a value of `by`.
-        by: "" for all terms, else the kind of the group: "difficulty", "domain" or "source".
-        ranking: one of RANKINGS; "" for a metric of the probability.
-        metric: "recall@1" …, "MRR", "accuracy", "coverage at 0.95", "calibration error".
-        value: 0 to 1.
-        low, high: its 95 % interval by bootstrap over terms.
-        terms: number of terms.
-    """
-
-    group: str
-    by: str
-    ranking: str
-    metric: str
-    value: float
-    low: float
+    group: str  # the terms it was measured on: "all", "trivial", "hard", or a value of `by`
+    by: str  # "" for all terms, else the kind of the group: "difficulty", "domain" or "source"
+    ranking: str  # one of RANKINGS; "" for a metric of the probability
+    metric: str  # "recall@1" …, "MRR", "accuracy", "coverage at 0.95", "calibration error"
+    value: float  # 0 to 1
+    low: float  # its 95 % interval by bootstrap over terms
     high: float
     terms: int
 
@@ -60,15 +50,8 @@ def compute_metrics(
 ) -> list[MetricValue]:
     """All metrics of all terms, of trivial and of hard ones, and of each group that `by` asks for.
 
-    Recall and MRR are over the terms that have a match; accuracy, coverage and calibration error over all.
-
-    Args:
-        outcomes: of evaluate_terms().
-        by: "domain" and "source".
-        no_match_below: a first candidate with a lower probability counts as the answer "no match".
-
-    Raises:
-        InputError: there are no outcomes, or `by` has an unknown value.
+    Recall and MRR are over the terms that have a match; accuracy, coverage and calibration error over all. A
+    first candidate less probable than `no_match_below` counts as the answer "no match".
     """
     if not outcomes:
         raise InputError("none of the terms can be measured: their concepts are not in this vocabulary")
@@ -153,19 +136,8 @@ def _metric_values(
     high: Sequence[float] | Doubles,
     terms: int,
 ) -> list[MetricValue]:
-    return [
-        MetricValue(
-            group=group,
-            by=by,
-            ranking=ranking,
-            metric=name,
-            value=float(values[column]),
-            low=float(low[column]),
-            high=float(high[column]),
-            terms=terms,
-        )
-        for column, name in enumerate(names)
-    ]
+    columns = zip(names, map(float, values), map(float, low), map(float, high), strict=True)
+    return [MetricValue(group, by, ranking, *column, terms) for column in columns]
 
 
 def rank_metrics(ranks: Ints) -> dict[str, Doubles]:

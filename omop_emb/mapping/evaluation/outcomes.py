@@ -27,27 +27,16 @@ _MEMORY = [NAMES.index(name) for name in SIMILARITIES]
 
 @dataclass(frozen=True, kw_only=True)
 class TermOutcome:
-    """The outcome of one gold term.
-
-    Attributes:
-        gold: the term and its chosen concepts.
-        findable: whether a chosen concept is a standard concept here; if not, "no match" is correct.
-        trivial: whether the term equals a name of a chosen concept.
-        domain: of the chosen concept; without one the term's own, or "".
-        ranks: rank of the first chosen concept by each of RANKINGS, 0 if it is not found.
-        probability: that the first candidate is correct; None without calibration.
-        first: (concept id, name, domain) of the first candidate; None without one.
-        expected: names of the chosen concepts.
-    """
+    """The outcome of one gold term."""
 
     gold: GoldTerm
-    findable: bool
-    trivial: bool
-    domain: str
-    ranks: dict[str, int]
-    probability: float | None
-    first: tuple[int, str, str] | None
-    expected: tuple[str, ...]
+    findable: bool  # whether a chosen concept is a standard concept here; if not, "no match" is correct
+    trivial: bool  # whether the term equals a name of a chosen concept
+    domain: str  # of the chosen concept; without one the term's own, or ""
+    ranks: dict[str, int]  # rank of the first chosen concept by each of RANKINGS, 0 if it is not found
+    probability: float | None  # that the first candidate is correct; None without calibration
+    first: tuple[int, str, str] | None  # (concept id, name, domain) of the first candidate; None without one
+    expected: tuple[str, ...]  # names of the chosen concepts
 
     @property
     def correct(self) -> bool:

@@ -36,26 +36,15 @@ svg{width:100%;font:12px system-ui,sans-serif}.grid{stroke:#e4e4e4}.diagonal{str
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The content of a report.
+    """The content of a report."""
 
-    Attributes:
-        title: what was measured, such as the name of the gold file.
-        outcomes: of each term.
-        metrics: of the outcomes.
-        provenance: what mapped.
-        left_out: number of terms whose concepts lead to no standard concept.
-        notes: what the reader should know.
-        against: name of the earlier evaluation that this one is compared with; "" for none.
-        differences: from the earlier evaluation.
-    """
-
-    title: str
+    title: str  # what was measured, such as the name of the gold file
     outcomes: Sequence[TermOutcome]
     metrics: Sequence[MetricValue]
     provenance: Provenance
-    left_out: int = 0
-    notes: Sequence[str] = ()
-    against: str = ""
+    left_out: int = 0  # number of terms whose concepts lead to no standard concept
+    notes: Sequence[str] = ()  # what the reader should know
+    against: str = ""  # name of the earlier evaluation that this one is compared with; "" for none
     differences: Sequence[Difference] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -85,11 +74,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
 
 
 def read_ranks(report: Path) -> dict[GoldKey, int]:
-    """The ranker's ranks of findable terms from an earlier report, or its folder, for compare_ranks().
-
-    Raises:
-        InputError: it is not a report of omop-emb.
-    """
+    """The ranker's ranks of findable terms from an earlier report, or its folder, for compare_ranks()."""
     path = report / DATA if report.is_dir() else report
     try:
         terms = json.loads(path.read_text(encoding="utf-8"))["terms"]
@@ -205,17 +190,10 @@ def _recall_chart(findable: Sequence[TermOutcome]) -> str:
 
 
 def _differences(differences: Sequence[Difference]) -> str:
-    rows = [
-        [
-            escape(difference.metric),
-            f"{difference.value:+.3f}",
-            f"{difference.low:+.3f} to {difference.high:+.3f}",
-            str(difference.better),
-            str(difference.worse),
-            "yes" if difference.is_certain else "no",
-        ]
-        for difference in differences
-    ]
+    rows = []
+    for d in differences:
+        interval, certain = f"{d.low:+.3f} to {d.high:+.3f}", "yes" if d.is_certain else "no"
+        rows.append([escape(d.metric), f"{d.value:+.3f}", interval, str(d.better), str(d.worse), certain])
     headers = ["ranker", "difference", "95 %", "better", "worse", "certain"]
     terms = differences[0].terms
     return (

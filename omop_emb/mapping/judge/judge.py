@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from threading import Lock
 
 from omop_emb.errors import ProviderError, ProviderUnavailableError, RateLimitError, TextRejectedError
@@ -38,28 +38,16 @@ Contexts = Mapping[int, ConceptContext]
 
 @dataclass(frozen=True, slots=True)
 class JudgeEstimate:
-    """The expected effort of a second opinion.
+    """The expected effort of a second opinion."""
 
-    Attributes:
-        terms: terms to ask about.
-        cached: of these, terms whose answer is cached; they cost nothing.
-        requests, input_tokens, output_tokens: approximate.
-    """
-
-    terms: int = 0
-    cached: int = 0
-    requests: int = 0
+    terms: int = 0  # terms to ask about
+    cached: int = 0  # of these, terms whose answer is cached; they cost nothing
+    requests: int = 0  # this and the tokens are approximate
     input_tokens: int = 0
     output_tokens: int = 0
 
     def __add__(self, other: JudgeEstimate) -> JudgeEstimate:
-        return JudgeEstimate(
-            self.terms + other.terms,
-            self.cached + other.cached,
-            self.requests + other.requests,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-        )
+        return JudgeEstimate(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     def cost(self, input_price: float, output_price: float) -> float:
         """The price of the tokens, at prices per million tokens."""
@@ -130,14 +118,6 @@ class Judge:
             terms: with any decision; those that are not in review are returned unchanged.
             contexts: synonyms and parents by concept id, see concept_contexts().
         """
-        verdicts = self.verdicts(terms, contexts)
-        return [
-            mapped if verdict is None else with_verdict(mapped, verdict, self._model.source)
-            for mapped, verdict in zip(terms, verdicts, strict=True)
-        ]
-
-    def verdicts(self, terms: Sequence[MappedTerm], contexts: Contexts | None = None) -> list[Verdict | None]:
-        """The model's verdict on each term; None for a term that it was not asked about."""
         verdicts, descriptions = self._look_up(terms, contexts)
         by_value = sorted(
             (n for n in descriptions if n not in verdicts), key=lambda n: (-terms[n].priority, n)
@@ -157,7 +137,10 @@ class Judge:
                     verdicts[number] = verdict
                     if self._cache is not None and not verdict.problem:
                         self._cache.put(self._cache_key(descriptions[number]), verdict)
-        return [verdicts.get(number) for number in range(len(terms))]
+        return [
+            with_verdict(mapped, verdicts[number], self._model.source) if number in verdicts else mapped
+            for number, mapped in enumerate(terms)
+        ]
 
     def estimate(self, terms: Sequence[MappedTerm], contexts: Contexts | None = None) -> JudgeEstimate:
         """What asking about these terms would take; nothing is sent."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from omop_emb import config
@@ -37,8 +36,7 @@ class JudgeCache:
     def get(self, question: str) -> Verdict | None:
         """The verdict on a question; None if there is none."""
         query = "select concept_id, reason from verdict where question_hash = ?"
-        with closing(self._connection.cursor()) as cursor:
-            row = cursor.execute(query, (_hash(question),)).fetchone()
+        row = self._connection.execute(query, (_hash(question),)).fetchone()
         return None if row is None else Verdict(*row)
 
     def put(self, question: str, verdict: Verdict) -> None:

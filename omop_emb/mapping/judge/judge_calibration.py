@@ -67,12 +67,8 @@ def learn_shifts(
     """How much each answer shifts the log odds, and a message for the user ("" without any answer).
 
     There are no shifts, and the message says why, if there are too few answers, or if cross-validation
-    finds no lower logarithmic loss with the shifts than without.
-
-    Args:
-        probability: (n,) of the first candidate, from a ranker and a calibration that did not see the term.
-        answers: (n,) of ANSWERS, or None.
-        correct: (n,) whether the first candidate is correct.
+    finds no lower logarithmic loss with the shifts than without. The (n,) probabilities and whether they were
+    correct are of first candidates, by a ranker and a calibration that did not see the term.
     """
     answered = np.array([answer is not None for answer in answers], bool)
     if not answered.any():

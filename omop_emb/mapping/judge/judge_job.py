@@ -49,13 +49,8 @@ def judge_terms(
 ) -> Iterator[MappedTerm]:
     """The terms of a run in their order, those in review with a model's answer; no decision changes.
 
-    Args:
-        engine: of the database with the vocabulary, for synonyms and parents.
-        job: the model, and about how many terms it is asked.
-        mapped: returns the run's terms from the start at each call.
-        shifts: how each answer changes a probability (judge_calibration.py); {} changes none.
-        on_message: called with lines for the user.
-        confirm: called with the estimate; if it returns False, the model is not asked.
+    `mapped` returns the run's terms from the start at each call. `shifts` are those of judge_calibration.py.
+    The model is asked only if `confirm` returns True for the estimate.
     """
     chosen = _most_valuable(mapped(), job.max_terms)
     with closing(JudgeCache()) as cache:

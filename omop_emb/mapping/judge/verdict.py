@@ -9,17 +9,11 @@ from omop_emb.mapping.records import MappedTerm
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A model's answer about a term.
+    """A model's answer about a term."""
 
-    Attributes:
-        concept_id: the chosen candidate; None if the model chose none, or did not answer.
-        reason: the model's own words.
-        problem: why there is no answer; "" if there is one.
-    """
-
-    concept_id: int | None
-    reason: str = ""
-    problem: str = ""
+    concept_id: int | None  # the chosen candidate; None if the model chose none, or did not answer
+    reason: str = ""  # the model's own words
+    problem: str = ""  # why there is no answer; "" if there is one
 
     def __str__(self) -> str:
         if self.problem:

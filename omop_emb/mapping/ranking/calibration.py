@@ -40,12 +40,8 @@ def compute_signals(
 ) -> tuple[Doubles, Ints]:
     """Signals (n, SIGNALS) of each query's best candidate and (n,) its row; zeros and -1 without candidates.
 
-    Args:
-        scores: (p,) of all candidates, query by query.
-        offsets: (n + 1,) where each query's candidates begin.
-        dense: (p,) best cosines of vectors.
-        lexical: (p,) best cosines of 3-grams.
-        equal: (p,) of equal_text().
+    A query's candidates begin at (n + 1,) offsets in the (p,) arrays: best cosines of vectors (dense) and of
+    3-grams (lexical), and equal_text().
     """
     count = len(offsets) - 1
     signals, best = np.zeros((count, len(SIGNALS))), np.full(count, -1, np.int64)
@@ -169,11 +165,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
-        """The calibration that to_json() wrote.
-
-        Raises:
-            ConfigurationError: an earlier version wrote it.
-        """
+        """The calibration that to_json() wrote."""
         if set(values["weights"]) != set(SIGNALS):
             raise ConfigurationError(
                 "an earlier version fitted the site's probabilities: run omop-emb calibrate again"
@@ -194,13 +186,10 @@ class Calibration:
 def fit_calibration(
     signals: Doubles, domains: Sequence[str], correct: Mask, *, isotonic: bool
 ) -> Calibration:
-    """Learn a calibration from out-of-sample signals.
+    """Learn a calibration from out-of-sample signals of best candidates and whether these were correct.
 
-    Args:
-        signals: (n, SIGNALS).
-        domains: (n,) domain of the best candidate.
-        correct: (n,) whether the best candidate is correct; never for a term without a match.
-        isotonic: fit a curve through the observed shares too; needs many terms of the same sources.
+    With `isotonic`, a curve is fitted through the observed shares too; that needs many terms of the same
+    sources.
     """
     from scipy.optimize import minimize
 

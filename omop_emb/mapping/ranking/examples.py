@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,22 +12,20 @@ from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.ranking.calibration import Calibration, compute_signals
 
+_CANDIDATE_COLUMNS = (
+    *("features", "domains", "is_target", "dense", "lexical", "equal_text", "memory_only"),
+    *("shipped_scores", "concept_ids"),
+)
+
 
 @dataclass(frozen=True, eq=False)
 class FirstCandidates:
-    """Each term's first candidate under a ranker's scores.
+    """Each term's first candidate under a ranker's scores."""
 
-    Attributes:
-        rows: (n,) its row; -1 for a term without candidates.
-        signals: (n, SIGNALS) what its probability is computed from.
-        correct: (n,) whether it is a target.
-        domains: (n,) its domain, "" without a candidate.
-    """
-
-    rows: Ints
-    signals: Doubles
-    correct: Mask
-    domains: npt.NDArray[np.str_]
+    rows: Ints  # (n,) its row; -1 for a term without candidates
+    signals: Doubles  # (n, SIGNALS) what its probability is computed from
+    correct: Mask  # (n,) whether it is a target
+    domains: npt.NDArray[np.str_]  # (n,) its domain, "" without a candidate
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -46,35 +44,20 @@ class FirstCandidates:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Examples:
-    """Candidates of n terms, p in all.
+    """Candidates of n terms, p in all."""
 
-    Attributes:
-        features: (p, features) float16 or float32, term by term.
-        domains: (p,) domain of each candidate.
-        offsets: (n + 1,) where each term's candidates begin.
-        is_target: (p,) whether a candidate is a target.
-        sources: (n,) the file, set or hospital of each term.
-        dense: (p,) best cosine.
-        lexical: (p,) best 3-gram cosine.
-        equal_text: (p,) 1 where a text equals the term.
-        memory_only: (p,) whether only the memory found a candidate.
-        findable: (n,) whether the vocabulary has a target of the term, found or not.
-        shipped_scores: (p,) scores of a ranker that learned from none of these terms.
-        concept_ids: (p,) of each candidate; empty if they are not needed.
-    """
-
-    features: npt.NDArray[np.floating]
-    domains: npt.NDArray[np.str_]
-    offsets: Ints
-    is_target: Mask
-    sources: npt.NDArray[np.str_]
-    dense: Floats
-    lexical: Floats
-    equal_text: Floats
-    memory_only: Mask
-    findable: Mask
-    shipped_scores: Floats
-    concept_ids: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    features: npt.NDArray[np.floating]  # (p, features) float16 or float32, term by term
+    domains: npt.NDArray[np.str_]  # (p,) domain of each candidate
+    offsets: Ints  # (n + 1,) where each term's candidates begin
+    is_target: Mask  # (p,) whether a candidate is a target
+    sources: npt.NDArray[np.str_]  # (n,) the file, set or hospital of each term
+    dense: Floats  # (p,) best cosine
+    lexical: Floats  # (p,) best 3-gram cosine
+    equal_text: Floats  # (p,) 1 where a text equals the term
+    memory_only: Mask  # (p,) whether only the memory found a candidate
+    findable: Mask  # (n,) whether the vocabulary has a target of the term, found or not
+    shipped_scores: Floats  # (p,) scores of a ranker that learned from none of these terms
+    concept_ids: Ints  # (p,)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -115,19 +98,9 @@ class Examples:
         return np.array(ranks, np.int64)
 
     def _take_candidates(self, rows: Ints, sizes: Ints) -> Examples:
-        return replace(
-            self,
-            features=self.features[rows],
-            domains=self.domains[rows],
-            offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            is_target=self.is_target[rows],
-            dense=self.dense[rows],
-            lexical=self.lexical[rows],
-            equal_text=self.equal_text[rows],
-            memory_only=self.memory_only[rows],
-            shipped_scores=self.shipped_scores[rows],
-            concept_ids=self.concept_ids[rows] if len(self.concept_ids) else self.concept_ids,
-        )
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        columns = {name: getattr(self, name)[rows] for name in _CANDIDATE_COLUMNS}
+        return replace(self, offsets=offsets, **columns)
 
 
 def target_rank(scores: Floats, is_target: Mask) -> int:

@@ -23,21 +23,15 @@ OTHER_DOMAINS = "other"
 
 @dataclass(frozen=True, eq=False)
 class LinearRanker:
-    """A weight per feature, corrected for some domains; see Ranker.
-
-    Attributes:
-        weights: (features,) for every domain.
-        corrections: (features,) by domain, added to the weights.
-        centre: (features,) of an average candidate; contributions are relative to it.
-    """
+    """A weight per feature, corrected for some domains; see Ranker."""
 
     name: str
     fingerprint: str
     is_site_trained: bool
     calibration: Calibration | None
-    weights: Floats
-    corrections: Mapping[str, Floats]
-    centre: Floats
+    weights: Floats  # (features,) for every domain
+    corrections: Mapping[str, Floats]  # (features,) by domain, added to the weights
+    centre: Floats  # (features,) of an average candidate; contributions are relative to it
 
     def columns(self, features: Floats, offsets: Ints, domains: Sequence[str]) -> Floats:
         """The features themselves."""
@@ -79,11 +73,7 @@ class LinearRanker:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LinearRanker:
-        """The ranker that to_json() wrote.
-
-        Raises:
-            ConfigurationError: it was trained on other features than this version computes.
-        """
+        """The ranker that to_json() wrote."""
         if different := set(NAMES) ^ set(values["weights"]):
             raise ConfigurationError(
                 f"the ranker {values['name']!r} was trained on other features than this version computes "

@@ -23,11 +23,7 @@ def has_mapping_tables(connection: psycopg.Connection[Any]) -> bool:
 
 
 def active_ranker(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> Ranker | None:
-    """The ranker that a site uses in spaces with a fingerprint; None if it has trained none.
-
-    Raises:
-        ConfigurationError: it was trained on other features than this version computes.
-    """
+    """The ranker that a site uses in spaces with a fingerprint; None if it has trained none."""
     row = _active_row(connection, site, fingerprint)
     if row is None:
         return None

@@ -43,7 +43,8 @@ _PARAMETERS: dict[str, Any] = {
 }
 
 
-def _lightgbm() -> Any:
+def load_lightgbm() -> Any:
+    """The module lightgbm."""
     try:
         import lightgbm
     except ImportError as error:
@@ -51,22 +52,12 @@ def _lightgbm() -> Any:
     return lightgbm
 
 
-def require_lightgbm() -> None:
-    """Raise MissingExtraError now, instead of after minutes of preparation."""
-    _lightgbm()
-
-
 class TreeModel:
-    """Trained trees.
-
-    Args:
-        text: LightGBM's own format.
-        domains: the domains that the trees distinguish, in the order of their codes.
-    """
+    """Trained trees in LightGBM's text and the domains that they distinguish, in the order of their codes."""
 
     def __init__(self, text: str, domains: Sequence[str]) -> None:
         self.text, self.domains = text, tuple(domains)
-        self._booster = _lightgbm().Booster(model_str=text)
+        self._booster = load_lightgbm().Booster(model_str=text)
 
     def score(self, columns: Floats, domains: Sequence[str] | npt.NDArray[np.str_]) -> Floats:
         """(p,) scores of (p, columns); all but the first MAX_RERANKED candidates keep their order."""
@@ -112,11 +103,7 @@ class TreeRanker:
         features: Sequence[str],
         domains: Sequence[str],
     ) -> TreeRanker:
-        """A ranker that was stored with the names of its columns and its domains.
-
-        Raises:
-            ConfigurationError: it was trained on other features than this version computes.
-        """
+        """A ranker that was stored with the names of its columns and its domains."""
         ranker = cls(name, fingerprint, calibration, TreeModel(text, domains), default_ranker())
         if tuple(features) != ranker.features:
             raise ConfigurationError(
@@ -157,13 +144,8 @@ def append_domain_code(
 
 
 def train_trees(examples: Examples, *, rounds: int | None = None) -> TreeModel:
-    """Trees trained by LightGBM's lambdarank to put targets first, on the candidates that they will rerank.
-
-    Args:
-        examples: terms with their candidates.
-        rounds: number of trees; None means DEFAULT_ROUNDS.
-    """
-    lightgbm = _lightgbm()
+    """Trees trained to put targets first (lambdarank), on the candidates that they will rerank."""
+    lightgbm = load_lightgbm()
     first = np.flatnonzero(relative_features.ranks(examples.shipped_scores, examples.offsets) < MAX_RERANKED)
     columns = relative_features.columns(examples.features, examples.offsets, examples.shipped_scores, first)
     domains = tuple(str(name) for name in np.unique(examples.domains[examples.is_target]))

@@ -27,16 +27,11 @@ _MIN_TERMS_PER_CURVE = 50
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
-    """What cross-validation measured.
+    """What cross-validation measured."""
 
-    Attributes:
-        ranker: the ranker, and the terms it was measured on.
-        metrics: recall@k and MRR over terms with a match; calibration error and coverage over all terms;
-            "accepted at 0.95": the share of all terms that thresholds learned from the other folds accept;
-            "precision at 0.95": the share of these that was correct, 0 if there are none.
-    """
-
-    ranker: str
+    ranker: str  # the ranker, and the terms it was measured on
+    # Recall@k and MRR are over terms with a match, the others over all terms. "accepted at 0.95" is the share
+    # that thresholds learned from other folds accept, "precision at 0.95" the share of these that is correct.
     metrics: dict[str, float]
 
 
@@ -45,11 +40,7 @@ def validate_terms(
 ) -> tuple[CrossValidation, Floats]:
     """Three folds of terms; also the scores of each term by a ranker that did not see it.
 
-    Args:
-        ranker: what is measured.
-        examples: the terms.
-        fit: trains a ranker.
-        known: a calibration that saw none of these terms; None fits one, out of sample too.
+    `known` is a calibration that saw none of these terms; None fits one, out of sample too.
     """
     fold = term_folds(len(examples))
     scores = score_out_of_sample(examples, fold, fit)

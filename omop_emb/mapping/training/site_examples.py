@@ -28,11 +28,7 @@ _BLOCK_ROWS = 100_000
 
 
 def sample_terms(terms: Sequence[ResolvedTerm]) -> Sequence[ResolvedTerm]:
-    """The terms to learn from: all, or MAX_TERMS of them at random.
-
-    Raises:
-        InputError: fewer than MIN_TERMS have a match.
-    """
+    """The terms to learn from: all, or MAX_TERMS of them at random."""
     matched = sum(bool(rows) for _, rows in terms)
     if matched < MIN_TERMS:
         raise InputError(

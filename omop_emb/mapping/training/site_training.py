@@ -60,27 +60,17 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRanker:
-    """A ranker that was trained and stored.
+    """A ranker that was trained and stored."""
 
-    Attributes:
-        ranker_id: its number in the database.
-        uses_own_trees: whether the site's own trees order candidates; if not, the shipped ranker does,
-            calibrated for the site.
-        terms, no_match: number of terms with and without a match that it learned from.
-        remembered: number of approved names that are new in the memory.
-        cross_validations: of the shipped ranker and of the site's own.
-        problems: a line for each row that could not be used.
-        notes: what the user should know.
-    """
-
-    ranker_id: int
+    ranker_id: int  # its number in the database
+    # whether the site's own trees order candidates; if not, the shipped ranker does, calibrated for the site
     uses_own_trees: bool
-    terms: int
-    no_match: int
-    remembered: int
-    cross_validations: Sequence[CrossValidation]
-    problems: Sequence[str]
-    notes: Sequence[str]
+    terms: int  # that it learned from, with a match
+    no_match: int  # that it learned from, without a match
+    remembered: int  # number of approved names that are new in the memory
+    cross_validations: Sequence[CrossValidation]  # of the shipped ranker and of the site's own
+    problems: Sequence[str]  # a line for each row that could not be used
+    notes: Sequence[str]  # what the user should know
 
 
 def train(
@@ -97,7 +87,7 @@ def train(
         MissingExtraError: LightGBM is not installed.
     """
     training = training or Training()
-    trees.require_lightgbm()
+    trees.load_lightgbm()
     gold = read_gold(paths, training.gold_columns)
     with readable_errors():
         connection = driver_connection(session)

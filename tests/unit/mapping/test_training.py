@@ -49,6 +49,7 @@ def make_examples(terms: int, seed: int, *, memory: bool = False, no_match: floa
         memory_only=zeros > 0,
         findable=findable,
         shipped_scores=features[:, DENSE] * 10,
+        concept_ids=np.arange(count),
     )
 
 

@@ -39,6 +39,7 @@ def make_examples(terms: int, seed: int, per_term: int = 120) -> Examples:
         memory_only=np.zeros(count, bool),
         findable=np.ones(terms, bool),
         shipped_scores=values,
+        concept_ids=np.arange(count),
     )
 
 
