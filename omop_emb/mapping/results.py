@@ -95,7 +95,7 @@ class ResultBuilder:
         targets: dict[int, PathStep | None] = {}
         for concept_id in self.lexicon.ids_of_code(term.source_vocabulary, term.code):
             for relationship, row in self.lexicon.standard_targets(concept_id):
-                name = self.lexicon.paths.name_of(concept_id) or term.code
+                name = self.lexicon.targets.name_of(concept_id) or term.code
                 targets.setdefault(row, PathStep(concept_id, name, relationship) if relationship else None)
         return sorted(targets.items(), key=lambda target: int(self.lexicon.concept_id[target[0]]))
 
@@ -198,7 +198,7 @@ class ResultBuilder:
             matched_text=matched_text,
             matched_kind="name" if kind == "non-standard" else kind,
             retrievers=retrievers,
-            path=(lexicon.paths[path],) if path >= 0 and kind == "non-standard" else (),
+            path=(lexicon.targets[path],) if path >= 0 and kind == "non-standard" else (),
             flags=self._flags(term, row),
             contributions=tuple(contributions),
         )

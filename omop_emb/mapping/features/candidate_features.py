@@ -29,22 +29,14 @@ _COLUMN = {name: column for column, name in enumerate(NAMES)}
 
 @dataclass(frozen=True, eq=False)
 class ScoredCandidates:
-    """Features of a batch's p candidates and what matched best.
+    """Features of a batch's p candidates and what matched best."""
 
-    Attributes:
-        features: (p, len(NAMES)) float32.
-        text: (p,) text row that fits best.
-        variant: (p,) number of the variant, within its query, that fits best.
-        dense, lexical: (p,) best cosine over variants and texts.
-        approved_name: (p,) number of the most similar approved name in the memory, -1 for none.
-    """
-
-    features: Floats
-    text: Ints
-    variant: Ints
-    dense: Floats
-    lexical: Floats
-    approved_name: Ints
+    features: Floats  # (p, len(NAMES))
+    text: Ints  # (p,) text row that fits best
+    variant: Ints  # (p,) number of the variant, within its query, that fits best
+    dense: Floats  # (p,) best cosine over variants and texts
+    lexical: Floats  # (p,) the same
+    approved_name: Ints  # (p,) number of the most similar approved name in the memory, -1 for none
 
 
 class Features:

@@ -13,34 +13,12 @@ from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 
 _VOCABULARIES = (
-    "SNOMED",
-    "LOINC",
-    "RxNorm",
-    "RxNorm Extension",
-    "UCUM",
-    "HCPCS",
-    "ICD10PCS",
-    "ICD9Proc",
-    "ICDO3",
-    "OMOP Extension",
-    "OMOP Genomic",
-    "Cancer Modifier",
-    "NAACCR",
-    "ATC",
-    "CVX",
-)
+    "SNOMED|LOINC|RxNorm|RxNorm Extension|UCUM|HCPCS|ICD10PCS|ICD9Proc|ICDO3|OMOP Extension"
+    "|OMOP Genomic|Cancer Modifier|NAACCR|ATC|CVX"
+).split("|")
 _DOMAINS = (
-    "Condition",
-    "Drug",
-    "Measurement",
-    "Procedure",
-    "Observation",
-    "Unit",
-    "Device",
-    "Meas Value",
-    "Spec Anatomic Site",
-    "Specimen",
-)
+    "Condition|Drug|Measurement|Procedure|Observation|Unit|Device|Meas Value|Spec Anatomic Site|Specimen"
+).split("|")
 FEATURES = (
     "non-standard sources",
     "oldest concepts",

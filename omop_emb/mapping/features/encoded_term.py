@@ -18,27 +18,16 @@ Columns = Mapping[str, npt.NDArray[np.generic] | float]
 
 @dataclass(frozen=True, eq=False)
 class EncodedTerm:
-    """A query with its v variants and p candidates.
-
-    Attributes:
-        query: the query.
-        grams: (v, grams) TF-IDF rows.
-        words: (words, v) ones for each variant's words.
-        word_total: (v,) sum of the words' idf.
-        hashes: (v,) hashes of the normal texts.
-        vectors: (v, dimensions) unit rows; None without a dense index.
-        exact_hash: hash of the unchanged original.
-        found_by: name of a retriever -> (p,) whether it found each candidate.
-    """
+    """A query with its v variants and p candidates."""
 
     query: Query
-    grams: sparse.csr_matrix
-    words: Floats
-    word_total: Floats
-    hashes: npt.NDArray[np.uint64]
-    vectors: Vectors | None
-    exact_hash: np.uint64
-    found_by: Mapping[str, Mask]
+    grams: sparse.csr_matrix  # (v, grams) TF-IDF rows
+    words: Floats  # (words, v) ones for each variant's words
+    word_total: Floats  # (v,) sum of the words' idf
+    hashes: npt.NDArray[np.uint64]  # (v,) hashes of the normal texts
+    vectors: Vectors | None  # (v, dimensions) unit rows; None without a dense index
+    exact_hash: np.uint64  # of the unchanged original
+    found_by: Mapping[str, Mask]  # name of a retriever -> (p,) whether it found each candidate
 
     @property
     def original(self) -> str:

@@ -29,15 +29,10 @@ _BLOCK_QUERIES = 64  # their similarities take a number for each approved name
 
 @dataclass(frozen=True, eq=False)
 class Votes:
-    """The approved names most similar to each of n terms, and the weights of their votes.
+    """The approved names most similar to each of n terms, and the weights of their votes."""
 
-    Attributes:
-        name: (n, MAX_NEIGHBOURS or fewer) numbers of the names.
-        weight: the same shape, 0 to 1; 0 for a name without a vote.
-    """
-
-    name: Ints
-    weight: Floats
+    name: Ints  # (n, MAX_NEIGHBOURS or fewer) numbers of the names
+    weight: Floats  # the same shape, 0 to 1; 0 for a name without a vote
 
 
 class NeighbourFeatures:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.features.encoded_term import Columns, EncodedTerm
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
-from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
+from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, expand_spans
 from omop_emb.mapping.retrieval.lexicon import TEXT_KINDS
 from omop_emb.mapping.retrieval.queries import Query
 
@@ -35,18 +35,12 @@ _ORIGINAL_BONUS = 1e-3  # so that another variant must fit clearly better than t
 
 @dataclass(frozen=True, eq=False)
 class BestMatches:
-    """What fits each of p candidates best.
+    """What fits each of p candidates best."""
 
-    Attributes:
-        text: (p,) text row.
-        variant: (p,) number of the variant.
-        dense, lexical: (p,) best cosine over variants and texts.
-    """
-
-    text: Ints
-    variant: Ints
-    dense: Floats
-    lexical: Floats
+    text: Ints  # (p,) text row
+    variant: Ints  # (p,) number of the variant
+    dense: Floats  # (p,) best cosine over variants and texts
+    lexical: Floats  # (p,) the same
 
 
 class SimilarityFeatures:
@@ -58,10 +52,10 @@ class SimilarityFeatures:
     def describe(self, term: EncodedTerm, concepts: Ints) -> tuple[Columns, BestMatches]:
         """FEATURES and COMBINED_FEATURES of (p,) concept rows, and their best matches."""
         lexical = self._lexical
-        first, last = lexical.lexicon.text_offsets[concepts], lexical.lexicon.text_offsets[concepts + 1]
-        sizes = last - first
+        offsets = lexical.lexicon.text_offsets
+        sizes = offsets[concepts + 1] - offsets[concepts]
         begin = np.cumsum(sizes) - sizes
-        rows = np.repeat(first - begin, sizes) + np.arange(int(sizes.sum()))
+        owner, rows = expand_spans(offsets[concepts], sizes)
         # Shape: variants, texts of all candidates.
         lexical_scores = (lexical.gram_rows[rows] @ term.grams.T.toarray(order="C")).T
         shared = (lexical.word_rows[rows] @ term.words).T
@@ -81,7 +75,7 @@ class SimilarityFeatures:
             dense_scores = np.zeros((len(term.query.variants), len(concepts)), np.float32)
         # The text of a concept that fits best, over all variants, is the one that is shown.
         text_scores = (lexical_scores + equal).max(axis=0)
-        order = np.lexsort((rows, -text_scores, np.repeat(np.arange(len(concepts)), sizes)))
+        order = np.lexsort((rows, -text_scores, owner))
         best_text = rows[order[begin]]
         columns: dict[str, Floats] = {}
         for group, members in _variant_groups(term.query).items():

@@ -1,4 +1,4 @@
-"""Approved names: what a site has approved, searchable as further texts of the concepts it was mapped to."""
+"""Memory retriever: concepts that a site has approved for names similar to a variant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from omop_emb.arrays import Floats, Ints
-from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, find_hashes, hash_texts
+from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, expand_spans, find_hashes, hash_texts
+from omop_emb.mapping.retrieval.queries import QueryBatch
 from omop_emb.mapping.terms.words import normalise
 from omop_emb.search.topk import largest_of_rows
 
@@ -17,7 +18,7 @@ _BLOCK_QUERIES = 1024
 
 
 class MemoryIndex:
-    """Approved source names and the concepts that they were mapped to.
+    """Approved source names and the concepts that they were mapped to; a Retriever.
 
     Args:
         lexical: the vocabulary's index, whose grams are used.
@@ -33,6 +34,8 @@ class MemoryIndex:
         gram_columns: (grams, m) the same, transposed.
     """
 
+    uses_vectors = True
+
     def __init__(
         self,
         lexical: LexicalIndex,
@@ -41,7 +44,7 @@ class MemoryIndex:
         vectors: Floats | None = None,
         codes: Sequence[str] | None = None,
     ) -> None:
-        self.names = list(names)
+        self._lexicon, self.names = lexical.lexicon, list(names)
         self.codes = list(codes) if codes is not None else [""] * len(self.names)
         texts = [normalise(name) for name in names]
         self.concept = np.asarray(concepts, np.int64)
@@ -54,6 +57,12 @@ class MemoryIndex:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def find(self, batch: QueryBatch) -> tuple[Ints, Ints]:
+        """(variant, concept row) of the approved names most similar to each variant."""
+        variant, name = self.search(batch.grams, batch.hashes, batch.vectors)
+        variant, name = batch.visible(variant, name, [query.hidden_names for query in batch.queries])
+        return batch.in_domains(self._lexicon, variant, self.concept[name])
 
     def search(
         self, grams: sparse.csr_matrix, hashes: npt.NDArray[np.uint64], vectors: Floats | None, k: int = 10
@@ -77,9 +86,8 @@ class MemoryIndex:
         ordered = self.concept[self._by_concept]
         start = np.searchsorted(ordered, concepts)
         sizes = np.searchsorted(ordered, concepts, "right") - start
-        index = np.repeat(np.arange(len(concepts)), sizes)
-        begin = np.repeat(np.cumsum(sizes) - sizes, sizes)
-        name = self._by_concept[np.repeat(start, sizes) + np.arange(len(index)) - begin]
+        index, position = expand_spans(start, sizes)
+        name = self._by_concept[position]
         if hidden:
             visible = ~np.isin(name, list(hidden))
             index, name = index[visible], name[visible]

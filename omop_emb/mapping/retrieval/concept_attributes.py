@@ -19,22 +19,14 @@ from omop_emb.mapping.terms.words import normalise
 
 @dataclass(frozen=True, eq=False)
 class ConceptAttributes:
-    """Arrays by concept row.
-
-    Attributes:
-        drugs, loinc: what names of drugs and of laboratory tests state.
-        contrasts: bits of the name, see contrasts.py.
-        word_count: how many distinct words the name has.
-        sources: how many non-standard concepts map to the concept.
-        unit_rows: unit key -> rows of the units that have it.
-    """
+    """Arrays by concept row."""
 
     drugs: DrugAttributes
     loinc: LoincAttributes
-    contrasts: npt.NDArray[np.uint64]
-    word_count: Floats
-    sources: Floats
-    unit_rows: dict[str, list[int]]
+    contrasts: npt.NDArray[np.uint64]  # bits of the name, see terms/contrasts.py
+    word_count: Floats  # number of distinct words of the name
+    sources: Floats  # number of non-standard concepts that map to the concept
+    unit_rows: dict[str, list[int]]  # unit key -> rows of the units that have it
 
 
 def concept_attributes(index: LexicalIndex) -> ConceptAttributes:

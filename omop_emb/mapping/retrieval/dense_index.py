@@ -1,4 +1,4 @@
-"""Dense index: a space's vectors in memory, all compared with many queries at once, domain by domain."""
+"""Dense retriever: a space's vectors in memory, all compared with many queries at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from omop_emb.arrays import Floats, Ints
 from omop_emb.database import binary_format
-from omop_emb.mapping.retrieval.lexical_index import Domains
+from omop_emb.mapping.retrieval.lexical_index import Domains, expand_spans
 from omop_emb.mapping.retrieval.lexicon import Lexicon
+from omop_emb.mapping.retrieval.queries import QueryBatch
 from omop_emb.mapping.retrieval.similarity_products import BLOCK_ROWS, Products, make_products
 from omop_emb.search.topk import TopK, rank_in_group
 
@@ -20,7 +21,7 @@ _TEXTS_PER_CONCEPT = 2  # so many times k texts are found for k concepts, which 
 
 
 class DenseIndex:
-    """Vectors of concepts' texts, in the order of a lexicon's concepts.
+    """Vectors of concepts' texts, in the order of a lexicon's concepts; a Retriever.
 
     Args:
         lexicon: the concepts.
@@ -32,6 +33,8 @@ class DenseIndex:
         vector_row: (n,) rows of `vectors` that are searched, those of one concept side by side.
         concept: (n,) the concept row of each.
     """
+
+    uses_vectors = True
 
     def __init__(
         self,
@@ -53,14 +56,14 @@ class DenseIndex:
     def _products(self) -> Products:
         return make_products(self.vectors, self.vector_row, self._cache_key)
 
-    def search(self, queries: Floats, domains: Sequence[Domains], k: Ints | int) -> tuple[Ints, Ints]:
-        """(query, concept row) of the k concepts nearest to each query in its domains.
+    def find(self, batch: QueryBatch) -> tuple[Ints, Ints]:
+        """(variant, concept row) of the concepts nearest to each variant, as many as its limit."""
+        if batch.vectors is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return self.search(batch.vectors, batch.domains, batch.limits)
 
-        Args:
-            queries: (n, dimensions) unit rows.
-            domains: (n,) of each query.
-            k: how many, of all or (n,) of each.
-        """
+    def search(self, queries: Floats, domains: Sequence[Domains], k: Ints | int) -> tuple[Ints, Ints]:
+        """(query, concept row) of the k concepts nearest to each query in its domains; k: of all, or (n,)."""
         limits = np.broadcast_to(k, len(domains))
         groups: dict[Domains, list[int]] = {}
         for number, allowed in enumerate(domains):
@@ -109,14 +112,12 @@ class DenseIndex:
 
     def similarity(self, queries: Floats, concepts: Ints) -> Floats:
         """(queries, concepts) cosine of each query with each concept's best text; 0 without a vector."""
-        start, stop = self._offsets[concepts], self._offsets[concepts + 1]
-        sizes = stop - start
+        sizes = self._offsets[concepts + 1] - self._offsets[concepts]
         result = np.zeros((len(queries), len(concepts)), np.float32)
-        if not sizes.sum():
-            return result
-        begin = np.cumsum(sizes) - sizes
-        rows = np.repeat(start - begin, sizes) + np.arange(int(sizes.sum()))
-        scores = queries @ binary_format.halves_to_float32(self.vectors[self.vector_row[rows]]).T
         has_vector = sizes > 0
-        result[:, has_vector] = np.maximum.reduceat(scores, begin[has_vector], axis=1)
+        if has_vector.any():
+            _, rows = expand_spans(self._offsets[concepts], sizes)
+            scores = queries @ binary_format.halves_to_float32(self.vectors[self.vector_row[rows]]).T
+            begin = np.cumsum(sizes) - sizes
+            result[:, has_vector] = np.maximum.reduceat(scores, begin[has_vector], axis=1)
         return result

@@ -26,29 +26,19 @@ _QUANTITY = re.compile(r"^\d[\d.]* (?:ML|MG|ACTUAT|HR|UNT|G)\b")
 
 @dataclass(frozen=True, eq=False)
 class DrugAttributes:
-    """Arrays by concept row; those of other vocabularies' concepts are 0 or False.
+    """Arrays by concept row; those of other vocabularies' concepts are 0 or False."""
 
-    Attributes:
-        level: index into LEVELS, -1 for a concept that is no drug.
-        brand, box, supplier, quantity: whether the name states it.
-        ingredients: how many ingredients the name lists.
-        strengths: (c, strengths) ones for the strengths that the name states.
-        strength_column: strength -> column.
-        dose_forms: bits of the dose forms that the name states.
-        dose_form_bit: dose form -> its bit.
-        brand_words: (c, words) ones for the brand's words, in the columns of LexicalIndex.words.
-    """
-
-    level: npt.NDArray[np.int8]
-    brand: Mask
+    level: npt.NDArray[np.int8]  # index into LEVELS, -1 for a concept that is no drug
+    brand: Mask  # whether the name states a brand; the next three the same
     box: Mask
     supplier: Mask
     quantity: Mask
-    ingredients: npt.NDArray[np.int16]
-    strengths: sparse.csr_matrix
-    strength_column: dict[float, int]
-    dose_forms: npt.NDArray[np.uint64]
-    dose_form_bit: dict[str, int]
+    ingredients: npt.NDArray[np.int16]  # how many ingredients the name lists
+    strengths: sparse.csr_matrix  # (c, strengths) ones for the strengths that the name states
+    strength_column: dict[float, int]  # strength -> column
+    dose_forms: npt.NDArray[np.uint64]  # bits of the dose forms that the name states
+    dose_form_bit: dict[str, int]  # dose form -> its bit
+    # (c, words) ones for the brand's words, in the columns of LexicalIndex.words
     brand_words: sparse.csr_matrix
 
 
@@ -92,19 +82,11 @@ def drug_attributes(index: LexicalIndex) -> DrugAttributes:
         if without_brand != name:
             brand[row] = True
             brands[row] = normalise(name[name.index("[") + 1 : name.rindex("]")])
-    entries = np.array(strengths, np.int64).reshape(-1, 2).T
+    shape = (count, max(1, len(strength_column)))
+    entries = (np.ones(len(strengths), np.float32), np.array(strengths, np.int64).reshape(-1, 2).T)
+    strength_rows = sparse.csr_matrix(entries, shape=shape)
+    brand_words = word_rows(index, list(brands.values()), list(brands))
     return DrugAttributes(
-        level=level,
-        brand=brand,
-        box=box,
-        supplier=supplier,
-        quantity=quantity,
-        ingredients=ingredients,
-        strengths=sparse.csr_matrix(
-            (np.ones(len(strengths), np.float32), entries), shape=(count, max(1, len(strength_column)))
-        ),
-        strength_column=strength_column,
-        dose_forms=dose_forms,
-        dose_form_bit=dose_form_bit,
-        brand_words=word_rows(index, list(brands.values()), list(brands)),
-    )
+        level, brand, box, supplier, quantity, ingredients, strength_rows, strength_column, dose_forms,
+        dose_form_bit, brand_words,
+    )  # fmt: skip

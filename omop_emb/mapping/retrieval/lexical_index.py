@@ -31,6 +31,12 @@ def hash_texts(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     return pd.util.hash_array(np.array(texts, dtype=object), categorize=False)
 
 
+def expand_spans(start: Ints, sizes: Ints) -> tuple[Ints, Ints]:
+    """(span, row) of every row in spans that begin at `start`, span by span."""
+    span = np.repeat(np.arange(len(start)), sizes)
+    return span, np.repeat(start, sizes) + rank_in_group(span)
+
+
 def find_hashes(
     sorted_hashes: npt.NDArray[np.uint64], hashes: npt.NDArray[np.uint64], limit: int | None = None
 ) -> tuple[Ints, Ints]:
@@ -39,8 +45,7 @@ def find_hashes(
     sizes = np.searchsorted(sorted_hashes, hashes, "right") - start
     if limit is not None:
         sizes = np.minimum(sizes, limit)
-    query = np.repeat(np.arange(len(hashes)), sizes)
-    return query, np.repeat(start, sizes) + rank_in_group(query)
+    return expand_spans(start, sizes)
 
 
 def rarest_grams(queries: sparse.csr_matrix, frequency: Ints) -> sparse.csr_matrix:
@@ -69,31 +74,21 @@ class _Part:
 
 
 class LexicalIndex:
-    """All texts of a lexicon, searchable by 3-grams and comparable word by word.
-
-    Attributes:
-        lexicon: the texts.
-        gram_rows: (t, grams) TF-IDF rows of unit length.
-        word_rows: (t, words) idf of each text's words.
-        word_total: (t,) sum of a text's idf.
-        word_count: (t,) number of distinct words.
-        text_hash: (t,) hash of the normal text.
-        exact_hash: (t,) hash of the unchanged text.
-    """
+    """All texts of a lexicon, searchable by 3-grams and comparable word by word; t texts."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
         texts = [normalise(text) for text in lexicon.texts]
         counts = count_grams(texts)
         self.grams = GramWeights.fit(counts)
-        self.gram_rows = self.grams.weigh(counts)
+        self.gram_rows = self.grams.weigh(counts)  # (t, grams) TF-IDF
         del counts
-        self._postings = self.gram_rows.T.tocsr()  # (grams, texts): the texts of each gram, ascending
-        self.words, self.word_rows = WordWeights.fit(texts)
-        self.word_total = np.asarray(self.word_rows.sum(axis=1), np.float32).ravel()
-        self.word_count = np.diff(self.word_rows.indptr).astype(np.float32)
-        self.text_hash = hash_texts(texts)
-        self.exact_hash = hash_texts(list(lexicon.texts))
+        self._postings = self.gram_rows.T.tocsr()  # (grams, t): the texts of each gram, ascending
+        self.words, self.word_rows = WordWeights.fit(texts)  # word_rows: (t, words) idf
+        self.word_total = np.asarray(self.word_rows.sum(axis=1), np.float32).ravel()  # (t,) sum of idf
+        self.word_count = np.diff(self.word_rows.indptr).astype(np.float32)  # (t,) distinct words
+        self.text_hash = hash_texts(texts)  # (t,) of the normal texts
+        self.exact_hash = hash_texts(list(lexicon.texts))  # (t,) of the unchanged texts
         self._hash_order = np.argsort(self.text_hash, kind="stable")
         self._sorted_hash = self.text_hash[self._hash_order]
         self._parts: dict[str, _Part] = {}

@@ -12,13 +12,13 @@ from omop_emb.mapping.retrieval.queries import QueryBatch
 class LexicalRetriever:
     """Finds texts by TF-IDF of 3-grams."""
 
-    name, uses_vectors = "lexical", False
+    uses_vectors = False
 
-    def __init__(self, lexical: LexicalIndex) -> None:
-        self._lexical = lexical
+    def __init__(self, index: LexicalIndex) -> None:
+        self._index = index
 
     def find(self, batch: QueryBatch) -> tuple[Ints, Ints]:
         """(variant, concept row) of each variant's best texts, as many as its limit."""
-        variant, text = self._lexical.search(batch.grams, batch.domains, batch.limits)
-        visible = batch.is_visible(variant, text, [query.hidden_texts for query in batch.queries])
-        return variant[visible], self._lexical.lexicon.text_concept[text[visible]].astype(np.int64)
+        variant, text = self._index.search(batch.grams, batch.domains, batch.limits)
+        variant, text = batch.visible(variant, text, [query.hidden_texts for query in batch.queries])
+        return variant, self._index.lexicon.text_concept[text].astype(np.int64)

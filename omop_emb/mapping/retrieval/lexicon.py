@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from omop_emb.arrays import Ints, Mask
-from omop_emb.mapping.retrieval.standard_targets import Paths, StandardTargets, find_standard_targets
+from omop_emb.mapping.retrieval.standard_targets import StandardTargets, find_standard_targets
 from omop_emb.mapping.retrieval.string_array import StringArray
 from omop_emb.mapping.terms.laboratory import parse_loinc_name
 
@@ -25,57 +25,34 @@ _Text = tuple[int, int, str, int]  # concept row, kind, text, path
 
 @dataclass(frozen=True, eq=False)
 class CodeTable:
-    """The codes of all concepts, standard or not.
+    """The codes of all concepts, standard or not."""
 
-    Attributes:
-        vocabularies: the labels.
-        vocabulary: (n,) index into them.
-        code: (n,) concept_code.
-        concept_id: (n,) the concept of each.
-    """
-
-    vocabularies: list[str]
-    vocabulary: npt.NDArray[np.int16]
-    code: StringArray
-    concept_id: Ints
+    vocabularies: list[str]  # labels
+    vocabulary: npt.NDArray[np.int16]  # (n,) index into the labels
+    code: StringArray  # (n,) concept_code
+    concept_id: Ints  # (n,) the concept of each
 
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """Standard, valid concepts ordered by domain, then id, and their texts in the order of the concepts.
+    """Standard, valid concepts ordered by domain, then id, and their texts in the order of the concepts."""
 
-    Attributes:
-        concept_id: (c,) OMOP concept ids; the index of a concept in this array is its row.
-        names, codes: concept_name and concept_code by row.
-        domain, vocabulary, concept_class: (c,) indices into the lists of labels below.
-        domains, vocabularies, concept_classes: the labels.
-        texts: every text, by text row.
-        text_concept: (t,) the concept row of each text, ascending.
-        text_kind: (t,) index into TEXT_KINDS.
-        text_path: (t,) index into paths, -1 for a concept's own text.
-        paths: from the non-standard concepts whose names are texts here.
-        text_offsets: (c + 1,) where each concept's texts begin.
-        targets: the standard concepts of non-standard ones.
-        code_table: the source of ids_by_code.
-    """
-
-    concept_id: Ints
-    names: StringArray
-    codes: StringArray
-    domain: npt.NDArray[np.int16]
-    vocabulary: npt.NDArray[np.int16]
-    concept_class: npt.NDArray[np.int16]
+    concept_id: Ints  # (c,) OMOP concept ids; the index of a concept in this array is its row
+    names: StringArray  # (c,)
+    codes: StringArray  # (c,) concept_code
+    domain: npt.NDArray[np.int16]  # (c,) index into domains
+    vocabulary: npt.NDArray[np.int16]  # (c,) index into vocabularies
+    concept_class: npt.NDArray[np.int16]  # (c,) index into concept_classes
     domains: list[str]
     vocabularies: list[str]
     concept_classes: list[str]
-    texts: StringArray
-    text_concept: npt.NDArray[np.int32]
-    text_kind: npt.NDArray[np.int8]
-    text_path: npt.NDArray[np.int32]
-    paths: Paths
-    text_offsets: Ints
-    targets: StandardTargets
-    code_table: CodeTable
+    texts: StringArray  # (t,) every text, by text row
+    text_concept: npt.NDArray[np.int32]  # (t,) concept row of each text, ascending
+    text_kind: npt.NDArray[np.int8]  # (t,) index into TEXT_KINDS
+    text_path: npt.NDArray[np.int32]  # (t,) index into targets, -1 for a concept's own text
+    text_offsets: Ints  # (c + 1,) where each concept's texts begin
+    targets: StandardTargets  # of the non-standard concepts, whose names are texts too
+    code_table: CodeTable  # the source of ids_by_code
 
     @cached_property
     def ids_by_code(self) -> dict[tuple[str, str], list[int]]:
@@ -124,10 +101,8 @@ class Lexicon:
 
     def ids_of_code(self, vocabulary: str, code: str) -> list[int]:
         """Ids of the concepts that have a code; one written without its dots, as K3580, matches too."""
-        exact = self.ids_by_code.get((vocabulary, code))
-        if exact is not None:
-            return exact
-        return self._ids_by_undotted_code.get((vocabulary, _undotted(code)), [])
+        ids = self.ids_by_code.get((vocabulary, code))
+        return ids or self._ids_by_undotted_code.get((vocabulary, _undotted(code)), [])
 
     @cached_property
     def _ids_by_undotted_code(self) -> dict[tuple[str, str], list[int]]:
@@ -167,7 +142,7 @@ def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd
     names = standard["concept_name"].astype(str).tolist()
     codes = standard["concept_code"].fillna("").astype(str).tolist()
     row_of = {int(key): row for row, key in enumerate(concept_id)}
-    targets, paths, mapped_names = find_standard_targets(concept, relationship, row_of)
+    targets = find_standard_targets(concept, relationship, row_of)
     texts: list[_Text] = [(row, _NAME, name, -1) for row, name in enumerate(names)]
     for key, text in zip(
         synonym["concept_id"].tolist(), synonym["concept_synonym_name"].tolist(), strict=True
@@ -176,7 +151,8 @@ def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd
         if row >= 0 and text and text != names[row]:
             texts.append((row, _SYNONYM, str(text), -1))
     texts.extend(_codes_and_short_names(names, codes, labels["domain_id"], labels["vocabulary_id"]))
-    texts.extend((row, NON_STANDARD, name, path) for path, (row, name) in enumerate(mapped_names))
+    mapped = enumerate(zip(targets.row.tolist(), targets.name, strict=True))
+    texts.extend((row, NON_STANDARD, name, path) for path, (row, name) in mapped)
     texts.sort()
     text_concept = np.array([row for row, _, _, _ in texts], np.int32)
     coded = concept[~concept["concept_code"].fillna("").isin(["", UNKNOWN_CODE])]
@@ -195,7 +171,6 @@ def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd
         text_concept=text_concept,
         text_kind=np.array([kind for _, kind, _, _ in texts], np.int8),
         text_path=np.array([path for _, _, _, path in texts], np.int32),
-        paths=paths,
         text_offsets=np.searchsorted(text_concept, np.arange(len(names) + 1)).astype(np.int64),
         targets=targets,
         code_table=CodeTable(
@@ -217,4 +192,5 @@ def _codes_and_short_names(
         if domain == "Unit" and code not in ("", UNKNOWN_CODE):
             yield row, _CODE, code, -1
         if vocabulary == "LOINC" and (axes := parse_loinc_name(name)) is not None:
-            yield row, _SHORT_NAME, f"{axes.analyte} in {axes.system}" if axes.system else axes.analyte, -1
+            system = f" in {axes['system']}" if axes["system"] else ""
+            yield row, _SHORT_NAME, axes["analyte"] + system, -1

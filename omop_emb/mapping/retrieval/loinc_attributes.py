@@ -15,51 +15,23 @@ from omop_emb.mapping.terms.laboratory import loinc_axes, parse_loinc_name
 from omop_emb.mapping.terms.words import normalise
 
 PROPERTIES = (
-    "Mass/volume",
-    "Moles/volume",
-    "Presence",
-    "#/volume",
-    "Units/volume",
-    "Enzymatic activity/volume",
-    "Titer",
-    "Susceptibility",
-    "Ratio",
-    "Mass Ratio",
-    "Volume Fraction",
-    "Pressure",
-    "Identifier",
-    "Type",
-    "Time",
-    "Interpretation",
-    "Volume Rate",
-    "Mass/time",
-    "Moles/time",
-    "Entitic volume",
-    "Entitic mass",
-    "Percentile",
-    "Pure number",
-    "# Ratio",
-)
+    "Mass/volume|Moles/volume|Presence|#/volume|Units/volume|Enzymatic activity/volume|Titer"
+    "|Susceptibility|Ratio|Mass Ratio|Volume Fraction|Pressure|Identifier|Type|Time|Interpretation"
+    "|Volume Rate|Mass/time|Moles/time|Entitic volume|Entitic mass|Percentile|Pure number|# Ratio"
+).split("|")
 """LOINC properties that have a feature of their own; any other property of a name counts as "other"."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoincAttributes:
-    """Arrays by concept row.
+    """Arrays by concept row."""
 
-    Attributes:
-        property: index into PROPERTIES, len(PROPERTIES) for another, -1 for a name without a property.
-        method, timing: whether the name states them.
-        is_24_hour: whether the name says that it is of 24 hours.
-        axes: (c, 3) numbers of property, system and method, equal for equal texts; -1 in other vocabularies.
-        analyte_words: (c, words) idf of the analyte's words, in the columns of LexicalIndex.words.
-    """
-
-    property: npt.NDArray[np.int8]
-    method: Mask
-    timing: Mask
-    is_24_hour: Mask
-    axes: npt.NDArray[np.int32]
+    property: npt.NDArray[np.int8]  # index into PROPERTIES, len(PROPERTIES) for another, -1 for none
+    method: Mask  # whether the name states a method
+    timing: Mask  # whether the name states a timing
+    is_24_hour: Mask  # whether the name says that it is of 24 hours
+    axes: npt.NDArray[np.int32]  # (c, 3) numbers of property, system, method; -1 in other vocabularies
+    # (c, words) idf of the analyte's words, in the columns of LexicalIndex.words
     analyte_words: sparse.csr_matrix
 
 
@@ -83,9 +55,9 @@ def loinc_attributes(index: LexicalIndex, is_drug: Mask) -> LoincAttributes:
             is_24_hour[row] = "24 hour" in name
         # Other vocabularies write names of this form too.
         if (parsed := parse_loinc_name(name)) is not None:
-            property_[row] = property_numbers.get(parsed.property, len(PROPERTIES))
-            method[row] = bool(parsed.method)
-            timing[row] = bool(parsed.timing)
+            property_[row] = property_numbers.get(parsed["property"], len(PROPERTIES))
+            method[row] = bool(parsed["method"])
+            timing[row] = bool(parsed["timing"])
     analyte_words = word_rows(index, list(analytes.values()), list(analytes))
     analyte_words.data = index.words.idf[analyte_words.indices]
     return LoincAttributes(property_, method, timing, is_24_hour, axes, analyte_words)

@@ -1,18 +1,20 @@
-"""Queries: source terms by their variants, encoded for the retrievers a batch at a time."""
+"""Queries: source terms by their variants, encoded in batches, and the protocol of what searches them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from omop_emb.arrays import Ints, Mask, Vectors
+from omop_emb.arrays import Ints, Vectors
 from omop_emb.mapping.records import Variant
 from omop_emb.mapping.retrieval.lexical_index import Domains, LexicalIndex, hash_texts
+from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.mapping.terms.words import normalise
 
 Embed = Callable[[list[str]], Vectors]
@@ -21,21 +23,14 @@ Embed = Callable[[list[str]], Vectors]
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A term to search by its variants.
+    """A term to search by its variants."""
 
-    Attributes:
-        variants: the original first.
-        normal: each variant's normal text.
-        domains: the domains that its concept may be in; None: any.
-        hidden_texts: text rows that must not match: the term's own source, when mapping is measured.
-        hidden_names: approved names that must not match: what was approved for the term itself.
-    """
-
-    variants: tuple[Variant, ...]
-    normal: tuple[str, ...]
-    domains: Domains
+    variants: tuple[Variant, ...]  # the original first
+    normal: tuple[str, ...]  # each variant's normal text
+    domains: Domains  # that its concept may be in
+    # text rows that must not match: the term's own source, when mapping is measured
     hidden_texts: frozenset[int] = frozenset()
-    hidden_names: frozenset[int] = frozenset()
+    hidden_names: frozenset[int] = frozenset()  # approved names that must not match: those of the term itself
 
     @classmethod
     def of(cls, variants: tuple[Variant, ...], domain: str | None) -> Query:
@@ -46,25 +41,15 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class QueryBatch:
-    """Queries, encoded; v variants in all.
-
-    Attributes:
-        queries: the queries.
-        offsets: (n + 1,) where each query's variants begin in the arrays below.
-        owner: (v,) the query of each variant.
-        limits: (v,) how many concepts lexical and dense retrieval find for each variant.
-        grams: (v, grams) TF-IDF rows.
-        hashes: (v,) hashes of the normal texts.
-        embed: for `vectors`; None without a dense index.
-    """
+    """Queries, encoded; v variants in all."""
 
     queries: Sequence[Query]
-    offsets: Ints
-    owner: Ints
-    limits: Ints
-    grams: sparse.csr_matrix
-    hashes: npt.NDArray[np.uint64]
-    embed: Embed | None
+    offsets: Ints  # (n + 1,) where each query's variants begin in the arrays below
+    owner: Ints  # (v,) the query of each variant
+    limits: Ints  # (v,) how many concepts lexical and dense retrieval find for each variant
+    grams: sparse.csr_matrix  # (v, grams) TF-IDF rows
+    hashes: npt.NDArray[np.uint64]  # (v,) hashes of the normal texts
+    embed: Embed | None  # None without a dense index
 
     @classmethod
     def encode(
@@ -76,15 +61,7 @@ class QueryBatch:
         k: int = 100,
         k_other: int = 40,
     ) -> QueryBatch:
-        """Queries as a batch.
-
-        Args:
-            queries: at least one.
-            lexical: the index that is searched.
-            embed: None without a dense index.
-            k: how many concepts each retriever finds for a term's original.
-            k_other: how many for each of its other variants.
-        """
+        """Encode queries; k concepts are found for each original, k_other for each other variant."""
         texts = [text for query in queries for text in query.normal]
         sizes = np.array([len(query.variants) for query in queries], np.int64)
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -109,11 +86,36 @@ class QueryBatch:
         """The variants of a query."""
         return slice(int(self.offsets[query]), int(self.offsets[query + 1]))
 
-    def is_visible(self, variant: Ints, row: Ints, hidden: Sequence[frozenset[int]]) -> Mask:
-        """Whether each row is not hidden from its variant's query; hidden: the hidden rows of each query."""
+    def visible(self, variant: Ints, row: Ints, hidden: Sequence[frozenset[int]]) -> tuple[Ints, Ints]:
+        """(variant, row) without the rows that are hidden from the variant's query; hidden: by query."""
         pairs = [(query, hidden_row) for query, rows in enumerate(hidden) for hidden_row in rows]
         if not pairs or not len(row):
-            return np.ones(len(row), bool)
+            return variant, row
         base = max(int(row.max()), max(hidden_row for _, hidden_row in pairs)) + 1
         keys = [query * base + hidden_row for query, hidden_row in pairs]
-        return ~np.isin(self.owner[variant] * base + row, keys)
+        chosen = ~np.isin(self.owner[variant] * base + row, keys)
+        return variant[chosen], row[chosen]
+
+    def in_domains(self, lexicon: Lexicon, variant: Ints, concept: Ints) -> tuple[Ints, Ints]:
+        """(variant, concept) without the concepts that are in no domain of the variant's query."""
+        labels = [lexicon.domains[code] for code in lexicon.domain[concept]]
+        domains = [self.domains[number] for number in variant.tolist()]
+        chosen = np.array(
+            [allowed is None or label in allowed for label, allowed in zip(labels, domains, strict=True)],
+            bool,
+        )
+        return variant[chosen], concept[chosen]
+
+
+class Retriever(Protocol):
+    """Finds candidates for a batch of queries.
+
+    Attributes:
+        uses_vectors: whether it reads the batch's vectors, and so waits until they are embedded.
+    """
+
+    uses_vectors: bool
+
+    def find(self, batch: QueryBatch) -> tuple[Ints, Ints]:
+        """(variant, concept row) of what it finds, in any order, with duplicates."""
+        ...

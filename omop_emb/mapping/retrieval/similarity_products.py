@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,18 +26,6 @@ _MODEL = bytes.fromhex(
     "040a000a005a0f0a0162120a0a08080312040a000a005a0b0a017a12060a0408021200620f0a0179120a0a0808061204"
     "0a000a0042040a00100d"
 )
-
-
-class Products(Protocol):
-    """Scores that order the rows for a query; they are comparable within one query only."""
-
-    def prepare(self, queries: Floats) -> npt.NDArray[Any]:
-        """Queries as block() takes them."""
-        ...
-
-    def block(self, queries: npt.NDArray[Any], first: int, last: int) -> npt.NDArray[Any]:
-        """(queries, last - first) scores of the rows from first on, which are in one block of BLOCK_ROWS."""
-        ...
 
 
 class ExactProducts:
@@ -62,14 +50,10 @@ class IntegerRows:
 
     Rows are first turned by a random rotation, which changes no product: then no dimension is larger than
     others, whatever the model, and one scale serves all of them.
-
-    Attributes:
-        rotation: (dimensions, dimensions).
-        blocks: (dimensions, up to BLOCK_ROWS) int8 each.
     """
 
-    rotation: Floats
-    blocks: list[npt.NDArray[np.int8]]
+    rotation: Floats  # (dimensions, dimensions)
+    blocks: list[npt.NDArray[np.int8]]  # (dimensions, up to BLOCK_ROWS) each
 
     @classmethod
     def of(cls, vectors: HalfVectors, rows: Ints) -> IntegerRows:
@@ -118,14 +102,12 @@ class IntegerProducts:
         return np.asarray(self._session.run(None, inputs)[0])
 
 
-def make_products(vectors: HalfVectors, rows: Ints, cache_key: str | None = None) -> Products:
-    """In integers for many rows, if onnxruntime is installed, else in float32.
+Products: TypeAlias = ExactProducts | IntegerProducts
+"""Scores that order the rows for a query; they are comparable within one query only."""
 
-    Args:
-        vectors: (n, dimensions) unit rows.
-        rows: (m,) those to multiply with, in the order of the scores.
-        cache_key: for these rows in integers; None does not cache them.
-    """
+
+def make_products(vectors: HalfVectors, rows: Ints, cache_key: str | None = None) -> Products:
+    """In integers for many rows, cached under the key, if onnxruntime is installed; else in float32."""
     if len(rows) < _MIN_INTEGER_ROWS or find_spec("onnxruntime") is None:
         return ExactProducts(vectors, rows)
     integers: IntegerRows | None = array_cache.load(cache_key) if cache_key is not None else None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,92 +19,52 @@ RELATIONSHIPS = ("Maps to", "Maps to value", "Concept replaced by")
 
 @dataclass(frozen=True, eq=False)
 class StandardTargets:
-    """Non-standard concepts with their targets.
+    """(n,) steps from non-standard concepts to standard ones, by ascending id of the former."""
 
-    Attributes:
-        concept_id: (n,) ids of the non-standard concepts, ascending.
-        offsets: (n + 1,) where the targets of each begin in the arrays below.
-        relationship: (t,) index into RELATIONSHIPS.
-        row: (t,) concept row of the target.
-    """
-
-    concept_id: Ints
-    offsets: Ints
-    relationship: npt.NDArray[np.int8]
-    row: npt.NDArray[np.int32]
+    concept_id: Ints  # of the non-standard concept
+    name: StringArray  # of the non-standard concept
+    relationship: npt.NDArray[np.int8]  # index into RELATIONSHIPS
+    row: npt.NDArray[np.int32]  # concept row of the standard concept
 
     @classmethod
-    def of(cls, targets: Mapping[int, Sequence[tuple[str, int]]]) -> StandardTargets:
-        """From concept id -> (relationship, row)."""
-        ids = sorted(targets)
-        pairs = [pair for key in ids for pair in targets[key]]
-        offsets = np.zeros(len(ids) + 1, np.int64)
-        np.cumsum([len(targets[key]) for key in ids], out=offsets[1:])
+    def of(cls, steps: Sequence[tuple[PathStep, int]]) -> StandardTargets:
+        """From (step, row), ordered by concept id."""
         return cls(
-            np.array(ids, np.int64),
-            offsets,
-            np.array([RELATIONSHIPS.index(relationship) for relationship, _ in pairs], np.int8),
-            np.array([row for _, row in pairs], np.int32),
+            np.array([step.concept_id for step, _ in steps], np.int64),
+            StringArray.of(step.concept_name for step, _ in steps),
+            np.array([RELATIONSHIPS.index(step.relationship_id) for step, _ in steps], np.int8),
+            np.array([row for _, row in steps], np.int32),
         )
-
-    def get(self, concept_id: int) -> list[tuple[str, int]]:
-        """(relationship, row) of each target of a concept; [] if it has none."""
-        index = int(np.searchsorted(self.concept_id, concept_id))
-        if index == len(self.concept_id) or self.concept_id[index] != concept_id:
-            return []
-        span = slice(self.offsets[index], self.offsets[index + 1])
-        pairs = zip(self.relationship[span].tolist(), self.row[span].tolist(), strict=True)
-        return [(RELATIONSHIPS[relationship], row) for relationship, row in pairs]
-
-
-@dataclass(frozen=True, eq=False)
-class Paths:
-    """(n,) steps from non-standard concepts to standard ones, in three arrays."""
-
-    concept_id: Ints
-    name: StringArray
-    relationship: npt.NDArray[np.int8]
-
-    @classmethod
-    def of(cls, steps: Iterable[PathStep]) -> Paths:
-        """The given steps, in their order."""
-        steps = list(steps)
-        return cls(
-            np.array([step.concept_id for step in steps], np.int64),
-            StringArray.of(step.concept_name for step in steps),
-            np.array([RELATIONSHIPS.index(step.relationship_id) for step in steps], np.int8),
-        )
-
-    def __len__(self) -> int:
-        return len(self.concept_id)
 
     def __getitem__(self, index: int) -> PathStep:
         relationship = RELATIONSHIPS[self.relationship[index]]
         return PathStep(int(self.concept_id[index]), self.name[index], relationship)
 
-    @cached_property
-    def _by_id(self) -> Ints:
-        return np.argsort(self.concept_id, kind="stable")
+    def _span(self, concept_id: int) -> range:
+        start, stop = np.searchsorted(self.concept_id, [concept_id, concept_id + 1]).tolist()
+        return range(start, stop)
+
+    def get(self, concept_id: int) -> list[tuple[str, int]]:
+        """(relationship, row) of each target of a concept; [] if it has none."""
+        return [(self[index].relationship_id, int(self.row[index])) for index in self._span(concept_id)]
 
     def name_of(self, concept_id: int) -> str | None:
-        """The name of a concept that has a path; None for others."""
-        position = int(np.searchsorted(self.concept_id, concept_id, sorter=self._by_id))
-        if position == len(self) or self.concept_id[self._by_id[position]] != concept_id:
-            return None
-        return self.name[int(self._by_id[position])]
+        """The name of a non-standard concept with a target; None for others."""
+        span = self._span(concept_id)
+        return self.name[span[0]] if span else None
 
 
 def find_standard_targets(
-    concept: pd.DataFrame, relationship: pd.DataFrame, row_of: dict[int, int]
-) -> tuple[StandardTargets, Paths, list[tuple[int, str]]]:
-    """The targets of non-standard concepts, and their paths with the (row, name) that each adds.
+    concept: pd.DataFrame, relationship: pd.DataFrame, row_of: Mapping[int, int]
+) -> StandardTargets:
+    """The targets of non-standard concepts.
 
     Args:
         concept: concept_id and concept_name of all concepts.
         relationship: concept_id_1, concept_id_2, relationship_id.
         row_of: id -> row of the standard concepts.
     """
-    steps: dict[int, list[tuple[str, int]]] = {}
+    links: dict[int, list[tuple[str, int]]] = {}
     followed = relationship[relationship["relationship_id"].isin(RELATIONSHIPS)]
     for source, target, label in zip(
         followed["concept_id_1"].tolist(),
@@ -114,27 +73,28 @@ def find_standard_targets(
         strict=True,
     ):
         if source != target and int(source) not in row_of:
-            steps.setdefault(int(source), []).append((str(label), int(target)))
-    targets = {source: reached for source in steps if (reached := _reachable(source, steps, row_of))}
-    sources = concept[concept["concept_id"].isin(list(targets))].sort_values("concept_id")
-    paths: list[PathStep] = []
-    texts: list[tuple[int, str]] = []
-    for source, name in zip(sources["concept_id"].tolist(), sources["concept_name"].tolist(), strict=True):
-        for label, row in targets[int(source)]:
-            texts.append((row, str(name)))
-            paths.append(PathStep(int(source), str(name), label))
-    return StandardTargets.of(targets), Paths.of(paths), texts
+            links.setdefault(int(source), []).append((str(label), int(target)))
+    sources = concept[concept["concept_id"].isin(list(links))].sort_values("concept_id")
+    return StandardTargets.of(
+        [
+            (PathStep(int(source), str(name), label), row)
+            for source, name in zip(
+                sources["concept_id"].tolist(), sources["concept_name"].tolist(), strict=True
+            )
+            for label, row in _reachable(int(source), links, row_of)
+        ]
+    )
 
 
 def _reachable(
-    source: int, steps: Mapping[int, list[tuple[str, int]]], row_of: Mapping[int, int]
+    source: int, links: Mapping[int, list[tuple[str, int]]], row_of: Mapping[int, int]
 ) -> list[tuple[str, int]]:
     """(first relationship, row) of the standard concepts that a concept leads to."""
     reached: dict[int, str] = {}
     seen, queue = {source}, [(source, "")]
     while queue:  # breadth first, so that the shortest path names the relationship
         concept_id, first_label = queue.pop(0)
-        for label, target in sorted(steps.get(concept_id, [])):
+        for label, target in sorted(links.get(concept_id, [])):
             if target in seen:
                 continue
             seen.add(target)

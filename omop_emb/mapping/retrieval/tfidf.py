@@ -27,22 +27,16 @@ def _letter_codes(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
 
 def count_grams(texts: Sequence[str]) -> sparse.csr_matrix:
     """(n, 128³) counts of the 3-grams of " text ", for normal texts."""
-    chunks = [
-        _count_grams(texts[start : start + _CHUNK_TEXTS]) for start in range(0, len(texts), _CHUNK_TEXTS)
-    ]
-    if len(chunks) == 1:
-        return chunks[0]
-    if not chunks:
-        return sparse.csr_matrix((0, _CODES**3), dtype=np.float32)
+    starts = range(0, max(1, len(texts)), _CHUNK_TEXTS)
+    chunks = [_count_grams(texts[start : start + _CHUNK_TEXTS]) for start in starts]
     return sparse.vstack(chunks, format="csr")
 
 
 def _count_grams(texts: Sequence[str]) -> sparse.csr_matrix:
     joined = "".join(f" {text} " for text in texts)
     codes = _letter_codes(np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32))
-    owner = np.repeat(
-        np.arange(len(texts)), np.fromiter((len(text) + 2 for text in texts), np.int64, len(texts))
-    )
+    lengths = np.fromiter((len(text) + 2 for text in texts), np.int64, len(texts))
+    owner = np.repeat(np.arange(len(texts)), lengths)
     grams = (codes[:-2] * _CODES + codes[1:-1]) * _CODES + codes[2:]
     inside = owner[:-2] == owner[2:]
     rows, columns = owner[:-2][inside], grams[inside]
@@ -54,17 +48,11 @@ def _count_grams(texts: Sequence[str]) -> sparse.csr_matrix:
 
 @dataclass(frozen=True, eq=False)
 class GramWeights:
-    """The 3-grams of a vocabulary's texts, and how rare each is.
+    """The 3-grams of a vocabulary's texts, and how rare each is."""
 
-    Attributes:
-        column: (128³,) column of each gram, -1 for one that no text has.
-        idf: (columns,) smoothed inverse document frequency.
-        unseen_idf: the weight of a gram that no text has; it only lengthens a query.
-    """
-
-    column: npt.NDArray[np.int32]
-    idf: Floats
-    unseen_idf: float
+    column: npt.NDArray[np.int32]  # (128³,) column of each gram, -1 for one that no text has
+    idf: Floats  # (columns,) smoothed inverse document frequency
+    unseen_idf: float  # the weight of a gram that no text has; it only lengthens a query
 
     @classmethod
     def fit(cls, counts: sparse.csr_matrix) -> GramWeights:
@@ -96,17 +84,11 @@ class GramWeights:
 
 @dataclass(frozen=True, eq=False)
 class WordWeights:
-    """The words of a vocabulary's texts, and how rare each is.
+    """The words of a vocabulary's texts, and how rare each is."""
 
-    Attributes:
-        column: word -> column.
-        idf: (columns,) smoothed natural logarithm of texts / texts with the word.
-        unseen_idf: the weight of a word that no text has.
-    """
-
-    column: dict[str, int]
-    idf: Floats
-    unseen_idf: float
+    column: dict[str, int]  # word -> column
+    idf: Floats  # (columns,) smoothed natural logarithm of texts / texts with the word
+    unseen_idf: float  # the weight of a word that no text has
 
     @classmethod
     def fit(cls, texts: Sequence[str]) -> tuple[WordWeights, sparse.csr_matrix]:

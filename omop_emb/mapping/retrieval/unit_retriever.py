@@ -22,7 +22,7 @@ class UnitRetriever:
         unit_rows: unit key -> concept rows.
     """
 
-    name, uses_vectors = "unit", False
+    uses_vectors = False
 
     def __init__(self, lexicon: Lexicon, unit_rows: Mapping[str, list[int]]) -> None:
         self._lexicon, self._unit_rows = lexicon, unit_rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -45,35 +44,24 @@ _DIGEST = sql.SQL("select count(*), sum(hashtextextended(rows::text, 0)::numeric
 _VECTORS = sql.SQL(
     "select concept_id, embedding from {rows} where standard = 'S' and valid order by concept_id"
 )
+_TEXT_COLUMNS = (
+    "concept_name", "concept_code", "concept_synonym_name", "domain_id", "vocabulary_id", "concept_class_id",
+    "standard_concept", "invalid_reason",
+)  # fmt: skip
 _COLUMN_TYPES: dict[str, Any] = {
-    "concept_id": "int64",
-    "concept_id_1": "int64",
-    "concept_id_2": "int64",
-    "concept_name": "str",
-    "concept_code": "str",
-    "concept_synonym_name": "str",
+    **dict.fromkeys(("concept_id", "concept_id_1", "concept_id_2"), "int64"),
+    **dict.fromkeys(_TEXT_COLUMNS, "str"),
     "relationship_id": "category",
-    "domain_id": "str",
-    "vocabulary_id": "str",
-    "concept_class_id": "str",
-    "standard_concept": "str",
-    "invalid_reason": "str",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class VocabularyIndex:
-    """A searchable vocabulary.
-
-    Attributes:
-        lexical: its texts, with the lexicon.
-        attributes: what its concepts' names say.
-        state: identifies the contents of the vocabulary's tables.
-    """
+    """A searchable vocabulary."""
 
     lexical: LexicalIndex
     attributes: ConceptAttributes
-    state: str
+    state: str  # identifies the contents of the vocabulary's tables
 
 
 def open_vocabulary_index(connection: psycopg.Connection[Any]) -> VocabularyIndex:
@@ -121,33 +109,19 @@ def _queries(
 
 def read_lexicon(connection: psycopg.Connection[Any], tables: VocabularyTables) -> Lexicon:
     """The lexicon of a vocabulary's tables."""
-    concepts, synonyms, relationships = _queries(tables)
-    return build_lexicon(
-        _read_frame(connection, concepts),
-        pd.DataFrame({"concept_id": [], "concept_synonym_name": []})
-        if synonyms is None
-        else _read_frame(connection, synonyms),
-        pd.DataFrame({"concept_id_1": [], "concept_id_2": [], "relationship_id": []})
-        if relationships is None
-        else _read_frame(connection, relationships),
-    )
+    return build_lexicon(*(_read_frame(connection, query) for query in _queries(tables)))
 
 
-def _read_frame(connection: psycopg.Connection[Any], query: sql.Composed) -> pd.DataFrame:
+def _read_frame(connection: psycopg.Connection[Any], query: sql.Composed | None) -> pd.DataFrame:
+    if query is None:
+        return pd.DataFrame({column: [] for column in _COLUMN_TYPES})
     buffer = io.BytesIO()
     statement = sql.SQL("copy ({}) to stdout (format csv, header, encoding 'UTF8')").format(query)
     with connection.cursor().copy(statement) as copy:
         for chunk in copy:
             buffer.write(chunk)
     buffer.seek(0)
-    return pd.read_csv(
-        buffer,
-        dtype=_COLUMN_TYPES,
-        keep_default_na=False,
-        na_values=[],
-        quoting=csv.QUOTE_MINIMAL,
-        encoding="utf-8",
-    )
+    return pd.read_csv(buffer, dtype=_COLUMN_TYPES, keep_default_na=False, na_values=[], encoding="utf-8")
 
 
 def open_dense_index(connection: psycopg.Connection[Any], space: Space, index: VocabularyIndex) -> DenseIndex:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 _LOINC = re.compile(
     r"^(?P<analyte>.+?) \[(?P<property>[^\]]+)\](?: in (?P<system>.+?))?(?: by (?P<method>.+?))?"
@@ -24,21 +23,13 @@ NO_ANALYTE = frozenset(
 """Words of a term that say that something is measured, or in which department, but not what."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoincName:
-    """The axes that a LOINC name states; "" for one that it does not."""
+def parse_loinc_name(name: str) -> dict[str, str] | None:
+    """analyte, property, system, method and timing, "" if not stated; None for a name without a property.
 
-    analyte: str
-    property: str
-    system: str
-    method: str
-    timing: str
-
-
-def parse_loinc_name(name: str) -> LoincName | None:
-    """The axes of a name such as "Glucose [Mass/volume] in Serum by Test strip"; None for other names."""
+    "Glucose [Mass/volume] in Serum by Test strip" states all but the timing.
+    """
     match = _LOINC.match(name)
-    return LoincName(*(part or "" for part in match.groups())) if match else None
+    return None if match is None else {axis: text or "" for axis, text in match.groupdict().items()}
 
 
 def loinc_axes(name: str) -> tuple[str, str, str, str]:

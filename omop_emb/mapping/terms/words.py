@@ -11,19 +11,10 @@ from omop_emb.mapping.terms.data_files import read_table
 _NOT_WORD = re.compile(r"[^a-z0-9%+./\u0250-\uffff]+")
 # A dot belongs to a number (0.5); any other dot, and every slash (mg/ml, s/p), separates words.
 _LOOSE = re.compile(r"(?<!\d)[./]|[./](?!\d)|/")
-# alpha, beta, gamma, delta; the micro sign and the Greek mu that looks like it; sharp s, ae, o with stroke
+_SPELLED_OUT = "alpha beta gamma delta u u ss ae o".split()
+# Four Greek letters, the micro sign and the Greek mu that looks like it, sharp s, ae, o with stroke.
 _GREEK = str.maketrans(
-    {
-        "\u03b1": "alpha",
-        "\u03b2": "beta",
-        "\u03b3": "gamma",
-        "\u03b4": "delta",
-        "\u00b5": "u",
-        "\u03bc": "u",
-        "\u00df": "ss",
-        "\u00e6": "ae",
-        "\u00f8": "o",
-    }
+    dict(zip("\u03b1\u03b2\u03b3\u03b4\u00b5\u03bc\u00df\u00e6\u00f8", _SPELLED_OUT, strict=True))
 )
 
 

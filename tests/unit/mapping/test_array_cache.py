@@ -12,7 +12,7 @@ from scipy import sparse
 from omop_emb import disk_cache
 from omop_emb.mapping.records import PathStep
 from omop_emb.mapping.retrieval import array_cache
-from omop_emb.mapping.retrieval.standard_targets import RELATIONSHIPS, Paths, StandardTargets
+from omop_emb.mapping.retrieval.standard_targets import StandardTargets
 from omop_emb.mapping.retrieval.string_array import StringArray
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -26,20 +26,19 @@ def test_a_string_array_holds_the_strings_that_it_was_made_of() -> None:
     assert list(StringArray.of([])) == []
 
 
-def test_targets_and_paths_are_found_by_concept() -> None:
-    targets = StandardTargets.of({9: [("Maps to", 2), ("Maps to value", 0)], 4: [("Concept replaced by", 1)]})
+def test_targets_are_found_by_concept() -> None:
+    steps = [
+        (PathStep(4, "four", "Concept replaced by"), 1),
+        (PathStep(9, "nine", "Maps to"), 2),
+        (PathStep(9, "nine", "Maps to value"), 0),
+    ]
+    targets = StandardTargets.of(steps)
+    assert [targets[index] for index in range(3)] == [step for step, _ in steps]
     assert targets.get(9) == [("Maps to", 2), ("Maps to value", 0)]
     assert targets.get(4) == [("Concept replaced by", 1)]
-    assert targets.get(5) == targets.get(10) == StandardTargets.of({}).get(4) == []
-    steps = [
-        PathStep(9, "nine", "Maps to"),
-        PathStep(4, "four", RELATIONSHIPS[2]),
-        PathStep(9, "nine", RELATIONSHIPS[1]),
-    ]
-    paths = Paths.of(steps)
-    assert [paths[place] for place in range(len(paths))] == steps
-    assert (paths.name_of(9), paths.name_of(4), paths.name_of(5)) == ("nine", "four", None)
-    assert Paths.of([]).name_of(4) is None
+    assert targets.get(5) == targets.get(10) == StandardTargets.of([]).get(4) == []
+    assert (targets.name_of(9), targets.name_of(4), targets.name_of(5)) == ("nine", "four", None)
+    assert StandardTargets.of([]).name_of(4) is None
 
 
 def test_stored_arrays_are_mapped_from_the_disk() -> None:
