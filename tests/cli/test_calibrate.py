@@ -69,7 +69,7 @@ def approvals(folder: Path, seed: int, matched: int, no_match: int) -> list[Path
     return paths
 
 
-def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_among_them(
+def test_accepted_unseen_terms_have_the_precision_even_with_no_match_terms_among_them(
     sample: Session, tmp_path: Path
 ) -> None:
     trained = train(sample, approvals(tmp_path, 1, 300, 40), Training(rounds=25))
@@ -84,11 +84,11 @@ def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_amo
     ranker = ranker_store.active_ranker(driver_connection(sample), "default", digest)
     assert ranker is not None
     assert ranker.is_site_trained
-    learned = ranker_store.active_training(driver_connection(sample), "default", ranker.fingerprint)
-    assert set(learned["files"]) == {"site-1-0.csv", "site-1-1.csv"}
-    assert learned["date"]
+    trained_on = ranker_store.active_training(driver_connection(sample), "default", ranker.fingerprint)
+    assert set(trained_on["files"]) == {"site-1-0.csv", "site-1-1.csv"}
+    assert trained_on["date"]
 
-    # other terms of the same kind: none of them was learned from
+    # other terms of the same kind, none of which was learned from
     seen = {name for path in approvals(tmp_path, 1, 300, 40) for name in path.read_text().split("\n")}
     unseen = approvals(tmp_path, 2, 400, 60)
     fresh = tmp_path / "fresh.csv"
@@ -98,15 +98,15 @@ def test_what_is_accepted_of_unseen_terms_holds_the_precision_no_match_terms_amo
     fresh.write_text("code,name,concept_id\n" + "\n".join(lines) + "\n", encoding="utf-8")
     evaluation, _ = measure(sample, [fresh], EvaluationOptions(use_memory=False))
     policy = Policy(accept_precision=0.95)
-    taken = [
+    accepted = [
         outcome
         for outcome in evaluation.outcomes
         if outcome.first is not None
         and policy.decide(outcome.probability, outcome.first[2], ranker)[0] is Decision.ACCEPT
     ]
-    assert len(taken) > 50
-    correct = sum(outcome.correct for outcome in taken)
-    assert correct / len(taken) >= 0.95 - 2 * (0.95 * 0.05 / len(taken)) ** 0.5
+    assert len(accepted) > 50
+    correct = sum(outcome.correct for outcome in accepted)
+    assert correct / len(accepted) >= 0.95 - 2 * (0.95 * 0.05 / len(accepted)) ** 0.5
     error = next(m.value for m in evaluation.metrics if m.metric == "calibration error" and m.group == "all")
     assert error < 0.08
     # measured on a file that the ranker was trained on
@@ -133,7 +133,7 @@ def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path
     assert elsewhere.best.concept_name == "Osteoarthritis"
 
 
-def test_the_ranker_is_the_sites_alone_and_explains_itself(sample: Session, tmp_path: Path) -> None:
+def test_a_ranker_belongs_to_its_site_and_explains_itself(sample: Session, tmp_path: Path) -> None:
     train(sample, approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=10))
     with open_mapper(sample, site="south") as mapper:
         assert not mapper.engine.ranker.is_site_trained
@@ -145,7 +145,7 @@ def test_the_ranker_is_the_sites_alone_and_explains_itself(sample: Session, tmp_
     assert mapped.candidates[0].contributions
 
 
-def test_a_ranker_of_an_earlier_version_is_refused_until_another_is_trained(
+def test_a_ranker_of_an_earlier_version_is_refused_until_the_next_training(
     sample: Session, tmp_path: Path
 ) -> None:
     paths, asked = approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=5)
@@ -162,14 +162,14 @@ def test_a_ranker_of_an_earlier_version_is_refused_until_another_is_trained(
         assert mapper.engine.ranker.is_site_trained
 
 
-def test_too_few_approvals_are_refused_and_leave_nothing(sample: Session, tmp_path: Path) -> None:
+def test_too_few_approvals_are_refused(sample: Session, tmp_path: Path) -> None:
     path = tmp_path / "few.csv"
     path.write_text("name,concept_id\nOsteoarthritis,80180\n", encoding="utf-8")
     with pytest.raises(InputError, match="at least 100"):
         train(sample, [path])
 
 
-def test_the_command_says_what_cross_validation_found(
+def test_the_command_prints_the_cross_validation(
     sample_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMOP_EMB_DATABASE_URL", sample_database_url)

@@ -1,4 +1,4 @@
-"""Earlier mappings on a vocabulary that has moved on, and source_to_concept_map in the database."""
+"""Approved mappings on a newer vocabulary, and source_to_concept_map in the database."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ CONCEPTS = [
     (7, None, "U"), (8, None, "U"), (9, None, "D"), (10, "S", "D"), (11, "S", None),
 ]  # fmt: skip
 RELATIONSHIPS = [
-    # 2 was replaced by 7, which was replaced by 8, which maps to 5: a chain through two that are gone.
+    # 2 was replaced by 7, which was replaced by 8, which maps to 5: a chain through two invalid concepts.
     (2, 7, "Concept replaced by", None), (7, 8, "Concept replaced by", None), (8, 5, "Maps to", None),
-    # 4 maps to two; that it was replaced counts only where it maps to nothing.
+    # 4 maps to two concepts, so its replacement does not count.
     (4, 1, "Maps to", None), (4, 5, "Maps to", None), (4, 11, "Concept replaced by", None),
-    # 6 and 9 turn in a circle; 9 leads to itself too.
+    # 6 and 9 are a cycle; 9 leads to itself too.
     (6, 9, "Maps to", None), (9, 6, "Concept replaced by", None), (9, 9, "Maps to", None),
-    # What was withdrawn leads nowhere.
+    # An invalid relationship leads nowhere.
     (10, 1, "Maps to", "D"), (3, 1, "Is a", None),
 ]  # fmt: skip
 
 
 @pytest.fixture
 def cdm(connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> psycopg.Connection[Any]:
-    """A schema with the two tables of a CDM that matter here."""
+    """A schema with the tables of a CDM that these tests read."""
     connection.execute(
         """
         create schema cdm;
@@ -70,9 +70,9 @@ def cdm(connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) ->
     return connection
 
 
-def test_why_a_target_does_not_stand(cdm: psycopg.Connection[Any]) -> None:
-    found = target_statuses(cdm, [0, 1, 2, 3, 4, 6, 10, 99])
-    assert {concept_id: fate.reason for concept_id, fate in found.items()} == {
+def test_an_invalid_target_has_a_reason(cdm: psycopg.Connection[Any]) -> None:
+    statuses = target_statuses(cdm, [0, 1, 2, 3, 4, 6, 10, 99])
+    assert {concept_id: status.reason for concept_id, status in statuses.items()} == {
         0: "",
         1: "",
         2: "replaced by another concept",
@@ -84,27 +84,27 @@ def test_why_a_target_does_not_stand(cdm: psycopg.Connection[Any]) -> None:
     }
 
 
-def test_chains_are_followed_to_a_standard_concept_and_told(cdm: psycopg.Connection[Any]) -> None:
-    (found,) = target_statuses(cdm, [2])[2].replacements
-    assert found.concept.concept_id == 5
-    assert [(step.concept_id, step.relationship_id) for step in found.path] == [
+def test_a_replacement_has_the_chain_that_leads_to_it(cdm: psycopg.Connection[Any]) -> None:
+    (replacement,) = target_statuses(cdm, [2])[2].replacements
+    assert replacement.concept.concept_id == 5
+    assert [(step.concept_id, step.relationship_id) for step in replacement.path] == [
         (2, "Concept replaced by"),
         (7, "Concept replaced by"),
         (8, "Maps to"),
     ]
 
 
-def test_a_concept_may_have_several_replacements_or_none_and_a_circle_ends(
+def test_a_concept_has_several_replacements_or_none_and_a_cycle_ends(
     cdm: psycopg.Connection[Any],
 ) -> None:
-    found = {
-        n: [entry.concept.concept_id for entry in fate.replacements]
-        for n, fate in target_statuses(cdm, [3, 4, 6, 9, 10, 99]).items()
+    replacements = {
+        n: [entry.concept.concept_id for entry in status.replacements]
+        for n, status in target_statuses(cdm, [3, 4, 6, 9, 10, 99]).items()
     }
-    assert found == {3: [], 4: [1, 5], 6: [], 9: [], 10: [], 99: []}
+    assert replacements == {3: [], 4: [1, 5], 6: [], 9: [], 10: [], 99: []}
 
 
-def test_a_long_chain_and_a_branch_that_meets_again_give_each_target_once(
+def test_a_long_chain_and_a_shortcut_give_each_replacement_once(
     cdm: psycopg.Connection[Any],
 ) -> None:
     for n in range(100, 112):
@@ -116,7 +116,7 @@ def test_a_long_chain_and_a_branch_that_meets_again_give_each_target_once(
     assert [entry.concept.concept_id for entry in target_statuses(cdm, [100])[100].replacements] == [1]
 
 
-def test_without_a_vocabulary_the_user_is_told(connection: psycopg.Connection[Any]) -> None:
+def test_without_a_vocabulary_the_error_names_the_command(connection: psycopg.Connection[Any]) -> None:
     with pytest.raises(VocabularyError, match="vocabulary load"):
         target_statuses(connection, [1])
 
@@ -140,46 +140,46 @@ def checked(cdm: psycopg.Connection[Any], tmp_path: Path) -> CheckedMappings:
     return check_previous(cdm, approved)
 
 
-def test_what_stands_is_kept_as_it_was_approved(checked: CheckedMappings) -> None:
-    kept = checked.reuse(SourceTerm(name="stands", code="a"), PROVENANCE)
-    assert kept is not None
-    assert (kept.decision, kept.previous, kept.targets) == (Decision.ACCEPT, (1, 5), (1, 5))
-    assert "line 2" in kept.reason
+def test_a_mapping_with_valid_targets_is_reused_as_it_was_approved(checked: CheckedMappings) -> None:
+    reused = checked.reuse(SourceTerm(name="stands", code="a"), PROVENANCE)
+    assert reused is not None
+    assert (reused.decision, reused.previous, reused.targets) == (Decision.ACCEPT, (1, 5), (1, 5))
+    assert "line 2" in reused.reason
     none = checked.reuse(SourceTerm(name="none", code="d"), PROVENANCE)
     assert none is not None
     assert (none.decision, none.targets) == (Decision.NO_MATCH, ())
 
 
-def test_what_does_not_stand_or_was_not_approved_is_mapped(checked: CheckedMappings) -> None:
+def test_unapproved_terms_and_those_with_invalid_targets_are_not_reused(checked: CheckedMappings) -> None:
     others = [("a", "Stands"), ("x", "stands"), ("b", "moved"), ("c", "lost"), ("e", "suggested")]
     assert [checked.reuse(SourceTerm(name=name, code=code), PROVENANCE) for code, name in others] == [
         None
     ] * 5
 
 
-def test_a_moved_target_is_for_review_with_its_replacement(checked: CheckedMappings) -> None:
+def test_a_replaced_target_needs_review_with_its_replacement(checked: CheckedMappings) -> None:
     term = SourceTerm(name="moved", code="b")
-    found = checked.apply_to(mapped(term, candidate(11), decision=Decision.ACCEPT))
-    assert (found.decision, found.targets) == (Decision.REVIEW, (5, 1))
-    assert found.reason == (
+    result = checked.apply_to(mapped(term, candidate(11), decision=Decision.ACCEPT))
+    assert (result.decision, result.targets) == (Decision.REVIEW, (5, 1))
+    assert result.reason == (
         "approved before, but 2 concept 2 is replaced by another concept: 5 concept 5 instead"
     )
 
 
-def test_a_lost_target_leaves_the_new_candidate(checked: CheckedMappings) -> None:
-    found = checked.apply_to(mapped(SourceTerm(name="lost", code="c"), candidate(11)))
-    assert (found.decision, found.targets) == (Decision.REVIEW, (11,))
-    assert "nothing replaces it" in found.reason
+def test_a_target_without_replacement_leaves_the_new_candidate(checked: CheckedMappings) -> None:
+    result = checked.apply_to(mapped(SourceTerm(name="lost", code="c"), candidate(11)))
+    assert (result.decision, result.targets) == (Decision.REVIEW, (11,))
+    assert "nothing replaces it" in result.reason
 
 
-def test_a_code_with_another_name_is_told(checked: CheckedMappings) -> None:
-    found = checked.apply_to(mapped(SourceTerm(name="renamed", code="a"), candidate(11)))
-    assert "approved under another name" in found.reason
+def test_a_code_that_was_approved_under_another_name_is_mentioned(checked: CheckedMappings) -> None:
+    result = checked.apply_to(mapped(SourceTerm(name="renamed", code="a"), candidate(11)))
+    assert "approved under another name" in result.reason
     untouched = mapped(SourceTerm(name="new", code="z"), candidate(11))
     assert checked.apply_to(untouched) == untouched
 
 
-def test_what_is_outdated_is_listed_with_why_and_what_instead(checked: CheckedMappings) -> None:
+def test_outdated_targets_are_listed_with_reason_and_replacement(checked: CheckedMappings) -> None:
     rows = list(checked.outdated_rows())
     assert [(row["source_code"], row["concept_id"], row.get("replacement_id")) for row in rows] == [
         ("b", 2, 5),
@@ -190,15 +190,15 @@ def test_what_is_outdated_is_listed_with_why_and_what_instead(checked: CheckedMa
     )
 
 
-def test_kept_mappings_reach_usagi_with_their_names_and_types(
+def test_reused_mappings_reach_usagi_with_their_names_and_types(
     checked: CheckedMappings, tmp_path: Path
 ) -> None:
     terms = [SourceTerm(name="stands", code="a"), SourceTerm(name="none", code="d")]
     with write_usagi(tmp_path / "out.csv", previous=checked) as out:
         for term in terms:
-            kept = checked.reuse(term, PROVENANCE)
-            assert kept is not None
-            out.write(kept)
+            reused = checked.reuse(term, PROVENANCE)
+            assert reused is not None
+            out.write(reused)
     with open_terms(tmp_path / "out.csv") as again:
         assert again.usagi is not None
         rows = [row for each in again.usagi.mappings() for row in each.rows]
@@ -221,14 +221,14 @@ def test_a_source_to_concept_map_is_read_too(cdm: psycopg.Connection[Any], tmp_p
     approved, problems = read_approved(path)
     assert problems == [Problem(6, "not a row of source_to_concept_map")]
     checked = check_previous(cdm, approved)
-    kept = checked.reuse(SourceTerm(name="name", code="a"), PROVENANCE)
-    assert kept is not None
-    assert kept.targets == (1, 5)
+    reused = checked.reuse(SourceTerm(name="name", code="a"), PROVENANCE)
+    assert reused is not None
+    assert reused.targets == (1, 5)
     assert checked.find(SourceTerm(name="other", code="b")) is None
     assert checked.find(SourceTerm(name=long, code="c")) is not None
 
 
-def test_another_file_is_no_earlier_mapping(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("code,name\n1,a\n")
     with pytest.raises(InputError, match="neither"):
         read_approved(tmp_path / "x.csv")
@@ -248,10 +248,10 @@ def test_a_judge_is_shown_few_synonyms_and_parents(cdm: psycopg.Connection[Any])
         insert into cdm.concept_ancestor values (5, 1, 1, 1), (11, 1, 2, 2), (1, 1, 0, 0);
         """
     )
-    found = concept_contexts(cdm, [1, 5, 99])
-    assert len(found[1].synonyms) == 4
-    assert found[1].parents == ("concept 5",)
-    assert (found[5], found[99]) == (ConceptContext(("five",)), ConceptContext())
+    contexts = concept_contexts(cdm, [1, 5, 99])
+    assert len(contexts[1].synonyms) == 4
+    assert contexts[1].parents == ("concept 5",)
+    assert (contexts[5], contexts[99]) == (ConceptContext(("five",)), ConceptContext())
 
 
 # --- source_to_concept_map in the database
@@ -267,11 +267,11 @@ def test_rows_replace_those_of_the_same_codes(cdm: psycopg.Connection[Any], sche
     first = [map_row("a", 1), map_row("a", 5), map_row("b", 1)]
     assert write_map_rows(cdm, first, schema=schema) == MapTableCounts(3, 0)
     assert write_map_rows(cdm, [map_row("a", 11)], schema=schema) == MapTableCounts(1, 2)
-    found = cdm.execute(f"select * from {schema}.source_to_concept_map order by source_code").fetchall()  # noqa: S608 - a name of ours
-    assert found == [tuple(map_row("a", 11).as_dict().values()), tuple(map_row("b", 1).as_dict().values())]
+    rows = cdm.execute(f"select * from {schema}.source_to_concept_map order by source_code").fetchall()  # noqa: S608 - a name of ours
+    assert rows == [tuple(map_row("a", 11).as_dict().values()), tuple(map_row("b", 1).as_dict().values())]
 
 
-def test_what_the_caller_rolls_back_is_gone(cdm: psycopg.Connection[Any]) -> None:
+def test_a_rollback_by_the_caller_undoes_the_write(cdm: psycopg.Connection[Any]) -> None:
     cdm.commit()
     write_map_rows(cdm, [map_row("a", 1)], schema="cdm")
     cdm.rollback()

@@ -36,14 +36,14 @@ def found_ids(query: Query, lexical: LexicalIndex, memory: MemoryIndex | None = 
     return set(lexical.lexicon.concept_id[concepts].tolist())
 
 
-def test_a_name_that_maps_to_the_target_finds_it_only_for_others(lexical: LexicalIndex) -> None:
+def test_a_source_name_finds_its_target_only_for_other_terms(lexical: LexicalIndex) -> None:
     term = SourceTerm(name="HEART ATTACK")
     query = query_of(term)
     assert found_ids(query, lexical) == {1}
     assert found_ids(LeakageGuard(lexical.lexicon).hide(query, term), lexical) == set()
 
 
-def test_the_source_concept_is_known_by_the_terms_code_too(lexical: LexicalIndex) -> None:
+def test_the_source_concept_is_recognised_by_the_code_too(lexical: LexicalIndex) -> None:
     own = LeakageGuard(lexical.lexicon)
     term = SourceTerm(name="broken bone", code="T14")
     hidden = own.hide(query_of(term), term).hidden_texts
@@ -52,7 +52,7 @@ def test_the_source_concept_is_known_by_the_terms_code_too(lexical: LexicalIndex
     assert own.hide(query_of(elsewhere), elsewhere).hidden_texts == frozenset()
 
 
-def test_no_feature_betrays_the_own_source(lexical: LexicalIndex) -> None:
+def test_no_feature_reveals_the_own_source(lexical: LexicalIndex) -> None:
     term = SourceTerm(name="bone broken by fracture", code="T14")
     query = LeakageGuard(lexical.lexicon).hide(query_of(term), term)
     features = features_of(query, lexical).iloc[0]
@@ -60,7 +60,7 @@ def test_no_feature_betrays_the_own_source(lexical: LexicalIndex) -> None:
     assert features["matched non-standard"] == 0
 
 
-def test_a_term_does_not_remember_its_own_approval_but_those_of_others(lexical: LexicalIndex) -> None:
+def test_a_term_does_not_see_its_own_approval_but_those_of_others(lexical: LexicalIndex) -> None:
     names, rows = ["zq17", "zq18"], lexical.lexicon.rows(np.array([1, 2]))
     memory = MemoryIndex(lexical, names, rows, codes=["A", "B"])
     term = SourceTerm(name="ZQ17", code="A")
