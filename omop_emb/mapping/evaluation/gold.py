@@ -135,11 +135,11 @@ def resolve_targets(lexicon: Lexicon, terms: Iterable[GoldTerm]) -> list[Resolve
     The rows are empty if the vocabulary has none of the targets: no match. Terms whose targets it has, but
     none of which leads to a standard concept, are left out: they say nothing about mapping.
     """
-    known = set(lexicon.code_table.concept_id.tolist())
-    known.update(lexicon.targets.concept_id.tolist(), lexicon.concept_id.tolist())
+    in_vocabulary = set(lexicon.code_table.concept_id.tolist())
+    in_vocabulary.update(lexicon.targets.concept_id.tolist(), lexicon.concept_id.tolist())
     resolved = []
     for gold in terms:
         rows = frozenset(row for target in gold.targets for _, row in lexicon.standard_targets(target))
-        if rows or not any(target in known for target in gold.targets):
+        if rows or not any(target in in_vocabulary for target in gold.targets):
             resolved.append((gold, rows))
     return resolved

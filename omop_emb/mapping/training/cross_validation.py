@@ -36,15 +36,15 @@ class CrossValidation:
 
 
 def validate_terms(
-    ranker: str, examples: Examples, fit: Callable[[Examples], Scorer], known: Calibration | None
+    ranker: str, examples: Examples, fit: Callable[[Examples], Scorer], calibration: Calibration | None
 ) -> tuple[CrossValidation, Floats]:
     """Three folds of terms; also the scores of each term by a ranker that did not see it.
 
-    `known` is a calibration that saw none of these terms; None fits one, out of sample too.
+    The calibration must not have seen any of these terms; None fits one, out of sample too.
     """
     fold = term_folds(len(examples))
     scores = score_out_of_sample(examples, fold, fit)
-    metrics = _metrics(examples, scores, fold, known, isotonic=True)
+    metrics = _metrics(examples, scores, fold, calibration, isotonic=True)
     return CrossValidation(ranker=ranker, metrics=metrics), scores
 
 
@@ -118,20 +118,20 @@ def accept_out_of_sample(first: FirstCandidates, fold: Ints, *, isotonic: bool) 
 
 
 def _metrics(
-    examples: Examples, scores: Floats, fold: Ints, known: Calibration | None, *, isotonic: bool
+    examples: Examples, scores: Floats, fold: Ints, calibration: Calibration | None, *, isotonic: bool
 ) -> dict[str, float]:
     """The metrics of out-of-sample scores, see CrossValidation."""
     values = rank_metrics(examples.target_ranks(scores)[examples.findable])
     metrics = {name: float(value.mean()) for name, value in values.items()}
     first = examples.first_candidates(scores)
-    if known is not None:
-        probability = first.probability(known)
+    if calibration is not None:
+        probability = first.probability(calibration)
     else:
         _, probability = calibrate_out_of_sample(first, fold, isotonic=isotonic)
     metrics["calibration error"] = calibration_error(probability, first.correct)
     for precision in PRECISIONS:
         metrics[f"coverage at {precision:g}"] = coverage_at(precision, probability, first.correct)
-    if known is None:
+    if calibration is None:
         for precision, accepted in accept_out_of_sample(first, fold, isotonic=isotonic).items():
             correct = first.correct[accepted]
             metrics[f"accepted at {precision:g}"] = float(accepted.mean())

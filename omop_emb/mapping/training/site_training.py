@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
-_MIN_FOUND_SHARE = 0.8  # of the targets; below, the user is told
+_MIN_FOUND_SHARE = 0.8  # of the targets; a smaller share is worth a note
 OnMessage = Callable[[str], None]
 
 
@@ -177,8 +177,8 @@ def _cross_validate(
         return lambda part: add_approved_bonus(part.shipped_scores, part.features)
 
     plain = with_shipped_scores(examples.without_memory(), shipped)
-    known = shipped.calibration if calibrated else None
-    before, _ = validate_terms("shipped ranker", plain, fit_shipped, known)
+    calibration = shipped.calibration if calibrated else None
+    before, _ = validate_terms("shipped ranker", plain, fit_shipped, calibration)
     with_memory, shipped_scores = validate_terms("shipped ranker with memory", examples, fit_shipped, None)
     on_message("training: three folds by term")
     own, own_scores = validate_terms("own ranker with memory", examples, fit_trees, None)
