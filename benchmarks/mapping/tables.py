@@ -93,7 +93,7 @@ def make_table(world: World, terms: list[GoldTerm], out: Path, without_fold: int
             ]
             query_batch = QueryBatch.encode(queries, world.lexical, world.vectors)
             candidates = find_candidates(query_batch, retrievers)
-            scored, memory_only = features.score(candidates), candidates.found_only_by("memory")
+            scored, memory_only = features.compute(candidates), candidates.found_only_by("memory")
             for position, number in enumerate(batch):
                 rows = candidates.span(position)
                 parts[int(number)] = (candidates.concept[rows], memory_only[rows], scored.features[rows])

@@ -96,7 +96,7 @@ class Engine:
         """A batch's candidates (found now unless given), scored and ordered; ties by concept id."""
         if candidates is None:
             candidates = self.find(queries, settings)
-        scored = self.features.score(candidates)
+        scored = self.features.compute(candidates)
         domains = [self.lexicon.domains[code] for code in self.lexicon.domain[candidates.concept]]
         columns = self.ranker.columns(scored.features, candidates.offsets, domains)
         scores = self.ranker.score(columns, domains)

@@ -64,7 +64,7 @@ class Features:
             ConceptFeatures(lexicon, attributes),
         )
 
-    def score(self, candidates: Candidates) -> ScoredCandidates:
+    def compute(self, candidates: Candidates) -> ScoredCandidates:
         """Features of every candidate."""
         batch, count = candidates.batch, len(candidates.concept)
         result = ScoredCandidates(

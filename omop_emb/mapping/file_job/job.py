@@ -122,9 +122,7 @@ def run(
         job.outputs.check(file)
         path = _journal_path(job, stack)
         with session_scope(engine) as session:
-            mapper = stack.enter_context(
-                open_mapper(session, site=job.site, settings=job.settings)
-            )
+            mapper = stack.enter_context(open_mapper(session, site=job.site, settings=job.settings))
             previous = _read_previous(session, job.previous, on_message) if job.previous is not None else None
         for note in [*file.notes, *mapper.notes, *_language_warnings(mapper, file)]:
             on_message(note)

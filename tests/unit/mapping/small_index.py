@@ -56,6 +56,6 @@ def candidates_of(query: Query, lexical: LexicalIndex, memory: MemoryIndex | Non
 def features_of(query: Query, lexical: LexicalIndex, memory: MemoryIndex | None = None) -> pd.DataFrame:
     """The features of a query's candidates, by concept id."""
     candidates = candidates_of(query, lexical, memory)
-    scored = Features(lexical, concept_attributes(lexical), None, memory).score(candidates)
+    scored = Features(lexical, concept_attributes(lexical), None, memory).compute(candidates)
     ids = lexical.lexicon.concept_id[candidates.concept]
     return pd.DataFrame(scored.features, columns=list(NAMES), index=ids)

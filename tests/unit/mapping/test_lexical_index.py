@@ -12,6 +12,7 @@ import pytest
 from omop_emb.mapping.retrieval import lexical_index
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.lexicon import build_lexicon
+from omop_emb.mapping.retrieval.tfidf import WordWeights
 from omop_emb.mapping.terms.words import normalise
 from omop_emb.service import demo
 
@@ -56,3 +57,14 @@ def test_common_grams_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
         made.encode(["osteoarthrosis of knee"]), np.diff(made.gram_rows.tocsc().indptr)
     )
     assert asked.nnz == lexical_index.MIN_GRAMS
+
+
+def test_the_weight_of_a_text_is_the_same_in_every_process() -> None:
+    words = [f"w{number}" for number in range(300)]
+    weights, _ = WordWeights.fit([" ".join(words[:size]) for size in range(1, 300)])
+    expected = np.float32(0)
+    for word in words[:-1]:
+        expected += weights.idf[weights.column[word]]
+    expected += np.float32(weights.unseen_idf)  # of the last word, which no text has
+    _, total = weights.encode([" ".join(words)])
+    assert total[0] == expected
