@@ -1,4 +1,4 @@
-"""Options that several commands share, each group handed to the command as one value."""
+"""Shared options: each group of options is handed to its command as one value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of omop-emb, and the only place that reads the environment."""
+"""Settings: environment variables and folders; only this module reads the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HNSW index creation, with the memory and workers that the machine can give."""
+"""HNSW indexes: created with the memory and workers that the machine can give."""
 
 from __future__ import annotations
 

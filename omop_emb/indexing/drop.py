@@ -1,4 +1,4 @@
-"""Dropping a space, with the batch jobs that still run for it."""
+"""Space removal: a space is dropped with the batch jobs that still run for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How terms are mapped, as far as a caller may choose."""
+"""Mapping settings: what a caller may choose about how terms are mapped."""
 
 from __future__ import annotations
 

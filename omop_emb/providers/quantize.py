@@ -1,4 +1,4 @@
-"""Int8 quantisation of a model's ONNX weights, made on this machine once and kept in the cache folder."""
+"""Int8 quantisation: a model's ONNX weights, quantised on this machine once and cached."""
 
 from __future__ import annotations
 

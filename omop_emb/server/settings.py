@@ -1,4 +1,4 @@
-"""Settings of the embedded server, sized from the memory, processors and disk of this machine."""
+"""Server settings: sized from the memory, processors and disk of this machine."""
 
 from __future__ import annotations
 

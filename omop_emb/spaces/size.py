@@ -1,4 +1,4 @@
-"""Size of a space's tables and HNSW index in bytes, computed from how PostgreSQL stores them."""
+"""Space size: bytes of a space's tables and HNSW index, computed from how PostgreSQL stores them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored vectors of concepts, as queries for similar concepts."""
+"""Stored vectors: those of concepts, as queries for similar concepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COPY of one vocabulary file into one table; errors name file and line.
+"""Vocabulary COPY: one file into one table; errors name file and line.
 
 PostgreSQL checks fields, numbers, dates and encoding of every line as it reads them. Python only cuts the
 file into whole lines and escapes COPY's special characters, in a few mebibytes however long the file is.

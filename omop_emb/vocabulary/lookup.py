@@ -1,4 +1,4 @@
-"""Concept look-up by id or by vocabulary and code."""
+"""Concept look-up: by id, or by vocabulary and code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG, for a page that needs no other file."""
+"""Charts: lines as inline SVG, for a page that needs no other file."""
 
 from __future__ import annotations
 

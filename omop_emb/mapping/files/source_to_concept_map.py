@@ -1,4 +1,4 @@
-"""source_to_concept_map rows as in CDM 5.4, from mapped terms and from Usagi's file."""
+"""source_to_concept_map: rows as in CDM 5.4, from mapped terms and from Usagi's file."""
 
 from __future__ import annotations
 
