@@ -39,10 +39,8 @@ def command(
     omop-emb map terms.csv -o mapped.csv --site north --accept-precision 0.95
     """
     from omop_emb.database import session_scope
-    from omop_emb.mapping.retrieval import keep_freed_memory
     from omop_emb.mapping.training import Training, train
 
-    keep_freed_memory()
     training = Training(site=site, remember=not no_remember, gold_columns=gold_columns)
     with session_scope() as session:
         trained = train(session, approved, training, on_message=echo)

@@ -76,10 +76,8 @@ def command(
     from omop_emb.database import session_scope
     from omop_emb.mapping import Settings
     from omop_emb.mapping.evaluation import EvaluationOptions, measure, write_report
-    from omop_emb.mapping.retrieval import keep_freed_memory
     from omop_emb.mapping.terms import RULES
 
-    keep_freed_memory()
     if unknown := sorted(set(rules) - set(RULES)):
         raise click.UsageError(f"there is no rule {unknown[0]!r}; the rules are {', '.join(RULES)}")
     options = EvaluationOptions(

@@ -78,9 +78,7 @@ def command(
     """
     from omop_emb.database import engine_scope
     from omop_emb.mapping.file_job import FileJob, run
-    from omop_emb.mapping.retrieval import keep_freed_memory
 
-    keep_freed_memory()
     if outputs.outdated is not None and previous is None:
         raise click.UsageError("--outdated lists what --previous FILE has lost: give both")
     job = FileJob(

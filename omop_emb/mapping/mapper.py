@@ -24,7 +24,6 @@ from omop_emb.mapping.ranking import ranker_store
 from omop_emb.mapping.ranking.linear import default_ranker
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm
-from omop_emb.mapping.retrieval import malloc
 from omop_emb.mapping.retrieval.vocabulary_index import open_dense_index, open_vocabulary_index
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.term_frames import source_terms
@@ -191,7 +190,6 @@ def open_mapper(
         settings.policy.check(ranker, calibrated=calibrated)
         use_memory = use_memory and ranker_store.has_mapping_tables(connection)
         index = open_vocabulary_index(connection)
-        malloc.give_back()
         memory = read_memory(connection, site, index.lexical, space, embed) if use_memory else None
         dense = open_dense_index(connection, space, index)
         tables = reader.vocabulary_tables(connection)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from omop_emb.arrays import Floats, HalfVectors, Ints
 from omop_emb.database import binary_format
-from omop_emb.mapping.retrieval import array_cache, malloc
+from omop_emb.mapping.retrieval import array_cache
 
 BLOCK_ROWS = 2048
 """Rows of a block, whose scores stay in the processor's cache; four times as many take half as long again."""
@@ -115,5 +115,4 @@ def make_products(vectors: HalfVectors, rows: Ints, cache_key: str | None = None
         integers = IntegerRows.of(vectors, rows)
         if cache_key is not None:
             integers = array_cache.store(cache_key, integers)
-            malloc.give_back()
     return IntegerProducts(integers)
