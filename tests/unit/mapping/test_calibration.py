@@ -1,11 +1,12 @@
-"""Calibration: the isotonic curve over bins, against what one can compute by hand."""
+"""Calibration: the isotonic curve over bins, against what one can compute by hand, and stored ones."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from omop_emb.mapping.ranking.calibration import isotonic_knots
+from omop_emb.errors import ConfigurationError
+from omop_emb.mapping.ranking.calibration import SIGNALS, Calibration, isotonic_knots
 
 
 def test_bins_that_rise_are_the_knots_between_two_ends() -> None:
@@ -28,3 +29,11 @@ def test_bins_of_equal_share_are_one_knot() -> None:
     xs, ys = isotonic_knots(x, y)
     assert xs == pytest.approx((0.0, 0.4, 1.0))
     assert ys == (0.25, 0.5, 0.75)
+
+
+def test_a_calibration_of_an_earlier_version_is_refused_with_the_next_command() -> None:
+    stored = Calibration(weights=(0.0,) * len(SIGNALS), intercepts={"": 0.0}).to_json()
+    assert Calibration.from_json(stored).weights == (0.0,) * len(SIGNALS)
+    stored["weights"]["reads alike"] = stored["weights"].pop("normalised equal")
+    with pytest.raises(ConfigurationError, match="run omop-emb calibrate again"):
+        Calibration.from_json(stored)
