@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from omop_emb.arrays import Ints
 from omop_emb.mapping.features.encoded_term import Columns, EncodedTerm
@@ -65,8 +64,6 @@ class LaboratoryFeatures:
         named = (self._words[rows] @ term.words).max(axis=1) / total[tests]
         term_total = np.maximum(term.word_total - self._other_idf @ term.words, 1e-6)
         covered = (self._analyte_words[rows] @ term.words / term_total).max(axis=1)
-        columns: dict[str, npt.NDArray[np.generic]] = {}
-        for feature, values in zip(_ANALYTE_FEATURES, (named, covered), strict=True):
-            columns[feature] = np.zeros(len(concepts), np.float32)
-            columns[feature][tests] = values
-        return columns
+        columns = np.zeros((len(_ANALYTE_FEATURES), len(concepts)), np.float32)
+        columns[:, tests] = named, covered
+        return dict(zip(_ANALYTE_FEATURES, columns, strict=True))

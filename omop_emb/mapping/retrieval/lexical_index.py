@@ -124,7 +124,7 @@ class LexicalIndex:
             for domain in ("",) if allowed is None else allowed:
                 if not domain or domain in self.lexicon.domains:
                     queries_by_domain.setdefault(domain, []).append(query)
-        matches: list[tuple[Ints, Ints, Floats]] = []
+        matches = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
         scores = np.empty(self.gram_rows.shape[0], np.float32)
         for domain, numbers in queries_by_domain.items():
             part = self._part(domain)
@@ -134,8 +134,6 @@ class LexicalIndex:
                 self._score(part, rare.indices[grams], rare.data[grams], scores)
                 texts, values = largest(scores[part.start : part.stop], int(limits[query]), above=0)
                 matches.append((np.full(len(texts), query), texts + part.start, values))
-        if not matches:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
         query_of, text, score = (np.concatenate(column) for column in zip(*matches, strict=True))
         order = np.lexsort((text, -score, query_of))
         query_of, text = query_of[order], text[order]
