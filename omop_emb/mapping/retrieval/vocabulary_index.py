@@ -65,7 +65,7 @@ class VocabularyIndex:
 
 
 def open_vocabulary_index(connection: psycopg.Connection[Any]) -> VocabularyIndex:
-    """The index of the vocabulary as it is now: cached, else built and cached.
+    """The index of the current vocabulary, from the cache or built and cached.
 
     Raises:
         VocabularyError: no vocabulary is loaded.
