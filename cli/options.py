@@ -43,12 +43,17 @@ def _make_filter(
     any_concept: bool,
 ) -> ConceptFilter:
     return ConceptFilter(
-        domains=domains or None,
-        vocabularies=vocabularies or None,
-        concept_classes=concept_classes or None,
+        domains=_listed(domains),
+        vocabularies=_listed(vocabularies),
+        concept_classes=_listed(concept_classes),
         standard_only=not any_concept,
         valid_only=not any_concept,
     )
+
+
+def _listed(values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The names given, each alone or several with commas between them; None for none."""
+    return tuple(part.strip() for value in values for part in value.split(",")) or None
 
 
 def _make_recipe(
@@ -85,7 +90,7 @@ _FILTER_OPTIONS: tuple[_Decorator, ...] = (
             name,
             multiple=True,
             metavar="NAME",
-            help=f"Only this {kind}; repeatable.",
+            help=f"Only this {kind}; repeatable, or several with commas.",
         )
         for kind, name in (
             ("domain", "domains"),

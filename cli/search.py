@@ -59,8 +59,10 @@ def command(
     explain: bool,
     format_: str,
     concept_filter: ConceptFilter,
-) -> None:
+) -> int:
     """Find the nearest concepts of each TERM; a concept id or VOCABULARY:CODE is looked up instead.
+
+    One that does not exist is reported, never searched as text.
 
     \b
     omop-emb search "high blood pressure"
@@ -77,8 +79,8 @@ def command(
         raise click.UsageError('give at least one term, such as omop-emb search "heart attack"')
     rows: list[dict[str, Any]] = []
     with session_scope() as session:
-        concepts = look_up(session, terms)
-        texts = [term for term in terms if term not in concepts]
+        found = look_up(session, terms)
+        texts = [term for term in terms if term not in found.concepts and term not in found.missing]
         matches = _nearest(
             session,
             texts,
@@ -91,13 +93,18 @@ def command(
         )
     nearest = dict(zip(texts, matches, strict=True))
     for term in terms:
-        if term in concepts:
-            rows.append({"query": term, "rank": 1, **asdict(concepts[term]), "matched_text": term})
-        else:
+        if term in found.concepts:
+            rows.append({"query": term, "rank": 1, **asdict(found.concepts[term]), "matched_text": term})
+        elif term in nearest:
             rows += ({"query": term, "rank": n, **asdict(m)} for n, m in enumerate(nearest[term], 1))
     if texts and not any(matches):
         echo("no concept passes the filter")
+    for reason in found.missing.values():
+        echo(f"error: {reason}")
     render(rows, _TABLE_COLUMNS if format_ == "table" else _COLUMNS, format_)
+    if not found.missing:
+        return 0
+    return 3 if texts or found.concepts else 1
 
 
 def _nearest(session: Any, texts: list[str], explain: bool, **options: Any) -> list[list[ConceptMatch]]:

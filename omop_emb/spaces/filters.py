@@ -14,6 +14,7 @@ from psycopg import sql
 from omop_emb.errors import UnknownValueError
 from omop_emb.records import ConceptFilter
 from omop_emb.vocabulary import reader
+from omop_emb.vocabulary.spelling import closest_values
 
 _KINDS = {"domain": "domains", "vocabulary": "vocabularies", "concept class": "concept_classes"}
 # The casts let an empty list and a one-letter text find their operators.
@@ -100,5 +101,5 @@ def _codes(connection: psycopg.Connection, kind: str, labels: tuple[str, ...]) -
         existing = {*codes, *reader.existing_values(connection, kind)}
         for label in without_code:
             if label not in existing:
-                raise UnknownValueError(kind, label, reader.closest_values(label, existing))
+                raise UnknownValueError(kind, label, closest_values(label, existing))
     return [codes[label] for label in labels if label in codes]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         drop_retired as drop_retired,
         load_vocabulary as load_vocabulary,
     )
-    from omop_emb.vocabulary.lookup import look_up as look_up
+    from omop_emb.vocabulary.lookup import LookUp as LookUp, look_up as look_up
     from omop_emb.vocabulary.reader import vocabulary_status as vocabulary_status
 
 __getattr__, __dir__ = lazy_names(__name__)

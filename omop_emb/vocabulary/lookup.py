@@ -1,41 +1,135 @@
-"""Concept look-up: by id, or by vocabulary and code."""
+"""Concept look-up: by id, or by vocabulary and code; what does not exist is told from what is a text."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psycopg
 
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.records import Concept
 from omop_emb.vocabulary import reader
+from omop_emb.vocabulary.spelling import closest_values, intended_value
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
 _MAX_CONCEPT_ID = 2**31 - 1
+_FIRST_LOCAL_ID = 2_000_000_000  # OMOP leaves ids from here to the sites
+# An id, also as pandas and R write one that was a float.
+_ID = re.compile(r"\s*([0-9]+)(?:\.0)?\s*")
+_CLEARLY_MEANT = 0.75  # similarity of a misspelt vocabulary
+_STATUS = "omop-emb vocabulary status"
+# A name of plain words, such as "Visit" or "Drug Type", is how a note begins, too.
+_PLAIN_WORDS = re.compile(r"[A-Z][a-z]+( [A-Z][a-z]+)*")
 
 
-def look_up(session: Session | Connection, terms: Iterable[str]) -> dict[str, Concept]:
-    """Term -> concept, for the terms that are the concept id or the VOCABULARY:CODE of a concept.
+@dataclass(frozen=True, kw_only=True)
+class LookUp:
+    """What some terms are.
 
-    All other terms are left out: they are texts to search for.
+    Attributes:
+        concepts: term -> concept, for the terms that are the id or the VOCABULARY:CODE of one.
+        missing: term -> one line that says why not, for those that look like one and are none.
+
+    A term in neither is a text to search for.
+    """
+
+    concepts: Mapping[str, Concept] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def look_up(session: Session | Connection, terms: Iterable[str]) -> LookUp:
+    """The terms that are, or look like, a concept id or a VOCABULARY:CODE.
+
+    Case, spaces and hyphens of a vocabulary's name may differ, and a code may be written without its dots.
     """
     terms = list(dict.fromkeys(terms))
-    ids = {
-        term: int(term)
+    ids = {term: int(match[1]) for term in terms if (match := _ID.fullmatch(term))}
+    coded = {
+        term: (vocabulary.strip(), code.strip())
         for term in terms
-        if re.fullmatch(r"[0-9]{1,10}", term) and int(term) <= _MAX_CONCEPT_ID
+        if term not in ids
+        for vocabulary, _, code in [term.partition(":")]
+        if vocabulary.strip() and code.strip()
     }
+    concepts: dict[str, Concept] = {}
+    missing: dict[str, str] = {}
     with readable_errors():
         connection = driver_connection(session)
-        by_id = reader.concepts_by_id(connection, sorted(set(ids.values()))) if ids else {}
-        concepts = {term: by_id[concept_id] for term, concept_id in ids.items() if concept_id in by_id}
-        for term in terms:
-            vocabulary_id, separator, code = term.partition(":")
-            if separator and code and term not in concepts:
-                concept = reader.concept_by_code(connection, vocabulary_id, code)
-                if concept is not None:
-                    concepts[term] = concept
-    return concepts
+        valid_ids = sorted({number for number in ids.values() if number <= _MAX_CONCEPT_ID})
+        by_id = reader.concepts_by_id(connection, valid_ids) if valid_ids else {}
+        for term, concept_id in ids.items():
+            if concept_id in by_id:
+                concepts[term] = by_id[concept_id]
+            else:
+                missing[term] = _missing_id(connection, concept_id)
+        by_code: dict[str, list[Concept]] = {}
+        if coded:
+            for with_code in reader.concepts_by_code(connection, {code for _, code in coded.values()}):
+                by_code.setdefault(with_code.concept_code or "", []).append(with_code)
+        for term, (vocabulary, code) in coded.items():
+            concept = _with_code(by_code.get(code, []), vocabulary)
+            found = concept or _find_code(connection, vocabulary, code, is_spaced=" " in term)
+            if isinstance(found, Concept):
+                concepts[term] = found
+            elif found:
+                missing[term] = found
+    return LookUp(concepts=concepts, missing=missing)
+
+
+def _with_code(concepts: list[Concept], vocabulary: str) -> Concept | None:
+    """The best of some concepts with a code that is in a vocabulary."""
+    name = intended_value(vocabulary, sorted({concept.vocabulary_id or "" for concept in concepts}))
+    return next((concept for concept in concepts if concept.vocabulary_id == name), None)
+
+
+def _find_code(
+    connection: psycopg.Connection[Any], vocabulary: str, code: str, *, is_spaced: bool
+) -> Concept | str | None:
+    """The concept with a code that no concept has to the letter, or why there is none; None: it is a text."""
+    existing = reader.existing_values(connection, "vocabulary")
+    name = intended_value(vocabulary, existing)
+    has_digit = any(character.isdigit() for character in code)
+    if name is None:
+        nearest = closest_values(vocabulary, existing, cutoff=_CLEARLY_MEANT)
+        if is_spaced or not has_digit or not nearest or not _is_terminology(vocabulary):
+            return None
+        return f"there is no vocabulary {vocabulary!r}; did you mean {' or '.join(map(repr, nearest))}?"
+    if " " in code or (is_spaced and not has_digit) or _PLAIN_WORDS.fullmatch(name):
+        return None
+    if not reader.has_concepts(connection, name):
+        return f"no concept of vocabulary {name} is loaded: add it to the download, see {_STATUS}"
+    similar = reader.concepts_by_undotted_code(connection, name, code)
+    codes = list(dict.fromkeys(f"{concept.vocabulary_id}:{concept.concept_code}" for concept in similar))
+    if len(codes) == 1:
+        return similar[0]
+    hint = f"; did you mean {' or '.join(codes[:3])}?" if codes else ""
+    return f"vocabulary {name}{_version(connection)} has no code {code!r}{hint}"
+
+
+def _is_terminology(vocabulary: str) -> bool:
+    """Whether a misspelt name looks like a terminology's: "ICD10XM", not "BP"."""
+    return len(vocabulary) >= 5 and " " not in vocabulary and vocabulary != vocabulary.lower()
+
+
+def _missing_id(connection: psycopg.Connection[Any], concept_id: int) -> str:
+    missing = f"there is no concept {concept_id} in the loaded vocabulary{_version(connection)}"
+    with_code = reader.concepts_by_code(connection, [str(concept_id)])
+    if with_code:
+        codes = dict.fromkeys(f"{concept.vocabulary_id}:{concept.concept_code}" for concept in with_code)
+        return f"{missing}; did you mean the code {' or '.join(list(codes)[:3])}?"
+    if _FIRST_LOCAL_ID <= concept_id <= _MAX_CONCEPT_ID:
+        return f"{missing}; ids from 2,000,000,000 are a site's own"
+    if concept_id > _MAX_CONCEPT_ID:
+        return f"{missing}; a concept id has at most 10 digits: is it a code? Write VOCABULARY:{concept_id}"
+    return f"{missing}; its vocabulary may not be loaded, see {_STATUS}"
+
+
+def _version(connection: psycopg.Connection[Any]) -> str:
+    tables = reader.vocabulary_tables(connection)
+    return f" ({tables.version})" if tables is not None and tables.version else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from omop_emb.errors import UnknownValueError, VocabularyError
 from omop_emb.records import Concept, ConceptFilter
 from omop_emb.sql import read
 from omop_emb.vocabulary.layout import LAYOUTS, release_tables
+from omop_emb.vocabulary.spelling import closest_values
 
 # Kind of value -> the table that defines it, its column.
 _KINDS = {
@@ -102,20 +102,43 @@ def concepts_by_id(connection: psycopg.Connection[Any], concept_ids: Iterable[in
     return {concept.concept_id: concept for concept in rows}
 
 
-def concept_by_code(
-    connection: psycopg.Connection[Any], vocabulary_id: str, concept_code: str
-) -> Concept | None:
-    """The concept that a vocabulary, written in any case, has under a code, or None.
+def concepts_by_code(
+    connection: psycopg.Connection[Any], codes: Iterable[str], *, vocabularies: Iterable[str] | None = None
+) -> list[Concept]:
+    """The concepts with any of some codes, the best of each code first; vocabularies: None for all.
 
-    Of several concepts with the code, a valid and standard one is taken, then the lowest id.
+    Of several concepts with a code, a valid and standard one comes first, then the lowest id.
     """
     tables = vocabulary_tables(connection)
     if tables is None:
-        return None
-    query = SQL(read("vocabulary_concept_by_code")).format(concept=tables.concept)
+        return []
+    query = SQL(read("vocabulary_concepts_by_code")).format(concept=tables.concept)
     cursor = connection.cursor(row_factory=class_row(Concept))
-    parameters = {"vocabulary_id": vocabulary_id, "concept_code": concept_code}
-    return cursor.execute(query, parameters).fetchone()
+    names = None if vocabularies is None else list(vocabularies)
+    return cursor.execute(query, {"codes": list(codes), "vocabularies": names}).fetchall()
+
+
+def concepts_by_undotted_code(
+    connection: psycopg.Connection[Any], vocabulary_id: str, code: str
+) -> list[Concept]:
+    """The concepts of a vocabulary whose code is this one but for dots and case, the best of each first."""
+    tables = vocabulary_tables(connection)
+    if tables is None:
+        return []
+    query = SQL(read("vocabulary_concepts_by_undotted_code")).format(concept=tables.concept)
+    cursor = connection.cursor(row_factory=class_row(Concept))
+    return cursor.execute(query, {"vocabulary_id": vocabulary_id, "code": code}).fetchall()
+
+
+def has_concepts(connection: psycopg.Connection[Any], vocabulary_id: str) -> bool:
+    """Whether any concept of a vocabulary is loaded; a download names many more vocabularies than it has."""
+    tables = vocabulary_tables(connection)
+    if tables is None:
+        return False
+    query = SQL("select exists (select from {concept} where vocabulary_id = %s)").format(
+        concept=tables.concept
+    )
+    return bool(fetch_value(connection, query, (vocabulary_id,)))
 
 
 def existing_values(connection: psycopg.Connection[Any], kind: str) -> list[str]:
@@ -151,15 +174,6 @@ def check_filter(connection: psycopg.Connection[Any], concept_filter: ConceptFil
             for value in values:
                 if value not in existing:
                     raise UnknownValueError(kind, value, closest_values(value, existing))
-
-
-def closest_values(value: str, existing: Iterable[str]) -> list[str]:
-    """Up to three existing values that are spelled most like a value in any case, best first."""
-    spellings: dict[str, str] = {}
-    for name in existing:
-        spellings.setdefault(name.casefold(), name)
-    close = difflib.get_close_matches(value.strip().casefold(), spellings, n=3, cutoff=0.5)
-    return [spellings[name] for name in close]
 
 
 def _schema_tables(connection: psycopg.Connection[Any], schema: str) -> VocabularyTables:

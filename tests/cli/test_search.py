@@ -16,6 +16,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from omop_emb import database_engine
+from omop_emb.database import session_scope
+from omop_emb.vocabulary import look_up
+
 OMOP_EMB = Path(sysconfig.get_path("scripts")) / "omop-emb"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -58,6 +62,94 @@ def test_concept_ids_and_codes_are_looked_up_and_texts_are_searched(run: Run) ->
     assert [hit["concept_id"] for hit in hits] == [4329847] * 3
     assert [hit["matched_text"] for hit in hits[:2]] == ["4329847", "SNOMED:22298006"]
     assert hits[0]["similarity"] is None
+
+
+TEXT = "text"
+
+
+@pytest.mark.parametrize(
+    ("term", "outcome"),
+    [
+        ("999999999", "no concept 999999999 in the loaded vocabulary (v5.0 30-AUG-24); its vocabulary may"),
+        ("999999999.0", "no concept 999999999"),
+        ("99999999999999999999", "at most 10 digits"),
+        ("2000000001", "a site's own"),
+        ("22298006", "did you mean the code SNOMED:22298006?"),
+        ("SNOMED:000", "vocabulary SNOMED (v5.0 30-AUG-24) has no code '000'"),
+        ("snomed:000", "vocabulary SNOMED (v5.0 30-AUG-24) has no code '000'"),
+        ("Snomed CT:000", "vocabulary SNOMED (v5.0 30-AUG-24) has no code '000'"),
+        ("SNOMED: 000", "vocabulary SNOMED (v5.0 30-AUG-24) has no code '000'"),
+        ("LOINC:abc", "vocabulary LOINC (v5.0 30-AUG-24) has no code 'abc'"),
+        ("ICD-10-CM:Q00.000", "vocabulary ICD10CM (v5.0 30-AUG-24) has no code"),
+        ("ICD9CM:250.00", "no concept of vocabulary ICD9CM is loaded"),
+        ("CPT4:99213", "no concept of vocabulary CPT4 is loaded"),
+        ("ICD10XM:E11.9", "there is no vocabulary 'ICD10XM'; did you mean"),
+        ("DX: fever", TEXT),
+        ("Hx:asthma", TEXT),
+        ("Allergy:penicillin", TEXT),
+        ("Visit: 3", TEXT),
+        ("Plan:2", TEXT),
+        ("BP:120", TEXT),
+        ("Covid:2019", TEXT),
+        ("PPI: 40 mg", TEXT),
+        ("SNOMED: fever", TEXT),
+        ("ratio 1:2", TEXT),
+        ("12:30", TEXT),
+        ("SNOMED:", TEXT),
+        (":E11", TEXT),
+    ],
+)
+def test_what_looks_like_an_id_or_code_and_does_not_exist_is_never_searched_as_text(
+    sample_database_url: str, term: str, outcome: str
+) -> None:
+    engine = database_engine(sample_database_url)
+    try:
+        with session_scope(engine) as session:
+            found = look_up(session, [term])
+    finally:
+        engine.dispose()
+    assert not found.concepts
+    assert outcome in found.missing.get(term, TEXT)
+
+
+@pytest.mark.parametrize(
+    ("term", "concept_id"),
+    [
+        ("snomed:22298006", 4329847),
+        ("Snomed CT:22298006", 4329847),
+        ("SNOMED-CT: 22298006", 4329847),
+        ("sct:22298006", 4329847),
+        (" 4329847 ", 4329847),
+        ("4329847.0", 4329847),
+    ],
+)
+def test_an_id_or_code_is_found_however_it_is_written(
+    sample_database_url: str, term: str, concept_id: int
+) -> None:
+    engine = database_engine(sample_database_url)
+    try:
+        with session_scope(engine) as session:
+            assert look_up(session, [term]).concepts[term].concept_id == concept_id
+    finally:
+        engine.dispose()
+
+
+def test_an_unknown_id_is_one_line_and_an_exit_code(run: Run) -> None:
+    done = run("search", "999999999", "--format", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (1, [])
+    assert done.stderr.startswith("error: there is no concept 999999999 in the loaded vocabulary")
+    assert len(done.stderr.splitlines()) == 1
+    some = run("search", "SNOMED:000", "4329847", "gout", "-k", "1", "--format", "json")
+    assert some.returncode == 3
+    assert [hit["query"] for hit in json.loads(some.stdout)] == ["4329847", "gout"]
+
+
+def test_several_values_of_a_filter_may_stand_in_one_option(run: Run) -> None:
+    done = run("search", "aspirin", "--vocabulary", "RxNorm, SNOMED", "-k", "20", "--format", "json")
+    assert {hit["vocabulary_id"] for hit in json.loads(done.stdout)} <= {"RxNorm", "SNOMED"}
+    refused = run("search", "aspirin", "--vocabulary", "RxNorm,Snomed CT")
+    assert refused.returncode == 1
+    assert "there is no vocabulary 'Snomed CT'; did you mean 'SNOMED'" in refused.stderr
 
 
 def test_an_explanation_goes_to_stderr_and_stdout_holds_json_alone(run: Run) -> None:

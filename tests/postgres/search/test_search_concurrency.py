@@ -183,7 +183,7 @@ def test_a_release_that_is_loaded_during_a_search_disturbs_neither(
         with Session(engine) as session:
             interface = EmbeddingInterface()
             # What a filter names is looked up in the vocabulary; the release stays until this session ends.
-            assert look_up(session, ["4329847"])
+            assert look_up(session, ["4329847"]).concepts
             [matches] = interface.get_nearest_concepts_from_query_texts(
                 session=session, query_texts=["metformin"], concept_filter=drugs, index_type=IndexType.FLAT
             )
@@ -246,7 +246,7 @@ def test_a_read_only_role_can_search_by_every_method(sample_database_url: str) -
                 session.execute(text(f"set role {role}"))
                 session.execute(text("set transaction read only"))
                 interface = EmbeddingInterface()
-                assert look_up(session, ["4329847", "SNOMED:22298006"]).keys() == {
+                assert look_up(session, ["4329847", "SNOMED:22298006"]).concepts.keys() == {
                     "4329847",
                     "SNOMED:22298006",
                 }

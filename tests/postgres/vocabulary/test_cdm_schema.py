@@ -66,7 +66,7 @@ def test_nothing_is_written_to_the_cdm(connection: psycopg.Connection) -> None:
     connection.execute("set local role reader_of_the_cdm")  # the server itself would object
     reader.vocabulary_status(connection)
     reader.concepts_by_id(connection, [1])
-    reader.concept_by_code(connection, "SNOMED", "C1")
+    reader.concepts_by_code(connection, ["C1"])
     reader.existing_values(connection, "domain")
     desired_texts(connection, Recipe())
     connection.execute("reset role")
@@ -110,7 +110,7 @@ def test_without_a_vocabulary_there_is_nothing_to_read(
     assert reader.vocabulary_tables(connection) is None
     assert reader.vocabulary_status(connection) is None
     assert reader.concepts_by_id(connection, [1]) == {}
-    assert reader.concept_by_code(connection, "SNOMED", "C1") is None
+    assert reader.concepts_by_code(connection, ["C1"]) == []
     assert reader.existing_values(connection, "domain") == []
     with pytest.raises(VocabularyError, match=r"run omop-emb vocabulary load PATH"):
         desired_texts(connection, Recipe())

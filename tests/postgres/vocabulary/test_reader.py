@@ -97,17 +97,10 @@ def test_empty_fields_are_none_and_a_blank_name_is_empty(connection: psycopg.Con
     assert found[5].concept_name == ""
 
 
-def test_a_code_finds_its_concept_whatever_the_vocabulary_s_case(connection: psycopg.Connection) -> None:
-    assert reader.concept_by_code(connection, "SNOMED", "C1") == ASTHMA
-    assert reader.concept_by_code(connection, "snomed", "C1") == ASTHMA
-    assert reader.concept_by_code(connection, "ICD10", "C1") is None
-    assert reader.concept_by_code(connection, "SNOMED", "c1") is None
-
-
-def test_of_concepts_with_the_same_code_the_valid_one_is_returned(connection: psycopg.Connection) -> None:
-    concept = reader.concept_by_code(connection, "SNOMED", "22")
-    assert concept is not None
-    assert concept.concept_id == 4
+def test_codes_find_their_concepts_the_valid_and_standard_one_first(connection: psycopg.Connection) -> None:
+    assert reader.concepts_by_code(connection, ["C1"], vocabularies=["SNOMED"]) == [ASTHMA]
+    assert reader.concepts_by_code(connection, ["C1"], vocabularies=["ICD10"]) == []
+    assert [one.concept_id for one in reader.concepts_by_code(connection, ["22"])] == [4, 3]
 
 
 def test_existing_values_come_from_concepts_and_from_the_defining_tables(

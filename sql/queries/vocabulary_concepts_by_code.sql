@@ -3,8 +3,6 @@ select
     nullif(standard_concept, '') as standard_concept, concept_code,
     nullif(invalid_reason, '') as invalid_reason
 from {concept}
-where concept_code = %(concept_code)s and lower(vocabulary_id) = lower(%(vocabulary_id)s)
-order by
-    vocabulary_id <> %(vocabulary_id)s, coalesce(invalid_reason, '') <> '',
-    coalesce(standard_concept, '') <> 'S', concept_id
-limit 1
+where concept_code = any(%(codes)s::text[])
+    and (%(vocabularies)s::text[] is null or vocabulary_id = any(%(vocabularies)s::text[]))
+order by coalesce(invalid_reason, '') <> '', coalesce(standard_concept, '') <> 'S', concept_id
