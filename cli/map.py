@@ -115,6 +115,8 @@ def _echo_report(job: FileJob, report: JobReport) -> None:
         echo(f"{report.reused:,} of them keep an earlier approved mapping")
     if report.disagreeing:
         echo(f"{report.disagreeing:,} codes disagree with their names: see the column disagrees")
+    if report.unknown_codes:
+        echo(f"{report.unknown_codes:,} codes do not exist in their vocabulary: see the column reason")
     if report.replaced_rows is not None:
         rows = report.replaced_rows
         echo(f"source_to_concept_map in {job.outputs.map_schema}: {rows:,} earlier rows replaced")

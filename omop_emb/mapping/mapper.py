@@ -24,6 +24,7 @@ from omop_emb.mapping.ranking import ranker_store
 from omop_emb.mapping.ranking.linear import default_ranker
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm
+from omop_emb.mapping.retrieval.term_values import TermValues
 from omop_emb.mapping.retrieval.vocabulary_index import open_dense_index, open_vocabulary_index
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.term_frames import source_terms
@@ -53,12 +54,14 @@ class Mapper:
         space: the embedding space in use.
         settings: how terms are mapped.
         provenance: what every result is marked with.
+        values: spells the domains and vocabularies of terms, and counts what it changed.
     """
 
     def __init__(
         self, engine: Engine, space: registry.Space, settings: Settings, provenance: Provenance
     ) -> None:
         self.engine, self.space, self.settings, self.provenance = engine, space, settings, provenance
+        self.values = TermValues(engine.lexicon)
         self._background = ThreadPoolExecutor(1, "omop-emb-candidates")  # starts its thread at first use
 
     def close(self) -> None:
@@ -99,6 +102,7 @@ class Mapper:
             for number, term in enumerate(batch):
                 if not term.name.strip() and not term.code.strip():
                     raise InputError(f"terms[{number}] has neither a name nor a code")
+            batch = [self.values.spell(term) for term in batch]
             reused = [previous.reuse(term, self.provenance) if previous else None for term in batch]
             rest = [term for term, result in zip(batch, reused, strict=True) if result is None]
             return reused, self._background.submit(self.engine.begin, rest, self.settings)

@@ -35,7 +35,8 @@ class SourceTerm:
         frequency: how often the term occurs in the data; None if unknown.
         domain: OMOP domain that the concept must be in, or several separated by "|"; None allows all.
         further_names: other texts for the same thing (the original language, a translation).
-        source_vocabulary: OMOP vocabulary of the code; without it the code is not looked up.
+        source_vocabulary: OMOP vocabulary of the code, or several separated by "|"; without it the code is
+            not looked up.
         context: columns that help to understand the term (a ward, a table), name to value.
         extra: further columns of the file, copied unchanged to the outputs, name to value.
         line: its line in the file, from 1; None for a term that is not from a file.
@@ -171,6 +172,7 @@ class MappedTerm:
         priority: frequency times uncertainty; review the largest first.
         by_code: concept ids that the code maps to; empty if no code was looked up.
         disagrees: whether the code maps to another concept than the name's first candidate.
+        unknown_code: whether the code was looked up and does not exist.
         previous: concept ids of an earlier approval or their replacements, 0 for no match; empty for none.
         judge: the judge's answer and reason; "" if it was not asked.
     """
@@ -184,6 +186,7 @@ class MappedTerm:
     provenance: Provenance
     by_code: tuple[int, ...] = ()
     disagrees: bool = False
+    unknown_code: bool = False
     previous: tuple[int, ...] = ()
     judge: str = ""
 

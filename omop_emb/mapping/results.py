@@ -22,6 +22,7 @@ from omop_emb.mapping.records import (
 )
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Candidates
+from omop_emb.mapping.retrieval.code_lookup import CodeLookup, look_up_code
 from omop_emb.mapping.retrieval.lexicon import TEXT_KINDS, Lexicon
 from omop_emb.mapping.retrieval.queries import Query
 from omop_emb.mapping.settings import Settings
@@ -31,9 +32,6 @@ from omop_emb.mapping.terms.words import normalise
 
 _MEMORY_FEATURES = [NAMES.index(name) for name in SIMILARITIES]
 _MIN_MEMORY_SIMILARITY = 0.5  # below, an approved name is no better an explanation than the concept's own
-
-CodeTargets = list[tuple[int, PathStep | None]]
-"""Rows of the standard concepts that a code maps to, each with its relationship; None for their own code."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,49 +72,45 @@ class ResultBuilder:
             self._candidate(term, ranked, query, int(number), rank, probability if rank == 1 else None)
             for rank, number in enumerate(ranked.order[query][: self.settings.candidates], start=1)
         )
-        if targets := self._code_targets(term):
-            return self._coded(term, candidates, targets)
-        if not candidates:
-            return self._result(term, (), Decision.NO_MATCH, "nothing was found", probability)
-        decision, reason = self.settings.policy.decide(probability, candidates[0].domain_id, self.ranker)
-        if term.code and term.source_vocabulary:
-            reason = f"its code maps to no concept in {term.source_vocabulary}; {reason}"
-        return self._result(term, candidates, decision, reason, probability)
+        by_code = look_up_code(self.lexicon, term, candidates[0].concept_id if candidates else None)
+        if by_code.targets:
+            return self._coded(term, candidates, by_code)
+        decision, reason = Decision.NO_MATCH, "nothing was found"
+        if candidates:
+            decision, reason = self.settings.policy.decide(probability, candidates[0].domain_id, self.ranker)
+        if by_code.problem:
+            reason = f"{by_code.problem}; {reason}"
+        return self._result(term, candidates, decision, reason, probability, unknown_code=by_code.is_unknown)
 
     def build_unnamed(self, term: SourceTerm) -> MappedTerm:
         """The result of a term that has at most a code."""
-        if targets := self._code_targets(term):
-            return self._coded(term, (), targets)
-        return self._result(term, (), Decision.NO_MATCH, "no name, and its code maps to no concept", None)
+        by_code = look_up_code(self.lexicon, term)
+        if by_code.targets:
+            return self._coded(term, (), by_code)
+        reason = f"no name, and {by_code.problem or 'its code maps to no concept'}"
+        return self._result(term, (), Decision.NO_MATCH, reason, None, unknown_code=by_code.is_unknown)
 
-    def _code_targets(self, term: SourceTerm) -> CodeTargets:
-        if not term.source_vocabulary or not term.code:
-            return []
-        targets: dict[int, PathStep | None] = {}
-        for concept_id in self.lexicon.ids_of_code(term.source_vocabulary, term.code):
-            for relationship, row in self.lexicon.standard_targets(concept_id):
-                name = self.lexicon.targets.name_of(concept_id) or term.code
-                targets.setdefault(row, PathStep(concept_id, name, relationship) if relationship else None)
-        return sorted(targets.items(), key=lambda target: int(self.lexicon.concept_id[target[0]]))
-
-    def _coded(self, term: SourceTerm, by_name: tuple[Candidate, ...], by_code: CodeTargets) -> MappedTerm:
+    def _coded(self, term: SourceTerm, by_name: tuple[Candidate, ...], by_code: CodeLookup) -> MappedTerm:
         """A term whose code decides: the code's targets first, the name's candidates after them."""
-        targets = tuple(int(self.lexicon.concept_id[row]) for row, _ in by_code)
+        targets = tuple(int(self.lexicon.concept_id[row]) for row, _ in by_code.targets)
         disagrees = bool(by_name) and by_name[0].concept_id not in targets
-        probability = None if disagrees else 1.0
-        candidates = [self._code_candidate(term, row, step, probability) for row, step in by_code]
+        is_certain = not disagrees and not by_code.others
+        probability = 1.0 if is_certain else None
+        candidates = [self._code_candidate(term, row, step, probability) for row, step in by_code.targets]
         candidates += (
             replace(candidate, probability=None)
             for candidate in by_name
             if candidate.concept_id not in targets
         )
-        reason = f"code {term.source_vocabulary} {term.code}"
+        reason = f"code {by_code.vocabulary} {term.code}"
+        if by_code.others:
+            reason += f", which {' and '.join(by_code.others)} has too, for something else"
         if disagrees:
             reason += f"; the name says {by_name[0].concept_id} {by_name[0].concept_name}"
         return self._result(
             term,
             tuple(replace(candidate, rank=rank) for rank, candidate in enumerate(candidates, start=1)),
-            Decision.ACCEPT if self.settings.accept_codes and not disagrees else Decision.REVIEW,
+            Decision.ACCEPT if self.settings.accept_codes and is_certain else Decision.REVIEW,
             reason,
             probability,
             by_code=targets,
@@ -210,7 +204,7 @@ class ResultBuilder:
         decision: Decision,
         reason: str,
         probability: float | None,
-        **by_code: Any,
+        **code_fields: Any,
     ) -> MappedTerm:
         certainty = probability if probability is not None else 0.5
         return MappedTerm(
@@ -221,7 +215,7 @@ class ResultBuilder:
             probability=probability,
             priority=(term.frequency if term.frequency is not None else 1) * (1 - certainty),
             provenance=self.provenance,
-            **by_code,
+            **code_fields,
         )
 
 

@@ -193,8 +193,9 @@ def test_codes_decide_before_names_and_a_name_that_disagrees_is_shown(run_map: M
     assert "Sinusitis" in other["others"]
     assert (bare["decision"], bare["targets"]) == ("accept", str(target))
     assert (unknown["concept_name"], unknown["decision"]) == ("Sinusitis", "review")
-    assert "its code maps to no concept" in unknown["reason"]
+    assert "its code does not exist in" in unknown["reason"]
     assert "1 codes disagree" in done.err
+    assert "1 codes do not exist in their vocabulary" in done.err
     run_map("terms.csv", "-o", "out.csv", "--source-vocabulary", vocabulary)
     assert {row["decision"] for row in table("out.csv")} == {"review"}
     run_map("terms.csv", "-o", "out.csv")
@@ -206,6 +207,50 @@ def test_an_unknown_code_vocabulary_is_an_error_that_suggests_the_nearest(run_ma
     with pytest.raises(OmopEmbError, match="did you mean 'SNOMED'"):
         run_map("terms.csv", "-o", "out.csv", "--source-vocabulary", "SNOMAD")
     assert not Path("out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as", "decision", "by_code"),
+    [
+        ("SNOMED", None, "accept", "4329847"),
+        ("snomed", None, "accept", "4329847"),
+        ("Snomed CT", "vocabulary 'Snomed CT' was read as 'SNOMED' (2 rows)", "accept", "4329847"),
+        ("SNOMED-CT", "vocabulary 'SNOMED-CT' was read as 'SNOMED' (2 rows)", "accept", "4329847"),
+        ("SNOWMED", "vocabulary 'SNOWMED' was read as 'SNOMED' (2 rows)", "accept", "4329847"),
+        ("LOINC,SNOMED", None, "accept", "4329847"),
+        ("loinc; Snomed CT", "vocabulary 'Snomed CT' was read as 'SNOMED' (2 rows)", "accept", "4329847"),
+        ("SNOMAD", "there is no vocabulary 'SNOMAD' (2 rows: mapped by name alone); did you mean 'SNOMED'?",
+         "review", ""),
+        ("MY_LAB", "there is no vocabulary 'MY_LAB' (2 rows: mapped by name alone)", "review", ""),
+    ],
+)  # fmt: skip
+def test_the_vocabularies_of_rows_are_read_as_they_are_meant_and_said_once(
+    run_map: Map, written: str, read_as: str | None, decision: str, by_code: str
+) -> None:
+    rows = f'22298006,Myocardial infarction,"{written}"\n22298006,Heart attack,"{written}"\n'
+    write("terms.csv", f"code,name,source_vocabulary_id\n{rows}")
+    done = run_map("terms.csv", "-o", "out.csv", "--accept-codes")
+    first, _ = table("out.csv")
+    assert (done.code, first["decision"], first["by_code"]) == (0, decision, by_code)
+    assert first["concept_id"] == "4329847"
+    lines = [line for line in done.err.splitlines() if line.startswith(("vocabulary '", "there is no"))]
+    assert lines == ([] if read_as is None else [read_as])
+
+
+def test_several_vocabularies_of_codes_can_be_asked_for(run_map: Map) -> None:
+    write("terms.csv", "code,name\n22298006,Heart attack\n22298006,\n")
+    done = run_map("terms.csv", "-o", "out.csv", "--source-vocabulary", "LOINC,Snomed CT")
+    assert [row["by_code"] for row in table("out.csv")] == ["4329847", "4329847"]
+    assert "vocabulary 'Snomed CT' was read as 'SNOMED'" in done.err
+
+
+@pytest.mark.parametrize(
+    "domain", ["Condition", "condition", "Conditions", "Drug,Condition", "drug; conditions"]
+)
+def test_the_domains_of_rows_are_read_as_they_are_meant(run_map: Map, domain: str) -> None:
+    write("terms.csv", f'name,domain\nHeart attack,"{domain}"\n')
+    done = run_map("terms.csv", "-o", "out.csv")
+    assert (done.code, table("out.csv")[0]["domain_id"]) == (0, "Condition")
 
 
 USAGI_HEADER = (

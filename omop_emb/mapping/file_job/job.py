@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from omop_emb.database.engine import driver_connection, session_scope
 from omop_emb.embeddings.models import find_model
@@ -26,7 +25,7 @@ from omop_emb.mapping.files.term_file import ReadOptions, TermFile, open_terms
 from omop_emb.mapping.judge.judge_job import JudgeJob, judge_terms
 from omop_emb.mapping.mapper import BATCH_SIZE, DEFAULT_SITE, Mapper, open_mapper
 from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
-from omop_emb.mapping.retrieval.lexicon import Lexicon
+from omop_emb.mapping.retrieval.term_values import TermValues
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.language import looks_english
 
@@ -73,6 +72,7 @@ class JobReport:
         decisions: number of terms by decision.
         reused: terms among them that an earlier approval decided.
         disagreeing: terms whose code maps to another concept than their name.
+        unknown_codes: terms whose code was looked up and does not exist.
         problems: rows that were skipped, or left out of an output, by line.
         unreviewed: terms that are not in source_to_concept_map because nobody has reviewed them.
         replaced_rows: rows replaced in the database's source_to_concept_map; None if it was not written.
@@ -82,6 +82,7 @@ class JobReport:
     decisions: Counter[Decision]
     reused: int
     disagreeing: int
+    unknown_codes: int
     problems: list[Problem]
     unreviewed: int
     replaced_rows: int | None
@@ -126,8 +127,7 @@ def run(
             previous = _read_previous(session, job.previous, on_message) if job.previous is not None else None
         for note in [*file.notes, *mapper.notes, *_language_warnings(mapper, file)]:
             on_message(note)
-        lexicon = mapper.engine.lexicon
-        _check_vocabulary(job.reading.source_vocabulary, lexicon)
+        _check_vocabulary(job.reading.source_vocabulary, mapper.values)
         settings = _all_settings(job, file, mapper)
         journal = stack.enter_context(
             Journal(path, input_digest=file.source.digest(), settings=settings, resume=job.resume)
@@ -136,7 +136,7 @@ def run(
             on_message(f"resuming: {journal.done:,} terms are mapped already")
         problems: list[Problem] = []
         results = mapper.map(
-            _checked_domains(file, lexicon, problems),
+            _usable_terms(file, mapper.values, problems),
             batch_size=job.batch_size,
             previous=previous,
             journal=journal,
@@ -150,13 +150,13 @@ def run(
                 engine, job.judge, journal.replay, shifts=shifts, on_message=on_message, confirm=confirm
             )
         with open_outputs(engine, job.outputs, file, previous) as writer:
-            decisions, reused, disagreeing = _write(writer, results, on_progress)
+            counts = _write(writer, results, on_progress)
             writer.finish(site=job.site, input_name=Path(file.source.name).name, provenance=mapper.provenance)
         journal.remove()
+        for message in mapper.values.messages():
+            on_message(message)
         return JobReport(
-            decisions=decisions,
-            reused=reused,
-            disagreeing=disagreeing,
+            **counts,
             problems=sorted({*file.problems, *problems, *writer.problems}, key=lambda p: (p.line, p.reason)),
             unreviewed=writer.unreviewed,
             replaced_rows=writer.replaced_rows,
@@ -166,17 +166,18 @@ def run(
 
 def _write(
     writer: OutputWriter, results: Iterable[MappedTerm], on_progress: Callable[[int], None]
-) -> tuple[Counter[Decision], int, int]:
-    """Write the results and count decisions, reused approvals and disagreeing codes."""
+) -> dict[str, Any]:
+    """Write the results; returns JobReport's counts of them."""
     decisions: Counter[Decision] = Counter()
-    reused = disagreeing = 0
+    counts: Counter[str] = Counter(reused=0, disagreeing=0, unknown_codes=0)
     for number, mapped in enumerate(results, start=1):
         writer.write(mapped)
         decisions[mapped.decision] += 1
-        reused += mapped.is_reused
-        disagreeing += mapped.disagrees
+        counts["reused"] += mapped.is_reused
+        counts["disagreeing"] += mapped.disagrees
+        counts["unknown_codes"] += mapped.unknown_code
         on_progress(number)
-    return decisions, reused, disagreeing
+    return {"decisions": decisions, **counts}
 
 
 def _journal_path(job: FileJob, stack: ExitStack) -> Path:
@@ -200,21 +201,16 @@ def _read_previous(session: Session | Connection, path: Path, on_message: OnMess
     return checked
 
 
-def _checked_domains(file: TermFile, lexicon: Lexicon, problems: list[Problem]) -> Iterator[SourceTerm]:
-    """The file's terms with domains spelt as in the vocabulary; rows with unknown ones become problems."""
-    known = {domain.casefold(): domain for domain in lexicon.domains}
+def _usable_terms(file: TermFile, values: TermValues, problems: list[Problem]) -> Iterator[SourceTerm]:
+    """The file's terms without those of unknown domains, which become problems."""
     for term in file:
-        if term.domain is None:
+        unknown = values.unknown_value("domain", term.domain) if term.domain else None
+        if unknown is None:
             yield term
             continue
-        requested = [part.strip() for part in term.domain.split("|") if part.strip()]
-        unknown = next((part for part in requested if part.casefold() not in known), None)
-        if unknown is not None:
-            matches = difflib.get_close_matches(unknown.casefold(), known, n=1)
-            hint = f"; did you mean {known[matches[0]]}?" if matches else ""
-            problems.append(Problem(term.line or 0, f"its domain has no concepts in the vocabulary{hint}"))
-            continue
-        yield replace(term, domain="|".join(known[part.casefold()] for part in requested))
+        nearest = values.nearest("domain", unknown)[:1]
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        problems.append(Problem(term.line or 0, f"its domain has no concepts in the vocabulary{hint}"))
 
 
 def _language_warnings(mapper: Mapper, file: TermFile) -> list[str]:
@@ -234,10 +230,10 @@ def _language_warnings(mapper: Mapper, file: TermFile) -> list[str]:
     ]
 
 
-def _check_vocabulary(name: str | None, lexicon: Lexicon) -> None:
-    if name is not None and name not in lexicon.code_vocabularies:
-        matches = difflib.get_close_matches(name, lexicon.code_vocabularies, n=3, cutoff=0.4)
-        raise UnknownValueError("vocabulary with codes", name, matches)
+def _check_vocabulary(names: str | None, values: TermValues) -> None:
+    unknown = values.unknown_value("vocabulary", names) if names is not None else None
+    if unknown is not None:
+        raise UnknownValueError("vocabulary with codes", unknown, values.nearest("vocabulary", unknown))
 
 
 def _all_settings(job: FileJob, file: TermFile, mapper: Mapper) -> dict[str, object]:

@@ -14,7 +14,7 @@ from omop_emb.errors import InputError
 from omop_emb.mapping.files.result_json import from_json, to_json
 from omop_emb.mapping.records import MappedTerm
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 def journal_path(output: str | Path) -> Path:

@@ -1,0 +1,78 @@
+"""Code look-up: the standard concepts that a source code leads to, in each vocabulary that it may be of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omop_emb.mapping.records import PathStep, SourceTerm
+from omop_emb.mapping.retrieval.lexicon import Lexicon
+
+CodeTargets = list[tuple[int, PathStep | None]]
+"""Rows of the standard concepts that a code maps to, each with its relationship; None for their own code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeLookup:
+    """What a source code leads to.
+
+    Attributes:
+        targets: by ascending concept id; [] if there are none, or no code was to be looked up.
+        vocabulary: the vocabulary whose code it is; "" without targets.
+        others: further vocabularies that have the code and lead elsewhere: a person must choose.
+        problem: why there are no targets, "" if there was nothing to look up.
+        is_unknown: whether no vocabulary has the code at all.
+    """
+
+    targets: CodeTargets
+    vocabulary: str = ""
+    others: tuple[str, ...] = ()
+    problem: str = ""
+    is_unknown: bool = False
+
+
+def look_up_code(lexicon: Lexicon, term: SourceTerm, named: int | None = None) -> CodeLookup:
+    """Look a term's code up in its vocabularies.
+
+    Args:
+        lexicon: the concepts.
+        term: its source_vocabulary may name several, separated by "|"; a code as it is written has precedence
+            over one without its dots.
+        named: the concept that the name says: of several vocabularies, the one that agrees is taken.
+    """
+    if not term.source_vocabulary or not term.code:
+        return CodeLookup(targets=[])
+    vocabularies = term.source_vocabulary.split("|")
+    ids = {name: lexicon.ids_by_code.get((name, term.code), []) for name in vocabularies}
+    if not any(ids.values()):
+        ids = {name: lexicon.ids_of_code(name, term.code) for name in vocabularies}
+    if not any(ids.values()):
+        existing = [name for name in vocabularies if name in lexicon.code_vocabularies]
+        if not existing:
+            problem = f"vocabulary {' or '.join(vocabularies)} is not loaded, so its code was not looked up"
+        else:
+            problem = f"its code does not exist in {' or '.join(existing)}"
+        return CodeLookup(targets=[], problem=problem, is_unknown=bool(existing))
+    by_vocabulary = {
+        name: targets for name in vocabularies if (targets := _targets(lexicon, ids[name], term.code))
+    }
+    if not by_vocabulary:
+        problem = f"its code maps to no concept in {' or '.join(name for name in ids if ids[name])}"
+        return CodeLookup(targets=[], problem=problem)
+    concepts = {name: _concept_ids(lexicon, targets) for name, targets in by_vocabulary.items()}
+    chosen = next((name for name in concepts if named in concepts[name]), next(iter(concepts)))
+    others = tuple(name for name in concepts if concepts[name] != concepts[chosen])
+    return CodeLookup(targets=by_vocabulary[chosen], vocabulary=chosen, others=others)
+
+
+def _targets(lexicon: Lexicon, concept_ids: Sequence[int], code: str) -> CodeTargets:
+    targets: dict[int, PathStep | None] = {}
+    for concept_id in concept_ids:
+        for relationship, row in lexicon.standard_targets(concept_id):
+            name = lexicon.targets.name_of(concept_id) or code
+            targets.setdefault(row, PathStep(concept_id, name, relationship) if relationship else None)
+    return sorted(targets.items(), key=lambda target: int(lexicon.concept_id[target[0]]))
+
+
+def _concept_ids(lexicon: Lexicon, targets: CodeTargets) -> set[int]:
+    return {int(lexicon.concept_id[row]) for row, _ in targets}
