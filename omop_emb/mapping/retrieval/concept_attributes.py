@@ -66,11 +66,14 @@ def _contrast_bits(index: LexicalIndex) -> npt.NDArray[np.uint64]:
 
 
 def _unit_rows(lexicon: Lexicon) -> dict[str, list[int]]:
-    result: dict[str, list[int]] = {}
+    own: dict[str, list[int]] = {}
+    mapped: dict[
+        str, list[int]
+    ] = {}  # by the names of what maps to a unit, which may be those of other units
     for row in range(*lexicon.domain_range("Unit")):
         for text in lexicon.text_rows(row):
+            rows = mapped if lexicon.text_kind[text] == NON_STANDARD else own
             key = unit_key(lexicon.texts[text])
-            rows = result.setdefault(key, [])
-            if key and row not in rows:
-                rows.append(row)
-    return result
+            if key and row not in rows.setdefault(key, []):
+                rows[key].append(row)
+    return {**mapped, **own}

@@ -22,7 +22,7 @@ def test_the_original_is_the_first_variant_whatever_the_rules() -> None:
         ("PMOLL", "picomole per liter"),
         ("10*12/l", "trillion per liter"),
         ("10^9/L", "billion per liter"),
-        ("/mm3", "per microliter"),
+        ("/mm3", "per cubic millimeter"),
         ("mls", "milliliter"),
     ],
 )
