@@ -54,7 +54,9 @@ GROUPS = {
     "numbers, lengths": lambda name: name.startswith(("numbers of", "concept longer", "concept shorter")),
     "drugs": lambda name: FIRST_DRUG <= NAMES.index(name) < FIRST_AXIS,
     "LOINC properties": lambda name: name.startswith("property ") or name in LOINC,
-    "contrasts": lambda name: name.endswith(CONTRASTS) and name.split()[0] in contrasts.groups(),
+    "contrasts": lambda name: (
+        name.endswith(CONTRASTS) and name.split()[0] in (*contrasts.groups(), "another")
+    ),
     "units": lambda name: name.startswith("same unit"),
     "vocabulary, domain": lambda name: name.startswith(("vocabulary ", "domain ")),
     "non-standard sources": lambda name: name == "non-standard sources",

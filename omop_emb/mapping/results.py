@@ -27,10 +27,11 @@ from omop_emb.mapping.retrieval.lexicon import TEXT_KINDS, Lexicon
 from omop_emb.mapping.retrieval.queries import Query
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms import contrasts, drugs
-from omop_emb.mapping.terms.variants import prefixed_specimen
+from omop_emb.mapping.terms.stated import stated_contrasts
 from omop_emb.mapping.terms.words import normalise
 
 _MEMORY_FEATURES = [NAMES.index(name) for name in SIMILARITIES]
+_MEASURING_DOMAINS = ("Measurement", "Observation")
 _MIN_MEMORY_SIMILARITY = 0.5  # below, an approved name is no better an explanation than the concept's own
 
 
@@ -130,7 +131,7 @@ class ResultBuilder:
             matched_kind="code",
             retrievers={Retriever.CODE: 1.0},
             path=(step,) if step is not None else (),
-            flags=self._flags(term, row) if term.name else (),
+            flags=self._flags(term, Variant(term.name), row) if term.name else (),
         )
 
     def _concept(self, row: int) -> dict[str, Any]:
@@ -145,9 +146,9 @@ class ResultBuilder:
             "concept_code": lexicon.codes[row],
         }
 
-    def _flags(self, term: SourceTerm, row: int) -> tuple[str, ...]:
+    def _flags(self, term: SourceTerm, variant: Variant, row: int) -> tuple[str, ...]:
         domain = self.lexicon.domains[self.lexicon.domain[row]]
-        return flags(term.name, self.lexicon.names[row], is_drug=domain == "Drug")
+        return flags(term.name, variant.text, self.lexicon.names[row], domain)
 
     def _candidate(
         self,
@@ -178,6 +179,7 @@ class ResultBuilder:
                 matched_text, kind = self.memory.names[approved], "alias"
                 retrievers[Retriever.MEMORY] = similarity
         path = lexicon.text_path[text]
+        variant = ranked.queries[query].variants[int(scored.variant[number])]
         contributions = (
             self.ranker.explain(ranked.columns[number], lexicon.domains[lexicon.domain[row]])
             if rank <= self.settings.explain
@@ -188,12 +190,12 @@ class ResultBuilder:
             **self._concept(row),
             score=float(ranked.scores[number]),
             probability=probability,
-            variant=ranked.queries[query].variants[int(scored.variant[number])],
+            variant=variant,
             matched_text=matched_text,
             matched_kind="name" if kind == "non-standard" else kind,
             retrievers=retrievers,
             path=(lexicon.targets[path],) if path >= 0 and kind == "non-standard" else (),
-            flags=self._flags(term, row),
+            flags=self._flags(term, variant, row),
             contributions=tuple(contributions),
         )
 
@@ -219,14 +221,21 @@ class ResultBuilder:
         )
 
 
-def flags(term: str, concept_name: str, *, is_drug: bool) -> tuple[str, ...]:
-    """Differences that a reviewer must see: laterality, negation, course, specimen … and strength."""
-    term_bits = contrasts.bits(normalise(term))
-    laboratory = prefixed_specimen(term)
-    if laboratory is not None:
-        term_bits |= contrasts.bits(normalise(laboratory[1]))
-    differences = contrasts.differences(term_bits, contrasts.bits(normalise(concept_name)))
-    if is_drug:
+def flags(term: str, variant: str, concept_name: str, domain: str) -> tuple[str, ...]:
+    """Differences that a reviewer must see: laterality, negation, course, specimen … and strength.
+
+    Args:
+        term: as the source writes it.
+        variant: the text of the variant of it that matched.
+        concept_name: the concept's name.
+        domain: the concept's domain.
+    """
+    differences = contrasts.differences(
+        stated_contrasts(term, variant),
+        contrasts.bits(normalise(concept_name)),
+        measures=domain in _MEASURING_DOMAINS,
+    )
+    if domain == "Drug":
         ours, theirs = drugs.strengths(term), drugs.strengths(concept_name)
         if ours and theirs and not set(ours) & set(theirs):
             differences.append(f"strength: {_joined(ours)} in the term, {_joined(theirs)} in the concept")

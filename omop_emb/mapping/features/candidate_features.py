@@ -56,11 +56,11 @@ class Features:
         if memory is not None and len(memory):
             self._memory = MemoryFeatures(memory)
             self._neighbours = NeighbourFeatures(memory, lexicon, attributes)
+        self._contrasts = ContrastFeatures(attributes)
         self._others = (
             NumberFeatures(lexical, attributes),
             DrugFeatures(attributes.drugs),
             LaboratoryFeatures(lexical, attributes.loinc),
-            ContrastFeatures(attributes),
             ConceptFeatures(lexicon, attributes),
         )
 
@@ -105,6 +105,7 @@ class Features:
             if votes is not None and self._neighbours is not None:
                 _write(self._neighbours.describe(votes, number, concepts), table)
             _write(retriever_features.describe(term), table)
+            _write(self._contrasts.describe(term, concepts, best.variant), table)
             for group in self._others:
                 _write(group.describe(term, concepts), table)
         return result

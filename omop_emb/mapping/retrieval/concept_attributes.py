@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ class ConceptAttributes:
 
     drugs: DrugAttributes
     loinc: LoincAttributes
-    contrasts: npt.NDArray[np.uint64]  # bits of the name, see terms/contrasts.py
+    contrasts: npt.NDArray[np.uint64]  # (c, words) packed bits of the name, see terms/contrasts.py
     word_count: Floats  # number of distinct words of the name
     sources: Floats  # number of non-standard concepts that map to the concept
     unit_rows: dict[str, list[int]]  # unit key -> rows of the units that have it
@@ -47,21 +48,28 @@ def concept_attributes(index: LexicalIndex) -> ConceptAttributes:
 
 def _contrast_bits(index: LexicalIndex) -> npt.NDArray[np.uint64]:
     # A word of all names at once, by the index: a loop over the names would take seconds.
-    lexicon = index.lexicon
+    lexicon, columns = index.lexicon, index.words.column
     names_by_word = index.word_rows[np.flatnonzero(lexicon.text_kind == 0)].tocsc()
 
     def names_with(word: str) -> npt.NDArray[np.int32]:
-        column = index.words.column.get(word)
-        if column is None:
+        if (column := columns.get(word)) is None:
             return np.zeros(0, np.int32)
         start, stop = names_by_word.indptr[column : column + 2]
         return np.asarray(names_by_word.indices[start:stop])
 
-    result = np.zeros(len(lexicon.names), np.uint64)
-    for word, bits in contrasts.word_bits().items():
-        result[names_with(word)] |= np.uint64(bits)
-    for row in names_with("not"):  # "not elsewhere classified" is no negation
-        result[row] = contrasts.bits(normalise(lexicon.names[row]))
+    starts = tuple(contrasts.beginnings())
+    words = contrasts.word_bits().keys() | {word for word in columns if word.startswith(starts)}
+    result = np.zeros((len(lexicon.names), contrasts.word_count()), np.uint64)
+    for word in words:
+        if bits := contrasts.bits_of_word(word):
+            result[names_with(word)] |= contrasts.pack(bits)
+    # Where words in a row may mean something else than each of them, the name is read.
+    has_phrase = np.zeros(len(lexicon.names), bool)
+    for phrase in contrasts.phrases():
+        rarest, *others = sorted(map(names_with, phrase), key=len)
+        has_phrase[reduce(np.intersect1d, others, rarest)] = True
+    for row in np.flatnonzero(has_phrase).tolist():
+        result[row] = contrasts.pack(contrasts.bits(normalise(lexicon.names[row])))
     return result
 
 

@@ -17,7 +17,7 @@ _24_HOURS = re.compile(r"\b24\s?-?\s?h|^d[UF]\b")
 NO_ANALYTE = frozenset(
     """
     a an and by concentration count fluid gas hematology chemistry in lab level levels measure measurement
-    measures of or other body amount test the to
+    measures of or other body amount test the to cerebral spinal
     """.split()
 )
 """Words of a term that say that something is measured, or in which department, but not what."""

@@ -8,10 +8,16 @@ from functools import cache
 
 from omop_emb.mapping.records import Variant
 from omop_emb.mapping.terms import contrasts, drugs
+from omop_emb.mapping.terms.abbreviations import (
+    begins_hyphenated,
+    expand_abbreviations,
+    join_initials,
+)
 from omop_emb.mapping.terms.data_files import read_table
+from omop_emb.mapping.terms.sides import write_sides
 from omop_emb.mapping.terms.words import american, fold, normalise
 
-RULES = ("clean", "specimen", "part", "ingredient", "abbreviation")
+RULES = ("clean", "side", "specimen", "part", "ingredient", "abbreviation")
 """Every rule that can be switched off; "original" cannot."""
 
 _SPACE = re.compile(r"\s+")
@@ -28,7 +34,6 @@ _UNSPECIFIED = re.compile(
 )
 _SPECIMEN_PREFIX = re.compile(r"^([a-zA-Z]{1,3})\s*-\s*(?=\S)")
 _PART = re.compile(r"\s*[|]\s*|\s+-\s+|\s*;\s+")
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9/.\-]*|[^A-Za-z\s]+")
 _STATED_SPECIMEN = re.compile(
     r"^(?P<analyte>[^|]{2,}?)(?:\s*\|\s*(?P<part>[^|]+)(?:\|.*)?|\s*\((?P<inside>[^()]+)\))$"
 )
@@ -41,7 +46,7 @@ def _tidy(text: str) -> str:
 
 def clean(text: str) -> str:
     """The text without local code, bracketed remarks, "NOS" and capitals, in American spelling."""
-    tidy = _LOCAL_CODE.sub("", text)
+    tidy = join_initials(_LOCAL_CODE.sub("", text))
     tidy = _tidy(_REMARK.sub(" ", _BRACKETS.sub(" ", tidy))) or _tidy(tidy)
     tidy = _tidy(_UNSPECIFIED.sub("", tidy)) or tidy
     letters = [letter for letter in tidy if letter.isalpha()]
@@ -58,7 +63,7 @@ def _specimens() -> dict[str, str]:
 def prefixed_specimen(text: str) -> tuple[str, str] | None:
     """(analyte, specimen) of a laboratory name with a specimen prefix such as "fP-"; None for other texts."""
     match = _SPECIMEN_PREFIX.match(text)
-    if match is None or match.group(1) not in _specimens():
+    if match is None or match.group(1) not in _specimens() or begins_hyphenated(text):
         return None
     return _tidy(text[match.end() :]), _specimens()[match.group(1)]
 
@@ -75,31 +80,6 @@ def stated_specimen(text: str) -> tuple[str, str] | None:
     return _tidy(match["analyte"]), _tidy(specimen)
 
 
-@cache
-def _abbreviations() -> dict[str, tuple[tuple[str, ...], str]]:
-    return {
-        row["abbreviation"]: (tuple(row["alternatives"].split("|")), row["domain"])
-        for row in read_table("abbreviations.tsv")
-    }
-
-
-def expand_abbreviations(text: str, domain: str | None = None) -> Iterator[str]:
-    """The text with every abbreviation in its commonest meaning, then with each other meaning of each."""
-    words = _WORD.findall(text)
-    meanings: dict[int, tuple[str, ...]] = {}
-    for position, word in enumerate(words):
-        entry = _abbreviations().get(fold(word)) or _abbreviations().get(fold(word).rstrip("."))
-        if entry and (not entry[1] or domain is None or entry[1] in domain.split("|")):
-            meanings[position] = entry[0]
-    if not meanings:
-        return
-    commonest = {position: alternatives[0] for position, alternatives in meanings.items()}
-    others = ({position: other} for position, alternatives in meanings.items() for other in alternatives[1:])
-    for chosen in ({}, *others):
-        expanded = {**commonest, **chosen}
-        yield _tidy(" ".join(expanded.get(position, word) for position, word in enumerate(words)))
-
-
 def query_variants(
     text: str, *, domain: str | None = None, rules: Collection[str] = RULES, limit: int = 5
 ) -> tuple[Variant, ...]:
@@ -112,11 +92,12 @@ def query_variants(
         limit: the largest number of variants.
     """
     original = _SPACE.sub(" ", text).strip()
+    with_sides = write_sides(original) if "side" in rules else original
     domains = set(domain.split("|")) if domain else set()
     variants = [Variant(original)]
     if domains == {"Unit"}:
         return tuple(variants)  # units are found by their key, see units.py
-    cleaned = clean(original)
+    cleaned = clean(with_sides)
     if "clean" in rules:
         variants.append(Variant(cleaned, "clean"))
     if "specimen" in rules and (not domains or domains & {"Measurement", "Observation"}):
@@ -133,7 +114,8 @@ def query_variants(
     if "part" in rules and len(parts) > 1:
         variants += [Variant(parts[0], "first part"), Variant(parts[-1], "last part")]
     if "abbreviation" in rules:
-        variants += (Variant(expanded, "abbreviation") for expanded in expand_abbreviations(cleaned, domain))
+        expanded = map(_tidy, expand_abbreviations(cleaned, domain))
+        variants += (Variant(text, "abbreviation") for text in expanded)
     distinct: dict[str, Variant] = {}
     for variant in variants:
         distinct.setdefault(normalise(variant.text) or variant.text, variant)
