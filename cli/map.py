@@ -125,6 +125,11 @@ def _echo_report(job: FileJob, report: JobReport) -> None:
             f"{report.unreviewed:,} terms need review and are not in source_to_concept_map "
             "(add --unreviewed to include them)"
         )
+    if report.omitted_values:
+        echo(
+            f"{report.omitted_values:,} values, units, operators, numbers or types are not in "
+            "source_to_concept_map, which has no column for them: see value_concept_id and its like"
+        )
     if report.run_id is not None:
         echo(f"every candidate is in omop_emb.mapping_result, run {report.run_id}")
     if report.problems:

@@ -27,7 +27,7 @@ ENGLISH, GERMAN = 4180186, 4182504
 
 @dataclass(frozen=True)
 class ConceptRow:
-    """A concept of a small vocabulary, with its English and German synonyms."""
+    """A concept of a small vocabulary, with its English and German synonyms and its relationships."""
 
     concept_id: int
     name: str
@@ -39,6 +39,7 @@ class ConceptRow:
     synonyms: tuple[str, ...] = ()
     german: tuple[str, ...] = ()
     code: str | None = None
+    relationships: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass
@@ -101,6 +102,13 @@ class SmallVocabulary:
                 for text in texts
             ],
         )
+        links = [(row.concept_id, other, name) for row in rows for name, other in row.relationships]
+        if links:
+            write(
+                "CONCEPT_RELATIONSHIP.csv",
+                "concept_id_1 concept_id_2 relationship_id valid_start_date valid_end_date invalid_reason",
+                [(*link, "19700101", "20991231", "") for link in links],
+            )
         write(
             "VOCABULARY.csv",
             "vocabulary_id vocabulary_name vocabulary_reference vocabulary_version vocabulary_concept_id",
@@ -117,6 +125,42 @@ def five_concepts(engine: Engine, folder: Path) -> SmallVocabulary:
         ConceptRow(3, "Metformin", domain="Drug", vocabulary="RxNorm", concept_class="Ingredient"),
         ConceptRow(4, "Diabetes", domain="Observation", concept_class="Finding"),
         ConceptRow(5, "Essential hypertension", standard=""),
+    )
+    return small
+
+
+def codes_with_values(engine: Engine, folder: Path) -> SmallVocabulary:
+    """Codes that map to a concept with a value, unit or operator beside it."""
+    small = SmallVocabulary(engine, folder)
+    family = (("Maps to", 2), ("Maps to value", 1))
+    result = (("Maps to", 5), ("Maps to operator", 6), ("Maps to number", 7), ("Maps to unit", 8))
+    icd: dict[str, Any] = {"vocabulary": "ICD10CM", "concept_class": "code", "standard": ""}
+    small.load(
+        ConceptRow(1, "Asthma"),
+        ConceptRow(2, "Family history of clinical finding", domain="Observation"),
+        ConceptRow(3, "Allergy to drug", domain="Observation"),
+        ConceptRow(4, "Penicillin", domain="Drug", vocabulary="RxNorm"),
+        ConceptRow(5, "Lead [Mass/volume] in Blood", domain="Measurement", vocabulary="LOINC"),
+        ConceptRow(6, "Less than", domain="Meas Value Operator"),
+        ConceptRow(7, "Five", domain="Meas Value"),
+        ConceptRow(8, "milligram", domain="Unit", vocabulary="UCUM"),
+        ConceptRow(11, "Family history of asthma", code="Z82.5", relationships=family, **icd),
+        ConceptRow(
+            12,
+            "Allergy status to penicillin",
+            code="Z88.0",
+            relationships=(("Maps to", 3), ("Maps to value", 4)),
+            **icd,
+        ),
+        ConceptRow(13, "Lead under 5 mg", code="LAB1", relationships=result, **icd),
+        ConceptRow(
+            14,
+            "Asthma in family",
+            code="Z82.50",
+            invalid="U",
+            relationships=(("Concept replaced by", 11),),
+            **icd,
+        ),
     )
     return small
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -86,6 +86,34 @@ class PathStep:
 
 
 @dataclass(frozen=True, slots=True)
+class MappedValue:
+    """A value, unit, operator, number or type that belongs beside a mapping and is no mapping itself.
+
+    Attributes:
+        relationship_id: OMOP's, such as "Maps to value".
+        concept_id, concept_name: what goes into value_as_concept_id, unit_concept_id …
+    """
+
+    relationship_id: str
+    concept_id: int
+    concept_name: str
+
+
+VALUE_COLUMNS = {
+    f"{kind}_concept_id": f"Maps to {kind}" for kind in ("value", "unit", "operator", "number", "type")
+}
+"""Column -> relationship, of the values that belong beside a mapping."""
+
+
+def value_row(values: Collection[MappedValue]) -> dict[str, str]:
+    """Concept ids by column, several of a kind separated by ";"."""
+    return {
+        column: ";".join(str(value.concept_id) for value in values if value.relationship_id == relationship)
+        for column, relationship in VALUE_COLUMNS.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
 class Contribution:
     """How much a feature raised (positive) or lowered (negative) a candidate's score."""
 
@@ -109,6 +137,7 @@ class Candidate:
         retrievers: score from each retriever that found it: cosine similarity (dense, memory), TF-IDF
             cosine (lexical), 1.0 (code, exact).
         path: relationships from the matched concept to this one; empty if they are the same.
+        mapped_values: what belongs beside a mapping to it, from the concept that the path begins with.
         flags: differences that a reviewer must see, such as "laterality: left, not right".
         contributions: features for and against, strongest first; empty unless Settings.explain asks for them.
         judged: whether the judge chose this candidate.
@@ -129,6 +158,7 @@ class Candidate:
     matched_kind: str
     retrievers: Mapping[Retriever, float]
     path: tuple[PathStep, ...] = ()
+    mapped_values: tuple[MappedValue, ...] = ()
     flags: tuple[str, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     judged: bool = False
@@ -174,6 +204,7 @@ class MappedTerm:
         disagrees: whether the code maps to another concept than the name's first candidate.
         unknown_code: whether the code was looked up and does not exist.
         previous: concept ids of an earlier approval or their replacements, 0 for no match; empty for none.
+        previous_values: values, units … of that approval.
         judge: the judge's answer and reason; "" if it was not asked.
     """
 
@@ -188,6 +219,7 @@ class MappedTerm:
     disagrees: bool = False
     unknown_code: bool = False
     previous: tuple[int, ...] = ()
+    previous_values: tuple[MappedValue, ...] = ()
     judge: str = ""
 
     @property
@@ -198,15 +230,24 @@ class MappedTerm:
     @property
     def is_reused(self) -> bool:
         """Whether an earlier approval decided it."""
-        return bool(self.previous) and self.decision is not Decision.REVIEW
+        return bool(self.previous or self.previous_values) and self.decision is not Decision.REVIEW
 
     @property
     def targets(self) -> tuple[int, ...]:
         """Concept ids that the term maps to under its decision; several if its code maps to several."""
         if self.decision is Decision.NO_MATCH:
             return ()
-        if self.previous:
+        if self.previous or self.previous_values:
             return self.previous
         if self.by_code:
             return self.by_code
         return (self.candidates[0].concept_id,) if self.candidates else ()
+
+    @property
+    def mapped_values(self) -> tuple[MappedValue, ...]:
+        """The values, units … that belong beside its targets."""
+        if self.previous or self.previous_values:
+            return self.previous_values
+        targets = set(self.targets)
+        values = (v for c in self.candidates if c.concept_id in targets for v in c.mapped_values)
+        return tuple(dict.fromkeys(values))

@@ -14,7 +14,6 @@ from omop_emb.mapping.records import (
     Candidate,
     Decision,
     MappedTerm,
-    PathStep,
     Provenance,
     Retriever,
     SourceTerm,
@@ -22,7 +21,7 @@ from omop_emb.mapping.records import (
 )
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Candidates
-from omop_emb.mapping.retrieval.code_lookup import CodeLookup, look_up_code
+from omop_emb.mapping.retrieval.code_lookup import CodeLookup, CodeTarget, look_up_code
 from omop_emb.mapping.retrieval.lexicon import TEXT_KINDS, Lexicon
 from omop_emb.mapping.retrieval.queries import Query
 from omop_emb.mapping.settings import Settings
@@ -93,11 +92,11 @@ class ResultBuilder:
 
     def _coded(self, term: SourceTerm, by_name: tuple[Candidate, ...], by_code: CodeLookup) -> MappedTerm:
         """A term whose code decides: the code's targets first, the name's candidates after them."""
-        targets = tuple(int(self.lexicon.concept_id[row]) for row, _ in by_code.targets)
+        targets = tuple(int(self.lexicon.concept_id[target.row]) for target in by_code.targets)
         disagrees = bool(by_name) and by_name[0].concept_id not in targets
         is_certain = not disagrees and not by_code.others
         probability = 1.0 if is_certain else None
-        candidates = [self._code_candidate(term, row, step, probability) for row, step in by_code.targets]
+        candidates = [self._code_candidate(term, target, probability) for target in by_code.targets]
         candidates += (
             replace(candidate, probability=None)
             for candidate in by_name
@@ -106,6 +105,9 @@ class ResultBuilder:
         reason = f"code {by_code.vocabulary} {term.code}"
         if by_code.others:
             reason += f", which {' and '.join(by_code.others)} has too, for something else"
+        for value in dict.fromkeys(value for target in by_code.targets for value in target.mapped_values):
+            kind = value.relationship_id.removeprefix("Maps to ")
+            reason += f"; {kind} {value.concept_id} {value.concept_name}"
         if disagrees:
             reason += f"; the name says {by_name[0].concept_id} {by_name[0].concept_name}"
         return self._result(
@@ -118,20 +120,19 @@ class ResultBuilder:
             disagrees=disagrees,
         )
 
-    def _code_candidate(
-        self, term: SourceTerm, row: int, step: PathStep | None, probability: float | None
-    ) -> Candidate:
+    def _code_candidate(self, term: SourceTerm, target: CodeTarget, probability: float | None) -> Candidate:
         return Candidate(
             rank=1,
-            **self._concept(row),
+            **self._concept(target.row),
             score=0.0,
             probability=probability,
             variant=Variant(term.code, "code"),
             matched_text=term.code,
             matched_kind="code",
             retrievers={Retriever.CODE: 1.0},
-            path=(step,) if step is not None else (),
-            flags=self._flags(term, Variant(term.name), row) if term.name else (),
+            path=(target.step,) if target.step is not None else (),
+            mapped_values=target.mapped_values,
+            flags=self._flags(term, Variant(term.name), target.row) if term.name else (),
         )
 
     def _concept(self, row: int) -> dict[str, Any]:
@@ -178,8 +179,15 @@ class ResultBuilder:
             if similarity > max(lexical, _MIN_MEMORY_SIMILARITY):
                 matched_text, kind = self.memory.names[approved], "alias"
                 retrievers[Retriever.MEMORY] = similarity
-        path = lexicon.text_path[text]
+        path = int(lexicon.text_path[text]) if kind == "non-standard" else -1
         variant = ranked.queries[query].variants[int(scored.variant[number])]
+        # What belongs beside a mapping is known for that very text, not for similar ones.
+        source_id = -1
+        if normalise(matched_text) == normalise(variant.text):
+            if path >= 0:
+                source_id = lexicon.targets[path].concept_id
+            elif kind == "alias" and self.memory is not None:
+                source_id = int(self.memory.approved_ids[approved])
         contributions = (
             self.ranker.explain(ranked.columns[number], lexicon.domains[lexicon.domain[row]])
             if rank <= self.settings.explain
@@ -194,7 +202,8 @@ class ResultBuilder:
             matched_text=matched_text,
             matched_kind="name" if kind == "non-standard" else kind,
             retrievers=retrievers,
-            path=(lexicon.targets[path],) if path >= 0 and kind == "non-standard" else (),
+            path=(lexicon.targets[path],) if path >= 0 else (),
+            mapped_values=lexicon.values.get(source_id),
             flags=self._flags(term, variant, row),
             contributions=tuple(contributions),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.records import MappedTerm, SourceTerm
+from omop_emb.mapping.records import MappedTerm, SourceTerm, value_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +51,7 @@ def to_frame(mapped: Iterable[MappedTerm]) -> pd.DataFrame:
             "code": result.term.code,
             "frequency": result.term.frequency,
             **{name: getattr(result.best, name, None) for name in _CANDIDATE_FIELDS},
+            **value_row(result.mapped_values),
             "probability": result.probability,
             "decision": result.decision.value,
             "reason": result.reason,

@@ -56,7 +56,7 @@ def remember_file(connection: psycopg.Connection[Any], site: str, path: str | Pa
         Approval(source_name=name, concept_id=target.concept_id, source_code=code)
         for (code, name), mapping in mappings.items()
         for target in mapping.targets
-        if target.mapping_type == "MAPS_TO" and name.strip()
+        if target.is_mapping and name.strip()
     ]
     concepts = _concepts(connection, approvals)
     return Remembered(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,15 +12,18 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composed
 
 from omop_emb.errors import VocabularyError
-from omop_emb.mapping.records import PathStep
+from omop_emb.mapping.records import MappedValue, PathStep
+from omop_emb.mapping.retrieval.relationships import (
+    MAX_CHAIN_LENGTH,
+    TARGET_RELATIONSHIPS,
+    VALUE_RELATIONSHIPS,
+    follow,
+    values,
+)
 from omop_emb.records import Concept
 from omop_emb.sql import read
 from omop_emb.vocabulary import reader
 
-# In order of preference: a Maps to is what the vocabulary itself says a concept should be coded as.
-RELATIONSHIPS = ("Maps to", "Concept replaced by")
-# No vocabulary has longer chains. Cycles end earlier, because no concept is visited twice.
-_MAX_CHAIN_LENGTH = 20
 _INVALID_REASONS = {"D": "deprecated", "U": "replaced by another concept"}
 
 
@@ -30,6 +33,7 @@ class Replacement:
 
     concept: Concept
     path: tuple[PathStep, ...]
+    mapped_values: tuple[MappedValue, ...] = ()  # values, units … that belong beside it now
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ def target_statuses(
 ) -> dict[int, TargetStatus]:
     """The status of all the concepts in the present vocabulary, by id; concept 0 is valid.
 
-    Chains of Maps to and Concept replaced by are followed to valid standard concepts, through any number
-    of concepts that are neither.
+    Chains of Maps to and of replacements are followed to valid standard concepts, through any number of
+    concepts that are neither.
     """
     tables = reader.vocabulary_tables(connection)
     if tables is None:
@@ -66,9 +70,10 @@ def target_statuses(
         query = SQL(read("mapping_relationships")).format(
             concept_relationship=tables.concept_relationship, concept=tables.concept
         )
-        links = _read_links(connection, query, outdated)
-        for concept_id, concept in outdated.items():
-            statuses[concept_id] = replace(statuses[concept_id], replacements=_follow(concept, links))
+        graph = _read_graph(connection, query, outdated.values())
+        for concept_id in outdated:
+            replacements = graph.replacements(concept_id)
+            statuses[concept_id] = replace(statuses[concept_id], replacements=replacements)
     return statuses
 
 
@@ -89,54 +94,49 @@ def _invalid_reason(concept: Concept) -> str:
     return "a classification, not a standard concept" if concept.standard_concept == "C" else "not standard"
 
 
-Links = Mapping[int, list[tuple[str, Concept]]]
-"""Relationship and target by the id of the concept that has them."""
+@dataclass(frozen=True)
+class _Graph:
+    """Concepts that can be reached from some, and the relationships between them."""
+
+    concepts: dict[int, Concept]
+    links: dict[int, list[tuple[str, int]]]
+
+    def _is_valid(self, concept_id: int) -> bool:
+        return not _invalid_reason(self.concepts[concept_id])
+
+    def replacements(self, start: int) -> tuple[Replacement, ...]:
+        """The valid standard concepts that took a concept's place, and what belongs beside them."""
+        paths = follow(start, self.links, self._is_valid)
+        beside = tuple(
+            MappedValue(label, value, self.concepts[value].concept_name)
+            for label, value in values(start, paths.values(), self.links, self._is_valid)
+        )
+        return tuple(
+            Replacement(
+                self.concepts[target],
+                tuple(PathStep(key, self.concepts[key].concept_name, label) for key, label in path),
+                beside,
+            )
+            for target, path in paths.items()
+        )
 
 
-def _read_links(connection: psycopg.Connection[Any], query: Composed, concept_ids: Iterable[int]) -> Links:
-    """All relationships that can be reached from some concepts; one query per step of the chains."""
-    links: dict[int, list[tuple[str, Concept]]] = defaultdict(list)
-    visited: set[int] = set()
-    frontier = set(concept_ids)
+def _read_graph(connection: psycopg.Connection[Any], query: Composed, outdated: Iterable[Concept]) -> _Graph:
+    """All that can be reached from outdated concepts; one query per step of the chains."""
+    graph = _Graph({concept.concept_id: concept for concept in outdated}, defaultdict(list))
+    frontier = set(graph.concepts)
     cursor = connection.cursor(row_factory=dict_row)
-    for _ in range(_MAX_CHAIN_LENGTH):
+    for _ in range(MAX_CHAIN_LENGTH):
         if not frontier:
             break
-        visited |= frontier
-        parameters = {"concept_ids": sorted(frontier), "relationship_ids": list(RELATIONSHIPS)}
+        labels = [*TARGET_RELATIONSHIPS, *VALUE_RELATIONSHIPS]
+        parameters = {"concept_ids": sorted(frontier), "relationship_ids": labels}
         frontier = set()
         for row in cursor.execute(query, parameters):
             start_id, relationship_id = row.pop("concept_id_1"), row.pop("relationship_id")
             concept = Concept(**row)
-            links[start_id].append((relationship_id, concept))
-            if _invalid_reason(concept) and concept.concept_id not in visited:
+            graph.links[start_id].append((relationship_id, concept.concept_id))
+            if _invalid_reason(concept) and concept.concept_id not in graph.concepts:
                 frontier.add(concept.concept_id)
-    return links
-
-
-def _follow(start: Concept, links: Links) -> tuple[Replacement, ...]:
-    """The valid standard concepts that chains lead to, nearest first, each by its shortest chain."""
-    replacements: list[Replacement] = []
-    visited = {start.concept_id}
-    frontier: list[tuple[Concept, tuple[PathStep, ...]]] = [(start, ())]
-    while frontier:
-        further: list[tuple[Concept, tuple[PathStep, ...]]] = []
-        for concept, path in frontier:
-            for relationship_id, target in _preferred_links(links.get(concept.concept_id, [])):
-                if target.concept_id in visited:
-                    continue
-                visited.add(target.concept_id)
-                longer = (*path, PathStep(concept.concept_id, concept.concept_name, relationship_id))
-                if _invalid_reason(target):
-                    further.append((target, longer))
-                else:
-                    replacements.append(Replacement(target, longer))
-        frontier = further
-    return tuple(replacements)
-
-
-def _preferred_links(links: list[tuple[str, Concept]]) -> list[tuple[str, Concept]]:
-    for relationship_id in RELATIONSHIPS:
-        if chosen := [link for link in links if link[0] == relationship_id]:
-            return chosen
-    return []
+            graph.concepts.setdefault(concept.concept_id, concept)
+    return graph

@@ -12,7 +12,17 @@ import psycopg
 from omop_emb.mapping.approvals.approved_file import ApprovedMapping, TermKey
 from omop_emb.mapping.approvals.replacements import Replacement, TargetStatus, target_statuses
 from omop_emb.mapping.files.table_writer import Column
-from omop_emb.mapping.records import Candidate, Decision, MappedTerm, Provenance, SourceTerm, Variant
+from omop_emb.mapping.records import (
+    VALUE_COLUMNS,
+    Candidate,
+    Decision,
+    MappedTerm,
+    MappedValue,
+    Provenance,
+    SourceTerm,
+    Variant,
+    value_row,
+)
 from omop_emb.records import Concept
 
 _MAX_NAME_LENGTH = 255  # of a name in source_to_concept_map; longer ones are cut
@@ -26,6 +36,7 @@ OUTDATED_COLUMNS = (
     Column("replacement_id", "integer"),
     Column("replacement_name"),
     Column("path"),
+    *(Column(name) for name in VALUE_COLUMNS),
 )
 
 
@@ -49,7 +60,8 @@ class CheckedMappings:
             self.statuses[target.concept_id].is_valid for target in mapping.targets
         ):
             return None
-        concepts = [self.statuses[target.concept_id].concept for target in mapping.targets]
+        targets = [target for target in mapping.targets if target.is_mapping]
+        concepts = [self.statuses[target.concept_id].concept for target in targets]
         named = [concept for concept in concepts if concept is not None]
         return MappedTerm(
             term=term,
@@ -59,7 +71,8 @@ class CheckedMappings:
             probability=None,
             priority=0.0,
             provenance=provenance,
-            previous=tuple(target.concept_id for target in mapping.targets) or (0,),
+            previous=tuple(target.concept_id for target in targets) if mapping.targets else (0,),
+            previous_values=self._values(mapping),
         )
 
     def apply_to(self, mapped: MappedTerm) -> MappedTerm:
@@ -76,21 +89,42 @@ class CheckedMappings:
         reused = self.reuse(mapped.term, mapped.provenance)
         if reused is not None:
             return replace(reused, candidates=mapped.candidates)
-        targets: list[int] = []
-        outdated = []
-        for status in (self.statuses[target.concept_id] for target in mapping.targets):
-            if status.is_valid:
-                targets.append(status.concept_id)
-            else:
-                targets += [replacement.concept.concept_id for replacement in status.replacements]
-                outdated.append(status)
+        statuses = [self.statuses[target.concept_id] for target in mapping.targets]
+        outdated = [status for status in statuses if not status.is_valid]
         is_complete = all(status.replacements for status in outdated)
+        targets = [
+            concept.concept_id
+            for target in mapping.targets
+            if target.is_mapping
+            for concept in self._now(target.concept_id)
+        ]
         return replace(
             mapped,
             decision=Decision.REVIEW,
             reason=f"approved before, but {'; '.join(map(_describe, outdated))}",
             previous=tuple(dict.fromkeys(targets)) if is_complete else (),
+            previous_values=self._values(mapping) if is_complete else (),
         )
+
+    def _now(self, concept_id: int) -> list[Concept]:
+        """A target if it is valid, else what took its place."""
+        status = self.statuses[concept_id]
+        if status.is_valid:
+            return [status.concept] if status.concept is not None else []
+        return [replacement.concept for replacement in status.replacements]
+
+    def _values(self, mapping: ApprovedMapping) -> tuple[MappedValue, ...]:
+        """The values, units … of an approved mapping, and those that belong beside its replacements."""
+        values: list[MappedValue] = []
+        for target in mapping.targets:
+            if target.is_mapping:
+                replacements = self.statuses[target.concept_id].replacements
+                values += (value for entry in replacements for value in entry.mapped_values)
+            else:
+                relationship = target.mapping_type.replace("_", " ").capitalize()
+                concepts = self._now(target.concept_id)
+                values += (MappedValue(relationship, c.concept_id, c.concept_name) for c in concepts)
+        return tuple(dict.fromkeys(values))
 
     def concept(self, concept_id: int) -> Concept | None:
         """A target or a replacement, as the vocabulary has it; None for other concepts."""
@@ -102,12 +136,6 @@ class CheckedMappings:
     def _replacements(self) -> dict[int, Concept]:
         concepts = (entry.concept for status in self.statuses.values() for entry in status.replacements)
         return {concept.concept_id: concept for concept in concepts}
-
-    def mapping_type(self, key: TermKey, concept_id: int) -> str | None:
-        """The type of an approved mapping to a target, such as MAPS_TO_VALUE; None if there is none."""
-        mapping = self.mappings.get(key)
-        types = {target.concept_id: target.mapping_type for target in mapping.targets} if mapping else {}
-        return types.get(concept_id)
 
     def outdated_rows(self) -> Iterator[dict[str, Any]]:
         """Rows of OUTDATED_COLUMNS: each target that is no longer valid, one row per replacement."""
@@ -174,4 +202,5 @@ def _replacement_columns(replacement: Replacement) -> dict[str, Any]:
         "replacement_id": replacement.concept.concept_id,
         "replacement_name": replacement.concept.concept_name,
         "path": " > ".join(steps),
+        **value_row(replacement.mapped_values),
     }

@@ -26,15 +26,17 @@ def read_memory(
     names: list[str] = []
     codes: list[str] = []
     rows: list[int] = []
+    approved_ids: list[int] = []
     for approval in stored_approvals(connection, site):
         for _, row in lexical.lexicon.standard_targets(approval.concept_id):
             names.append(approval.source_name)
             codes.append(approval.source_code)
             rows.append(row)
+            approved_ids.append(approval.concept_id)
     if not names:
         return None
     vectors = query_vectors(connection, space, names, embed)
-    return MemoryIndex(lexical, names, np.array(rows), vectors, codes)
+    return MemoryIndex(lexical, names, np.array(rows), vectors, codes, approved_ids)
 
 
 def query_vectors(

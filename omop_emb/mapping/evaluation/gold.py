@@ -92,11 +92,12 @@ def _read_approved(path: str | Path) -> tuple[list[GoldTerm], list[Problem]]:
                 line=mapping.line,
                 extra={"judge": mapping.judge} if mapping.judge else {},
             ),
-            targets=frozenset(target.concept_id for target in mapping.targets),
+            targets=frozenset(target.concept_id for target in mapping.targets if target.is_mapping),
             source=Path(path).name,
         )
         for (code, name), mapping in mappings.items()
-        if name.strip()
+        # A name with nothing but a value or a unit is no term without a match.
+        if name.strip() and (not mapping.targets or any(target.is_mapping for target in mapping.targets))
     ]
     return terms, problems
 

@@ -75,6 +75,7 @@ class JobReport:
         unknown_codes: terms whose code was looked up and does not exist.
         problems: rows that were skipped, or left out of an output, by line.
         unreviewed: terms that are not in source_to_concept_map because nobody has reviewed them.
+        omitted_values: values, units … beside mappings, for which source_to_concept_map has no column.
         replaced_rows: rows replaced in the database's source_to_concept_map; None if it was not written.
         run_id: of the run in the database; None if it was not stored.
     """
@@ -85,6 +86,7 @@ class JobReport:
     unknown_codes: int
     problems: list[Problem]
     unreviewed: int
+    omitted_values: int
     replaced_rows: int | None
     run_id: int | None
 
@@ -159,6 +161,7 @@ def run(
             **counts,
             problems=sorted({*file.problems, *problems, *writer.problems}, key=lambda p: (p.line, p.reason)),
             unreviewed=writer.unreviewed,
+            omitted_values=writer.omitted_values,
             replaced_rows=writer.replaced_rows,
             run_id=writer.run_id,
         )

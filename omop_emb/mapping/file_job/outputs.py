@@ -188,6 +188,11 @@ class OutputWriter:
         """Terms that are not in source_to_concept_map because nobody has reviewed them."""
         return self._map_rows.unreviewed if self._map_rows is not None else 0
 
+    @property
+    def omitted_values(self) -> int:
+        """Values, units … beside mappings, for which source_to_concept_map has no column."""
+        return self._map_rows.values if self._map_rows is not None else 0
+
     def _write_map_rows(self, rows: Iterable[MapRow]) -> None:
         for row in rows:
             for write in self._map_writers:

@@ -13,6 +13,7 @@ from omop_emb.mapping.records import (
     Contribution,
     Decision,
     MappedTerm,
+    MappedValue,
     PathStep,
     Provenance,
     Retriever,
@@ -43,6 +44,7 @@ def from_json(line: str) -> MappedTerm:
             "provenance": Provenance(**values["provenance"]),
             "by_code": tuple(values["by_code"]),
             "previous": tuple(values["previous"]),
+            "previous_values": tuple(MappedValue(**value) for value in values["previous_values"]),
         }
     )
 
@@ -70,6 +72,7 @@ def _candidate(values: dict[str, Any]) -> Candidate:
             "variant": Variant(**values["variant"]),
             "retrievers": {Retriever(name): score for name, score in values["retrievers"].items()},
             "path": tuple(PathStep(**step) for step in values["path"]),
+            "mapped_values": tuple(MappedValue(**value) for value in values["mapped_values"]),
             "flags": tuple(values["flags"]),
             "contributions": tuple(Contribution(**entry) for entry in values["contributions"]),
         }

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omop_emb.mapping.files.table_writer import Column, Kind
-from omop_emb.mapping.records import Candidate, MappedTerm, Retriever
+from omop_emb.mapping.records import VALUE_COLUMNS, Candidate, MappedTerm, Retriever, value_row
 
 _TERM = ("source_code", "source_name", "source_frequency", "line")
 _CONCEPT = (
@@ -15,7 +15,8 @@ _CONCEPT = (
 )  # fmt: skip
 _RETRIEVER_SCORES = tuple(f"{retriever.value}_score" for retriever in Retriever)
 _EVIDENCE = (
-    "matched_text", "matched_kind", "query", "query_rule", "path", "flags", "speaks_for", "speaks_against",
+    *VALUE_COLUMNS, "matched_text", "matched_kind", "query", "query_rule", "path", "flags", "speaks_for",
+    "speaks_against",
 )  # fmt: skip
 _CANDIDATE_TABLE = (
     *_TERM, "rank", *_CONCEPT, "score", "probability", *_RETRIEVER_SCORES, *_EVIDENCE, "judged", "decision",
@@ -67,6 +68,7 @@ def term_row(mapped: MappedTerm) -> dict[str, Any]:
     return {
         **_term(mapped),
         **best,
+        **value_row(mapped.mapped_values),
         "reason": mapped.reason,
         "probability": _rounded(mapped.probability),
         "targets": ";".join(map(str, mapped.targets)),
@@ -84,6 +86,7 @@ def concept_row(candidate: Candidate) -> dict[str, Any]:
     steps = (f"{step.concept_id} {step.concept_name} ({step.relationship_id})" for step in candidate.path)
     return {
         **{name: getattr(candidate, name) for name in (*_CONCEPT, "matched_text", "matched_kind")},
+        **value_row(candidate.mapped_values),
         "query": candidate.variant.text,
         "query_rule": candidate.variant.rule,
         "path": " > ".join(steps),

@@ -86,6 +86,7 @@ class MapRowBuilder:
     Attributes:
         problems: what was not written, or was cut, and why.
         unreviewed: how many terms were omitted because nobody has reviewed them.
+        values: how many values, units … were omitted because the table has no column for them.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class MapRowBuilder:
     ) -> None:
         """`concepts` looks up targets that are not candidates; unknown ids become problems."""
         self.problems: list[Problem] = []
-        self.unreviewed = 0
+        self.unreviewed = self.values = 0
         self._settings, self._concepts = settings, concepts
         self._seen: set[tuple[str, int]] = set()
 
@@ -105,12 +106,15 @@ class MapRowBuilder:
         if mapped.decision is Decision.REVIEW and not self._settings.unreviewed:
             self.unreviewed += 1
             return
+        self.values += len(mapped.mapped_values)
         term = mapped.term
         pairs = target_candidates(mapped)
         vocabularies = {
             candidate.concept_id: candidate.vocabulary_id for _, candidate in pairs if candidate is not None
         }
         targets = [concept_id for concept_id, _ in pairs]
+        if not targets and mapped.mapped_values:
+            return  # a value alone maps to nothing, which is not "no match"
         yield from self._rows(term.line or 0, term.code or term.name, term.name, targets, vocabularies)
 
     def rows_of_usagi(self, mapping: UsagiMapping) -> Iterator[MapRow]:
@@ -121,7 +125,10 @@ class MapRowBuilder:
             self.unreviewed += mapping.status != "IGNORED"
             return
         code, name = mapping.key
-        targets = [target.concept_id for target in mapping.targets]
+        targets = [target.concept_id for target in mapping.targets if target.is_mapping]
+        self.values += len(mapping.targets) - len(targets)
+        if not targets and mapping.targets:
+            return
         yield from self._rows(mapping.line, code or name, name, targets, {})
 
     def _rows(

@@ -25,17 +25,23 @@ STATUSES = frozenset(
 )
 # The states in which no person has decided: Usagi suggested a target, or its target became invalid.
 UNDECIDED = frozenset({"UNCHECKED", "INVALID_TARGET"})
-OLD_MAPPING_TYPES = {"EVENT": "MAPS_TO", "VALUE": "MAPS_TO_VALUE", "UNIT": "MAPS_TO_UNIT"}
+MAPS_TO = "MAPS_TO"
+OLD_MAPPING_TYPES = {"EVENT": MAPS_TO, "VALUE": "MAPS_TO_VALUE", "UNIT": "MAPS_TO_UNIT"}
 _SAMPLE_LINES = 5_000
 _BLANK = "a blank line"
 
 
 @dataclass(frozen=True, slots=True)
 class UsagiTarget:
-    """A target of a source code, by MAPS_TO, MAPS_TO_VALUE or MAPS_TO_UNIT."""
+    """A target of a source code, or with another mapping type, such as MAPS_TO_VALUE, what belongs beside."""
 
     concept_id: int
-    mapping_type: str = "MAPS_TO"
+    mapping_type: str = MAPS_TO
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether it is a target, and no value, unit, operator, number or type."""
+        return self.mapping_type == MAPS_TO
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class UsagiMapping:
 
     @property
     def targets(self) -> tuple[UsagiTarget, ...]:
-        """Its targets, without concept id 0."""
+        """Its targets, and the values, units … beside them, without concept id 0."""
         return tuple(
             UsagiTarget(int(row["conceptId"]), _mapping_type(row))
             for row in self.rows

@@ -12,8 +12,8 @@ from omop_emb.atomic_file import atomic_write
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.result_rows import other_candidates, provenance_text, target_candidates
 from omop_emb.mapping.files.usagi_dialect import UsagiDialect, join_line, join_rfc4180
-from omop_emb.mapping.files.usagi_file import ADD_INFO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
-from omop_emb.mapping.records import Candidate, Decision, MappedTerm, SourceTerm
+from omop_emb.mapping.files.usagi_file import ADD_INFO, MAPS_TO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
+from omop_emb.mapping.records import Candidate, Decision, MappedTerm
 from omop_emb.records import Concept
 
 AUTHOR = "omop-emb"
@@ -33,9 +33,6 @@ class PreviousTargets(Protocol):
 
     def concept(self, concept_id: int) -> Concept | None:
         """A target, or its replacement, as in the vocabulary."""
-
-    def mapping_type(self, key: tuple[str, str], concept_id: int) -> str | None:
-        """How a source code and name were mapped to a target, such as MAPS_TO_VALUE."""
 
 
 @contextmanager
@@ -168,34 +165,34 @@ class UsagiWriter:
             "statusSetOn": now if accepted else "0",
             "comment": base.get("comment") or _comment(mapped),
         }
-        for concept_id, candidate in target_candidates(mapped) or [(0, None)]:
-            name, domain = self._name_and_domain(concept_id, candidate)
-            mapping_type = self._mapping_type(mapped.term, concept_id, candidate)
+        targets = [
+            (concept_id, MAPS_TO, *self._name_and_domain(concept_id, candidate))
+            for concept_id, candidate in target_candidates(mapped)
+        ]
+        # Usagi has a row for each of them, told apart by its mapping type, such as MAPS_TO_VALUE.
+        targets += [
+            (value.concept_id, value.relationship_id.upper().replace(" ", "_"), value.concept_name, "")
+            for value in mapped.mapped_values
+        ]
+        for concept_id, mapping_type, name, domain in targets or [(0, MAPS_TO, "Unmapped", "")]:
+            written_type = _NEW_MAPPING_TYPES.get(mapping_type, mapping_type)
             yield {
                 **common,
                 "conceptId": str(concept_id),
                 "conceptName": name,
                 "domainId": domain,
-                "mappingType": _NEW_MAPPING_TYPES[mapping_type] if has_old_types else mapping_type,
+                "mappingType": written_type if has_old_types else mapping_type,
                 "createdBy": AUTHOR if concept_id else "",
                 "createdOn": now if concept_id else "0",
             }
 
     def _name_and_domain(self, concept_id: int, candidate: Candidate | None) -> tuple[str, str]:
-        if concept_id == 0:
+        if concept_id == 0:  # approved as no match
             return "Unmapped", ""
         if candidate is not None:
             return candidate.concept_name, candidate.domain_id
         concept = self._previous.concept(concept_id) if self._previous is not None else None
         return (concept.concept_name, concept.domain_id or "") if concept is not None else ("", "")
-
-    def _mapping_type(self, term: SourceTerm, concept_id: int, candidate: Candidate | None) -> str:
-        previous = self._previous.mapping_type(term.key, concept_id) if self._previous is not None else None
-        if previous is not None:
-            return previous
-        steps = candidate.path if candidate is not None else ()
-        is_value = any(step.relationship_id == "Maps to value" for step in steps)
-        return "MAPS_TO_VALUE" if is_value else "MAPS_TO"
 
 
 def _details(mapped: MappedTerm) -> list[str]:

@@ -26,6 +26,7 @@ class MemoryIndex:
         concepts: (m,) concept rows.
         vectors: (m, dimensions) unit rows of the names; None without a dense index.
         codes: (m,) source codes of the names, "" for none; None: none has one.
+        approved_ids: (m,) concept ids as approved, possibly non-standard now; None: as `concepts`.
 
     Attributes:
         concept: (m,) concept rows.
@@ -43,11 +44,17 @@ class MemoryIndex:
         concepts: Ints,
         vectors: Floats | None = None,
         codes: Sequence[str] | None = None,
+        approved_ids: Sequence[int] | None = None,
     ) -> None:
         self._lexicon, self.names = lexical.lexicon, list(names)
         self.codes = list(codes) if codes is not None else [""] * len(self.names)
         texts = [normalise(name) for name in names]
         self.concept = np.asarray(concepts, np.int64)
+        self.approved_ids = (
+            np.asarray(approved_ids, np.int64)
+            if approved_ids is not None
+            else lexical.lexicon.concept_id[self.concept]
+        )
         self.hash = hash_texts(texts)
         self._hash_order = np.argsort(self.hash, kind="stable")
         self.gram_rows = lexical.encode(texts)

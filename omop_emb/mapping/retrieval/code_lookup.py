@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from omop_emb.mapping.records import PathStep, SourceTerm
+from omop_emb.mapping.records import MappedValue, PathStep, SourceTerm
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 
-CodeTargets = list[tuple[int, PathStep | None]]
-"""Rows of the standard concepts that a code maps to, each with its relationship; None for their own code."""
+
+class CodeTarget(NamedTuple):
+    """A standard concept that a code maps to."""
+
+    row: int  # of the concept in the lexicon
+    step: PathStep | None  # None for its own code
+    mapped_values: tuple[MappedValue, ...]  # what belongs beside the mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +30,7 @@ class CodeLookup:
         is_unknown: whether no vocabulary has the code at all.
     """
 
-    targets: CodeTargets
+    targets: list[CodeTarget]
     vocabulary: str = ""
     others: tuple[str, ...] = ()
     problem: str = ""
@@ -65,14 +71,15 @@ def look_up_code(lexicon: Lexicon, term: SourceTerm, named: int | None = None) -
     return CodeLookup(targets=by_vocabulary[chosen], vocabulary=chosen, others=others)
 
 
-def _targets(lexicon: Lexicon, concept_ids: Sequence[int], code: str) -> CodeTargets:
-    targets: dict[int, PathStep | None] = {}
+def _targets(lexicon: Lexicon, concept_ids: Sequence[int], code: str) -> list[CodeTarget]:
+    targets: dict[int, CodeTarget] = {}
     for concept_id in concept_ids:
         for relationship, row in lexicon.standard_targets(concept_id):
             name = lexicon.targets.name_of(concept_id) or code
-            targets.setdefault(row, PathStep(concept_id, name, relationship) if relationship else None)
-    return sorted(targets.items(), key=lambda target: int(lexicon.concept_id[target[0]]))
+            step = PathStep(concept_id, name, relationship) if relationship else None
+            targets.setdefault(row, CodeTarget(row, step, lexicon.values.get(concept_id)))
+    return sorted(targets.values(), key=lambda target: int(lexicon.concept_id[target.row]))
 
 
-def _concept_ids(lexicon: Lexicon, targets: CodeTargets) -> set[int]:
-    return {int(lexicon.concept_id[row]) for row, _ in targets}
+def _concept_ids(lexicon: Lexicon, targets: Sequence[CodeTarget]) -> set[int]:
+    return {int(lexicon.concept_id[target.row]) for target in targets}

@@ -11,7 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from omop_emb.arrays import Ints, Mask
-from omop_emb.mapping.retrieval.standard_targets import StandardTargets, find_standard_targets
+from omop_emb.mapping.retrieval.standard_targets import (
+    StandardTargets,
+    ValueTable,
+    find_standard_targets,
+)
 from omop_emb.mapping.retrieval.string_array import StringArray
 from omop_emb.mapping.terms.laboratory import parse_loinc_name
 
@@ -52,6 +56,7 @@ class Lexicon:
     text_path: npt.NDArray[np.int32]  # (t,) index into targets, -1 for a concept's own text
     text_offsets: Ints  # (c + 1,) where each concept's texts begin
     targets: StandardTargets  # of the non-standard concepts, whose names are texts too
+    values: ValueTable  # values, units … that belong beside mappings
     code_table: CodeTable  # the source of ids_by_code
 
     @cached_property
@@ -142,7 +147,7 @@ def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd
     names = standard["concept_name"].astype(str).tolist()
     codes = standard["concept_code"].fillna("").astype(str).tolist()
     row_of = {int(key): row for row, key in enumerate(concept_id)}
-    targets = find_standard_targets(concept, relationship, row_of)
+    targets, values = find_standard_targets(concept, relationship, row_of)
     texts: list[_Text] = [(row, _NAME, name, -1) for row, name in enumerate(names)]
     for key, text in zip(
         synonym["concept_id"].tolist(), synonym["concept_synonym_name"].tolist(), strict=True
@@ -173,6 +178,7 @@ def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd
         text_path=np.array([path for _, _, _, path in texts], np.int32),
         text_offsets=np.searchsorted(text_concept, np.arange(len(names) + 1)).astype(np.int64),
         targets=targets,
+        values=values,
         code_table=CodeTable(
             vocabularies=list(code_vocabulary.categories),
             vocabulary=code_vocabulary.codes.astype(np.int16),

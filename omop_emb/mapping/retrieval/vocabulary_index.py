@@ -20,7 +20,7 @@ from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes, con
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.lexicon import Lexicon, build_lexicon
-from omop_emb.mapping.retrieval.standard_targets import RELATIONSHIPS
+from omop_emb.mapping.retrieval.relationships import TARGET_RELATIONSHIPS, VALUE_RELATIONSHIPS
 from omop_emb.search import matrix
 from omop_emb.spaces.registry import Space
 from omop_emb.sql import read
@@ -99,7 +99,7 @@ def _queries(
 ) -> tuple[sql.Composed, sql.Composed | None, sql.Composed | None]:
     """Queries for concepts, synonyms and relationships; None for a table that does not exist."""
     synonym, relationship = tables.concept_synonym, tables.concept_relationship
-    relationships = sql.SQL(", ").join(map(sql.Literal, RELATIONSHIPS))
+    relationships = sql.SQL(", ").join(map(sql.Literal, (*TARGET_RELATIONSHIPS, *VALUE_RELATIONSHIPS)))
     return (
         _CONCEPT.format(table=tables.concept),
         _SYNONYM.format(table=synonym) if synonym else None,

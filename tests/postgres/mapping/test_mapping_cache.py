@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from omop_emb import disk_cache
@@ -16,6 +18,7 @@ from omop_emb.mapping.records import MappedTerm
 from omop_emb.mapping.retrieval import similarity_products, vocabulary_index
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.vocabulary.reader import VocabularyTables
+from tests.small_vocabulary import codes_with_values
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -90,3 +93,24 @@ def test_a_transaction_that_wrote_vectors_maps_with_them(sample: Session) -> Non
     (again,) = map_terms(sample, ["Osteoarthritis"])
     assert again.best is not None
     assert again.best.concept_id != mapped.best.concept_id  # found by its spelling alone now
+
+
+def test_a_loaded_vocabulary_tells_values_from_targets(engine: Engine, tmp_path: Path) -> None:
+    codes_with_values(engine, tmp_path)
+    with engine.connect() as connection:
+        lexicon = vocabulary_index.open_vocabulary_index(driver_connection(connection)).lexical.lexicon
+    beside = {
+        code: (
+            [int(lexicon.concept_id[row]) for _, row in lexicon.standard_targets(concept_id)],
+            [(value.relationship_id, value.concept_id) for value in lexicon.values.get(concept_id)],
+        )
+        for code in ("Z82.5", "Z88.0", "LAB1", "Z82.50")
+        for concept_id in lexicon.ids_of_code("ICD10CM", code)
+    }
+    family = ([2], [("Maps to value", 1)])
+    assert beside == {
+        "Z82.5": family,
+        "Z88.0": ([3], [("Maps to value", 4)]),
+        "LAB1": ([5], [("Maps to number", 7), ("Maps to operator", 6), ("Maps to unit", 8)]),
+        "Z82.50": family,
+    }

@@ -19,7 +19,7 @@ from omop_emb.mapping.files.source_to_concept_map import MapRow
 from omop_emb.mapping.files.term_file import open_terms
 from omop_emb.mapping.files.usagi_writer import write_usagi
 from omop_emb.mapping.judge.prompt import ConceptContext, concept_contexts
-from omop_emb.mapping.records import Decision, SourceTerm
+from omop_emb.mapping.records import Decision, MappedValue, SourceTerm
 from tests.unit.mapping.files.sample_results import PROVENANCE, candidate, mapped
 
 # id, standard, invalid
@@ -104,6 +104,32 @@ def test_a_concept_has_several_replacements_or_none_and_a_cycle_ends(
     assert replacements == {3: [], 4: [1, 5], 6: [], 9: [], 10: [], 99: []}
 
 
+def test_a_replacement_has_the_values_that_belong_beside_it_now(
+    cdm: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    # 3, "allergy to penicillin", became "allergy to a substance" (5) with a value that was replaced itself.
+    links = [
+        (3, 5, "Maps to"),
+        (3, 2, "Maps to value"),
+        (3, 9, "Maps to unit"),
+        (2, 11, "Concept poss_eq to"),
+    ]
+    for one, two, relationship in links:
+        cdm.execute("insert into cdm.concept_relationship values (%s, %s, %s, '')", (one, two, relationship))
+    (replacement,) = target_statuses(cdm, [3])[3].replacements
+    assert replacement.concept.concept_id == 5
+    beside = (MappedValue("Maps to value", 5, "concept 5"), MappedValue("Maps to unit", 9, "concept 9"))
+    assert sorted(replacement.mapped_values, key=lambda value: value.concept_id) == list(beside)
+    path = tmp_path / "old.csv"
+    path.write_text(HEADER + "c,lost,1,1,APPROVED,3,MAPS_TO\n")
+    checked = check_previous(cdm, read_approved(path)[0])
+    result = checked.apply_to(mapped(SourceTerm(name="lost", code="c"), candidate(11)))
+    assert (result.decision, result.targets) == (Decision.REVIEW, (5,))
+    assert set(result.mapped_values) == set(beside)
+    (row,) = checked.outdated_rows()
+    assert (row["replacement_id"], row["value_concept_id"], row["unit_concept_id"]) == (5, "5", "9")
+
+
 def test_a_long_chain_and_a_shortcut_give_each_replacement_once(
     cdm: psycopg.Connection[Any],
 ) -> None:
@@ -143,7 +169,8 @@ def checked(cdm: psycopg.Connection[Any], tmp_path: Path) -> CheckedMappings:
 def test_a_mapping_with_valid_targets_is_reused_as_it_was_approved(checked: CheckedMappings) -> None:
     reused = checked.reuse(SourceTerm(name="stands", code="a"), PROVENANCE)
     assert reused is not None
-    assert (reused.decision, reused.previous, reused.targets) == (Decision.ACCEPT, (1, 5), (1, 5))
+    assert (reused.decision, reused.previous, reused.targets) == (Decision.ACCEPT, (1,), (1,))
+    assert reused.mapped_values == (MappedValue("Maps to value", 5, "concept 5"),)
     assert "line 2" in reused.reason
     none = checked.reuse(SourceTerm(name="none", code="d"), PROVENANCE)
     assert none is not None

@@ -49,7 +49,7 @@ def test_a_code_of_several_vocabularies_is_never_certain(
     vocabulary: str, code: str, named: int | None, targets: list[int], found_in: str, others: tuple[str, ...]
 ) -> None:
     found = look_up_code(LEXICON, SourceTerm(name="", code=code, source_vocabulary=vocabulary), named)
-    assert LEXICON.concept_id[[row for row, _ in found.targets]].tolist() == targets
+    assert LEXICON.concept_id[[row for row, *_ in found.targets]].tolist() == targets
     assert (found.vocabulary, found.others, found.problem) == (found_in, others, "")
 
 

@@ -9,6 +9,7 @@ from omop_emb.mapping.records import (
     Candidate,
     Decision,
     MappedTerm,
+    MappedValue,
     PathStep,
     Provenance,
     Retriever,
@@ -74,6 +75,11 @@ def rich(term: SourceTerm, extra: Mapping[str, Any] | None = None) -> MappedTerm
     first = candidate(
         254761,
         path=(PathStep(1, "Hoesten", "Maps to"),),
+        mapped_values=(
+            MappedValue("Maps to value", 317009, "Asthma"),
+            MappedValue("Maps to value", 4191479, "Tuberculosis"),
+            MappedValue("Maps to unit", 9529, "kilogram"),
+        ),
         flags=("laterality: left, not right",),
         judged=True,
     )

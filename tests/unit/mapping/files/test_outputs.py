@@ -27,7 +27,7 @@ from omop_emb.mapping.files.source_to_concept_map import COLUMNS, MapRow, MapRow
 from omop_emb.mapping.files.table_writer import Column, write_table
 from omop_emb.mapping.files.usagi_file import UsagiFile
 from omop_emb.mapping.mapper import map_in_batches
-from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
+from omop_emb.mapping.records import Decision, MappedTerm, MappedValue, SourceTerm
 from omop_emb.records import Concept
 from tests.unit.mapping.files.sample_results import candidate, mapped, rich
 
@@ -169,6 +169,8 @@ def test_the_candidate_table_has_all_scores(tmp_path: Path) -> None:
     assert (first["source_code"], first["rank"], first["concept_id"]) == ("007", "1", "254761")
     assert (first["dense_score"], first["lexical_score"], first["exact_score"]) == ("0.91", "0.8", "")
     assert first["path"] == "1 Hoesten (Maps to)"
+    assert (first["value_concept_id"], first["unit_concept_id"]) == ("317009;4191479", "9529")
+    assert (first["number_concept_id"], second["value_concept_id"]) == ("", "")
     assert (first["judged"], second["judged"]) == ("true", "false")
     assert second["probability"] == ""
     assert (first["ward"], first["source:rank"]) == ("A", "R")
@@ -180,6 +182,7 @@ def test_the_term_table_has_the_best_candidate_and_the_provenance() -> None:
     assert set(row) <= {column.name for column in term_columns(["ward", "rank"])}
     assert (row["concept_id"], row["targets"], row["by_code"]) == (254761, "254761", "254761")
     assert row["others"] == "257581 Exacerbation of asthma"
+    assert (row["value_concept_id"], row["operator_concept_id"]) == ("317009;4191479", "")
     assert "ranker default-1" in row["provenance"]
 
 
@@ -284,6 +287,34 @@ def test_a_source_vocabulary_is_required(name: str) -> None:
 def test_dates_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(InputError, match="before they begin"):
         MapSettings(source_vocabulary_id="X", valid_end_date=datetime.date(1969, 1, 1))
+
+
+def test_values_and_units_are_counted_and_become_no_rows(tmp_path: Path) -> None:
+    rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
+    (row,) = rows_of(rows, rich(TERM, {"decision": Decision.ACCEPT}))
+    assert (row.target_concept_id, rows.values) == (254761, 3)
+    alone = mapped(
+        SourceTerm(name="kg", code="u"),
+        candidate(5),
+        decision=Decision.ACCEPT,
+        previous_values=(MappedValue("Maps to unit", 9529, "kilogram"),),
+    )
+    assert rows_of(rows, alone) == []
+    assert rows.values == 4
+    path = tmp_path / "u.csv"
+    header = "sourceCode,sourceName,sourceFrequency,matchScore,mappingStatus,conceptId,mappingType"
+    types = ("MAPS_TO", "MAPS_TO_VALUE", "MAPS_TO_UNIT", "MAPS_TO_OPERATOR", "MAPS_TO_NUMBER", "MAPS_TO_TYPE")
+    lines = [
+        f"{code},a,3,1,APPROVED,7,{kind}"
+        for code in "12"
+        for kind in types
+        if (code, kind) != ("2", "MAPS_TO")
+    ]
+    path.write_text("\n".join([header, *lines]) + "\n")
+    with InputFile(path) as source:
+        written = [row for each in UsagiFile(source, "utf-8").mappings() for row in rows.rows_of_usagi(each)]
+    assert [(row.source_code, row.target_concept_id) for row in written] == [("1", 7)]
+    assert rows.values == 4 + 10
 
 
 # --- journals

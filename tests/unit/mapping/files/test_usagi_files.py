@@ -20,7 +20,7 @@ from omop_emb.mapping.files.term_file import FileKind, ReadOptions, open_terms
 from omop_emb.mapping.files.usagi_dialect import join_line, join_rfc4180, split_line
 from omop_emb.mapping.files.usagi_file import STATUSES, UsagiFile, UsagiTarget
 from omop_emb.mapping.files.usagi_writer import write_usagi
-from omop_emb.mapping.records import Decision, PathStep, SourceTerm
+from omop_emb.mapping.records import Decision, MappedValue, SourceTerm
 from omop_emb.records import Concept
 from tests.unit.mapping.files.sample_results import PROVENANCE, candidate, mapped, rich
 
@@ -259,8 +259,7 @@ def test_an_older_file_keeps_its_mapping_types(tmp_path: Path) -> None:
     path = save(tmp_path / "in.csv", rows)
     with open_terms(path) as terms, write_usagi(tmp_path / "out.csv", original=terms.usagi) as out:
         (term,) = terms
-        value = candidate(5, path=(PathStep(4, "x", "Maps to value"),))
-        out.write(mapped(term, candidate(3), value, by_code=(3, 5)))
+        out.write(mapped(term, candidate(3, mapped_values=(MappedValue("Maps to value", 5, "x"),))))
     written = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     assert [line["mappingType"] for line in written] == ["EVENT", "EVENT", "VALUE"]
 
@@ -315,7 +314,7 @@ def test_a_new_file_has_usagis_columns_and_add_info_columns(tmp_path: Path) -> N
     first, second = [
         dict(zip(lines[0], lines[n], strict=True))
         for lines in [[split_line(line) for line in (tmp_path / "out.csv").read_text().splitlines()]]
-        for n in (1, 2)
+        for n in (1, -1)
     ]
     assert list(first)[:4] == HEADER.split(",")[:4]
     assert list(first)[-13:] == HEADER.split(",")[-13:]
