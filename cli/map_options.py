@@ -137,7 +137,7 @@ mapping_options = option_group(
         help="Accept what a source code maps to, unless the name contradicts it.",
     ),
     click.option(
-        "--explain", default=0, metavar="N", help="Explain the first N candidates by their features."
+        "--explain", default=0, metavar="N", help="Give reasons for and against the first N candidates."
     ),
 )
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.mapping.linear_training import fit_linear, fit_memory
+from omop_emb.mapping.features.feature_names import NAMES
+from omop_emb.mapping.features.feature_signs import SIGNS
 from tests.unit.mapping.test_training import DENSE, MEMORY, make_examples
+
+AGREE, DIFFER = NAMES.index("strengths agree"), NAMES.index("strengths differ")
 
 
 def test_a_linear_ranker_learns_the_feature_that_tells_targets() -> None:
@@ -11,6 +15,19 @@ def test_a_linear_ranker_learns_the_feature_that_tells_targets() -> None:
     linear = fit_linear(seen, penalty=1.0, penalty_domain=10.0)
     assert linear.weights[DENSE] > 1
     assert (unseen.target_ranks(linear.score_examples(unseen)) == unseen.target_ranks(unseen.dense)).all()
+
+
+def test_no_domain_gets_a_negative_weight_for_agreement_or_a_positive_one_for_contradiction() -> None:
+    examples = make_examples(400, 1, memory=True)
+    # Both speak against their meaning here.
+    examples.features[:, AGREE] = ~examples.is_target
+    examples.features[:, DIFFER] = examples.is_target
+    examples.features[:, MEMORY] = ~examples.is_target
+    linear = fit_memory(examples, fit_linear(examples, penalty=1.0, penalty_domain=10.0))
+    for correction in linear.corrections.values():
+        assert (SIGNS * (linear.weights + correction) >= -1e-6).all()
+    assert linear.weights[MEMORY] == 0
+    assert linear.weights[DENSE] > 1
 
 
 def test_weights_of_the_memory_leave_a_site_without_approvals_as_it_was() -> None:

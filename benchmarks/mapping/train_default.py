@@ -128,7 +128,6 @@ def main(base: Path, memory: Path, gold: Path, output: Path, fingerprint: str) -
         calibration=calibration,
         weights=final.weights,
         corrections=final.corrections,
-        centre=final.centre,
     )
     output.write_text(json.dumps(ranker.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     weights = {name: float(final.weights[NAMES.index(name)]) for name in MEMORY_FEATURES}

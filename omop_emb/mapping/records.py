@@ -115,10 +115,9 @@ def value_row(values: Collection[MappedValue]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """How much a feature raised (positive) or lowered (negative) a candidate's score."""
+    """How much a reason raises (positive) or lowers (negative) a candidate's score against its rival's."""
 
-    feature: str
-    value: float
+    reason: str
     contribution: float
 
 
@@ -139,7 +138,8 @@ class Candidate:
         path: relationships from the matched concept to this one; empty if they are the same.
         mapped_values: what belongs beside a mapping to it, from the concept that the path begins with.
         flags: differences that a reviewer must see, such as "laterality: left, not right".
-        contributions: features for and against, strongest first; empty unless Settings.explain asks for them.
+        contributions: reasons for and against it, strongest first: the first candidate compared with the
+            second, every other with the first; empty unless Settings.explain asks for them.
         judged: whether the judge chose this candidate.
     """
 

@@ -10,8 +10,10 @@ from omop_emb.mapping.features.candidate_features import ScoredCandidates
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.features.memory_features import SIMILARITIES
 from omop_emb.mapping.ranking.ranker import Ranker
+from omop_emb.mapping.ranking.reasons import compare
 from omop_emb.mapping.records import (
     Candidate,
+    Contribution,
     Decision,
     MappedTerm,
     Provenance,
@@ -188,11 +190,6 @@ class ResultBuilder:
                 source_id = lexicon.targets[path].concept_id
             elif kind == "alias" and self.memory is not None:
                 source_id = int(self.memory.approved_ids[approved])
-        contributions = (
-            self.ranker.explain(ranked.columns[number], lexicon.domains[lexicon.domain[row]])
-            if rank <= self.settings.explain
-            else ()
-        )
         return Candidate(
             rank=rank,
             **self._concept(row),
@@ -205,8 +202,22 @@ class ResultBuilder:
             path=(lexicon.targets[path],) if path >= 0 else (),
             mapped_values=lexicon.values.get(source_id),
             flags=self._flags(term, variant, row),
-            contributions=tuple(contributions),
+            contributions=self._contributions(ranked, query, number, rank),
         )
+
+    def _contributions(
+        self, ranked: RankedBatch, query: int, number: int, rank: int
+    ) -> tuple[Contribution, ...]:
+        """The reasons for the first candidate against the second, or for another against the first."""
+        if rank > self.settings.explain:
+            return ()
+
+        def described(candidate: int) -> tuple[Floats, str]:
+            row = int(ranked.candidates.concept[candidate])
+            return ranked.columns[candidate], self.lexicon.domains[self.lexicon.domain[row]]
+
+        rivals = ranked.order[query][1:2] if rank == 1 else ranked.order[query][:1]
+        return compare(self.ranker, described(number), described(int(rivals[0])) if len(rivals) else None)
 
     def _result(
         self,

@@ -19,7 +19,7 @@ class Settings:
         retrieved_other: how many for each of its other variants.
         rules: the normalisation rules that may be used (see normalise.RULES).
         variants: how many variants of a term are looked up at most.
-        explain: for how many candidates contributions are listed.
+        explain: for how many candidates reasons are listed (Candidate.contributions).
         accept_codes: accept what a code leads to, where the name's first candidate says the same.
         policy: what may be decided without a person.
     """

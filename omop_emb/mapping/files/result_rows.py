@@ -29,7 +29,7 @@ _INTEGERS = frozenset({"source_frequency", "line", "rank", "concept_id"})
 _REALS = frozenset({"score", "probability", "priority", *_RETRIEVER_SCORES})
 _BOOLEANS = frozenset({"judged", "disagrees"})
 _OWN_NAMES = frozenset({*_CANDIDATE_TABLE, *_TERM_TABLE})
-_FEATURES_SHOWN = 6
+_REASONS_SHOWN = 6
 
 
 def candidate_columns(extra_headers: Sequence[str] = ()) -> tuple[Column, ...]:
@@ -91,17 +91,15 @@ def concept_row(candidate: Candidate) -> dict[str, Any]:
         "query_rule": candidate.variant.rule,
         "path": " > ".join(steps),
         "flags": "; ".join(candidate.flags),
-        "speaks_for": _features(candidate, positive=True),
-        "speaks_against": _features(candidate, positive=False),
+        "speaks_for": _reasons(candidate, positive=True),
+        "speaks_against": _reasons(candidate, positive=False),
     }
 
 
-def _features(candidate: Candidate, *, positive: bool) -> str:
-    """The strongest features for or against a candidate, as "dense original 0.83 (+1.20)"."""
+def _reasons(candidate: Candidate, *, positive: bool) -> str:
+    """The strongest reasons for or against a candidate, as "equal text (+1.20)"."""
     chosen = [entry for entry in candidate.contributions if (entry.contribution > 0) == positive]
-    return "; ".join(
-        f"{entry.feature} {entry.value:.2f} ({entry.contribution:+.2f})" for entry in chosen[:_FEATURES_SHOWN]
-    )
+    return "; ".join(f"{entry.reason} ({entry.contribution:+.2f})" for entry in chosen[:_REASONS_SHOWN])
 
 
 def other_candidates(mapped: MappedTerm, count: int = 4) -> str:

@@ -13,9 +13,8 @@ import numpy as np
 from omop_emb.arrays import Floats, Ints
 from omop_emb.errors import ConfigurationError
 from omop_emb.mapping.features.feature_names import NAMES
-from omop_emb.mapping.ranking.calibration import APPROVED_BONUS, Calibration
-from omop_emb.mapping.ranking.ranker import APPROVED_COLUMN, add_approved_bonus, strongest_contributions
-from omop_emb.mapping.records import Contribution
+from omop_emb.mapping.ranking.calibration import Calibration
+from omop_emb.mapping.ranking.ranker import add_approved_bonus
 
 OTHER_DOMAINS = "other"
 """Key of the correction for all domains without one of their own."""
@@ -31,7 +30,6 @@ class LinearRanker:
     calibration: Calibration | None
     weights: Floats  # (features,) for every domain
     corrections: Mapping[str, Floats]  # (features,) by domain, added to the weights
-    centre: Floats  # (features,) of an average candidate; contributions are relative to it
 
     def columns(self, features: Floats, offsets: Ints, domains: Sequence[str]) -> Floats:
         """The features themselves."""
@@ -51,13 +49,11 @@ class LinearRanker:
         products = features @ np.stack([self.weights + row for row in corrections], axis=1)
         return np.asarray(products[np.arange(len(products)), code], np.float32)
 
-    def explain(self, columns: Floats, domain: str) -> list[Contribution]:
-        """What each feature of one candidate added to its score, strongest first."""
+    def contributions(self, columns: Floats, domain: str) -> dict[str, float]:
+        """What each feature of one candidate added to its score, without bonuses."""
         none = np.zeros_like(self.weights)
         correction = self.corrections.get(domain, self.corrections.get(OTHER_DOMAINS, none))
-        parts = (columns - self.centre) * (self.weights + correction)
-        parts[APPROVED_COLUMN] += APPROVED_BONUS * columns[APPROVED_COLUMN]
-        return strongest_contributions(NAMES, columns, parts)
+        return dict(zip(NAMES, (columns * (self.weights + correction)).tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values, weights by the name of their feature."""
@@ -67,7 +63,6 @@ class LinearRanker:
             "own": self.is_site_trained,
             "weights": _by_name(self.weights),
             "corrections": {domain: _by_name(row) for domain, row in self.corrections.items()},
-            "centre": _by_name(self.centre),
             "calibration": self.calibration.to_json() if self.calibration else None,
         }
 
@@ -87,7 +82,6 @@ class LinearRanker:
             calibration=Calibration.from_json(calibration) if calibration else None,
             weights=_row(values["weights"]),
             corrections={domain: _row(row) for domain, row in values["corrections"].items()},
-            centre=_row(values["centre"]),
         )
 
 

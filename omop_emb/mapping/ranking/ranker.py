@@ -7,15 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
-from omop_emb.arrays import Doubles, Floats, Ints
+from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.ranking.calibration import APPROVED_BONUS, Calibration
-from omop_emb.mapping.records import Contribution
 
 APPROVED_COLUMN = NAMES.index("memory exact")
 """The column of features that is 1 for a concept that was approved for precisely this name."""
-
-_MIN_CONTRIBUTION = 1e-4
 
 
 class Ranker(Protocol):
@@ -45,23 +42,11 @@ class Ranker(Protocol):
         """(p,) scores, larger is better, of candidates in the given domains."""
         ...
 
-    def explain(self, columns: Floats, domain: str) -> list[Contribution]:
-        """What each column of one candidate added to its score, strongest first."""
+    def contributions(self, columns: Floats, domain: str) -> dict[str, float]:
+        """What each feature of one candidate, with these (columns,), added to its score, without bonuses."""
         ...
 
 
 def add_approved_bonus(scores: Floats, columns: Floats) -> Floats:
     """Scores with which a concept that was approved for precisely this name comes first."""
     return np.asarray(scores + APPROVED_BONUS * columns[:, APPROVED_COLUMN], np.float32)
-
-
-def strongest_contributions(
-    names: Sequence[str], values: Sequence[float] | Floats, parts: Floats | Doubles
-) -> list[Contribution]:
-    """Contributions by decreasing size; negligible ones are left out."""
-    order = np.argsort(-np.abs(parts), kind="stable")
-    return [
-        Contribution(names[n], float(values[n]), float(parts[n]))
-        for n in order
-        if abs(parts[n]) > _MIN_CONTRIBUTION
-    ]

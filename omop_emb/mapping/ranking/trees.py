@@ -15,8 +15,7 @@ from omop_emb.mapping.features import relative_features
 from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import LinearRanker, default_ranker
-from omop_emb.mapping.ranking.ranker import add_approved_bonus, strongest_contributions
-from omop_emb.mapping.records import Contribution
+from omop_emb.mapping.ranking.ranker import add_approved_bonus
 
 DEFAULT_ROUNDS = 150
 MAX_RERANKED = 100
@@ -127,11 +126,10 @@ class TreeRanker:
             return np.zeros(0, np.float32)
         return add_approved_bonus(self.model.score(columns, domains), columns)
 
-    def explain(self, columns: Floats, domain: str) -> list[Contribution]:
-        """What each column of one candidate added to its score (TreeSHAP), strongest first."""
-        parts = self.model.contributions(columns, domain)
-        values = [*map(float, columns), float(len(domain))]
-        return strongest_contributions([*self.features, "domain"], values, parts)
+    def contributions(self, columns: Floats, domain: str) -> dict[str, float]:
+        """What each column of one candidate, and its domain, added to its score, without bonuses."""
+        parts = self.model.contributions(columns, domain).tolist()
+        return dict(zip([*self.features, "domain"], parts, strict=True))
 
 
 def append_domain_code(
@@ -154,6 +152,7 @@ def train_trees(examples: Examples, *, rounds: int | None = None) -> TreeModel:
     data = lightgbm.Dataset(rows, examples.is_target[first].astype(np.int32), group=sizes[sizes > 0])
     parameters = {
         **_PARAMETERS,
+        "monotone_constraints": [*map(int, relative_features.SIGNS), 0],  # the domain may do either
         "num_leaves": int(np.clip(len(examples) // _TERMS_PER_LEAF, _MIN_LEAVES, _MAX_LEAVES)),
         "num_threads": 1 if len(rows) < _MIN_ROWS_FOR_THREADS else 0,
     }

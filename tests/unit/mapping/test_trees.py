@@ -13,6 +13,7 @@ from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.ranking import trees
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import default_ranker
+from omop_emb.mapping.ranking.reasons import compare
 
 VOTES = NAMES.index("memory concept")
 
@@ -75,6 +76,22 @@ def test_trees_rerank_the_shipped_rankers_first_candidates_and_leave_the_rest_be
     assert (np.diff(scores[behind][np.argsort(rank[behind], kind="stable")]) <= 0).all()
 
 
+def test_agreement_never_lowers_a_score_and_contradiction_never_raises_one() -> None:
+    examples = make_examples(150, 1)
+    # What is learned against its meaning: the target is contradicted, and all others agree.
+    examples.features[:, NAMES.index("strengths agree")] = ~examples.is_target
+    examples.features[:, NAMES.index("strengths differ")] = examples.is_target
+    examples.features[:, VOTES] = 0
+    model = trees.train_trees(examples, rounds=20)
+    columns = relative_features.columns(examples.features, examples.offsets, examples.shipped_scores)[:50]
+    columns[:, relative_features.RANK_COLUMN] = 0
+    for name, sign in (("strengths agree", 1), ("strengths differ", -1)):
+        with_it, without = columns.copy(), columns.copy()
+        with_it[:, NAMES.index(name)], without[:, NAMES.index(name)] = 1, 0
+        change = model.score(with_it, ["Condition"] * 50) - model.score(without, ["Condition"] * 50)
+        assert (sign * change >= 0).all()
+
+
 def test_a_ranker_of_other_features_or_another_shipped_ranker_is_refused() -> None:
     examples = make_examples(150, 1)
     text = trees.train_trees(examples, rounds=5).text
@@ -83,7 +100,9 @@ def test_a_ranker_of_other_features_or_another_shipped_ranker_is_refused() -> No
     columns = ranker.columns(features, np.array([0, 120]), domains)
     target = examples.is_target[:120].argmax()
     assert ranker.score(columns, domains).argmax() == target
-    assert ranker.explain(columns[target], "Condition")[0].feature == "memory concept"
+    rival = (target + 1) % 120
+    reasons = compare(ranker, (columns[target], "Condition"), (columns[rival], "Condition"))
+    assert (reasons[0].reason, reasons[0].contribution > 0) == ("approved names", True)
     for names in (NAMES, relative_features.names("default-1")):
         with pytest.raises(ConfigurationError, match="calibrate again"):
             stored(text, names)
