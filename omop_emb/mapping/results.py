@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,8 @@ from omop_emb.arrays import Doubles, Floats, Ints
 from omop_emb.mapping.features.candidate_features import ScoredCandidates
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.features.memory_features import SIMILARITIES
+from omop_emb.mapping.features.sign_features import signs_of_query
+from omop_emb.mapping.ranking.policy import is_acceptable
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.ranking.reasons import compare
 from omop_emb.mapping.records import (
@@ -28,9 +31,11 @@ from omop_emb.mapping.retrieval.lexicon import TEXT_KINDS, Lexicon
 from omop_emb.mapping.retrieval.queries import Query
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms import contrasts, drugs
+from omop_emb.mapping.terms.signs import Signs, closest_differences, objection, signs_of
 from omop_emb.mapping.terms.stated import stated_contrasts
 from omop_emb.mapping.terms.words import normalise
 
+_SIGNS_DIFFER = NAMES.index("signs differ")
 _MEMORY_FEATURES = [NAMES.index(name) for name in SIMILARITIES]
 _MEASURING_DOMAINS = ("Measurement", "Observation")
 _MIN_MEMORY_SIMILARITY = 0.5  # below, an approved name is no better an explanation than the concept's own
@@ -79,7 +84,12 @@ class ResultBuilder:
             return self._coded(term, candidates, by_code)
         decision, reason = Decision.NO_MATCH, "nothing was found"
         if candidates:
-            decision, reason = self.settings.policy.decide(probability, candidates[0].domain_id, self.ranker)
+            best = int(ranked.order[query][0])
+            acceptable = is_acceptable(ranked.scored.features[best : best + 1])[0]
+            against = "" if acceptable else objection(candidates[0].flags)
+            decision, reason = self.settings.policy.decide(
+                probability, candidates[0].domain_id, self.ranker, objection=against
+            )
         if by_code.problem:
             reason = f"{by_code.problem}; {reason}"
         return self._result(term, candidates, decision, reason, probability, unknown_code=by_code.is_unknown)
@@ -96,7 +106,8 @@ class ResultBuilder:
         """A term whose code decides: the code's targets first, the name's candidates after them."""
         targets = tuple(int(self.lexicon.concept_id[target.row]) for target in by_code.targets)
         disagrees = bool(by_name) and by_name[0].concept_id not in targets
-        is_certain = not disagrees and not by_code.others
+        against = objection(by_name[0].flags) if by_name else ""
+        is_certain = not disagrees and not by_code.others and not against
         probability = 1.0 if is_certain else None
         candidates = [self._code_candidate(term, target, probability) for target in by_code.targets]
         candidates += (
@@ -112,6 +123,8 @@ class ResultBuilder:
             reason += f"; {kind} {value.concept_id} {value.concept_name}"
         if disagrees:
             reason += f"; the name says {by_name[0].concept_id} {by_name[0].concept_name}"
+        elif against:
+            reason += f", but {against}"
         return self._result(
             term,
             tuple(replace(candidate, rank=rank) for rank, candidate in enumerate(candidates, start=1)),
@@ -134,7 +147,12 @@ class ResultBuilder:
             retrievers={Retriever.CODE: 1.0},
             path=(target.step,) if target.step is not None else (),
             mapped_values=target.mapped_values,
-            flags=self._flags(term, Variant(term.name), target.row) if term.name else (),
+            flags=(
+                *self._sign_flags([signs_of(term.name)], target.row),
+                *self._flags(term, Variant(term.name), target.row),
+            )
+            if term.name
+            else (),
         )
 
     def _concept(self, row: int) -> dict[str, Any]:
@@ -148,6 +166,12 @@ class ResultBuilder:
             "standard_concept": "S",
             "concept_code": lexicon.codes[row],
         }
+
+    def _sign_flags(self, of_term: Sequence[Signs], row: int, *, same_unit: bool = False) -> tuple[str, ...]:
+        """Signs in which no text of a concept agrees with a term."""
+        is_unit = self.lexicon.domains[self.lexicon.domain[row]] == "Unit"
+        texts = [signs_of(text) for text in self.lexicon.own_texts(row)]
+        return tuple(closest_differences(of_term, texts, is_unit=is_unit, same_unit=same_unit))
 
     def _flags(self, term: SourceTerm, variant: Variant, row: int) -> tuple[str, ...]:
         domain = self.lexicon.domains[self.lexicon.domain[row]]
@@ -190,6 +214,10 @@ class ResultBuilder:
                 source_id = lexicon.targets[path].concept_id
             elif kind == "alias" and self.memory is not None:
                 source_id = int(self.memory.approved_ids[approved])
+        signs: tuple[str, ...] = ()
+        if scored.features[number, _SIGNS_DIFFER]:
+            of_term = signs_of_query(ranked.queries[query])
+            signs = self._sign_flags(of_term, row, same_unit="unit" in found_by)
         return Candidate(
             rank=rank,
             **self._concept(row),
@@ -201,7 +229,7 @@ class ResultBuilder:
             retrievers=retrievers,
             path=(lexicon.targets[path],) if path >= 0 else (),
             mapped_values=lexicon.values.get(source_id),
-            flags=self._flags(term, variant, row),
+            flags=(*signs, *self._flags(term, variant, row)),
             contributions=self._contributions(ranked, query, number, rank),
         )
 

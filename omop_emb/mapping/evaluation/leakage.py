@@ -14,6 +14,7 @@ from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.lexicon import NON_STANDARD, Lexicon
 from omop_emb.mapping.retrieval.queries import Query
 from omop_emb.mapping.settings import Settings
+from omop_emb.mapping.terms.text_key import text_key
 from omop_emb.mapping.terms.words import normalise
 
 _BATCH_TERMS = 500
@@ -22,8 +23,9 @@ _BATCH_TERMS = 500
 class LeakageGuard:
     """Hides from a term's query what belongs to the term itself.
 
-    These are the names of non-standard concepts, and the approvals, that have its code (in its vocabulary, if
-    it names one) or equal its name.
+    These are names of non-standard concepts with its code (in its vocabulary, if it names one) or the same
+    words, and the approvals of its code or of the same text. Approvals of a text that differs, if only in a
+    sign, stay: a site that maps the term sees them too.
     """
 
     def __init__(self, lexicon: Lexicon, memory: MemoryIndex | None = None) -> None:
@@ -41,17 +43,17 @@ class LeakageGuard:
         self._memory_by_code: dict[str, set[int]] = defaultdict(set)
         if memory is not None:
             for row, (name, code) in enumerate(zip(memory.names, memory.codes, strict=True)):
-                self._memory_by_name[normalise(name)].add(row)
+                self._memory_by_name[text_key(name)].add(row)
                 if code:
                     self._memory_by_code[code].add(row)
 
     def hide(self, query: Query, term: SourceTerm) -> Query:
         """The query of a term, with the term's own texts and approvals hidden."""
-        name = query.normal[0]
-        rows = set(self._by_name.get(name, ()))
+        rows = set(self._by_name.get(query.normal[0], ()))
         for vocabulary, concept_id in self._by_code.get(term.code, ()) if term.code else ():
             if term.source_vocabulary in (None, vocabulary):
                 rows |= self._by_concept[concept_id]
+        name = text_key(query.variants[0].text)
         memory = self._memory_by_name.get(name, set()) | self._memory_by_code.get(term.code, set())
         return replace(query, hidden_texts=frozenset(rows), hidden_names=frozenset(memory))
 

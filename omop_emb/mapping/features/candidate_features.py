@@ -17,6 +17,7 @@ from omop_emb.mapping.features.laboratory_features import LaboratoryFeatures
 from omop_emb.mapping.features.memory_features import MemoryFeatures
 from omop_emb.mapping.features.neighbour_features import NeighbourFeatures
 from omop_emb.mapping.features.number_features import NumberFeatures
+from omop_emb.mapping.features.sign_features import SignFeatures
 from omop_emb.mapping.features.similarity_features import SimilarityFeatures
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Candidates
@@ -61,6 +62,7 @@ class Features:
             NumberFeatures(lexical, attributes),
             DrugFeatures(attributes.drugs),
             LaboratoryFeatures(lexical, attributes.loinc),
+            SignFeatures(lexicon, attributes),
             ConceptFeatures(lexicon, attributes),
         )
 
@@ -91,6 +93,7 @@ class Features:
                 word_total[variants],
                 batch.hashes[variants],
                 None if batch.vectors is None else batch.vectors[variants],
+                batch.key_hashes[variants.start],
                 exact_hashes[number],
                 {name: mask[span] for name, mask in candidates.found_by.items()},
             )

@@ -26,6 +26,7 @@ class EncodedTerm:
     word_total: Floats  # (v,) sum of the words' idf
     hashes: npt.NDArray[np.uint64]  # (v,) hashes of the normal texts
     vectors: Vectors | None  # (v, dimensions) unit rows; None without a dense index
+    key_hash: np.uint64  # of the original's text key
     exact_hash: np.uint64  # of the unchanged original
     found_by: Mapping[str, Mask]  # name of a retriever -> (p,) whether it found each candidate
 

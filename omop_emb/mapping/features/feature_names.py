@@ -11,6 +11,7 @@ from omop_emb.mapping.features import (
     neighbour_features,
     number_features,
     retriever_features,
+    sign_features,
     similarity_features,
 )
 
@@ -24,6 +25,7 @@ NAMES: tuple[str, ...] = (
     *drug_features.FEATURES,
     *laboratory_features.FEATURES,
     *contrast_features.FEATURES,
+    *sign_features.FEATURES,
     *concept_features.FEATURES,
 )
 """Every feature, in the order of the columns."""

@@ -8,6 +8,7 @@ from omop_emb.mapping.features import (
     contrast_features,
     memory_features,
     neighbour_features,
+    sign_features,
     similarity_features,
 )
 from omop_emb.mapping.features.feature_names import NAMES
@@ -34,6 +35,7 @@ _AGREEMENT = (
 )
 _CONTRADICTION = (
     *(name for name in contrast_features.FEATURES if name not in _AGREEMENT),
+    *sign_features.FEATURES,
     "numbers of the term missing",
     "numbers of the concept extra",
     "strengths differ",

@@ -32,7 +32,7 @@ class MemoryFeatures:
             dense = (memory.vectors[name] @ term.vectors.T).max(axis=1)
             np.maximum.at(columns["memory dense"], index, dense)
         # By the original alone: a variant of it may be another term.
-        equal = (memory.hash[name] == term.hashes[0]).astype(np.float32)
+        equal = (memory.hash[name] == term.key_hash).astype(np.float32)
         np.maximum.at(columns["memory exact"], index, equal)
         order = np.argsort(lexical, kind="stable")  # the last one written is the most similar
         best_name[index[order]] = name[order]

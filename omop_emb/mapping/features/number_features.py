@@ -24,7 +24,7 @@ class NumberFeatures:
 
     def __init__(self, lexical: LexicalIndex, attributes: ConceptAttributes) -> None:
         is_number = np.zeros(len(lexical.words.idf), np.float32)
-        is_number[[column for word, column in lexical.words.column.items() if word[0].isdigit()]] = 1
+        is_number[[column for word, column in lexical.words.column.items() if _is_number(word)]] = 1
         names = lexical.word_rows[np.flatnonzero(lexical.lexicon.text_kind == 0)].sign()
         self._number_words = names.multiply(is_number).tocsr()
         self._numbers = np.asarray(names @ is_number, np.float32).ravel()
@@ -34,7 +34,7 @@ class NumberFeatures:
         """FEATURES of (p,) concept rows."""
         shared = self._number_words[concepts] @ term.words[:, 0]
         words = term.query.normal[0].split()
-        numbers = sum(1 for word in set(words) if word[0].isdigit())
+        numbers = sum(1 for word in set(words) if _is_number(word))
         length = np.log(np.maximum(self._word_count[concepts], 1) / max(1, len(words)))
         return {
             "numbers of the term missing": (numbers - shared) / max(numbers, 1),
@@ -42,3 +42,7 @@ class NumberFeatures:
             "concept longer": np.maximum(length, 0),
             "concept shorter": np.maximum(-length, 0),
         }
+
+
+def _is_number(word: str) -> bool:
+    return word.lstrip("+-")[:1].isdigit()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.ranking.calibration import Calibration, compute_signals
+from omop_emb.mapping.ranking.policy import is_acceptable
 
 _CANDIDATE_COLUMNS = (
     *("features", "domains", "is_target", "dense", "lexical", "equal_text", "memory_only"),
@@ -26,6 +27,7 @@ class FirstCandidates:
     signals: Doubles  # (n, SIGNALS) what its probability is computed from
     correct: Mask  # (n,) whether it is a target
     domains: npt.NDArray[np.str_]  # (n,) its domain, "" without a candidate
+    acceptable: Mask  # (n,) whether it may be accepted at all, see is_acceptable()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -33,7 +35,11 @@ class FirstCandidates:
     def take(self, terms: Ints) -> FirstCandidates:
         """Those of some of the terms."""
         return FirstCandidates(
-            self.rows[terms], self.signals[terms], self.correct[terms], self.domains[terms]
+            self.rows[terms],
+            self.signals[terms],
+            self.correct[terms],
+            self.domains[terms],
+            self.acceptable[terms],
         )
 
     def probability(self, calibration: Calibration) -> Doubles:
@@ -89,6 +95,7 @@ class Examples:
             signals,
             np.array([row >= 0 and bool(self.is_target[row]) for row in rows]),
             np.array([str(self.domains[row]) if row >= 0 else "" for row in rows]),
+            (rows >= 0) & is_acceptable(self.features[rows]) if len(self.features) else rows >= 0,
         )
 
     def target_ranks(self, scores: Floats) -> Ints:

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from omop_emb.arrays import Mask
 from omop_emb.errors import ConfigurationError
-from omop_emb.mapping.ranking.ranker import Ranker
+from omop_emb.mapping.features.feature_names import NAMES
+from omop_emb.mapping.ranking.ranker import APPROVED_COLUMN, Ranker
 from omop_emb.mapping.records import Decision
+
+_SIGNS_DIFFER = NAMES.index("signs differ")
+
+
+def is_acceptable(features: npt.NDArray[np.floating]) -> Mask:
+    """(p,) whether each candidate may be accepted at all, from (p, features).
+
+    One whose signs differ from the term's (positive for negative, < for >, 10^3 for 10^-3) needs a person,
+    unless a person has approved it for precisely this text.
+    """
+    is_approved = features[:, APPROVED_COLUMN] > 0
+    return np.asarray(is_approved | (features[:, _SIGNS_DIFFER] == 0), bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +64,21 @@ class Policy:
                 "calibrate APPROVED with mappings that you have approved, or use --accept-untrained"
             )
 
-    def decide(self, probability: float | None, domain: str, ranker: Ranker) -> tuple[Decision, str]:
-        """The decision, and its reason, for a term whose best candidate is in a domain."""
+    def decide(
+        self, probability: float | None, domain: str, ranker: Ranker, *, objection: str = ""
+    ) -> tuple[Decision, str]:
+        """The decision, and its reason, for a term whose best candidate is in a domain.
+
+        An objection, such as a sign that only one of them has, forbids acceptance whatever the probability.
+        """
         if probability is None:
             return Decision.REVIEW, "no probability: this space is not calibrated"
         if probability < self.no_match_below:
             return Decision.NO_MATCH, f"probability {probability:.2f} below {self.no_match_below:g}"
         if self.accept_precision is None or ranker.calibration is None:
             return Decision.REVIEW, "nothing is accepted without review"
+        if objection:
+            return Decision.REVIEW, f"probability {probability:.2f}, but {objection}"
         threshold = ranker.calibration.threshold(self.accept_precision, domain)
         if threshold is None:
             return Decision.REVIEW, f"too few approvals in {domain} to hold {self.accept_precision:g}"

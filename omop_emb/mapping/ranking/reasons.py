@@ -52,6 +52,7 @@ _REASONS = {
     "serum or plasma": "specimen",
     "blood by default": "specimen",
     "not the default specimen": "specimen",
+    "signs differ": "signs",
     "non-standard sources": "how much the concept is used",
     "oldest concepts": "how much the concept is used",
     "early": "how much the concept is used",

@@ -11,6 +11,7 @@ from scipy import sparse
 from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, expand_spans, find_hashes, hash_texts
 from omop_emb.mapping.retrieval.queries import QueryBatch
+from omop_emb.mapping.terms.text_key import text_key
 from omop_emb.mapping.terms.words import normalise
 from omop_emb.search.topk import largest_of_rows
 
@@ -30,7 +31,7 @@ class MemoryIndex:
 
     Attributes:
         concept: (m,) concept rows.
-        hash: (m,) hashes of the normal names.
+        hash: (m,) hashes of the names' text keys.
         gram_rows: (m, grams) TF-IDF rows.
         gram_columns: (grams, m) the same, transposed.
     """
@@ -55,7 +56,7 @@ class MemoryIndex:
             if approved_ids is not None
             else lexical.lexicon.concept_id[self.concept]
         )
-        self.hash = hash_texts(texts)
+        self.hash = hash_texts([text_key(name) for name in names])
         self._hash_order = np.argsort(self.hash, kind="stable")
         self.gram_rows = lexical.encode(texts)
         self.gram_columns = self.gram_rows.T.tocsr()
@@ -67,14 +68,14 @@ class MemoryIndex:
 
     def find(self, batch: QueryBatch) -> tuple[Ints, Ints]:
         """(variant, concept row) of the approved names most similar to each variant."""
-        variant, name = self.search(batch.grams, batch.hashes, batch.vectors)
+        variant, name = self.search(batch.grams, batch.key_hashes, batch.vectors)
         variant, name = batch.visible(variant, name, [query.hidden_names for query in batch.queries])
         return batch.in_domains(self._lexicon, variant, self.concept[name])
 
     def search(
         self, grams: sparse.csr_matrix, hashes: npt.NDArray[np.uint64], vectors: Floats | None, k: int = 10
     ) -> tuple[Ints, Ints]:
-        """(query, name) of all normalised equal names, and of a query's k nearest by grams and by vectors."""
+        """(query, name) of all names with the same text key, and of the k nearest by grams and by vectors."""
         # By hash too, because jargon may have no 3-gram that the vocabulary has.
         equal, position = find_hashes(self.hash[self._hash_order], hashes)
         similar, name, _ = largest_of_rows((grams @ self.gram_columns).tocsr(), k)

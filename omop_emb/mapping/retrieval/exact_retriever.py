@@ -1,4 +1,4 @@
-"""Exact retriever: concepts with a text that equals a variant when both are normalised."""
+"""Exact retriever: concepts with a text of the same words and signs as a variant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from omop_emb.mapping.retrieval.queries import QueryBatch
 
 
 class ExactRetriever:
-    """Finds normalised equal texts."""
+    """Finds texts that are equal when normalised; punctuation may differ, signs may not."""
 
     uses_vectors = False
 

@@ -24,6 +24,8 @@ TEXT_KINDS = ("name", "synonym", "code", "short name", "non-standard")
 
 _NAME, _SYNONYM, _CODE, _SHORT_NAME, NON_STANDARD = range(len(TEXT_KINDS))
 UNKNOWN_CODE = "UNKNOWN"
+_DOTTED = ("ICD", "CIM", "KCD")  # vocabularies whose codes are written without the dot too
+_CASE_HAS_A_MEANING = ("UCUM", "Read")  # Mg is not mg
 _Text = tuple[int, int, str, int]  # concept row, kind, text, path
 
 
@@ -99,22 +101,26 @@ class Lexicon:
         """The text rows of a concept."""
         return range(int(self.text_offsets[row]), int(self.text_offsets[row + 1]))
 
+    def own_texts(self, row: int) -> list[str]:
+        """The texts of a concept without the names of others that map to it, its name first."""
+        return [self.texts[text] for text in self.text_rows(row) if self.text_kind[text] != NON_STANDARD]
+
     @cached_property
     def code_vocabularies(self) -> list[str]:
         """The vocabularies whose codes can be looked up."""
         return sorted(self.code_table.vocabularies[code] for code in np.unique(self.code_table.vocabulary))
 
     def ids_of_code(self, vocabulary: str, code: str) -> list[int]:
-        """Ids of the concepts that have a code; one written without its dots, as K3580, matches too."""
+        """Ids of the concepts that have a code; k3580 matches K35.80 too, if it matches no other."""
         ids = self.ids_by_code.get((vocabulary, code))
-        return ids or self._ids_by_undotted_code.get((vocabulary, _undotted(code)), [])
+        return ids or self._ids_by_loose_code.get((vocabulary, _loose_code(vocabulary, code)), [])
 
     @cached_property
-    def _ids_by_undotted_code(self) -> dict[tuple[str, str], list[int]]:
-        """By code without dots and case, if only one code becomes it."""
+    def _ids_by_loose_code(self) -> dict[tuple[str, str], list[int]]:
+        """By loose code, if only one code becomes it."""
         result: dict[tuple[str, str], list[int] | None] = {}
         for (vocabulary, code), ids in self.ids_by_code.items():
-            key = (vocabulary, _undotted(code))
+            key = (vocabulary, _loose_code(vocabulary, code))
             result[key] = None if key in result else ids
         return {key: ids for key, ids in result.items() if ids is not None}
 
@@ -124,8 +130,11 @@ class Lexicon:
         return [("", row)] if row >= 0 else self.targets.get(concept_id)
 
 
-def _undotted(code: str) -> str:
-    return code.replace(".", "").upper()
+def _loose_code(vocabulary: str, code: str) -> str:
+    """A code in capitals, one of ICD's without its dot; elsewhere a dot may be a decimal point."""
+    if vocabulary in _CASE_HAS_A_MEANING:
+        return code
+    return code.upper().replace(".", "") if vocabulary.startswith(_DOTTED) else code.upper()
 
 
 def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFrame) -> Lexicon:

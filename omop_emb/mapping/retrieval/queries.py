@@ -15,6 +15,7 @@ from omop_emb.arrays import Ints, Vectors
 from omop_emb.mapping.records import Variant
 from omop_emb.mapping.retrieval.lexical_index import Domains, LexicalIndex, hash_texts
 from omop_emb.mapping.retrieval.lexicon import Lexicon
+from omop_emb.mapping.terms.text_key import text_key
 from omop_emb.mapping.terms.words import normalise
 
 Embed = Callable[[list[str]], Vectors]
@@ -49,6 +50,7 @@ class QueryBatch:
     limits: Ints  # (v,) how many concepts lexical and dense retrieval find for each variant
     grams: sparse.csr_matrix  # (v, grams) TF-IDF rows
     hashes: npt.NDArray[np.uint64]  # (v,) hashes of the normal texts
+    key_hashes: npt.NDArray[np.uint64]  # (v,) hashes of the text keys
     embed: Embed | None  # None without a dense index
 
     @classmethod
@@ -68,7 +70,9 @@ class QueryBatch:
         limits = np.full(len(texts), k_other)
         limits[offsets[:-1]] = k
         owner = np.repeat(np.arange(len(queries)), sizes)
-        return cls(queries, offsets, owner, limits, lexical.encode(texts), hash_texts(texts), embed)
+        keys = hash_texts([text_key(variant.text) for query in queries for variant in query.variants])
+        grams, hashes = lexical.encode(texts), hash_texts(texts)
+        return cls(queries, offsets, owner, limits, grams, hashes, keys, embed)
 
     @cached_property
     def vectors(self) -> Vectors | None:

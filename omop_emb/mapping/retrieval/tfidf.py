@@ -12,7 +12,7 @@ from scipy import sparse
 from omop_emb.arrays import Floats
 
 # Each of these has a code of its own; all other letters (Cyrillic, Hangul …) share the remaining codes.
-_LETTERS = " abcdefghijklmnopqrstuvwxyz0123456789%+./"
+_LETTERS = " abcdefghijklmnopqrstuvwxyz0123456789%+./<>=-*^,:!"
 _CODES = 128
 _SHARED_CODES = _CODES - len(_LETTERS)
 _CHUNK_TEXTS = 20_000  # counting needs forty times as much memory as the texts of a chunk

@@ -1,4 +1,4 @@
-"""Normal texts: case, accents, punctuation and British spelling removed, so that texts can be compared."""
+"""Search words: no case, accents, punctuation or British spelling; signs stay as words of their own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,31 @@ import unicodedata
 from functools import cache
 
 from omop_emb.mapping.terms.data_files import read_table
+from omop_emb.mapping.terms.typography import decomposed
 
-_NOT_WORD = re.compile(r"[^a-z0-9%+./\u0250-\uffff]+")
-# A dot belongs to a number (0.5); any other dot, and every slash (mg/ml, s/p), separates words.
-_LOOSE = re.compile(r"(?<!\d)[./]|[./](?!\d)|/")
+# Letters and digits of a folded text; punctuation beyond Latin is left out.
+LETTERS = "a-z0-9\u0250-\u1fff\u2070-\u2fff\u3005-\uffff"
+_ARROW = re.compile(r"-+>|=>(?! ?\d)")
+_COMPARATOR = re.compile(r"([<>]) ?/? ?=|= ?([<>])(?= ?\d)")  # <=, </=, =<
+_LEADING_POINT = re.compile(rf"(?<![{LETTERS}.,:])\.(?=\d)")  # .5
+_POSITIVE, _NEGATIVE = re.compile(r"\+ ?ve\b"), re.compile(r"-ve\b")
+_WORD_OR_SIGN = re.compile(
+    rf"""
+    \+/-
+    | [<>]=? | !=? (?<==) | =+
+    # A number with its sign, a word; point, comma and colon belong to a number
+    | (?: (?<![{LETTERS})\]+-]) [-+] (?=\d) )? [{LETTERS}]+ (?: (?<=\d) [.,:] (?=\d) [{LETTERS}]+ )*
+    | \++
+    # Between numbers, in an exponent, at the end of a word, in brackets; any other hyphen joins words
+    | (?<=\d)-(?=\d) | (?<=\de)-(?=\d)
+    | (?<=[{LETTERS})\]])-+(?![{LETTERS}>-]) | (?<=[{LETTERS})\]]\ )-+(?=\ ?(?:$|[)\],;/|+]))
+    | (?<=[(\[])-+(?=[)\]])
+    # Between factors; any other star is a mark
+    | (?<=[{LETTERS})\]])\*{{1,2}}(?=[-+(\[]?[a-z0-9]) | (?<=\d\ )\*(?=\ ?[-+]?\d)
+    | [/^%]
+    """,
+    re.VERBOSE,
+)
 _SPELLED_OUT = "alpha beta gamma delta u u ss ae o".split()
 # Four Greek letters, the micro sign and the Greek mu that looks like it, sharp s, ae, o with stroke.
 _GREEK = str.maketrans(
@@ -19,12 +40,15 @@ _GREEK = str.maketrans(
 
 
 def fold(text: str) -> str:
-    """The text in lower case without accents, with Greek letters and the micro sign spelled out."""
+    """The text in lower case without accents, with Greek letters and the micro sign spelled out.
+
+    A sign that can be typed in several ways is written in one (a minus sign is "-"), an exponent with "^".
+    """
     folded = text.lower().translate(_GREEK)
     if folded.isascii():
         return folded
-    decomposed = unicodedata.normalize("NFKD", folded).translate(_GREEK)
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    letters = decomposed(folded).translate(_GREEK)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 @cache
@@ -41,6 +65,14 @@ def american(text: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """The words of a text, folded, in American spelling, separated by single spaces."""
-    words = _LOOSE.sub(" ", _NOT_WORD.sub(" ", american(fold(text))))
-    return " ".join(words.split())
+    """The search words of a text: folded, in American spelling, separated by single spaces.
+
+    Signs, comparators, slashes and powers are words, and a number keeps its sign, point and comma: "Rh-" is
+    "rh -", "T-cell" is "t cell". Texts are the same only if text_key() says so.
+    """
+    folded = " ".join(american(fold(text)).split())
+    if not folded.isalnum():
+        folded = _COMPARATOR.sub(lambda found: f"{found[1] or found[2]}=", _ARROW.sub(" ", folded))
+        folded = _NEGATIVE.sub(" negative", _POSITIVE.sub(" positive", folded))
+        folded = _LEADING_POINT.sub("0.", folded)
+    return " ".join(_WORD_OR_SIGN.findall(folded))

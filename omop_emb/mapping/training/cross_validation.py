@@ -80,7 +80,7 @@ def calibrate_out_of_sample(
 ) -> tuple[Calibration, Doubles]:
     """A calibration for out-of-sample scores, and (n,) probabilities by calibrations that did not see a term.
 
-    The curves of the calibration are made of these probabilities.
+    The curves of the calibration are made of these probabilities, without terms that are never accepted.
     """
     probability = np.zeros(len(first))
     for number in np.unique(fold):
@@ -89,9 +89,8 @@ def calibrate_out_of_sample(
     curves = {
         str(name): PrecisionCurve.from_predictions(probability[members], first.correct[members])
         for name in np.unique(first.domains)
-        if name and (members := first.domains == name).sum() >= _MIN_TERMS_PER_CURVE
+        if name and (members := first.acceptable & (first.domains == name)).sum() >= _MIN_TERMS_PER_CURVE
     }
-    curves[""] = PrecisionCurve.from_predictions(probability, first.correct)
     return replace(_fit(first, isotonic=isotonic), curves=curves), probability
 
 
@@ -114,6 +113,7 @@ def accept_out_of_sample(first: FirstCandidates, fold: Ints, *, isotonic: bool) 
             thresholds = {domain: learned.threshold(precision, domain) for domain in np.unique(part.domains)}
             limits = [thresholds[domain] for domain in part.domains]
             mask[inside] = probability >= [np.inf if limit is None else limit for limit in limits]
+            mask[inside] &= part.acceptable
     return accepted
 
 

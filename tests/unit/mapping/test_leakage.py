@@ -71,3 +71,11 @@ def test_a_term_does_not_see_its_own_approval_but_those_of_others(lexical: Lexic
     assert found_ids(hidden, lexical, memory) == set()
     other = SourceTerm(name="zq17", code="B")
     assert LeakageGuard(lexical.lexicon, memory).hide(query, other).hidden_names == {0, 1}
+
+
+@pytest.mark.parametrize("approved", ["10*3/dL", "zq17+", "zq17 /", "-zq17", "zq1.7"])
+def test_an_approval_that_differs_in_a_sign_is_seen(lexical: LexicalIndex, approved: str) -> None:
+    memory = MemoryIndex(lexical, [approved, "ZQ17"], lexical.lexicon.rows(np.array([1, 2])))
+    term = SourceTerm(name="10*-3/dL" if approved == "10*3/dL" else "zq17")
+    hidden = LeakageGuard(lexical.lexicon, memory).hide(query_of(term), term).hidden_names
+    assert 0 not in hidden
