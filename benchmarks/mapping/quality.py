@@ -29,11 +29,11 @@ from train_default import (
     score_by_family,
 )
 
+from omop_emb.mapping.features import contrast_features
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.ranking import trees
 from omop_emb.mapping.ranking.calibration import calibration_error
 from omop_emb.mapping.ranking.examples import Examples
-from omop_emb.mapping.terms import contrasts
 from omop_emb.mapping.training.cross_validation import (
     accept_out_of_sample,
     calibrate_out_of_sample,
@@ -54,9 +54,7 @@ GROUPS = {
     "numbers, lengths": lambda name: name.startswith(("numbers of", "concept longer", "concept shorter")),
     "drugs": lambda name: FIRST_DRUG <= NAMES.index(name) < FIRST_AXIS,
     "LOINC properties": lambda name: name.startswith("property ") or name in LOINC,
-    "contrasts": lambda name: (
-        name.endswith(CONTRASTS) and name.split()[0] in (*contrasts.groups(), "another")
-    ),
+    "contrasts": lambda name: name.endswith(CONTRASTS) and name in contrast_features.FEATURES,
     "units": lambda name: name.startswith("same unit"),
     "vocabulary, domain": lambda name: name.startswith(("vocabulary ", "domain ")),
     "non-standard sources": lambda name: name == "non-standard sources",
