@@ -60,7 +60,7 @@ class Features:
         self._contrasts = ContrastFeatures(attributes)
         self._others = (
             NumberFeatures(lexical, attributes),
-            DrugFeatures(attributes.drugs),
+            DrugFeatures(lexical, attributes.drugs),
             LaboratoryFeatures(lexical, attributes.loinc),
             SignFeatures(lexicon, attributes),
             ConceptFeatures(lexicon, attributes),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from omop_emb.arrays import Ints
+from omop_emb.arrays import Ints, Mask
 from omop_emb.mapping.features.encoded_term import Columns, EncodedTerm
 from omop_emb.mapping.retrieval.drug_attributes import LEVELS, DrugAttributes
+from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.terms import drugs
 
 FEATURES = (
@@ -14,6 +15,7 @@ FEATURES = (
     "strengths differ",
     "strength only in the concept",
     "strength only in the term",
+    "strength left out",
     "dose forms agree",
     "dose forms differ",
     "dose form only in the concept",
@@ -34,8 +36,9 @@ _MAX_EXTRA_INGREDIENTS = 3
 class DrugFeatures:
     """Compares terms with the names of drugs."""
 
-    def __init__(self, attributes: DrugAttributes) -> None:
-        self._attributes = attributes
+    def __init__(self, lexical: LexicalIndex, attributes: DrugAttributes) -> None:
+        self._attributes, self._words = attributes, lexical.word_rows
+        self._name_rows = np.flatnonzero(lexical.lexicon.text_kind == 0)
 
     def describe(self, term: EncodedTerm, concepts: Ints) -> Columns:
         """FEATURES of (p,) concept rows; none if no candidate is a drug."""
@@ -51,9 +54,15 @@ class DrugFeatures:
         of_term = np.zeros(attributes.strengths.shape[1], np.float32)
         of_term[columns] = 1
         of_concepts = attributes.strengths[concepts]
-        agree = of_concepts @ of_term > 0
-        in_concept = np.asarray(of_concepts.sum(axis=1)).ravel() > 0
+        shared = of_concepts @ of_term
+        stated = np.asarray(of_concepts.sum(axis=1)).ravel()
+        # A term may state one of several strengths, but of 5/325 and 5/500 only one strength is the same.
+        agree = (shared > 0) & ((shared == stated) | (len(strengths) == 1))
+        in_concept = stated > 0
         in_term = bool(strengths)
+        without = is_drug & ~in_concept & in_term
+        # A bare ingredient answers to a strength that no product has, but not beside one that has it.
+        left_out = self._leaves_out(concepts, without, agree)
 
         bits = (attributes.dose_form_bit.get(form, 0) for form in drugs.dose_forms(term.original))
         term_forms = np.uint64(sum(bits))
@@ -72,7 +81,8 @@ class DrugFeatures:
             "strengths agree": agree,
             "strengths differ": in_concept & in_term & ~agree,
             "strength only in the concept": in_concept & (not in_term),
-            "strength only in the term": is_drug & ~in_concept & in_term,
+            "strength only in the term": without & ~left_out,
+            "strength left out": left_out,
             "dose forms agree": shared_forms,
             "dose forms differ": (forms > 0) & (term_forms > 0) & ~shared_forms,
             "dose form only in the concept": (forms > 0) & (term_forms == 0),
@@ -85,7 +95,18 @@ class DrugFeatures:
             "quantity": attributes.quantity[concepts],
             **{f"drug: {name}": level == number for number, name in enumerate(LEVELS)},
             **{
-                f"drug: {name}, term has a strength": (level == number) & in_term
+                f"drug: {name}, term has a strength": (level == number) & in_term & ~left_out
                 for number, name in enumerate(LEVELS)
             },
         }
+
+    def _leaves_out(self, concepts: Ints, without: Mask, agree: Mask) -> Mask:
+        """(p,) whether a drug has no strength, and one of its words and more has the term's strength."""
+        result = np.zeros(len(concepts), bool)
+        drugs_without, drugs_with = np.flatnonzero(without), np.flatnonzero(agree)
+        if len(drugs_without) and len(drugs_with):
+            names = self._words[self._name_rows[concepts]].sign()
+            words = names[drugs_without]
+            shared = (words @ names[drugs_with].T).max(axis=1).toarray().ravel()
+            result[drugs_without] = shared == np.asarray(words.sum(axis=1)).ravel()
+        return result

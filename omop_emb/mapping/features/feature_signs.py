@@ -39,6 +39,7 @@ _CONTRADICTION = (
     "numbers of the term missing",
     "numbers of the concept extra",
     "strengths differ",
+    "strength left out",
     "dose forms differ",
     "brand not in the term",
     "more ingredients than the term",

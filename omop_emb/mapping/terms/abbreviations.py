@@ -129,7 +129,7 @@ def _is_something_else(
         return not in_capitals and number + count < len(pieces)
     before = pieces[number - 1] if number else None
     if word in _UNITS:
-        after_number = before is not None and before.group().isdigit()
+        after_number = before is not None and before.group().isnumeric()
         beside_slash = "/" in (text[first.start() - 1 : first.start()], text[last.end() : last.end() + 1])
         return after_number or beside_slash
     return word in _ROMAN and before is not None and fold(before.group()) in _NUMBERED

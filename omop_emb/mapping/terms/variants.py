@@ -33,6 +33,7 @@ _UNSPECIFIED = re.compile(
     re.IGNORECASE,
 )
 _SPECIMEN_PREFIX = re.compile(r"^([a-zA-Z]{1,3})\s*-\s*(?=\S)")
+_LONG_WORD = 6  # letters; its beginning is enough to know it: "adenosylmethionine"
 _PART = re.compile(r"\s*[|]\s*|\s+-\s+|\s*;\s+")
 _STATED_SPECIMEN = re.compile(
     r"^(?P<analyte>[^|]{2,}?)(?:\s*\|\s*(?P<part>[^|]+)(?:\|.*)?|\s*\((?P<inside>[^()]+)\))$"
@@ -56,16 +57,32 @@ def clean(text: str) -> str:
 
 
 @cache
-def _specimens() -> dict[str, str]:
-    return {row["prefix"]: row["system"] for row in read_table("specimens.tsv")}
+def _specimens() -> dict[str, tuple[str, frozenset[str]]]:
+    """Prefix -> (specimen, words before which it is none), in capitals too where that is clear."""
+    result = {}
+    for row in read_table("specimens.tsv"):
+        entry = row["system"], frozenset(row["except"].split())
+        result[row["prefix"]] = entry
+        if row["capitals"] == "yes":
+            result.setdefault(row["prefix"].upper(), entry)
+    return result
 
 
 def prefixed_specimen(text: str) -> tuple[str, str] | None:
-    """(analyte, specimen) of a laboratory name with a specimen prefix such as "fP-"; None for other texts."""
+    """(analyte, specimen) of a laboratory name with a specimen prefix such as "fP-"; None for other texts.
+
+    "B-CELL LYMPHOMA" and "P-wave" are other texts.
+    """
     match = _SPECIMEN_PREFIX.match(text)
     if match is None or match.group(1) not in _specimens() or begins_hyphenated(text):
         return None
-    return _tidy(text[match.end() :]), _specimens()[match.group(1)]
+    specimen, no_analytes = _specimens()[match.group(1)]
+    analyte = _tidy(text[match.end() :])
+    first_word = re.split(r"[\s,()/-]", fold(analyte))[0]
+    is_other = any(
+        first_word.startswith(word) if len(word) >= _LONG_WORD else first_word == word for word in no_analytes
+    )
+    return None if not analyte or is_other else (analyte, specimen)
 
 
 def stated_specimen(text: str) -> tuple[str, str] | None:
@@ -101,8 +118,8 @@ def query_variants(
     if "clean" in rules:
         variants.append(Variant(cleaned, "clean"))
     if "specimen" in rules and (not domains or domains & {"Measurement", "Observation"}):
-        if prefixed := prefixed_specimen(cleaned):
-            cleaned = prefixed[0]
+        if prefixed := prefixed_specimen(original) or prefixed_specimen(cleaned):
+            cleaned = clean(prefixed[0])
             variants.append(Variant(f"{cleaned} in {prefixed[1]}", "specimen"))
         elif stated := stated_specimen(cleaned):
             # The rest of the text names the department, such as "Chemistry": it makes no variant.

@@ -6,7 +6,7 @@ import pytest
 
 from omop_emb.mapping.terms.drugs import strengths
 from omop_emb.mapping.terms.units import unit_key
-from omop_emb.mapping.terms.variants import query_variants
+from omop_emb.mapping.terms.variants import prefixed_specimen, query_variants
 from omop_emb.mapping.terms.words import normalise
 
 
@@ -38,6 +38,69 @@ def test_a_specimen_prefix_becomes_the_specimen() -> None:
     assert "Aldosterone in 24 hour Urine" in [
         variant.text for variant in query_variants("dU-Aldosterone", domain="Measurement")
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "variant"),
+    [
+        ("P-CRP", "CRP in Serum or Plasma"),
+        ("S-TSH", "TSH in Serum or Plasma"),
+        ("fP-GLUC", "gluc in Serum or Plasma"),
+        ("FP-GLUC", "gluc in Serum or Plasma"),
+        ("fP-Gluk", "Gluk in Serum or Plasma"),
+        ("B-HB", "HB in Blood"),
+        ("B-HbA1c", "HbA1c in Blood"),
+        ("U-ALB", "ALB in Urine"),
+        ("U-ALBUMIN", "albumin in Urine"),
+        ("DU-PROT", "prot in 24 hour Urine"),
+        ("dU-Prot", "Prot in 24 hour Urine"),
+        ("CSF-PROT", "prot in Cerebral spinal fluid"),
+        ("LI-PROT", "prot in Cerebral spinal fluid"),
+        ("PT-CREA", "crea in Serum or Plasma"),
+        ("F-CALPRO", "calpro in Stool"),
+        ("E-FOLATE", "folate in Red Blood Cells"),
+        ("S-25-OH-D", "25-OH-D in Serum or Plasma"),
+        ("P -K", "K in Serum or Plasma"),
+        ("aB-pH", "pH in Arterial blood"),
+        ("vB-Lakt", "Lakt in Venous blood"),
+        ("B-LEUK", "leuk in Blood"),
+        ("S-FERRITIN", "ferritin in Serum or Plasma"),
+    ],
+)
+def test_a_specimen_prefix_is_read_in_capitals_too(written: str, variant: str) -> None:
+    variants = query_variants(written, domain="Measurement")
+    assert variant in [found.text for found in variants if found.rule == "specimen"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    """
+    S-ICD implantation|S-ICD IMPLANTATION|B-CELL LYMPHOMA|B-cell lymphoma|P-WAVE|T-CELL|U-BAG|
+    B-LYMPHOCYTES|P-ANCA|L-DOPA|L-SPINE|E-COLI|E-CIGARETTE USE|D-DIMER|C-PEPTIDE|S-100|
+    U-100 insulin|B-12|F-18 FDG PET|PT-INR|PT-TIME|B-TYPE NATRIURETIC PEPTIDE|B-HCG|BETA-HCG|
+    P-SELECTIN|EX-SMOKER|AS-NEEDED|DR-TB|BM-BIOPSY|SP-A|PF-4|AM-241|L-LACTATE|U-SHAPED|X-RAY|
+    B-SYMPTOMS|E-CADHERIN|L-ARGININE|P-GLYCOPROTEIN|B-MODE ULTRASOUND|PU-LMONARY|FOLLOW-UP|
+    NON-HODGKIN|ANTI-TPO|VITAMIN-D|F-ACTIN|S-ADENOSYLMETHIONINE|B-ALL|HLA-B27|B-27|P-53|E-
+    """.replace("\n", " ")
+    .replace("  ", "")
+    .split("|"),
+)
+def test_other_letters_before_a_hyphen_are_no_specimen(written: str) -> None:
+    assert prefixed_specimen(written.strip()) is None
+    assert "specimen" not in {variant.rule for variant in query_variants(written.strip())}
+
+
+@pytest.mark.parametrize(
+    "written",
+    """
+    Aspirin 500 mg|Aspirin 500 MG|aspirin 500-mg|5 ml|10 mEq|20 u|100 mcg/h|5 g|2 x 500 mg|½ mg
+    |Digoxin 0,125 mg|20 mg/kg|Heparin 10 000 IE|5-10 mg|12 hr|1 cap|2 tab|10 cc|3 mm|5 k|2 L
+    """.replace("\n", " ")
+    .replace("  ", "")
+    .split("|"),
+)
+def test_a_unit_after_a_number_is_no_abbreviation(written: str) -> None:
+    assert not [variant.text for variant in query_variants(written.strip()) if variant.rule == "abbreviation"]
 
 
 @pytest.mark.parametrize(
