@@ -72,6 +72,7 @@ def command(
     omop-emb map terms.csv -o mapped.csv --review-queue review.csv
     omop-emb map terms.csv -o mapped.usagi.csv --name-column term_fi --name-column term_en
     omop-emb map codes.xlsx -o mapped.csv --source-vocabulary ICD10CM --accept-codes
+    omop-emb map drugs.csv -o mapped.csv --domain Drug --vocabulary RxNorm,"RxNorm Extension"
     omop-emb map terms.csv -o new.usagi.csv --previous approved.usagi.csv --outdated outdated.csv
     omop-emb map terms.csv -o mapped.csv --map-file map.csv --source-vocabulary-id MY_LAB
     omop-emb map terms.csv -o mapped.csv --judge ollama:llama3.1 --judge-terms 200

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import option_group
+from .options import FILTER_OPTIONS, make_filter, option_group
 
 if TYPE_CHECKING:
     from omop_emb.mapping import Settings
@@ -55,7 +55,12 @@ def _make_reading(
 
 
 def _make_settings(
-    candidates: int, accept_precision: float | None, accept_untrained: bool, accept_codes: bool, explain: int
+    candidates: int,
+    accept_precision: float | None,
+    accept_untrained: bool,
+    accept_codes: bool,
+    explain: int,
+    **filters: Any,
 ) -> Settings:
     from omop_emb.mapping import Settings
     from omop_emb.mapping.ranking import Policy
@@ -63,7 +68,13 @@ def _make_settings(
     if accept_untrained and accept_precision is None:
         raise click.UsageError("--accept-untrained does nothing without --accept-precision, such as 0.98")
     policy = Policy(accept_precision=accept_precision, accept_untrained=accept_untrained)
-    return Settings(candidates=candidates, explain=explain, accept_codes=accept_codes, policy=policy)
+    return Settings(
+        candidates=candidates,
+        explain=explain,
+        accept_codes=accept_codes,
+        policy=policy,
+        concept_filter=make_filter(**filters),
+    )
 
 
 def _make_judge(model: str | None, max_terms: int, prices: tuple[float, float] | None) -> JudgeJob | None:
@@ -139,6 +150,7 @@ mapping_options = option_group(
     click.option(
         "--explain", default=0, metavar="N", help="Give reasons for and against the first N candidates."
     ),
+    *FILTER_OPTIONS,
 )
 
 # Passes `judge`, an omop_emb.mapping.judge.JudgeJob or None.

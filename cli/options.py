@@ -36,12 +36,13 @@ def option_group(parameter: str, make: Callable[..., Any], *options: _Decorator)
     return decorate
 
 
-def _make_filter(
+def make_filter(
     domains: tuple[str, ...],
     vocabularies: tuple[str, ...],
     concept_classes: tuple[str, ...],
     any_concept: bool,
 ) -> ConceptFilter:
+    """The filter of FILTER_OPTIONS."""
     return ConceptFilter(
         domains=_listed(domains),
         vocabularies=_listed(vocabularies),
@@ -65,7 +66,7 @@ def _make_recipe(
         texts=texts,
         template=template,
         synonym_languages=synonym_languages or None,
-        concept_filter=_make_filter(**filters) if any(filters.values()) else None,
+        concept_filter=make_filter(**filters) if any(filters.values()) else None,
     )
 
 
@@ -83,7 +84,7 @@ def _make_gold_columns(
     return GoldColumns(columns=columns, target=target_column, source=source_column)
 
 
-_FILTER_OPTIONS: tuple[_Decorator, ...] = (
+FILTER_OPTIONS: tuple[_Decorator, ...] = (
     *(
         click.option(
             f"--{kind.replace(' ', '-')}",
@@ -102,7 +103,7 @@ _FILTER_OPTIONS: tuple[_Decorator, ...] = (
 )
 
 # Passes `concept_filter`: standard and valid concepts unless --any is given.
-filter_options = option_group("concept_filter", _make_filter, *_FILTER_OPTIONS)
+filter_options = option_group("concept_filter", make_filter, *FILTER_OPTIONS)
 
 # Passes `recipe`, an omop_emb.indexing.RecipeChange.
 recipe_options = option_group(
@@ -125,7 +126,7 @@ recipe_options = option_group(
         "--template",
         help='What each text is embedded as, such as "{concept_name} ({domain_id})"; "" is the text alone.',
     ),
-    *_FILTER_OPTIONS,
+    *FILTER_OPTIONS,
 )
 
 # Passes `gold_columns`, an omop_emb.mapping.evaluation.GoldColumns.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from omop_emb.arrays import Doubles, Floats, Ints
+from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.candidate_features import Features, ScoredCandidates
 from omop_emb.mapping.ranking import calibration
 from omop_emb.mapping.ranking.ranker import Ranker
@@ -18,9 +18,10 @@ from omop_emb.mapping.retrieval.candidates import Candidates, find_candidates, m
 from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
-from omop_emb.mapping.retrieval.queries import Embed, Query, QueryBatch
+from omop_emb.mapping.retrieval.queries import Embed, Query, QueryBatch, common_domains
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.variants import query_variants
+from omop_emb.records import ConceptFilter
 
 _FURTHER_NAME_VARIANTS = 2  # at most, of each further name
 
@@ -62,6 +63,7 @@ class Engine:
         self.embed, self.memory = embed if dense is not None else None, memory
         self.ranker, self.calibrated = ranker, calibrated
         self.retrievers = make_retrievers(lexical, attributes, dense, memory)
+        self._masks: dict[ConceptFilter, Mask | None] = {}
         self.features = Features(lexical, attributes, dense, memory)
 
     def build_query(self, term: SourceTerm, settings: Settings) -> Query:
@@ -81,12 +83,25 @@ class Engine:
         for variant in variants:
             distinct.setdefault(variant.text, variant)
         limit = settings.variants + len(term.further_names)
-        return Query.of(tuple(distinct.values())[:limit], term.domain)
+        query = Query.of(tuple(distinct.values())[:limit], term.domain)
+        return replace(query, domains=common_domains(query.domains, settings.concept_filter.domains))
+
+    def _passing(self, concept_filter: ConceptFilter) -> Mask | None:
+        """(c,) the concepts that a filter lets through; None for all."""
+        if concept_filter not in self._masks:
+            self._masks[concept_filter] = self.lexicon.passing(concept_filter)
+        return self._masks[concept_filter]
 
     def find(self, queries: list[Query], settings: Settings) -> Candidates:
         """Candidates of a batch: most of its time, in libraries that let other threads run."""
         batch = QueryBatch.encode(
-            queries, self.lexical, self.embed, k=settings.retrieved, k_other=settings.retrieved_other
+            queries,
+            self.lexical,
+            self.embed,
+            k=settings.retrieved,
+            k_other=settings.retrieved_other,
+            # Domains are the queries' own, as a term may narrow them.
+            allowed=self._passing(replace(settings.concept_filter, domains=None)),
         )
         return find_candidates(batch, self.retrievers)
 
@@ -126,7 +141,8 @@ class Engine:
     def finish(self, batch: PendingBatch, settings: Settings, provenance: Provenance) -> list[MappedTerm]:
         """The second half: one result per term, in the same order."""
         ranked = self.rank(batch.queries, settings, batch.candidates) if batch.queries else None
-        results = ResultBuilder(self.lexicon, self.ranker, self.memory, settings, provenance)
+        passing = self._passing(settings.concept_filter)
+        results = ResultBuilder(self.lexicon, self.ranker, self.memory, settings, provenance, passing)
         numbers = iter(range(len(batch.queries)))
         return [
             results.build(term, ranked, next(numbers))

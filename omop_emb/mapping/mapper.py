@@ -14,7 +14,7 @@ import omop_emb
 from omop_emb.arrays import Vectors
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
-from omop_emb.errors import InputError
+from omop_emb.errors import ConfigurationError, InputError
 from omop_emb.interface.space_client import client_of
 from omop_emb.mapping.approvals.reuse import CheckedMappings
 from omop_emb.mapping.approvals.site_memory import read_memory
@@ -71,11 +71,24 @@ class Mapper:
     @property
     def notes(self) -> list[str]:
         """What the user should know before reading the results."""
-        if self.provenance.calibrated:
-            return []
+        notes = []
+        if self.settings.includes_non_standard:
+            notes.append(
+                "non-standard concepts are candidates: they are marked by a flag, have no probabilities and "
+                f"are never accepted; those that space {self.space.name!r} does not embed are found by "
+                "spelling alone"
+            )
+        elif not self.settings.has_learned_probabilities:
+            notes.append(
+                "probabilities were learned without such a filter: where it excludes the right concept "
+                "they are too high"
+            )
+        if self.provenance.calibrated or self.settings.includes_non_standard:
+            return notes
         return [
+            *notes,
             f"space {self.space.name!r} is not calibrated: candidates are ranked but have no probabilities; "
-            "run omop-emb calibrate APPROVED with mappings that you have approved"
+            "run omop-emb calibrate APPROVED with mappings that you have approved",
         ]
 
     def map(
@@ -177,6 +190,8 @@ def open_mapper(
         SpaceError: the space's first build is not finished.
         ConfigurationError: the settings ask for acceptance that is not possible, or an earlier version
             made the site's ranker.
+        UnknownValueError: the settings' filter names a domain, vocabulary or class that does not exist.
+        InputError: no concept passes the filter.
     """
     settings = settings or Settings()
     with readable_errors():
@@ -191,9 +206,20 @@ def open_mapper(
         if use_own_ranker:
             ranker = ranker_store.active_ranker(connection, site, space.fingerprint.digest) or ranker
         calibrated = ranker.calibration is not None and ranker.fingerprint == space.fingerprint.digest
+        reader.check_filter(connection, settings.concept_filter)
+        if settings.policy.accept_precision is not None and not settings.has_learned_probabilities:
+            raise ConfigurationError(
+                "--accept-precision cannot be used with --vocabulary, --concept-class or --any: "
+                "probabilities were learned with all standard concepts as candidates; leave one of them out"
+            )
+        calibrated = calibrated and not settings.includes_non_standard
         settings.policy.check(ranker, calibrated=calibrated)
         use_memory = use_memory and ranker_store.has_mapping_tables(connection)
-        index = open_vocabulary_index(connection)
+        index = open_vocabulary_index(connection, settings.concept_filter)
+        passing = index.lexical.lexicon.passing(settings.concept_filter)
+        if passing is not None and not passing.any():
+            hint = "" if settings.includes_non_standard else "; --any includes non-standard concepts"
+            raise InputError(f"no concept can be a candidate: {settings.filter_text}{hint}")
         memory = read_memory(connection, site, index.lexical, space, embed) if use_memory else None
         dense = open_dense_index(connection, space, index)
         tables = reader.vocabulary_tables(connection)
@@ -210,6 +236,7 @@ def open_mapper(
         accept_precision=settings.policy.accept_precision,
         accept_untrained=settings.policy.accept_untrained and not ranker.is_site_trained,
         version=omop_emb.__version__,
+        concept_filter=settings.filter_text,
     )
     with closing(Mapper(engine, space, settings, provenance)) as mapper:
         yield mapper

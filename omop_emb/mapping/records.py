@@ -177,6 +177,7 @@ class Provenance:
         calibrated: whether the probabilities are valid for this space.
         accept_precision, accept_untrained: see Policy; False if the ranker was trained for the site.
         version: of omop-emb.
+        concept_filter: which concepts could be candidates, in words; "" for all standard ones.
     """
 
     space_id: int | None
@@ -188,6 +189,7 @@ class Provenance:
     accept_precision: float | None
     accept_untrained: bool
     version: str
+    concept_filter: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

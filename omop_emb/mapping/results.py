@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from omop_emb.arrays import Doubles, Floats, Ints
+from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.candidate_features import ScoredCandidates
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.features.memory_features import SIMILARITIES
@@ -27,17 +27,16 @@ from omop_emb.mapping.records import (
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Candidates
 from omop_emb.mapping.retrieval.code_lookup import CodeLookup, CodeTarget, look_up_code
-from omop_emb.mapping.retrieval.lexicon import TEXT_KINDS, Lexicon
-from omop_emb.mapping.retrieval.queries import Query
+from omop_emb.mapping.retrieval.lexicon import STATUSES, TEXT_KINDS, Lexicon
+from omop_emb.mapping.retrieval.queries import Query, common_domains
 from omop_emb.mapping.settings import Settings
-from omop_emb.mapping.terms import contrasts, drugs
+from omop_emb.mapping.terms.flags import flags
 from omop_emb.mapping.terms.signs import Signs, closest_differences, objection, signs_of
-from omop_emb.mapping.terms.stated import stated_contrasts
 from omop_emb.mapping.terms.words import normalise
 
 _SIGNS_DIFFER = NAMES.index("signs differ")
 _MEMORY_FEATURES = [NAMES.index(name) for name in SIMILARITIES]
-_MEASURING_DOMAINS = ("Measurement", "Observation")
+_FLAGS = ("S", "C", None, None)  # CONCEPT's standard_concept by status, see lexicon.STATUSES
 _MIN_MEMORY_SIMILARITY = 0.5  # below, an approved name is no better an explanation than the concept's own
 
 
@@ -71,6 +70,7 @@ class ResultBuilder:
     memory: MemoryIndex | None
     settings: Settings
     provenance: Provenance
+    passing: Mask | None = None  # (c,) the concepts that the settings' filter lets through; None: all
 
     def build(self, term: SourceTerm, ranked: RankedBatch, query: int) -> MappedTerm:
         """The result of a term; `query` is the number of its query in the batch."""
@@ -79,11 +79,16 @@ class ResultBuilder:
             self._candidate(term, ranked, query, int(number), rank, probability if rank == 1 else None)
             for rank, number in enumerate(ranked.order[query][: self.settings.candidates], start=1)
         )
-        by_code = look_up_code(self.lexicon, term, candidates[0].concept_id if candidates else None)
+        named = candidates[0].concept_id if candidates else None
+        by_code = look_up_code(self.lexicon, term, named, self.passing)
         if by_code.targets:
             return self._coded(term, candidates, by_code)
-        decision, reason = Decision.NO_MATCH, "nothing was found"
-        if candidates:
+        if not candidates:
+            decision, reason = self._nothing_found(term)
+        elif self.settings.includes_non_standard:
+            decision = Decision.REVIEW
+            reason = "nothing is accepted where non-standard concepts are candidates"
+        else:
             best = int(ranked.order[query][0])
             acceptable = is_acceptable(ranked.scored.features[best : best + 1])[0]
             against = "" if acceptable else objection(candidates[0].flags)
@@ -96,18 +101,30 @@ class ResultBuilder:
 
     def build_unnamed(self, term: SourceTerm) -> MappedTerm:
         """The result of a term that has at most a code."""
-        by_code = look_up_code(self.lexicon, term)
+        by_code = look_up_code(self.lexicon, term, passing=self.passing)
         if by_code.targets:
             return self._coded(term, (), by_code)
         reason = f"no name, and {by_code.problem or 'its code maps to no concept'}"
         return self._result(term, (), Decision.NO_MATCH, reason, None, unknown_code=by_code.is_unknown)
+
+    def _nothing_found(self, term: SourceTerm) -> tuple[Decision, str]:
+        """The decision and reason without candidates; a limit may have excluded the right concept."""
+        domains, of_filter = Query.of((), term.domain).domains, self.settings.concept_filter.domains
+        if domains is not None and common_domains(domains, of_filter) == ():
+            return Decision.REVIEW, f"its domain {' or '.join(domains)} is not {' or '.join(of_filter or ())}"
+        if domains is not None and not set(domains) & set(self.lexicon.domains):
+            return Decision.REVIEW, "its domain has no concepts in the vocabulary"
+        if self.settings.filter_text:
+            return Decision.REVIEW, f"nothing was found with {self.settings.filter_text}"
+        return Decision.NO_MATCH, "nothing was found"
 
     def _coded(self, term: SourceTerm, by_name: tuple[Candidate, ...], by_code: CodeLookup) -> MappedTerm:
         """A term whose code decides: the code's targets first, the name's candidates after them."""
         targets = tuple(int(self.lexicon.concept_id[target.row]) for target in by_code.targets)
         disagrees = bool(by_name) and by_name[0].concept_id not in targets
         against = objection(by_name[0].flags) if by_name else ""
-        is_certain = not disagrees and not by_code.others and not against
+        is_standard = not any(self.lexicon.status[target.row] for target in by_code.targets)
+        is_certain = is_standard and not (disagrees or by_code.others or by_code.excluded or against)
         probability = 1.0 if is_certain else None
         candidates = [self._code_candidate(term, target, probability) for target in by_code.targets]
         candidates += (
@@ -121,6 +138,8 @@ class ResultBuilder:
         for value in dict.fromkeys(value for target in by_code.targets for value in target.mapped_values):
             kind = value.relationship_id.removeprefix("Maps to ")
             reason += f"; {kind} {value.concept_id} {value.concept_name}"
+        if by_code.excluded:
+            reason += ", which maps to concepts that the filter excludes, too"
         if disagrees:
             reason += f"; the name says {by_name[0].concept_id} {by_name[0].concept_name}"
         elif against:
@@ -163,7 +182,7 @@ class ResultBuilder:
             "domain_id": lexicon.domains[lexicon.domain[row]],
             "vocabulary_id": lexicon.vocabularies[lexicon.vocabulary[row]],
             "concept_class_id": lexicon.concept_classes[lexicon.concept_class[row]],
-            "standard_concept": "S",
+            "standard_concept": _FLAGS[lexicon.status[row]],
             "concept_code": lexicon.codes[row],
         }
 
@@ -175,7 +194,9 @@ class ResultBuilder:
 
     def _flags(self, term: SourceTerm, variant: Variant, row: int) -> tuple[str, ...]:
         domain = self.lexicon.domains[self.lexicon.domain[row]]
-        return flags(term.name, variant.text, self.lexicon.names[row], domain)
+        status = self.lexicon.status[row]
+        marks = (STATUSES[status],) if status else ()
+        return marks + flags(term.name, variant.text, self.lexicon.names[row], domain)
 
     def _candidate(
         self,
@@ -267,28 +288,3 @@ class ResultBuilder:
             provenance=self.provenance,
             **code_fields,
         )
-
-
-def flags(term: str, variant: str, concept_name: str, domain: str) -> tuple[str, ...]:
-    """Differences that a reviewer must see: laterality, negation, course, specimen … and strength.
-
-    Args:
-        term: as the source writes it.
-        variant: the text of the variant of it that matched.
-        concept_name: the concept's name.
-        domain: the concept's domain.
-    """
-    differences = contrasts.differences(
-        stated_contrasts(term, variant),
-        contrasts.bits(normalise(concept_name)),
-        measures=domain in _MEASURING_DOMAINS,
-    )
-    if domain == "Drug":
-        ours, theirs = drugs.strengths(term), drugs.strengths(concept_name)
-        if ours and theirs and not set(ours) & set(theirs):
-            differences.append(f"strength: {_joined(ours)} in the term, {_joined(theirs)} in the concept")
-    return tuple(differences)
-
-
-def _joined(values: tuple[float, ...]) -> str:
-    return " and ".join(f"{value:g}" for value in values)

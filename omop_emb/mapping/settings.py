@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from omop_emb.mapping.ranking.policy import Policy
 from omop_emb.mapping.terms.variants import RULES
+from omop_emb.records import ConceptFilter
+from omop_emb.spaces.recipe import STANDARD_AND_VALID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,8 @@ class Settings:
         explain: for how many candidates reasons are listed (Candidate.contributions).
         accept_codes: accept what a code leads to, where the name's first candidate says the same.
         policy: what may be decided without a person.
+        concept_filter: which concepts may be candidates. With standard_only or valid_only False, others may
+            too; they are marked by a flag and never accepted.
     """
 
     candidates: int = 10
@@ -32,3 +36,30 @@ class Settings:
     explain: int = 0
     accept_codes: bool = False
     policy: Policy = field(default_factory=Policy)
+    concept_filter: ConceptFilter = STANDARD_AND_VALID
+
+    @property
+    def includes_non_standard(self) -> bool:
+        """Whether concepts may be candidates that are not standard, or no longer valid."""
+        return not (self.concept_filter.standard_only and self.concept_filter.valid_only)
+
+    @property
+    def has_learned_probabilities(self) -> bool:
+        """Whether candidates are those that probabilities were learned with; a domain makes no difference."""
+        return replace(self.concept_filter, domains=None) == STANDARD_AND_VALID
+
+    @property
+    def filter_text(self) -> str:
+        """The filter in words, "" without one: "only vocabulary LOINC or SNOMED"."""
+        chosen = self.concept_filter
+        kinds = (
+            ("domain", chosen.domains),
+            ("vocabulary", chosen.vocabularies),
+            ("concept class", chosen.concept_classes),
+        )
+        parts = [f"only {kind} {' or '.join(names) or 'none'}" for kind, names in kinds if names is not None]
+        if chosen.concept_ids is not None:
+            parts.append(f"only {len(chosen.concept_ids):,} concept ids")
+        if self.includes_non_standard:
+            parts.append("non-standard and invalid concepts too")
+        return ", ".join(parts)

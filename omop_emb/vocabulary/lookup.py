@@ -12,7 +12,7 @@ import psycopg
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.records import Concept
 from omop_emb.vocabulary import reader
-from omop_emb.vocabulary.spelling import closest_values, intended_value
+from omop_emb.vocabulary.spelling import closest_values, intended_value, loose_code
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -106,8 +106,10 @@ def _find_code(
         return f"no concept of vocabulary {name} is loaded: add it to the download, see {_STATUS}"
     similar = reader.concepts_by_undotted_code(connection, name, code)
     codes = list(dict.fromkeys(f"{concept.vocabulary_id}:{concept.concept_code}" for concept in similar))
-    if len(codes) == 1:
-        return similar[0]
+    wanted = loose_code(name, code)
+    same = [one for one in similar if loose_code(name, one.concept_code or "") == wanted]
+    if len({concept.concept_code for concept in same}) == 1:
+        return same[0]
     hint = f"; did you mean {' or '.join(codes[:3])}?" if codes else ""
     return f"vocabulary {name}{_version(connection)} has no code {code!r}{hint}"
 

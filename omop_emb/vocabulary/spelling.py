@@ -13,12 +13,21 @@ _ALIASES = {
     "cpt": "cpt4",
     "whoatc": "atc",
 }
+_DOTTED = ("ICD", "CIM", "KCD")  # vocabularies whose codes are written without the dot too
+_CASE_HAS_A_MEANING = ("UCUM", "Read")  # Mg is not mg
 _MIN_NEAR_LETTERS, _NEAR = 5, 0.85
 
 
 def name_key(name: str) -> str:
     """A name without case, spaces and punctuation: "ICD-10 CM" and "icd10cm" are the same."""
     return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def loose_code(vocabulary: str, code: str) -> str:
+    """A code in capitals, one of ICD's without its dot; elsewhere a dot may be a decimal point."""
+    if vocabulary in _CASE_HAS_A_MEANING:
+        return code
+    return code.upper().replace(".", "") if vocabulary.startswith(_DOTTED) else code.upper()
 
 
 def intended_value(written: str, existing: Iterable[str]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -251,6 +252,98 @@ def test_the_domains_of_rows_are_read_as_they_are_meant(run_map: Map, domain: st
     write("terms.csv", f'name,domain\nHeart attack,"{domain}"\n')
     done = run_map("terms.csv", "-o", "out.csv")
     assert (done.code, table("out.csv")[0]["domain_id"]) == (0, "Condition")
+
+
+@pytest.mark.parametrize(
+    ("options", "column", "values"),
+    [
+        (("--vocabulary", "LOINC"), "vocabulary_id", {"LOINC"}),
+        (("--vocabulary", "RxNorm,RxNorm Extension"), "vocabulary_id", {"RxNorm", "RxNorm Extension"}),
+        (("--vocabulary", "LOINC", "--vocabulary", "RxNorm"), "vocabulary_id", {"LOINC", "RxNorm"}),
+        (("--domain", "Drug"), "domain_id", {"Drug"}),
+        (("--domain", "Drug, Procedure"), "domain_id", {"Drug", "Procedure"}),
+        (("--concept-class", "Ingredient"), "concept_class_id", {"Ingredient"}),
+        (("--domain", "Drug", "--concept-class", "Ingredient,Clinical Drug"), "concept_class_id",
+         {"Ingredient", "Clinical Drug"}),
+    ],
+)  # fmt: skip
+def test_a_filter_holds_for_every_candidate_and_gives_as_many_as_without(
+    run_map: Map, options: tuple[str, ...], column: str, values: set[str]
+) -> None:
+    write("terms.csv", "name\nSodium\nHeart attack\nAspirin 81 MG Oral Tablet\n")
+    done = run_map("terms.csv", "-o", "out.csv", "--candidates-output", "all.csv", "-k", "7", *options)
+    rows = table("all.csv")
+    assert done.code == 0
+    assert len(rows) == 21
+    assert {row[column] for row in rows} <= values
+    provenance = {row["provenance"] for row in table("out.csv")}
+    assert all(f"only {options[0][2:].replace('-', ' ')}" in text for text in provenance)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--vocabulary", "Snomed CT"), "there is no vocabulary 'Snomed CT'; did you mean 'SNOMED'"),
+        (("--domain", "Conditions"), "there is no domain 'Conditions'; did you mean 'Condition'"),
+        (("--concept-class", "ingredients"), "there is no concept class 'ingredients'; did you mean"),
+        (("--domain", "Condition,"), "there is no domain ''"),
+        (("--vocabulary", "ICD10CM"), "can be a candidate: only vocabulary ICD10CM; --any includes"),
+        (("--vocabulary", "RxNorm", "--domain", "Condition"), "no concept can be a candidate: only domain"),
+        (("--vocabulary", "SNOMED", "--accept-precision", "0.9", "--accept-untrained"),
+         "cannot be used with --vocabulary"),
+        (("--any", "--accept-precision", "0.9", "--accept-untrained"), "cannot be used with --vocabulary"),
+    ],
+)  # fmt: skip
+def test_a_filter_that_cannot_hold_is_refused_before_anything_is_mapped(
+    run_map: Map, options: tuple[str, ...], message: str
+) -> None:
+    write("terms.csv", "name\nCough\n")
+    with pytest.raises(OmopEmbError, match=re.escape(message)):
+        run_map("terms.csv", "-o", "out.csv", *options)
+    assert not Path("out.csv").exists()
+
+
+def test_a_domain_of_a_row_narrows_the_filter_and_a_contradiction_is_said(run_map: Map) -> None:
+    write("terms.csv", "name,domain\nAspirin,Drug|Condition\nAspirin,Procedure\nAspirin,\n")
+    done = run_map("terms.csv", "-o", "out.csv", "--domain", "Drug,Measurement")
+    narrowed, contradiction, free = table("out.csv")
+    assert (done.code, narrowed["domain_id"], free["domain_id"]) == (0, "Drug", "Drug")
+    assert (contradiction["concept_id"], contradiction["decision"]) == ("", "review")
+    assert contradiction["reason"] == "its domain Procedure is not Drug or Measurement"
+
+
+def test_non_standard_concepts_are_candidates_on_request_marked_and_never_accepted(run_map: Map) -> None:
+    arguments = ("--source-vocabulary-id", "MINE", "--map-file", "map.csv", "--accept-codes")
+    rows = "1,Gastrointestinal hemorrhage,\nK92.2,Gastrointestinal hemorrhage,ICD10CM\n"
+    write("terms.csv", f"code,name,source_vocabulary_id\n{rows}")
+    done = run_map("terms.csv", "-o", "out.csv", "--any", "--vocabulary", "ICD10CM", *arguments)
+    named, coded = table("out.csv")
+    assert named["concept_id"] == coded["by_code"] == "35208414"
+    for row in (named, coded):
+        assert (row["standard_concept"], row["decision"]) == ("", "review")
+        assert "not a standard concept" in row["flags"]
+        assert "non-standard and invalid concepts too" in row["provenance"]
+    assert named["probability"] == ""
+    assert table("map.csv") == []
+    assert "non-standard concepts are candidates" in done.err
+    run_map("terms.csv", "-o", "out.csv", "--any", "-k", "50", "--candidates-output", "all.csv")
+    _, coded = table("out.csv")
+    assert coded["standard_concept"] == "S"  # what the code maps to comes first
+    assert "35208414" in {row["concept_id"] for row in table("all.csv")}
+
+
+def test_without_a_request_no_candidate_is_non_standard(run_map: Map) -> None:
+    write("terms.csv", "name\nSinusitis\nHypertension\n")
+    run_map("terms.csv", "-o", "out.csv", "--candidates-output", "all.csv")
+    assert {row["standard_concept"] for row in table("all.csv")} == {"S"}
+
+
+def test_a_filter_excludes_what_a_code_maps_to(run_map: Map) -> None:
+    write("terms.csv", "code,name,source_vocabulary_id\n22298006,Heart attack,SNOMED\n")
+    run_map("terms.csv", "-o", "out.csv", "--domain", "Drug", "--accept-codes")
+    [row] = table("out.csv")
+    assert (row["by_code"], row["decision"], row["domain_id"]) == ("", "review", "Drug")
+    assert "the filter excludes what its code maps to" in row["reason"]
 
 
 USAGI_HEADER = (

@@ -118,6 +118,8 @@ def provenance_text(mapped: MappedTerm) -> str:
     ]
     if provenance.vocabulary:
         parts.append(f"vocabulary {provenance.vocabulary}")
+    if provenance.concept_filter:
+        parts.append(provenance.concept_filter)
     if not provenance.calibrated:
         parts.append("not calibrated")
     if provenance.accept_precision is not None:

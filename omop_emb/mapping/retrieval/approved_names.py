@@ -70,7 +70,7 @@ class MemoryIndex:
         """(variant, concept row) of the approved names most similar to each variant."""
         variant, name = self.search(batch.grams, batch.key_hashes, batch.vectors)
         variant, name = batch.visible(variant, name, [query.hidden_names for query in batch.queries])
-        return batch.in_domains(self._lexicon, variant, self.concept[name])
+        return batch.permitted(self._lexicon, variant, self.concept[name])
 
     def search(
         self, grams: sparse.csr_matrix, hashes: npt.NDArray[np.uint64], vectors: Floats | None, k: int = 10

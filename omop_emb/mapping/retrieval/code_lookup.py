@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from omop_emb.arrays import Mask
 from omop_emb.mapping.records import MappedValue, PathStep, SourceTerm
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 
@@ -25,6 +26,7 @@ class CodeLookup:
     Attributes:
         targets: by ascending concept id; [] if there are none, or no code was to be looked up.
         vocabulary: the vocabulary whose code it is; "" without targets.
+        excluded: whether the code maps to further concepts, which the filter excludes.
         others: further vocabularies that have the code and lead elsewhere: a person must choose.
         problem: why there are no targets, "" if there was nothing to look up.
         is_unknown: whether no vocabulary has the code at all.
@@ -32,18 +34,22 @@ class CodeLookup:
 
     targets: list[CodeTarget]
     vocabulary: str = ""
+    excluded: bool = False
     others: tuple[str, ...] = ()
     problem: str = ""
     is_unknown: bool = False
 
 
-def look_up_code(lexicon: Lexicon, term: SourceTerm, named: int | None = None) -> CodeLookup:
+def look_up_code(
+    lexicon: Lexicon, term: SourceTerm, named: int | None = None, passing: Mask | None = None
+) -> CodeLookup:
     """Look a term's code up in its vocabularies.
 
     Args:
         lexicon: the concepts.
         term: its source_vocabulary may name several, separated by "|"; a code as it is written has precedence
             over one without its dots.
+        passing: (c,) the concepts that a filter lets through; None: all.
         named: the concept that the name says: of several vocabularies, the one that agrees is taken.
     """
     if not term.source_vocabulary or not term.code:
@@ -65,10 +71,22 @@ def look_up_code(lexicon: Lexicon, term: SourceTerm, named: int | None = None) -
     if not by_vocabulary:
         problem = f"its code maps to no concept in {' or '.join(name for name in ids if ids[name])}"
         return CodeLookup(targets=[], problem=problem)
+    excluded = [name for name in by_vocabulary if not _all_pass(by_vocabulary[name], passing)]
+    for name in excluded:
+        by_vocabulary[name] = [target for target in by_vocabulary[name] if _all_pass([target], passing)]
+    by_vocabulary = {name: targets for name, targets in by_vocabulary.items() if targets}
+    if not by_vocabulary:
+        return CodeLookup(targets=[], problem="the filter excludes what its code maps to")
     concepts = {name: _concept_ids(lexicon, targets) for name, targets in by_vocabulary.items()}
     chosen = next((name for name in concepts if named in concepts[name]), next(iter(concepts)))
     others = tuple(name for name in concepts if concepts[name] != concepts[chosen])
-    return CodeLookup(targets=by_vocabulary[chosen], vocabulary=chosen, others=others)
+    return CodeLookup(
+        targets=by_vocabulary[chosen], vocabulary=chosen, excluded=chosen in excluded, others=others
+    )
+
+
+def _all_pass(targets: Sequence[CodeTarget], passing: Mask | None) -> bool:
+    return passing is None or all(bool(passing[target.row]) for target in targets)
 
 
 def _targets(lexicon: Lexicon, concept_ids: Sequence[int], code: str) -> list[CodeTarget]:

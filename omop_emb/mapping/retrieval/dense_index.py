@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from omop_emb.arrays import Floats, Ints
+from omop_emb.arrays import Floats, Ints, Mask
 from omop_emb.database import binary_format
 from omop_emb.mapping.retrieval.lexical_index import Domains, expand_spans
 from omop_emb.mapping.retrieval.lexicon import Lexicon
@@ -60,10 +60,16 @@ class DenseIndex:
         """(variant, concept row) of the concepts nearest to each variant, as many as its limit."""
         if batch.vectors is None:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return self.search(batch.vectors, batch.domains, batch.limits)
+        return self.search(batch.vectors, batch.domains, batch.limits, batch.allowed)
 
-    def search(self, queries: Floats, domains: Sequence[Domains], k: Ints | int) -> tuple[Ints, Ints]:
-        """(query, concept row) of the k concepts nearest to each query in its domains; k: of all, or (n,)."""
+    def search(
+        self, queries: Floats, domains: Sequence[Domains], k: Ints | int, passing: Mask | None = None
+    ) -> tuple[Ints, Ints]:
+        """(query, concept row) of the k concepts nearest to each query in its domains.
+
+        k: of all queries, or (n,) of each. passing: (c,) the concepts to find; None: all.
+        """
+        rows = None if passing is None else np.flatnonzero(passing[self.concept])
         limits = np.broadcast_to(k, len(domains))
         groups: dict[Domains, list[int]] = {}
         for number, allowed in enumerate(domains):
@@ -73,7 +79,7 @@ class DenseIndex:
             spans = self._spans(allowed)
             for start in range(0, len(numbers), _BLOCK_QUERIES):
                 block = np.array(numbers[start : start + _BLOCK_QUERIES])
-                query, concept = self._nearest(queries[block], spans, limits[block])
+                query, concept = self._nearest(queries[block], spans, limits[block], rows)
                 query_parts.append(block[query])
                 concept_parts.append(concept)
         query, concept = np.concatenate(query_parts), np.concatenate(concept_parts)
@@ -89,8 +95,13 @@ class DenseIndex:
             (int(self._offsets[start]), int(self._offsets[stop])) for start, stop in ranges if stop > start
         ]
 
-    def _nearest(self, queries: Floats, spans: list[tuple[int, int]], k: Ints) -> tuple[Ints, Ints]:
-        """(query, concept row) of each query's k nearest, nearest first, equal ones by row."""
+    def _nearest(
+        self, queries: Floats, spans: list[tuple[int, int]], k: Ints, rows: Ints | None
+    ) -> tuple[Ints, Ints]:
+        """(query, concept row) of each query's k nearest, nearest first, equal ones by row.
+
+        rows: those that are compared, ascending; None: all in the spans.
+        """
         if not len(queries) or not any(stop > start for start, stop in spans):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         top = TopK(len(queries), _TEXTS_PER_CONCEPT * int(k.max()))
@@ -98,8 +109,16 @@ class DenseIndex:
         for start, stop in spans:
             for block in range(start - start % BLOCK_ROWS, stop, BLOCK_ROWS):
                 first, last = max(block, start), min(block + BLOCK_ROWS, stop)
-                top.add(self._products.block(prepared, first, last), first)
+                if rows is None:
+                    top.add(self._products.block(prepared, first, last), first)
+                    continue
+                begin, end = np.searchsorted(rows, [first, last]).tolist()
+                if begin < end:
+                    scores = self._products.block(prepared, first, last)
+                    top.add(scores[:, rows[begin:end] - first], begin)
         query, row, score = top.pairs()
+        if rows is not None:
+            row = rows[row]
         concept = self.concept[row]
         order = np.lexsort((concept, -score, query))
         query, concept = query[order], concept[order]

@@ -22,4 +22,4 @@ class ExactRetriever:
         variant, text = self._index.find_equal(batch.hashes)
         variant, text = batch.visible(variant, text, [query.hidden_texts for query in batch.queries])
         concept = self._index.lexicon.text_concept[text].astype(np.int64)
-        return batch.in_domains(self._index.lexicon, variant, concept)
+        return batch.permitted(self._index.lexicon, variant, concept)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from omop_emb.arrays import Floats, Ints
+from omop_emb.arrays import Floats, Ints, Mask
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.mapping.retrieval.tfidf import GramWeights, WordWeights, count_grams
 from omop_emb.mapping.terms.words import normalise
@@ -115,9 +115,16 @@ class LexicalIndex:
         return self._parts[domain]
 
     def search(
-        self, queries: sparse.csr_matrix, domains: Sequence[Domains], k: Ints | int
+        self,
+        queries: sparse.csr_matrix,
+        domains: Sequence[Domains],
+        k: Ints | int,
+        passing: Mask | None = None,
     ) -> tuple[Ints, Ints]:
-        """(query, text row) of each query's best k texts in its domains; k: of all, or (n,) of each."""
+        """(query, text row) of each query's best k texts in its domains.
+
+        k: of all queries, or (n,) of each. passing: (c,) the concepts to find; None: all.
+        """
         limits = np.broadcast_to(k, len(domains))
         queries_by_domain: dict[str, list[int]] = {}
         for query, allowed in enumerate(domains):
@@ -126,12 +133,15 @@ class LexicalIndex:
                     queries_by_domain.setdefault(domain, []).append(query)
         matches = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
         scores = np.empty(self.gram_rows.shape[0], np.float32)
+        is_excluded = None if passing is None else ~passing[self.lexicon.text_concept]
         for domain, numbers in queries_by_domain.items():
             part = self._part(domain)
             rare = rarest_grams(queries[np.array(numbers)], part.last - part.first)
             for row, query in enumerate(numbers):
                 grams = slice(rare.indptr[row], rare.indptr[row + 1])
                 self._score(part, rare.indices[grams], rare.data[grams], scores)
+                if is_excluded is not None:
+                    scores[is_excluded] = 0
                 texts, values = largest(scores[part.start : part.stop], int(limits[query]), above=0)
                 matches.append((np.full(len(texts), query), texts + part.start, values))
         query_of, text, score = (np.concatenate(column) for column in zip(*matches, strict=True))

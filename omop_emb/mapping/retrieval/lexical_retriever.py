@@ -19,6 +19,6 @@ class LexicalRetriever:
 
     def find(self, batch: QueryBatch) -> tuple[Ints, Ints]:
         """(variant, concept row) of each variant's best texts, as many as its limit."""
-        variant, text = self._index.search(batch.grams, batch.domains, batch.limits)
+        variant, text = self._index.search(batch.grams, batch.domains, batch.limits, batch.allowed)
         variant, text = batch.visible(variant, text, [query.hidden_texts for query in batch.queries])
         return variant, self._index.lexicon.text_concept[text].astype(np.int64)

@@ -18,14 +18,22 @@ from omop_emb.mapping.retrieval.standard_targets import (
 )
 from omop_emb.mapping.retrieval.string_array import StringArray
 from omop_emb.mapping.terms.laboratory import parse_loinc_name
+from omop_emb.records import ConceptFilter
+from omop_emb.spaces.recipe import STANDARD_AND_VALID
+from omop_emb.vocabulary.spelling import loose_code
 
 TEXT_KINDS = ("name", "synonym", "code", "short name", "non-standard")
 """Kinds of text, by number in Lexicon.text_kind; "non-standard": the name of a concept that maps here."""
 
 _NAME, _SYNONYM, _CODE, _SHORT_NAME, NON_STANDARD = range(len(TEXT_KINDS))
 UNKNOWN_CODE = "UNKNOWN"
-_DOTTED = ("ICD", "CIM", "KCD")  # vocabularies whose codes are written without the dot too
-_CASE_HAS_A_MEANING = ("UCUM", "Read")  # Mg is not mg
+STATUSES = (
+    "standard",
+    "a classification, not a standard concept",
+    "not a standard concept",
+    "no longer valid",
+)
+"""Statuses of concepts, by number in Lexicon.status; only the first may be a target without a person."""
 _Text = tuple[int, int, str, int]  # concept row, kind, text, path
 
 
@@ -41,7 +49,10 @@ class CodeTable:
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """Standard, valid concepts ordered by domain, then id, and their texts in the order of the concepts."""
+    """Concepts ordered by domain, then id, and their texts in the order of the concepts.
+
+    They are the standard and valid ones, unless others were asked for; see build_lexicon().
+    """
 
     concept_id: Ints  # (c,) OMOP concept ids; the index of a concept in this array is its row
     names: StringArray  # (c,)
@@ -49,6 +60,7 @@ class Lexicon:
     domain: npt.NDArray[np.int16]  # (c,) index into domains
     vocabulary: npt.NDArray[np.int16]  # (c,) index into vocabularies
     concept_class: npt.NDArray[np.int16]  # (c,) index into concept_classes
+    status: npt.NDArray[np.int8]  # (c,) index into STATUSES
     domains: list[str]
     vocabularies: list[str]
     concept_classes: list[str]
@@ -92,6 +104,27 @@ class Lexicon:
         code = self.domains.index(domain)
         return int(np.searchsorted(self.domain, code)), int(np.searchsorted(self.domain, code, "right"))
 
+    def passing(self, concept_filter: ConceptFilter) -> Mask | None:
+        """(c,) which concepts are in the filter's domains, vocabularies, classes and ids; None: all."""
+        chosen: Mask | None = None
+        for names, labels, codes in (
+            (concept_filter.domains, self.domains, self.domain),
+            (concept_filter.vocabularies, self.vocabularies, self.vocabulary),
+            (concept_filter.concept_classes, self.concept_classes, self.concept_class),
+        ):
+            if names is not None:
+                passes = np.isin(codes, [code for code, label in enumerate(labels) if label in names])
+                chosen = passes if chosen is None else chosen & passes
+        if concept_filter.concept_ids is not None:
+            passes = np.isin(self.concept_id, concept_filter.concept_ids)
+            chosen = passes if chosen is None else chosen & passes
+        return chosen
+
+    @cached_property
+    def is_standard(self) -> bool:
+        """Whether all its concepts are standard and valid."""
+        return not self.status.any()
+
     def in_vocabularies(self, *vocabularies: str) -> Mask:
         """(c,) whether a concept is in one of some vocabularies."""
         codes = [code for code, name in enumerate(self.vocabularies) if name in vocabularies]
@@ -113,31 +146,33 @@ class Lexicon:
     def ids_of_code(self, vocabulary: str, code: str) -> list[int]:
         """Ids of the concepts that have a code; k3580 matches K35.80 too, if it matches no other."""
         ids = self.ids_by_code.get((vocabulary, code))
-        return ids or self._ids_by_loose_code.get((vocabulary, _loose_code(vocabulary, code)), [])
+        return ids or self._ids_by_loose_code.get((vocabulary, loose_code(vocabulary, code)), [])
 
     @cached_property
     def _ids_by_loose_code(self) -> dict[tuple[str, str], list[int]]:
         """By loose code, if only one code becomes it."""
         result: dict[tuple[str, str], list[int] | None] = {}
         for (vocabulary, code), ids in self.ids_by_code.items():
-            key = (vocabulary, _loose_code(vocabulary, code))
+            key = (vocabulary, loose_code(vocabulary, code))
             result[key] = None if key in result else ids
         return {key: ids for key, ids in result.items() if ids is not None}
 
     def standard_targets(self, concept_id: int) -> list[tuple[str, int]]:
         """(relationship, row) of each standard concept that a concept maps to; ("", row) if it is one."""
         row = int(self.rows([concept_id])[0])
-        return [("", row)] if row >= 0 else self.targets.get(concept_id)
+        if row < 0:
+            return self.targets.get(concept_id)
+        is_standard = self.status[row] == 0
+        # One that is not standard was asked for, and leads to itself only if it leads to no standard one.
+        return [("", row)] if is_standard else self.targets.get(concept_id) or [("", row)]
 
 
-def _loose_code(vocabulary: str, code: str) -> str:
-    """A code in capitals, one of ICD's without its dot; elsewhere a dot may be a decimal point."""
-    if vocabulary in _CASE_HAS_A_MEANING:
-        return code
-    return code.upper().replace(".", "") if vocabulary.startswith(_DOTTED) else code.upper()
-
-
-def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd.DataFrame) -> Lexicon:
+def build_lexicon(
+    concept: pd.DataFrame,
+    synonym: pd.DataFrame,
+    relationship: pd.DataFrame,
+    concept_filter: ConceptFilter = STANDARD_AND_VALID,
+) -> Lexicon:
     """A lexicon from a vocabulary's tables CONCEPT, CONCEPT_SYNONYM and CONCEPT_RELATIONSHIP.
 
     Args:
@@ -145,18 +180,22 @@ def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd
             concept_code, invalid_reason; empty strings or None for missing values.
         synonym: concept_id, concept_synonym_name.
         relationship: concept_id_1, concept_id_2, relationship_id of valid rows.
+        concept_filter: which concepts are to be found.
     """
-    standard = concept[(concept["standard_concept"] == "S") & (concept["invalid_reason"].fillna("") == "")]
-    standard = standard.sort_values(["domain_id", "concept_id"], kind="stable")
+    status = _statuses(concept)
+    chosen = concept[_passing(concept, status, concept_filter)].assign(status=status)
+    chosen = chosen.sort_values(["domain_id", "concept_id"], kind="stable")
     labels = {
-        name: pd.Categorical(standard[name], categories=sorted(standard[name].unique()))
+        name: pd.Categorical(chosen[name], categories=sorted(chosen[name].unique()))
         for name in ("domain_id", "vocabulary_id", "concept_class_id")
     }
-    concept_id = standard["concept_id"].to_numpy(np.int64)
-    names = standard["concept_name"].astype(str).tolist()
-    codes = standard["concept_code"].fillna("").astype(str).tolist()
+    concept_id = chosen["concept_id"].to_numpy(np.int64)
+    names = chosen["concept_name"].astype(str).tolist()
+    codes = chosen["concept_code"].fillna("").astype(str).tolist()
     row_of = {int(key): row for row, key in enumerate(concept_id)}
-    targets, values = find_standard_targets(concept, relationship, row_of)
+    is_standard = dict(zip(concept_id.tolist(), (chosen["status"] == 0).tolist(), strict=True))
+    standard_rows = {key: row for key, row in row_of.items() if is_standard[key]}
+    targets, values = find_standard_targets(concept, relationship, standard_rows)
     texts: list[_Text] = [(row, _NAME, name, -1) for row, name in enumerate(names)]
     for key, text in zip(
         synonym["concept_id"].tolist(), synonym["concept_synonym_name"].tolist(), strict=True
@@ -178,6 +217,7 @@ def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd
         domain=labels["domain_id"].codes.astype(np.int16),
         vocabulary=labels["vocabulary_id"].codes.astype(np.int16),
         concept_class=labels["concept_class_id"].codes.astype(np.int16),
+        status=chosen["status"].to_numpy(np.int8),
         domains=list(labels["domain_id"].categories),
         vocabularies=list(labels["vocabulary_id"].categories),
         concept_classes=list(labels["concept_class_id"].categories),
@@ -195,6 +235,30 @@ def build_lexicon(concept: pd.DataFrame, synonym: pd.DataFrame, relationship: pd
             concept_id=coded["concept_id"].to_numpy(np.int64),
         ),
     )
+
+
+def _statuses(concept: pd.DataFrame) -> pd.Series:
+    """Each concept's index into STATUSES."""
+    flag, is_valid = concept["standard_concept"].fillna(""), concept["invalid_reason"].fillna("") == ""
+    return pd.Series(
+        np.select([~is_valid, flag == "S", flag == "C"], [3, 0, 1], default=2), index=concept.index
+    )
+
+
+def _passing(concept: pd.DataFrame, status: pd.Series, concept_filter: ConceptFilter) -> Mask:
+    if concept_filter.standard_only:
+        # Its other limits apply inside each search, so that one lexicon serves all of them.
+        return np.asarray(status == 0 if concept_filter.valid_only else concept["standard_concept"] == "S")
+    passes = np.asarray(status != 3) if concept_filter.valid_only else np.ones(len(concept), bool)
+    for column, values in (
+        ("domain_id", concept_filter.domains),
+        ("vocabulary_id", concept_filter.vocabularies),
+        ("concept_class_id", concept_filter.concept_classes),
+        ("concept_id", concept_filter.concept_ids),
+    ):
+        if values is not None:
+            passes &= concept[column].isin(values).to_numpy()
+    return passes
 
 
 def _codes_and_short_names(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from omop_emb.arrays import Ints, Vectors
+from omop_emb.arrays import Ints, Mask, Vectors
 from omop_emb.mapping.records import Variant
 from omop_emb.mapping.retrieval.lexical_index import Domains, LexicalIndex, hash_texts
 from omop_emb.mapping.retrieval.lexicon import Lexicon
@@ -52,6 +52,7 @@ class QueryBatch:
     hashes: npt.NDArray[np.uint64]  # (v,) hashes of the normal texts
     key_hashes: npt.NDArray[np.uint64]  # (v,) hashes of the text keys
     embed: Embed | None  # None without a dense index
+    allowed: Mask | None = None  # (c,) the concepts that a filter lets through; None: all
 
     @classmethod
     def encode(
@@ -62,6 +63,7 @@ class QueryBatch:
         *,
         k: int = 100,
         k_other: int = 40,
+        allowed: Mask | None = None,
     ) -> QueryBatch:
         """Encode queries; k concepts are found for each original, k_other for each other variant."""
         texts = [text for query in queries for text in query.normal]
@@ -72,7 +74,7 @@ class QueryBatch:
         owner = np.repeat(np.arange(len(queries)), sizes)
         keys = hash_texts([text_key(variant.text) for query in queries for variant in query.variants])
         grams, hashes = lexical.encode(texts), hash_texts(texts)
-        return cls(queries, offsets, owner, limits, grams, hashes, keys, embed)
+        return cls(queries, offsets, owner, limits, grams, hashes, keys, embed, allowed)
 
     @cached_property
     def vectors(self) -> Vectors | None:
@@ -100,8 +102,11 @@ class QueryBatch:
         chosen = ~np.isin(self.owner[variant] * base + row, keys)
         return variant[chosen], row[chosen]
 
-    def in_domains(self, lexicon: Lexicon, variant: Ints, concept: Ints) -> tuple[Ints, Ints]:
-        """(variant, concept) without the concepts that are in no domain of the variant's query."""
+    def permitted(self, lexicon: Lexicon, variant: Ints, concept: Ints) -> tuple[Ints, Ints]:
+        """(variant, concept) without concepts that the filter, or the domains of the query, exclude."""
+        if self.allowed is not None:
+            passes = self.allowed[concept]
+            variant, concept = variant[passes], concept[passes]
         labels = [lexicon.domains[code] for code in lexicon.domain[concept]]
         domains = [self.domains[number] for number in variant.tolist()]
         chosen = np.array(
@@ -109,6 +114,13 @@ class QueryBatch:
             bool,
         )
         return variant[chosen], concept[chosen]
+
+
+def common_domains(requested: Domains, of_filter: Domains) -> Domains:
+    """The domains that a term and a filter both allow; () if they contradict each other."""
+    if requested is None or of_filter is None:
+        return of_filter if requested is None else requested
+    return tuple(domain for domain in requested if domain in of_filter)
 
 
 class Retriever(Protocol):

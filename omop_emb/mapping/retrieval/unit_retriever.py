@@ -42,7 +42,7 @@ class UnitRetriever:
                 if len(rows) <= _MAX_UNITS:
                     matches.extend((variant, row) for row in rows)
         variants, concepts = np.array(matches, np.int64).reshape(-1, 2).T
-        return variants, concepts
+        return batch.permitted(self._lexicon, variants, concepts)
 
     def _has_visible_key(self, row: int, keys: Collection[str], hidden: frozenset[int]) -> bool:
         texts = self._lexicon.texts

@@ -21,7 +21,9 @@ from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.lexicon import Lexicon, build_lexicon
 from omop_emb.mapping.retrieval.relationships import TARGET_RELATIONSHIPS, VALUE_RELATIONSHIPS
+from omop_emb.records import ConceptFilter
 from omop_emb.search import matrix
+from omop_emb.spaces.recipe import STANDARD_AND_VALID
 from omop_emb.spaces.registry import Space
 from omop_emb.sql import read
 from omop_emb.vocabulary import reader
@@ -41,9 +43,8 @@ _RELATIONSHIP = sql.SQL(
 )
 # A digest of all rows that does not depend on their order.
 _DIGEST = sql.SQL("select count(*), sum(hashtextextended(rows::text, 0)::numeric) from ({rows}) rows")
-_VECTORS = sql.SQL(
-    "select concept_id, embedding from {rows} where standard = 'S' and valid order by concept_id"
-)
+_VECTORS = sql.SQL("select concept_id, embedding from {rows} {condition} order by concept_id")
+_STANDARD = sql.SQL("where standard = 'S' and valid")
 _TEXT_COLUMNS = (
     "concept_name", "concept_code", "concept_synonym_name", "domain_id", "vocabulary_id", "concept_class_id",
     "standard_concept", "invalid_reason",
@@ -64,8 +65,13 @@ class VocabularyIndex:
     state: str  # identifies the contents of the vocabulary's tables
 
 
-def open_vocabulary_index(connection: psycopg.Connection[Any]) -> VocabularyIndex:
+def open_vocabulary_index(
+    connection: psycopg.Connection[Any], concept_filter: ConceptFilter = STANDARD_AND_VALID
+) -> VocabularyIndex:
     """The index of the current vocabulary, from the cache or built and cached.
+
+    It holds all standard and valid concepts, whatever else the filter says; with a filter that asks for
+    others, only what passes.
 
     Raises:
         VocabularyError: no vocabulary is loaded.
@@ -73,15 +79,18 @@ def open_vocabulary_index(connection: psycopg.Connection[Any]) -> VocabularyInde
     tables = reader.vocabulary_tables(connection)
     if tables is None:
         raise VocabularyError("no vocabulary is loaded to map to: run omop-emb vocabulary load PATH")
-    state = _state(connection, tables)
+    if concept_filter.standard_only and concept_filter.valid_only:
+        concept_filter = STANDARD_AND_VALID
+    selection = "" if concept_filter == STANDARD_AND_VALID else repr(concept_filter)
+    state = _state(connection, tables) + selection
     key = array_cache.cache_key("vocabulary", state)
     cached: VocabularyIndex | None = array_cache.load(key)
     if cached is not None:
         return cached
-    lexical = LexicalIndex(read_lexicon(connection, tables))
+    lexical = LexicalIndex(read_lexicon(connection, tables, concept_filter))
     index = VocabularyIndex(lexical, concept_attributes(lexical), state)
     # Each statement may have seen a later state of a CDM's tables: then this index has no name.
-    return array_cache.store(key, index) if _state(connection, tables) == state else index
+    return array_cache.store(key, index) if _state(connection, tables) + selection == state else index
 
 
 def _state(connection: psycopg.Connection[Any], tables: VocabularyTables) -> str:
@@ -107,9 +116,14 @@ def _queries(
     )
 
 
-def read_lexicon(connection: psycopg.Connection[Any], tables: VocabularyTables) -> Lexicon:
+def read_lexicon(
+    connection: psycopg.Connection[Any],
+    tables: VocabularyTables,
+    concept_filter: ConceptFilter = STANDARD_AND_VALID,
+) -> Lexicon:
     """The lexicon of a vocabulary's tables."""
-    return build_lexicon(*(_read_frame(connection, query) for query in _queries(tables)))
+    concept, synonym, relationship = (_read_frame(connection, query) for query in _queries(tables))
+    return build_lexicon(concept, synonym, relationship, concept_filter)
 
 
 def _read_frame(connection: psycopg.Connection[Any], query: sql.Composed | None) -> pd.DataFrame:
@@ -125,22 +139,28 @@ def _read_frame(connection: psycopg.Connection[Any], query: sql.Composed | None)
 
 
 def open_dense_index(connection: psycopg.Connection[Any], space: Space, index: VocabularyIndex) -> DenseIndex:
-    """A space's vectors of standard concepts: its matrix, or a copy in memory if there can be no matrix."""
+    """A space's vectors of an index's concepts: its matrix, or a copy in memory if there can be none."""
     lexicon = index.lexical.lexicon
     try:
         rows = matrix.open_matrix(connection, space)
     except matrix.MatrixUnavailableError:
-        return DenseIndex(lexicon, *_copy_vectors(connection, space))
+        return DenseIndex(lexicon, *_copy_vectors(connection, space, lexicon))
     is_searched = (rows.keys["standard"] == b"S") & rows.keys["valid"]
+    if not lexicon.is_standard:
+        is_searched = np.ones(len(is_searched), bool)
     key = array_cache.cache_key("integers", rows.state, index.state)
     return DenseIndex(lexicon, np.where(is_searched, rows.concept_ids, -1), rows.vectors, cache_key=key)
 
 
-def _copy_vectors(connection: psycopg.Connection[Any], space: Space) -> tuple[Ints, HalfVectors]:
+def _copy_vectors(
+    connection: psycopg.Connection[Any], space: Space, lexicon: Lexicon
+) -> tuple[Ints, HalfVectors]:
     """(concept ids, vectors) as this transaction sees them; 0.24 GB for 304,000 of 384 dimensions."""
     dimensions = space.fingerprint.dimensions
     layout = binary_format.row_dtype([("concept_id", ">i4"), ("embedding", (">f2", dimensions))])
-    statement = sql.SQL("copy ({}) to stdout (format binary)").format(_VECTORS.format(rows=space.tables.rows))
+    condition = _STANDARD if lexicon.is_standard else sql.SQL("")
+    query = _VECTORS.format(rows=space.tables.rows, condition=condition)
+    statement = sql.SQL("copy ({}) to stdout (format binary)").format(query)
     ids, vectors = [np.zeros(0, np.int64)], [np.zeros((0, dimensions), np.float16)]
     with connection.cursor().copy(statement) as copy:
         for block in binary_format.decode_rows(iter(copy), layout):

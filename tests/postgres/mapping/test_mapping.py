@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy.orm import Session
 
-from omop_emb import EmbeddingClient, config
+from omop_emb import ConceptFilter, EmbeddingClient, config
 from omop_emb.database.engine import driver_connection
-from omop_emb.errors import ConfigurationError, SpaceError, SpaceNotFoundError
+from omop_emb.errors import ConfigurationError, SpaceError, SpaceNotFoundError, UnknownValueError
 from omop_emb.mapping.approvals import approval_store
 from omop_emb.mapping.mapper import map_terms, open_mapper
 from omop_emb.mapping.ranking.policy import Policy
@@ -37,6 +37,32 @@ def test_a_domain_limits_the_candidates_of_its_term_alone(sample: Session) -> No
     assert {candidate.domain_id for candidate in drug.candidates} == {"Drug"}
     assert free.best is not None
     assert free.best.domain_id == "Condition"
+
+
+def test_a_filter_of_the_settings_holds_for_every_term(sample: Session) -> None:
+    chosen = ConceptFilter(vocabularies=("RxNorm",), standard_only=True, valid_only=True)
+    mapped = map_terms(sample, ["Aspirin", "Cough"], settings=Settings(concept_filter=chosen))
+    assert {c.vocabulary_id for term in mapped for c in term.candidates} == {"RxNorm"}
+    assert [len(term.candidates) for term in mapped] == [10, 10]
+    unknown = ConceptFilter(domains=("Drugs",), standard_only=True, valid_only=True)
+    with pytest.raises(UnknownValueError, match="did you mean 'Drug'"):
+        map_terms(sample, ["Aspirin"], settings=Settings(concept_filter=unknown))
+
+
+def test_values_of_a_term_are_read_as_they_are_meant(sample: Session) -> None:
+    coded, limited, unknown = map_terms(
+        sample,
+        [
+            SourceTerm(name="", code="22298006", source_vocabulary="LOINC, Snomed CT"),
+            SourceTerm(name="Aspirin", domain="drugs"),
+            SourceTerm(name="Aspirin", domain="Pharmacy"),
+        ],
+    )
+    assert coded.by_code == (4329847,)
+    assert limited.best is not None
+    assert limited.best.domain_id == "Drug"
+    assert (unknown.candidates, unknown.decision) == ((), Decision.REVIEW)
+    assert unknown.reason == "its domain has no concepts in the vocabulary"
 
 
 def test_terms_map_the_same_one_by_one_and_together(sample: Session) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from omop_emb.mapping.results import flags
 from omop_emb.mapping.retrieval.concept_attributes import concept_attributes
 from omop_emb.mapping.terms import contrasts
+from omop_emb.mapping.terms.flags import flags
 from omop_emb.mapping.terms.words import normalise
 from tests.unit.mapping.small_index import small_index
 

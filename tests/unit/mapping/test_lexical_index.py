@@ -50,6 +50,15 @@ def test_the_best_texts_are_those_of_brute_force_in_every_domain(k: int) -> None
         np.testing.assert_allclose(cosine[place][found], cosine[place][best], atol=1e-6)
 
 
+def test_a_filter_is_applied_inside_the_search() -> None:
+    made = index()
+    queries = made.encode([normalise(TERMS[0])])
+    _, every = made.search(queries, [None], 100_000)
+    passing = np.arange(len(made.lexicon.concept_id)) % 7 == 0
+    _, text = made.search(queries, [None], 5, passing)
+    assert text.tolist() == every[passing[made.lexicon.text_concept[every]]][:5].tolist()
+
+
 def test_common_grams_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     made = index()
     monkeypatch.setattr(lexical_index, "MAX_POSTINGS", 0)

@@ -56,6 +56,22 @@ def test_the_nearest_concepts_are_those_of_brute_force_in_every_domain() -> None
         assert concept[query == place].tolist() == expected
 
 
+@pytest.mark.parametrize("rare", [3, 4_000])
+def test_a_filter_is_applied_inside_the_search_in_every_domain(
+    monkeypatch: pytest.MonkeyPatch, rare: int
+) -> None:
+    dense, queries = index()
+    passing = np.zeros(CONCEPTS, bool)
+    passing[:: CONCEPTS // rare] = True
+    for domain in (None, "Drug"):
+        _, all_concepts = dense.search(queries[:1], [(domain,) if domain else None], CONCEPTS)
+        expected = all_concepts[passing[all_concepts]][:10]
+        query, concept = dense.search(queries[:1], [(domain,) if domain else None], 10, passing)
+        assert concept.tolist() == expected.tolist()
+        assert (query == 0).all()
+    assert [len(part) for part in dense.search(queries, [None] * 40, 5, np.zeros(CONCEPTS, bool))] == [0, 0]
+
+
 @pytest.mark.parametrize("outlier", [1.0, 30.0])
 def test_integers_find_what_floats_find_even_where_one_dimension_stands_out(
     monkeypatch: pytest.MonkeyPatch, outlier: float
