@@ -21,7 +21,10 @@ APPROVED_BONUS = 100.0
 _EQUAL_TEXT = [column for column, name in enumerate(NAMES) if name.startswith("normalised equal")]
 _MAX_RIVALS = 10
 _MAX_MARGIN = 5.0
-_Z = 1.645  # one-sided 95 %
+_CHANCE = 0.05  # that a threshold's precision is lower than requested
+# Where testing starts, times the fewest terms that could show the precision: one wrong answer among the very
+# first ends only the first sequence.
+_STARTS = (1, 2, 4)
 _MAX_CURVE_POINTS = 60
 _KNOTS = 20
 _MIN_TERMS_PER_KNOT = 30
@@ -94,32 +97,30 @@ class PrecisionCurve:
     def threshold(self, precision: float) -> float | None:
         """The lowest probability above which the precision holds with 95 % confidence; None if there is none.
 
-        Every stricter threshold must hold too, so that one lucky point is not enough.
+        By fixed sequence testing (Angelopoulos et al., "Learn then Test", 2021, algorithm 1): from each of a
+        few starts, thresholds are tested one by one, stricter ones first, and the first that fails ends the
+        sequence. So the precision is below the requested one with a chance of at most 5 %, however many
+        thresholds are tested.
         """
+        from scipy.special import bdtrc
+
+        chance = _CHANCE / len(_STARTS)  # of each sequence
         lowest = None
-        for probability, count, right in zip(self.probability, self.count, self.right, strict=True):
-            if count < min_terms_for(precision):
-                continue
-            if wilson_lower_bound(right, count) >= precision:
-                lowest = probability
-            elif lowest is not None:
-                break
+        for start in _STARTS:
+            fewest = start * min_terms_for(precision)
+            for probability, count, right in zip(self.probability, self.count, self.right, strict=True):
+                if count < fewest:
+                    continue
+                # How likely as many are right if the precision is just below the requested one.
+                if right == 0 or bdtrc(right - 1, count, precision) > chance:
+                    break
+                lowest = probability if lowest is None else min(lowest, probability)
         return lowest
 
 
 def min_terms_for(precision: float) -> int:
-    """How many terms, all correct, it takes until their lower bound can reach a precision."""
-    return int(np.ceil(_Z**2 * precision / (1 - precision))) if precision < 1 else 10**9
-
-
-def wilson_lower_bound(correct: int, count: int) -> float:
-    """One-sided 95 % lower confidence bound of a proportion (Wilson 1927)."""
-    if count == 0:
-        return 0.0
-    share, square = correct / count, _Z**2
-    centre = share + square / (2 * count)
-    spread = _Z * np.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    return float((centre - spread) / (1 + square / count))
+    """How many terms, all correct, it takes to show a precision."""
+    return int(np.ceil(np.log(_CHANCE / len(_STARTS)) / np.log(precision)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +131,7 @@ class Calibration:
     intercepts: Mapping[str, float]  # by domain; "" for all other domains
     # (x, y) of an isotonic curve over the logistic probability; empty for none
     knots: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-    # precision by threshold, by domain; "" for all terms
+    # precision by threshold, by domain
     curves: Mapping[str, PrecisionCurve] = field(default_factory=dict)
     terms: int = 0  # number of terms it was learned from
     # how much each judge's answer shifts the log odds (judge_calibration.py)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from omop_emb.mapping.features.feature_names import NAMES
-from omop_emb.mapping.ranking.calibration import PrecisionCurve, calibration_error, wilson_lower_bound
+from omop_emb.mapping.ranking.calibration import PrecisionCurve, calibration_error, min_terms_for
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import default_ranker
 from omop_emb.mapping.ranking.ranker import add_approved_bonus
@@ -88,9 +88,62 @@ def test_a_threshold_is_a_bound_and_not_a_point() -> None:
     threshold = PrecisionCurve.from_predictions(probability, correct).threshold(0.95)
     assert threshold is not None
     accepted = probability >= threshold
-    assert wilson_lower_bound(int(correct[accepted].sum()), int(accepted.sum())) >= 0.95
-    # 20 correct answers in a row are .95 as a point, but not as a bound
-    assert PrecisionCurve.from_predictions(probability[:20], correct[:20]).threshold(0.95) is None
+    assert 95 <= accepted.sum() <= 102
+    # Fewer correct answers in a row are a precision of 1 as a point, but show none of .95
+    few = min_terms_for(0.95) - 1
+    assert PrecisionCurve.from_predictions(probability[:few], correct[:few]).threshold(0.95) is None
+
+
+@pytest.mark.parametrize("precision", [0.9, 0.95, 0.98])
+@pytest.mark.parametrize("terms", [150, 600, 2400])
+def test_a_threshold_promises_too_much_at_most_one_time_in_twenty(precision: float, terms: int) -> None:
+    # The hardest case: every threshold is just too low, so any that is found promises too much.
+    rng = np.random.default_rng(terms)
+    true_precision = precision - 1e-6
+    probability = np.linspace(1, 0, terms)
+    found = [
+        PrecisionCurve.from_predictions(probability, rng.random(terms) < true_precision).threshold(precision)
+        for _ in range(400)
+    ]
+    # 5 % and two standard errors of 400 draws
+    assert sum(threshold is not None for threshold in found) <= 400 * 0.05 + 2 * (400 * 0.05 * 0.95) ** 0.5
+
+
+@pytest.mark.parametrize("fall", [0.1, 0.3, 0.9])
+def test_what_is_above_a_threshold_has_the_precision_where_it_falls_with_the_probability(fall: float) -> None:
+    rng, terms = np.random.default_rng(3), 1500
+    probability = np.linspace(0.995, 0.995 - fall, terms)
+    broken = []
+    for _ in range(300):
+        curve = PrecisionCurve.from_predictions(probability, rng.random(terms) < probability)
+        threshold = curve.threshold(0.95)
+        broken.append(threshold is not None and probability[probability >= threshold].mean() < 0.95)
+    assert np.mean(broken) <= 0.05 + 2 * (0.05 * 0.95 / 300) ** 0.5
+
+
+def test_the_first_threshold_that_fails_ends_the_search() -> None:
+    def curve(*steps: tuple[int, int]) -> PrecisionCurve:
+        probability = tuple(0.9 - 0.1 * number for number in range(len(steps)))
+        return PrecisionCurve(
+            probability=probability,
+            count=tuple(count for count, _ in steps),
+            right=tuple(right for _, right in steps),
+        )
+
+    fewest = min_terms_for(0.95)
+    assert curve((fewest, fewest), (300, 298)).threshold(0.95) == 0.8
+    # 120 fail from the first start; the later starts (twice, four times as many terms) begin below them.
+    assert curve((fewest, fewest), (120, 100), (150, 149)).threshold(0.95) == 0.9
+    assert (
+        curve((fewest, fewest - 9), (2 * fewest, 2 * fewest), (4 * fewest, 4 * fewest - 99)).threshold(0.95)
+        == 0.8
+    )
+    assert (
+        curve((fewest, fewest - 9), (2 * fewest, 2 * fewest - 9), (4 * fewest - 1, 4 * fewest - 1)).threshold(
+            0.95
+        )
+        is None
+    )
 
 
 def test_terms_of_equal_probability_are_on_the_same_side_of_a_threshold() -> None:
