@@ -1,11 +1,12 @@
 """Tables of features: all candidates of the gold terms, stored so that rankers can be tried quickly.
 
-usage: tables.py DATA_FOLDER OUTPUT.npz [--more N] [--memory-without-fold F]
+usage: tables.py DATA_FOLDER OUTPUT.npz [--more N] [--memory-without-fold F | --leave-one-out]
 
 DATA_FOLDER holds vocab/ (Athena's layout), gold/*.tsv and, if there are any, texts with their vectors
 (names.txt, names.npy …); texts without a vector are embedded by the packaged model, once.
 With --memory-without-fold F, each family of sources remembers what it approved, except the terms of fold F of
-three; a term never sees its own approval.
+three; a term never sees its own approval. With --leave-one-out it remembers all, and a term is mapped as if
+only it had not been approved: it sees the same text in another row.
 """
 
 from __future__ import annotations
@@ -57,29 +58,40 @@ def folds_of(terms: list[GoldTerm]) -> np.ndarray:
     return term_folds(len(terms), FOLDS)
 
 
-def family_memory(world: World, terms: list[GoldTerm]) -> MemoryIndex:
+def family_memory(world: World, terms: list[GoldTerm], known: np.ndarray) -> tuple[MemoryIndex, np.ndarray]:
+    """The approved names of the known terms, and the number of the term that each belongs to."""
+    lexicon = world.lexical.lexicon
     pairs = [
-        (term, int(row))
-        for term in terms
-        for row in world.lexical.lexicon.rows(sorted(term.targets))
+        (number, int(row))
+        for number in known.tolist()
+        for row in lexicon.rows(sorted(terms[number].targets))
         if row >= 0
     ]
-    names = [term.name for term, _ in pairs]
+    owner = np.array([number for number, _ in pairs], np.int64)
     rows = np.array([row for _, row in pairs], np.int64)
-    return MemoryIndex(world.lexical, names, rows, world.vectors(names), [term.code for term, _ in pairs])
+    names, codes = [terms[number].name for number in owner], [terms[number].code for number in owner]
+    return MemoryIndex(world.lexical, names, rows, world.vectors(names), codes), owner
 
 
-def make_table(world: World, terms: list[GoldTerm], out: Path, without_fold: int | None = None) -> None:
+def make_table(
+    world: World,
+    terms: list[GoldTerm],
+    out: Path,
+    without_fold: int | None = None,
+    *,
+    leave_one_out: bool = False,
+) -> None:
     started = time.time()
     lexicon, fold = world.lexical.lexicon, folds_of(terms)
-    families = np.array([term.family if without_fold is not None else "" for term in terms])
+    remembers = leave_one_out or without_fold is not None
+    families = np.array([term.family if remembers else "" for term in terms])
     parts: dict[int, tuple[np.ndarray, ...]] = {}
     for family in np.unique(families):
         numbers = np.flatnonzero(families == family)
-        memory = None
-        if without_fold is not None:
-            known = [terms[number] for number in numbers if fold[number] != without_fold]
-            memory = family_memory(world, known) if any(term.findable for term in known) else None
+        memory, owner = None, np.zeros(0, np.int64)
+        known = numbers[fold[numbers] != without_fold] if remembers else numbers[:0]
+        if any(terms[number].findable for number in known):
+            memory, owner = family_memory(world, terms, known)
         guard = LeakageGuard(lexicon, memory)
         retrievers = make_retrievers(world.lexical, world.attributes, world.dense, memory)
         features = Features(world.lexical, world.attributes, world.dense, memory)
@@ -88,7 +100,9 @@ def make_table(world: World, terms: list[GoldTerm], out: Path, without_fold: int
             queries = [make_query(terms[number], guard) for number in batch]
             # Scored terms remember all that the other folds approved, even the same name in another file.
             queries = [
-                replace(query, hidden_names=frozenset()) if fold[number] == without_fold else query
+                replace(query, hidden_names=frozenset(np.flatnonzero(owner == number).tolist()))
+                if leave_one_out or fold[number] == without_fold
+                else query
                 for number, query in zip(batch, queries, strict=True)
             ]
             query_batch = QueryBatch.encode(queries, world.lexical, world.vectors)
@@ -154,6 +168,13 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--more", type=int, default=5)
     parser.add_argument("--memory-without-fold", type=int)
+    parser.add_argument("--leave-one-out", action="store_true")
     options = parser.parse_args()
     gold_terms = read(options.data / "gold", more=options.more)
-    make_table(read_world(options.data), gold_terms, options.out, options.memory_without_fold)
+    make_table(
+        read_world(options.data),
+        gold_terms,
+        options.out,
+        options.memory_without_fold,
+        leave_one_out=options.leave_one_out,
+    )
