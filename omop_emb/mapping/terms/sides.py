@@ -30,6 +30,12 @@ def _words(kind: str) -> frozenset[str]:
     return frozenset(read_toml("sides.toml")["words"][kind])
 
 
+@cache
+def _all_sides() -> frozenset[str]:
+    kinds = read_toml("sides.toml").keys() - {"words"}
+    return frozenset(word for kind in kinds for word in _sides(kind))
+
+
 def write_sides(text: str) -> str:
     """The text with every side of the body written as "left", "right" or "bilateral".
 
@@ -37,8 +43,7 @@ def write_sides(text: str) -> str:
     """
     found = list(_WORD.finditer(text))
     words = [fold(match.group()) for match in found]
-    known = _sides("always").keys() | _sides("beside_body").keys() | _sides("after_foreign_body").keys()
-    if known.isdisjoint(words) and _sides("about_eyes").keys().isdisjoint(words):
+    if _all_sides().isdisjoint(words):
         return text
     pieces, end = [], 0
     for number, match in enumerate(found):
@@ -60,18 +65,22 @@ def _side(words: list[str], number: int, before: str, after: str) -> str | None:
     word = words[number]
     previous = words[number - 1] if number else ""
     following = words[number + 1] if number + 1 < len(words) else ""
+    body = _words("body") | _words("foreign_body")
     ends = not following or _ENDS.match(after) is not None
     if word in _sides("always"):
         return _sides("always")[word]
     if word in _sides("about_eyes") and _words("eyes") & {*words[:number], *words[number + 1 :]}:
         return _sides("about_eyes")[word]
     if word in _sides("beside_body") and following not in _words("not_before"):
-        body = _words("body") | _words("foreign_body")
         beside = following in body or (previous in body and not following.isdigit())
         alone = _ALONE.match(before) is not None and ends
         alone |= len(word) > 1  # "lt" and "rt" stand apart from the part: "fracture rt distal radius"
         if (beside and not previous.isdigit()) or (alone and body & set(words)):
             return _sides("beside_body")[word]
+    if word in _sides("next_to_body"):
+        follows = previous in body and ends and before.isspace()
+        if follows or (following in body and after.strip() in ("", ".")):
+            return _sides("next_to_body")[word]
     if word in _sides("after_foreign_body") and previous in _words("foreign_body"):
         if ends or (word == "dx" and following not in ("of", "de")):
             return _sides("after_foreign_body")[word]
