@@ -164,6 +164,8 @@ def differences(term_bits: int, concept_bits: int, *, measures: bool = True) -> 
         if group == SPECIMEN and not measures:
             continue
         in_term, in_concept = term_bits & masks()[group], concept_bits & masks()[group]
+        if group == SPECIMEN and in_term == groups()[SPECIMEN]["blood"]:
+            in_term |= understood(concept_bits, SPECIMEN)  # it is also said of what is measured in serum
         if in_term & in_concept or not (in_term or in_concept):
             continue
         of_term, of_concept = _value_names(in_term, group), _value_names(in_concept, group)
