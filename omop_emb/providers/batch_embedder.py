@@ -137,7 +137,8 @@ class BatchEmbedder:
 
         def attempt(timeout_seconds: float) -> Vectors:
             self.usage.add(Usage(requests=1))
-            response = self.provider.embed_batch(texts, role, timeout_seconds=timeout_seconds)
+            with self._limiter.sending():
+                response = self.provider.embed_batch(texts, role, timeout_seconds=timeout_seconds)
             if response.tokens is None:
                 self.usage.add(Usage(texts=len(texts), estimated_tokens=tokens))
             else:

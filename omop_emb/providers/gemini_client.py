@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,17 +51,12 @@ class GeminiClient(Connection):
 
         if not isinstance(error, APIError):
             return None
-        # The details hold the cause (a quota's name, RetryInfo); they are searched, not shown.
-        details = f"{error.message} {error.details}"
-        # google.rpc.RetryInfo, else the words of the message.
-        delay = re.search(r"retryDelay\W+(\d+(?:\.\d+)?)s", details)
-        delay = delay or re.search(r"retry in (\d+(?:\.\d+)?)s", details)
         return http_error(
             self.source,
             error.code if isinstance(error.code, int) else 0,
-            details,
+            # The details hold the cause (a quota's name, RetryInfo); they are searched, not shown.
+            f"{error.message} {error.details}",
             headers=headers,
-            retry_after_seconds=float(delay[1]) if delay else None,
             not_found="omop-emb models list shows the models that are served",
             key="GOOGLE_CLOUD_PROJECT and your credentials" if self.is_vertex else "GEMINI_API_KEY",
         )

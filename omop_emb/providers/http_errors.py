@@ -33,7 +33,15 @@ _TOO_MANY = re.compile(
 _BAD_KEY = re.compile(r"API_KEY_INVALID|API key (?:not valid|not found|expired)|invalid.api.key", re.I)
 _NOT_MATRYOSHKA = re.compile(r"matryoshka|dimensions? .{0,30}not support|not support .{0,60}dimensions", re.I)
 _NO_EMBEDDINGS = re.compile(r"does not support embed|not an embedding model|not support.{0,30}embedd", re.I)
-_QUOTA_EXHAUSTED = re.compile(r"insufficient_quota|billing|PerDay|per day", re.I)
+# What a 429 means is in its codes, not in its words: Gemini and OpenAI speak of plan and billing for a limit
+# per minute, too. google.rpc.QuotaFailure names each limit that was exceeded, such as
+# EmbedContentRequestsPerDayPerUserPerProjectPerModel-FreeTier; OpenAI has a code.
+_SPENT_QUOTA = re.compile(r"quotaId\W{1,6}\w*PerDay|\binsufficient_quota\b", re.I)
+_NOTHING_ALLOWED = re.compile(r"\blimit\W{1,3}0(?![\d.])|quotaValue\W{1,6}0\b", re.I)
+_REQUESTED_WAIT = re.compile(
+    r"(?:retryDelay\W{1,6}|(?:retry|try again) in )(?P<wait>(?:\d+(?:\.\d+)?(?:ms|h|m|s))+)"
+)
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def http_error(
@@ -42,14 +50,12 @@ def http_error(
     message: str,
     *,
     headers: Mapping[str, str],
-    retry_after_seconds: float | None = None,
     not_found: str,
     key: str,
 ) -> ProviderError:
     """The error that an HTTP status stands for; the server's message is searched and never passed on.
 
-    `not_found` says what to do after a 404, `key` where the key comes from. `retry_after_seconds` is the wait
-    that the response body asks for, if it does.
+    `not_found` says what to do after a 404, `key` where the key comes from.
     """
     at = f"(HTTP {status})"
     if _BAD_KEY.search(message) or status == 401:
@@ -58,10 +64,16 @@ def http_error(
         return ProviderRefusedError(f"{source} is not allowed with this key {at}: check {key} and its rights")
     if status == 404:
         return ProviderRefusedError(f"{source} was not found {at}: {not_found}")
-    if status == 402 or (status == 429 and _QUOTA_EXHAUSTED.search(message)):
+    if status == 429 and _NOTHING_ALLOWED.search(message):
+        return ProviderRefusedError(
+            f"the plan of this key allows no requests to {source} {at}: choose another model, or a plan that "
+            "has it"
+        )
+    if status == 402 or (status == 429 and _SPENT_QUOTA.search(message)):
         return QuotaExhaustedError(
             f"the quota of {source} is used up {at}: run again when it is renewed; what was done stays done"
         )
+    retry_after_seconds = requested_wait(message)
     if retry_after_seconds is None:
         retry_after_seconds = retry_after(headers)
     if status == 429:
@@ -120,8 +132,20 @@ def unreadable_response(source: str, server: str) -> ProviderUnavailableError:
     )
 
 
+def requested_wait(message: str) -> float | None:
+    """Seconds that a response body asks to wait, such as "retry in 34.07s"; None where it does not."""
+    match = _REQUESTED_WAIT.search(message)
+    if match is None:
+        return None
+    pieces = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", match["wait"])
+    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in pieces)
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of a Retry-After header, which holds seconds or a date; None where there is none."""
+    milliseconds = headers.get("retry-after-ms", "").strip()  # OpenAI's, more exact than its whole seconds
+    if re.fullmatch(r"\d+(\.\d+)?", milliseconds):
+        return float(milliseconds) / 1000
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", value):
         return float(value)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from omop_emb import config
 from omop_emb.errors import ProviderUnavailableError, RateLimitError
 
 _WINDOW_SECONDS = 60.0
+_SUCCESSES_PER_THREAD = 10
+"""So many requests must pass before one more may be sent at the same time again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,10 @@ class RateLimiter:
 
     A sliding window, not a bucket that refills: a provider that counts by the clock's minute never sees more
     than the rate either. A request larger than the rate passes alone.
+
+    A limit that nobody has set shows itself by an answer 429. From then on fewer requests are sent at once:
+    half as many after each 429, one more after every ten that pass. Otherwise all threads would come back
+    together after each pause, one would pass, and the others would be refused until they give up.
     """
 
     def __init__(
@@ -50,12 +58,51 @@ class RateLimiter:
         self._requests: deque[tuple[float, tuple[int, int, int]]] = deque()
         self._used = [0, 0, 0]
         self._closed_until = 0.0
+        self._in_flight, self._successes = 0, 0
+        self._most_in_flight: float = math.inf
         self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
         self._clock, self._sleep = clock, sleep
 
-    def acquire(self, *, texts: int, tokens: int, max_wait_seconds: float = float("inf")) -> None:
-        """Wait until a request of this size may be sent, and count it; RateLimitError if that is too long."""
-        amounts = (1, texts, tokens)
+    def acquire(self, *, texts: int, tokens: int, max_wait_seconds: float = math.inf) -> None:
+        """Wait until a request of this size may be sent, and count it; RateLimitError if that is too long.
+
+        The request is then sent within sending().
+        """
+        with self._room:
+            self._room.wait_for(lambda: self._in_flight < self._most_in_flight)
+            self._in_flight += 1
+        try:
+            self._wait_for_window((1, texts, tokens), max_wait_seconds)
+        except BaseException:
+            self._leave()
+            raise
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Around one acquired request: learns from its outcome, and lets the next one start."""
+        try:
+            yield
+        except RateLimitError as error:
+            self.pause(error.retry_after_seconds or 0.0)
+            with self._lock:
+                self._most_in_flight = max(1, min(self._in_flight, self._most_in_flight) // 2)
+                self._successes = 0
+            raise
+        else:
+            with self._lock:
+                self._successes += 1
+                if self._successes % _SUCCESSES_PER_THREAD == 0:
+                    self._most_in_flight += 1
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._room:
+            self._in_flight -= 1
+            self._room.notify_all()
+
+    def _wait_for_window(self, amounts: tuple[int, int, int], max_wait_seconds: float) -> None:
         while True:
             with self._lock:
                 wait = self._seconds_to_wait(amounts)

@@ -27,6 +27,9 @@ class RetryPolicy:
     first_wait_seconds: float = 0.5  # upper end of the first random wait; it doubles with each attempt
     max_wait_seconds: float = 60.0  # the upper end stops here
     max_limiter_wait_seconds: float = math.inf  # how long the rate limiter may hold a request back
+    # Waits for a provider's rate limit, up to this sum, count neither as attempts nor for the deadline: a
+    # limit per minute slows a long job down, but does not end it.
+    rate_limit_patience_seconds: float = 0.0
 
     @classmethod
     def for_queries(cls, timeout_seconds: float) -> RetryPolicy:
@@ -41,9 +44,16 @@ class RetryPolicy:
 
     @classmethod
     def for_bulk(cls, timeout_seconds: float) -> RetryPolicy:
-        """For a long job: eight attempts, within ten minutes or twice the timeout of one."""
-        deadline_seconds = max(600.0, 2 * timeout_seconds)
-        return cls(timeout_seconds=timeout_seconds, max_attempts=8, deadline_seconds=deadline_seconds)
+        """For a long job: eight attempts, within ten minutes or twice the timeout of one.
+
+        Ten more minutes may be spent waiting for a limit per minute.
+        """
+        return cls(
+            timeout_seconds=timeout_seconds,
+            max_attempts=8,
+            deadline_seconds=max(600.0, 2 * timeout_seconds),
+            rate_limit_patience_seconds=600.0,
+        )
 
 
 def call_with_retries(
@@ -61,7 +71,7 @@ def call_with_retries(
     `before_attempt` blocks until an attempt may be made, and its time is not counted; `after_failure`
     receives each failure that will be retried, and the seconds until then.
     """
-    spent_seconds = 0.0
+    spent_seconds, limited_seconds, limited_attempts = 0.0, 0.0, 0
 
     def attempt() -> _T:
         nonlocal spent_seconds
@@ -78,13 +88,23 @@ def call_with_retries(
         requested = _failure(state).retry_after_seconds
         return jitter(state) if requested is None else requested * random.uniform(1, 1.2)  # noqa: S311 - spreads the load, protects nothing
 
+    def is_patient(state: tenacity.RetryCallState) -> bool:
+        is_limited = isinstance(_failure(state), RateLimitError)
+        return is_limited and limited_seconds + state.upcoming_sleep <= policy.rate_limit_patience_seconds
+
     def stop(state: tenacity.RetryCallState) -> bool:
+        if is_patient(state):
+            return False
         ends_too_late = spent_seconds + state.upcoming_sleep >= policy.deadline_seconds
-        return ends_too_late or state.attempt_number >= policy.max_attempts
+        return ends_too_late or state.attempt_number - limited_attempts >= policy.max_attempts
 
     def before_sleep(state: tenacity.RetryCallState) -> None:
-        nonlocal spent_seconds
-        spent_seconds += state.upcoming_sleep
+        nonlocal spent_seconds, limited_seconds, limited_attempts
+        if is_patient(state):
+            limited_seconds += state.upcoming_sleep
+            limited_attempts += 1
+        else:
+            spent_seconds += state.upcoming_sleep
         after_failure(_failure(state), state.upcoming_sleep)
 
     def give_up(state: tenacity.RetryCallState) -> _T:
@@ -92,7 +112,8 @@ def call_with_retries(
         kind = RateLimitError if isinstance(error, RateLimitError) else ProviderUnavailableError
         times = "once" if state.attempt_number == 1 else f"{state.attempt_number} times"
         raise kind(
-            f"{error} (tried {times} in {spent_seconds:.1f} s)", retry_after_seconds=error.retry_after_seconds
+            f"{error} (tried {times} in {spent_seconds + limited_seconds:.1f} s)",
+            retry_after_seconds=error.retry_after_seconds,
         ) from None
 
     return tenacity.Retrying(

@@ -84,6 +84,7 @@ class Judge:
         max_terms: int | None = None,
         rate: Rate | None = None,
         max_attempts: int = 4,
+        rate_limit_patience_seconds: float = 600.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Create a judge; nothing is sent yet.
@@ -95,6 +96,7 @@ class Judge:
             max_terms: maximum number of terms that this judge asks about, cached ones not counted.
             rate: the provider's limits per minute.
             max_attempts: for a request that fails temporarily.
+            rate_limit_patience_seconds: sum of waits for limits that are not counted as attempts.
             sleep: waits between attempts.
         """
         self.failure: ProviderError | None = None
@@ -107,6 +109,7 @@ class Judge:
             max_attempts=max_attempts,
             deadline_seconds=max_attempts * (model.timeout_seconds + _MAX_WAIT_SECONDS),
             max_wait_seconds=_MAX_WAIT_SECONDS,
+            rate_limit_patience_seconds=rate_limit_patience_seconds,
         )
         self._failures_in_a_row = 0
         self._lock = Lock()
@@ -217,9 +220,10 @@ class Judge:
         def attempt(timeout_seconds: float) -> ChatResponse:
             with self._lock:
                 self.usage.requests += 1
-            response = self._model.ask(
-                SYSTEM_PROMPT, question, ANSWER_SCHEMA, timeout_seconds=timeout_seconds
-            )
+            with self._limiter.sending():
+                response = self._model.ask(
+                    SYSTEM_PROMPT, question, ANSWER_SCHEMA, timeout_seconds=timeout_seconds
+                )
             with self._lock:
                 self.usage.input_tokens += response.input_tokens or 0
                 self.usage.output_tokens += response.output_tokens or 0

@@ -62,6 +62,7 @@ def make_judge(monkeypatch: pytest.MonkeyPatch, provider: str, url: str, **optio
     model = make_chat_model(MODELS[provider])
     # One question at a time, because the fake server's turns are in the order of the questions.
     model.timeout_seconds, model.concurrency = options.pop("timeout_seconds", 10.0), 1
+    options.setdefault("rate_limit_patience_seconds", 0.0)
     return Judge(model, sleep=lambda _seconds: None, **options)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from omop_emb.errors import RateLimitError
@@ -85,3 +89,42 @@ def test_a_pause_applies_to_all_threads() -> None:
     limiter.pause(3)  # does not shorten it
     limiter.acquire(texts=1, tokens=1)
     assert clock.now == 1007
+
+
+def test_after_a_refusal_half_as_many_requests_are_in_flight_and_slowly_more_again() -> None:
+    limiter = RateLimiter(Rate())
+    most, in_flight, lock = [0], [0], threading.Lock()
+
+    def send(refused: bool) -> None:
+        limiter.acquire(texts=1, tokens=1)
+        with limiter.sending():
+            with lock:
+                in_flight[0] += 1
+                most[0] = max(most[0], in_flight[0])
+            time.sleep(0.02)
+            with lock:
+                in_flight[0] -= 1
+            if refused:
+                raise RateLimitError("slow", retry_after_seconds=0.01)
+
+    def send_many(count: int, refused: int = 0) -> int:
+        most[0] = 0
+        with ThreadPoolExecutor(8) as pool:
+            futures = [pool.submit(send, number < refused) for number in range(count)]
+        assert sum(future.exception() is not None for future in futures) == refused
+        return most[0]
+
+    assert send_many(8, refused=8) == 8
+    assert send_many(9) == 1
+    assert send_many(12) == 2
+    assert send_many(60) >= 3
+
+
+def test_a_wait_that_is_refused_leaves_room_for_the_next_request() -> None:
+    limiter = RateLimiter(Rate(requests_per_minute=1))
+    with limiter.sending():
+        limiter.acquire(texts=1, tokens=1)
+    for _ in range(3):
+        with pytest.raises(RateLimitError):
+            limiter.acquire(texts=1, tokens=1, max_wait_seconds=0.1)
+    assert limiter._in_flight == 0

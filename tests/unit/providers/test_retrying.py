@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from omop_emb.errors import (
     ConfigurationError,
     OmopEmbError,
+    ProviderRefusedError,
     ProviderUnavailableError,
     QuotaExhaustedError,
     RateLimitError,
@@ -119,6 +121,120 @@ def test_only_passing_http_statuses_are_retried(status: int) -> None:
     assert f"HTTP {status}" in str(error)
 
 
+def gemini_429(quota_id: str, limit: int, wait: str = "34s") -> str:
+    """A 429 as the Gemini API words it; for every kind of limit it speaks of plan and billing."""
+    metric = "generativelanguage.googleapis.com/embed_content_free_tier_requests"
+    return json.dumps(
+        {
+            "error": {
+                "code": 429,
+                "message": "You exceeded your current quota, please check your plan and billing details. For "
+                "more information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits. To "  # noqa: E501 - as the provider words it
+                "monitor your current usage, head to: https://ai.dev/usage?tab=rate-limit. \n* Quota exceeded for "  # noqa: E501 - as the provider words it
+                "metric: "
+                f"{metric}, limit: {limit}, model: gemini-embedding-1.0\nPlease retry in 34.074824224s.",
+                "status": "RESOURCE_EXHAUSTED",
+                "details": [
+                    {
+                        "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                        "violations": [
+                            {
+                                "quotaMetric": metric,
+                                "quotaId": quota_id,
+                                "quotaDimensions": {"model": "gemini-embedding-1.0", "location": "global"},
+                                "quotaValue": str(limit),
+                            }
+                        ],
+                    },
+                    {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait},
+                ],
+            }
+        }
+    )
+
+
+def openai_429(message: str, code: str, kind: str) -> str:
+    return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+MINUTE = "EmbedContentRequestsPerMinutePerUserPerProjectPerModel-FreeTier"
+DAY = "EmbedContentRequestsPerDayPerUserPerProjectPerModel-FreeTier"
+OPENAI_MINUTE = openai_429(
+    "Rate limit reached for text-embedding-3-small in organization org-x on tokens per min (TPM): Limit "
+    "1000000, Used 990041, Requested 20480. Please try again in 631ms. Visit "
+    "https://platform.openai.com/account/rate-limits to learn more. You can increase your rate limit by adding a payment method to your account at "  # noqa: E501 - as the provider words it
+    "https://platform.openai.com/account/billing.",
+    "rate_limit_exceeded",
+    "tokens",
+)
+OPENAI_DAY = openai_429(
+    "Rate limit reached for text-embedding-3-small in organization org-x on requests per day (RPD): Limit "
+    "200, Used 200, Requested 1. Please try again in 7m12s.",
+    "rate_limit_exceeded",
+    "requests",
+)
+OPENAI_SPENT = openai_429(
+    "You exceeded your current quota, please check your plan and billing details. For more information on "
+    "this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
+    "insufficient_quota",
+    "insufficient_quota",
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "seconds"),
+    [
+        (gemini_429(MINUTE, 100), RateLimitError, 34.0),
+        (gemini_429("GenerateContentInputTokensPerModelPerMinute-PaidTier", 1_000_000), RateLimitError, 34.0),
+        (gemini_429(DAY, 1000), QuotaExhaustedError, None),
+        (gemini_429("BatchEnqueuedTokensPerDayPerProject", 3_000_000), QuotaExhaustedError, None),
+        (gemini_429(MINUTE, 0), ProviderRefusedError, None),
+        (gemini_429(DAY, 0), ProviderRefusedError, None),
+        (str(json.loads(gemini_429(MINUTE, 100))), RateLimitError, 34.0),  # as the SDK hands the details on
+        (str(json.loads(gemini_429(DAY, 1000))), QuotaExhaustedError, None),
+        (str(json.loads(gemini_429(MINUTE, 0))), ProviderRefusedError, None),
+        (OPENAI_MINUTE, RateLimitError, 0.6),
+        (OPENAI_DAY, RateLimitError, 432.0),
+        (OPENAI_SPENT, QuotaExhaustedError, None),
+        (
+            "Resource exhausted. Please try again later. Please refer to cloud.google.com/billing.",
+            RateLimitError,
+            None,
+        ),
+        (
+            '{"message": "Trial key: 100 API calls / minute, 1000 per day. Upgrade at .../billing"}',
+            RateLimitError,
+            None,
+        ),
+        (
+            '{"detail": "Rate limit exceeded: 0 requests left of 300, try again in 1m0.5s"}',
+            RateLimitError,
+            60.5,
+        ),
+        ("", RateLimitError, None),
+    ],
+)
+def test_only_a_spent_quota_ends_a_job_whatever_a_429_says_of_billing(
+    message: str, kind: type[Exception], seconds: float | None
+) -> None:
+    error = http_error("gemini:m", 429, message, headers={}, not_found="", key="")
+    assert type(error) is kind
+    assert getattr(error, "retry_after_seconds", None) == (
+        None if seconds is None else pytest.approx(seconds, abs=0.1)
+    )
+
+
+def test_a_limit_per_minute_slows_a_long_job_down_without_ending_it() -> None:
+    policy = replace(RetryPolicy.for_bulk(60), max_attempts=2)
+    call, timeouts = failing(RateLimitError("slow", retry_after_seconds=34), times=12)
+    assert call_with_retries(call, policy, sleep=lambda _seconds: None) == "answer"
+    assert len(timeouts) == 13
+    with pytest.raises(RateLimitError):  # ten minutes of such waits, then two attempts as for any failure
+        call_with_retries(
+            failing(RateLimitError("slow", retry_after_seconds=34))[0], policy, sleep=lambda _: None
+        )
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
@@ -132,6 +248,10 @@ def test_only_passing_http_statuses_are_retried(status: int) -> None:
 )
 def test_retry_after_is_read_as_seconds_or_a_date(value: str, seconds: float | None) -> None:
     assert retry_after({"retry-after": value}) == seconds
+
+
+def test_the_wait_in_milliseconds_is_the_more_exact_one() -> None:
+    assert retry_after({"retry-after": "1", "retry-after-ms": "631"}) == 0.631
 
 
 def test_retry_after_with_a_future_date_is_the_time_until_then() -> None:
