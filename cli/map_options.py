@@ -124,9 +124,21 @@ input_options = option_group(
         multiple=True,
         help="Column of the term; repeatable: each further one (a translation) is a query of its own.",
     ),
+    click.option(
+        "--name-template",
+        "template",
+        metavar="TEMPLATE",
+        help='The term made of several columns, such as "{LABEL} in {FLUID}"; the text around an empty one '
+        "is left out.",
+    ),
     click.option("--code-column", "code", help="Column of the source code."),
     click.option("--frequency-column", "frequency", help="Column of how often a term occurs."),
     click.option("--domain-column", "domain", help="Column of the OMOP domain that the concept must be in."),
+    click.option(
+        "--candidate-column",
+        "suggestions",
+        help="Column of concept ids that are to be candidates too; a person still decides.",
+    ),
     click.option("--context-column", "context", multiple=True, help="Column that a judge sees; repeatable."),
     click.option("--source-vocabulary", help="OMOP vocabulary in which to look the source codes up."),
     click.option("--source-vocabulary-column", help="Column of the source vocabulary."),

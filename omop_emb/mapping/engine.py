@@ -84,7 +84,13 @@ class Engine:
             distinct.setdefault(variant.text, variant)
         limit = settings.variants + len(term.further_names)
         query = Query.of(tuple(distinct.values())[:limit], term.domain)
-        return replace(query, domains=common_domains(query.domains, settings.concept_filter.domains))
+        return replace(
+            query,
+            domains=common_domains(query.domains, settings.concept_filter.domains),
+            suggestions=tuple(
+                row for concept_id in term.suggestions for _, row in self.lexicon.standard_targets(concept_id)
+            ),
+        )
 
     def _passing(self, concept_filter: ConceptFilter) -> Mask | None:
         """(c,) the concepts that a filter lets through; None for all."""

@@ -23,6 +23,7 @@ class Retriever(Enum):
     DENSE = "dense"
     LEXICAL = "lexical"
     MEMORY = "memory"
+    SUGGESTED = "suggested"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class SourceTerm:
         further_names: other texts for the same thing (the original language, a translation).
         source_vocabulary: OMOP vocabulary of the code, or several separated by "|"; without it the code is
             not looked up.
+        suggestions: concept ids that the source itself suggests; they are candidates and decide nothing.
         context: columns that help to understand the term (a ward, a table), name to value.
         extra: further columns of the file, copied unchanged to the outputs, name to value.
         line: its line in the file, from 1; None for a term that is not from a file.
@@ -48,6 +50,7 @@ class SourceTerm:
     domain: str | None = None
     further_names: tuple[str, ...] = ()
     source_vocabulary: str | None = None
+    suggestions: tuple[int, ...] = ()
     context: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
     line: int | None = None

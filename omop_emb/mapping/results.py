@@ -88,6 +88,8 @@ class ResultBuilder:
         elif self.settings.includes_non_standard:
             decision = Decision.REVIEW
             reason = "nothing is accepted where non-standard concepts are candidates"
+        elif set(candidates[0].retrievers) == {Retriever.SUGGESTED}:
+            decision, reason = Decision.REVIEW, "only the source suggests it, which is no evidence"
         else:
             best = int(ranked.order[query][0])
             acceptable = is_acceptable(ranked.scored.features[best : best + 1])[0]
@@ -219,6 +221,8 @@ class ResultBuilder:
             retrievers[Retriever.DENSE] = dense
         if "lexical" in found_by:
             retrievers[Retriever.LEXICAL] = lexical
+        if "suggested" in found_by:
+            retrievers[Retriever.SUGGESTED] = 1.0
         matched_text, kind = lexicon.texts[text], TEXT_KINDS[lexicon.text_kind[text]]
         approved = int(scored.approved_name[number])
         if self.memory is not None and approved >= 0:

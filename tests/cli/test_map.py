@@ -346,6 +346,36 @@ def test_a_filter_excludes_what_a_code_maps_to(run_map: Map) -> None:
     assert "the filter excludes what its code maps to" in row["reason"]
 
 
+def test_a_term_can_be_made_of_several_columns_which_stay_in_the_output(run_map: Map) -> None:
+    write("labs.csv", "ITEMID,LABEL,FLUID,name_fi\n1,Sodium,Blood,natrium\n2,Sodium,,\n3,,Urine,\n4,,,\n")
+    options = ("--name-template", "{LABEL} in {fluid}", "--name-column", "name_fi")
+    done = run_map("labs.csv", "-o", "out.csv", *options)
+    rows = table("out.csv")
+    assert [row["source_name"] for row in rows] == ["Sodium in Blood", "Sodium", "Urine"]
+    assert [(row["LABEL"], row["FLUID"], row["name_fi"]) for row in rows] == [
+        ("Sodium", "Blood", "natrium"), ("Sodium", "", ""), ("", "Urine", ""),
+    ]  # fmt: skip
+    assert done.code == 3
+    assert "line 5: no term in 'LABEL' or 'FLUID'" in done.err
+    with pytest.raises(OmopEmbError, match=r"there is no column 'LABLE'.*did you mean 'LABEL'"):
+        run_map("labs.csv", "-o", "out.csv", "--name-template", "{LABLE}")
+
+
+def test_what_a_file_suggests_is_a_candidate_and_decides_nothing(run_map: Map) -> None:
+    rows = "Heart attack,4329847\nCough,4329847|35208414\nCough,999999999; 317009.0x\nCough,\n"
+    write("terms.csv", f"name,ours\n{rows}")
+    arguments = ("--candidates-output", "all.csv", "--accept-precision", "0.5", "--accept-untrained")
+    done = run_map("terms.csv", "-o", "out.csv", "-k", "200", "--candidate-column", "ours", *arguments)
+    suggested = [
+        (row["line"], row["concept_id"]) for row in table("all.csv") if row["suggested_score"] == "1.0"
+    ]
+    assert ("2", "4329847") in suggested
+    assert ("3", "4329847") in suggested
+    assert len(suggested) == 3  # the non-standard one is followed to its standard concept
+    assert "2 suggested concept ids are not in the loaded vocabulary" in done.err
+    assert {row["concept_name"] for row in table("out.csv")[1:]} == {"Cough"}
+
+
 USAGI_HEADER = (
     "sourceCode,sourceName,sourceFrequency,sourceAutoAssignedConceptIds,ADD_INFO:note,matchScore,"
     "mappingStatus,equivalence,statusSetBy,statusSetOn,conceptId,conceptName,domainId,mappingType,comment,"

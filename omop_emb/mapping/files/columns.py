@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from omop_emb.errors import InputError
+from omop_emb.mapping.files.name_template import NameTemplate, parse_template
 from omop_emb.mapping.records import SourceTerm
 
 # Usual headers, without case, spaces and punctuation; the first that a file has is used.
@@ -32,6 +33,7 @@ _FREQUENCIES = (
 _DOMAINS = ("domainid", "domain", "omopdomain", "targetdomain", "golddomain")
 _NUMBER = re.compile(r"[<\u2264]?\s*(\d{1,3}(?:[ ,.'\u2019\u00a0\u202f]\d{3})+|\d+)(?:[.,]0+)?")
 _NO_NUMBER = frozenset({"", "-", "na", "n/a", "nan", "null", "none", "."})
+_CONCEPT_ID = re.compile(r"[0-9]{1,10}(\.0)?")
 _VOCABULARIES = ("sourcevocabularyid", "sourcevocabulary")
 
 
@@ -47,6 +49,8 @@ class Columns:
         source_vocabulary: the vocabulary of the row's code; only the headers source_vocabulary_id and
             source_vocabulary are recognised.
         context: columns that help to understand a term, such as a ward; never recognised.
+        template: the term made of several columns, as "{LABEL} in {FLUID}"; names are further texts then.
+        suggestions: concept ids that the file itself suggests as candidates; never recognised.
     """
 
     names: tuple[str, ...] = ()
@@ -55,6 +59,8 @@ class Columns:
     domain: str | None = None
     source_vocabulary: str | None = None
     context: tuple[str, ...] = ()
+    template: str | NameTemplate | None = None
+    suggestions: str | None = None
 
     def term(
         self,
@@ -68,6 +74,8 @@ class Columns:
     ) -> SourceTerm:
         """The source term of a row, given as values by header; its name is "" if it has none."""
         names = [cells[name] for name in self.names if cells[name].strip()]
+        if isinstance(self.template, NameTemplate) and (filled := self.template.fill(cells)):
+            names.insert(0, filled)
         vocabulary = cells[self.source_vocabulary].strip() if self.source_vocabulary else ""
         return SourceTerm(
             name=names[0] if names else "",
@@ -77,6 +85,7 @@ class Columns:
             further_names=tuple(dict.fromkeys(name for name in names[1:] if name != names[0])),
             source_vocabulary=vocabulary or source_vocabulary,
             context={name: cells[name] for name in self.context},
+            suggestions=read_concept_ids(cells[self.suggestions]) if self.suggestions else (),
             extra=extra,
             line=line,
         )
@@ -137,7 +146,10 @@ def resolve_columns(
     frequency = role(requested.frequency, _FREQUENCIES)
     domain = role(requested.domain, _DOMAINS)
     vocabulary = role(requested.source_vocabulary, _VOCABULARIES)
-    if not names:
+    template = requested.template
+    if isinstance(template, str):
+        template = parse_template(template, existing)
+    if not names and template is None:
         first = recognised(_NAMES)
         if first is None and len(headers) == 1 and not taken:
             first = headers[0]
@@ -154,7 +166,17 @@ def resolve_columns(
         domain=domain,
         source_vocabulary=vocabulary,
         context=tuple(dict.fromkeys(existing(name) for name in requested.context)),
+        template=template,
+        suggestions=existing(requested.suggestions) if requested.suggestions else None,
     )
+
+
+def read_concept_ids(text: str) -> tuple[int, ...]:
+    """The concept ids of a cell, separated by a bar, comma, semicolon or space; -1 for what is none."""
+    parts = re.split(r"[|,;\s]+", text.strip())
+    ids = (-1 if _CONCEPT_ID.fullmatch(part) is None else int(float(part)) for part in parts if part)
+    # 0 is "no matching concept", which suggests nothing.
+    return tuple(dict.fromkeys(concept_id for concept_id in ids if concept_id != 0))
 
 
 def read_frequency(text: str) -> int | None:

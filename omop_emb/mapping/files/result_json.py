@@ -38,7 +38,13 @@ def from_json(line: str) -> MappedTerm:
     return MappedTerm(
         **{
             **values,
-            "term": SourceTerm(**{**term, "further_names": tuple(term["further_names"])}),
+            "term": SourceTerm(
+                **{
+                    **term,
+                    "further_names": tuple(term["further_names"]),
+                    "suggestions": tuple(term["suggestions"]),
+                }
+            ),
             "candidates": tuple(_candidate(candidate) for candidate in values["candidates"]),
             "decision": Decision(values["decision"]),
             "provenance": Provenance(**values["provenance"]),

@@ -15,6 +15,7 @@ from omop_emb.mapping.files.columns import Columns, read_frequency, resolve_colu
 from omop_emb.mapping.files.delimited import SEPARATORS, Problem, TextRow, detect_separator, read_rows
 from omop_emb.mapping.files.encoding import Encoding, detect_encoding, open_text
 from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.mapping.files.name_template import NameTemplate
 from omop_emb.mapping.files.sheets import excel_rows, parquet_rows
 from omop_emb.mapping.files.usagi_dialect import split_line
 from omop_emb.mapping.files.usagi_file import ADD_INFO, UsagiFile, is_usagi_header, usagi_columns
@@ -85,6 +86,8 @@ class TermFile:
             # Before detecting the separator, which Usagi's quoting would mislead.
             if is_usagi_header(split_line(first_line)):
                 self.kind = FileKind.USAGI
+                if requested.template is not None:
+                    raise InputError("--name-template is not for Usagi's files, whose term is sourceName")
                 self.usagi = UsagiFile(source, self.encoding.name)
                 self.notes.extend(self.usagi.notes)
                 self.headers = self.usagi.headers
@@ -100,7 +103,9 @@ class TermFile:
         if repeated := [name for name in self.headers if name not in {v.strip() for v in header.values}]:
             self.notes.append(f"repeated or empty headers were renamed: {', '.join(repeated)}")
         self.columns = resolve_columns(self.headers, requested)
-        written = {*self.columns.names[:1], self.columns.code, self.columns.frequency}
+        # A term made of several columns is written beside them.
+        source_name = () if self.columns.template is not None else self.columns.names[:1]
+        written = {*source_name, self.columns.code, self.columns.frequency}
         self.extra_headers = tuple(name for name in self.headers if name not in written)
 
     @property
@@ -224,7 +229,10 @@ class TermFile:
             line=row.line,
         )
         if not term.can_be_mapped:
-            raise InputError("no term in " + " or ".join(repr(name) for name in columns.names))
+            headers = (
+                columns.template.headers if isinstance(columns.template, NameTemplate) else columns.names
+            )
+            raise InputError("no term in " + " or ".join(repr(name) for name in headers))
         return term
 
 

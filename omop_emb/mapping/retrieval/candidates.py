@@ -16,9 +16,10 @@ from omop_emb.mapping.retrieval.exact_retriever import ExactRetriever
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.lexical_retriever import LexicalRetriever
 from omop_emb.mapping.retrieval.queries import QueryBatch, Retriever
+from omop_emb.mapping.retrieval.suggestion_retriever import SuggestionRetriever
 from omop_emb.mapping.retrieval.unit_retriever import UnitRetriever
 
-RETRIEVERS = ("exact", "dense", "lexical", "unit", "memory")
+RETRIEVERS = ("exact", "dense", "lexical", "unit", "memory", "suggested")
 """Names of all retrievers."""
 
 
@@ -55,6 +56,7 @@ def make_retrievers(
         "exact": ExactRetriever(lexical),
         "lexical": LexicalRetriever(lexical),
         "unit": UnitRetriever(lexical.lexicon, attributes.unit_rows),
+        "suggested": SuggestionRetriever(lexical.lexicon),
     }
     if dense is not None:
         retrievers["dense"] = dense

@@ -31,6 +31,7 @@ class Query:
     domains: Domains  # that its concept may be in
     # text rows that must not match: the term's own source, when mapping is measured
     hidden_texts: frozenset[int] = frozenset()
+    suggestions: tuple[int, ...] = ()  # rows of the concepts that the source suggests
     hidden_names: frozenset[int] = frozenset()  # approved names that must not match: those of the term itself
 
     @classmethod

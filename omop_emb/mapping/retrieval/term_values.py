@@ -20,12 +20,16 @@ class TermValues:
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._existing = {"domain": lexicon.domains, "vocabulary": lexicon.code_vocabularies}
+        self._lexicon = lexicon
+        self._unknown_suggestions = 0
         self._values: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
         self._changed: Counter[tuple[str, str, str]] = Counter()
         self._unknown: Counter[tuple[str, str]] = Counter()
 
     def spell(self, term: SourceTerm) -> SourceTerm:
         """A term with its values as the vocabulary spells them; unknown ones stay as they are."""
+        for concept_id in term.suggestions:
+            self._unknown_suggestions += not self._lexicon.standard_targets(concept_id)
         if not term.domain and not term.source_vocabulary:
             return term
         domain = self._spell("domain", term.domain) if term.domain else None
@@ -51,6 +55,12 @@ class TermValues:
             hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
             by_name = ": mapped by name alone" if kind == "vocabulary" else ""
             yield f"there is no {kind} {written!r} ({count:,} {_rows(count)}{by_name}){hint}"
+
+        if self._unknown_suggestions:
+            yield (
+                f"{self._unknown_suggestions:,} suggested concept ids are not in the loaded vocabulary, "
+                "or lead to no standard concept"
+            )
 
     def _spell(self, kind: str, text: str) -> str:
         spelt = []
