@@ -20,8 +20,11 @@ from .render import echo
 if TYPE_CHECKING:
     from omop_emb.mapping import Settings
     from omop_emb.mapping.file_job import FileJob, JobReport, Outputs
-    from omop_emb.mapping.files import ReadOptions
+    from omop_emb.mapping.files import MapRowBuilder, ReadOptions
     from omop_emb.mapping.judge import JudgeJob
+
+
+_MOST_EXAMPLES = 5
 
 
 def _one_blas_thread(command: Callable[..., int]) -> Callable[..., int]:
@@ -80,8 +83,6 @@ def command(
     from omop_emb.database import engine_scope
     from omop_emb.mapping.file_job import FileJob, run
 
-    if outputs.outdated is not None and previous is None:
-        raise click.UsageError("--outdated lists what --previous FILE has lost: give both")
     job = FileJob(
         input=input,
         reading=reading,
@@ -104,7 +105,8 @@ def command(
             engine, job, on_message=echo, confirm=confirm, on_progress=on_progress, stdin=sys.stdin.buffer
         )
     _echo_report(job, report)
-    return 3 if report.problems else 0
+    has_conflicts = report.map_rows is not None and report.map_rows.conflicting
+    return 3 if report.problems or has_conflicts else 0
 
 
 def _echo_report(job: FileJob, report: JobReport) -> None:
@@ -121,17 +123,45 @@ def _echo_report(job: FileJob, report: JobReport) -> None:
     if report.replaced_rows is not None:
         rows = report.replaced_rows
         echo(f"source_to_concept_map in {job.outputs.map_schema}: {rows:,} earlier rows replaced")
-    if report.unreviewed:
+    if report.outdated:
         echo(
-            f"{report.unreviewed:,} terms need review and are not in source_to_concept_map "
-            "(add --unreviewed to include them)"
+            f"{report.outdated:,} terms have a target that is no valid standard concept in this vocabulary: "
+            "see --outdated FILE, or the column outdated"
         )
-    if report.omitted_values:
-        echo(
-            f"{report.omitted_values:,} values, units, operators, numbers or types are not in "
-            "source_to_concept_map, which has no column for them: see value_concept_id and its like"
-        )
+    if report.map_rows is not None:
+        _echo_map(report.map_rows)
     if report.run_id is not None:
         echo(f"every candidate is in omop_emb.mapping_result, run {report.run_id}")
     if report.problems:
         echo(f"{len(report.problems):,} rows were skipped")
+
+
+def _echo_map(rows: MapRowBuilder) -> None:
+    """What is not in source_to_concept_map; by code only, because names may be clinical text."""
+    table = "source_to_concept_map"
+    if rows.unreviewed:
+        echo(
+            f"{rows.unreviewed:,} terms need review and are not in {table} (add --unreviewed to include them)"
+        )
+    if rows.replaced:
+        echo(f"{rows.replaced:,} terms are in {table} with what replaces a target that is no longer valid")
+    if rows.values:
+        echo(
+            f"{rows.values:,} values, units, operators, numbers or types are not in {table}, which has no "
+            "column for them: see value_concept_id and its like"
+        )
+    if rows.conflicting:
+        echo(
+            f"{len(rows.conflicting):,} codes are not in {table}, because their names have different targets "
+            f"or one needs review: {_examples(rows.conflicting)}; --map-key code+name tells names apart"
+        )
+    if rows.only_case:
+        echo(
+            f"{len(rows.only_case):,} codes differ only in case, which many databases ignore: "
+            f"{_examples(rows.only_case)}"
+        )
+
+
+def _examples(codes: list[str]) -> str:
+    shown = [code or "(no code)" for code in codes[:_MOST_EXAMPLES]]
+    return ", ".join(shown) + (" …" if len(codes) > _MOST_EXAMPLES else "")

@@ -12,13 +12,15 @@ from .options import FILTER_OPTIONS, make_filter, option_group
 if TYPE_CHECKING:
     from omop_emb.mapping import Settings
     from omop_emb.mapping.file_job import Outputs
-    from omop_emb.mapping.files import ReadOptions
+    from omop_emb.mapping.files import MapKey, ReadOptions
     from omop_emb.mapping.judge import JudgeJob
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def _make_outputs(source_vocabulary_id: str | None, unreviewed: bool, **files: Any) -> Outputs:
+def _make_outputs(
+    source_vocabulary_id: str | None, unreviewed: bool, map_key: MapKey | None, **files: Any
+) -> Outputs:
     from omop_emb.mapping.file_job import Outputs
     from omop_emb.mapping.files import MapSettings
 
@@ -29,9 +31,13 @@ def _make_outputs(source_vocabulary_id: str | None, unreviewed: bool, **files: A
         )
     if source_vocabulary_id is not None and not has_map:
         raise click.UsageError("--source-vocabulary-id is for --map-file or --map-schema: give one of them")
+    if map_key is not None and not has_map:
+        raise click.UsageError("--map-key is for --map-file or --map-schema: give one of them")
     settings = None
     if source_vocabulary_id is not None:
-        settings = MapSettings(source_vocabulary_id=source_vocabulary_id, unreviewed=unreviewed)
+        settings = MapSettings(
+            source_vocabulary_id=source_vocabulary_id, unreviewed=unreviewed, key=map_key or "code"
+        )
     return Outputs(map_settings=settings, **files)
 
 
@@ -109,6 +115,11 @@ output_options = option_group(
         help="Fill source_to_concept_map in this schema; without a name in omop_emb.",
     ),
     click.option("--source-vocabulary-id", help="Your own name for the codes in source_to_concept_map."),
+    click.option(
+        "--map-key",
+        type=click.Choice(["code", "code+name"]),
+        help="What source_code is: the code (default; the name if there is none), or code|name.",
+    ),
     click.option("--unreviewed", is_flag=True, help="Write unreviewed terms to source_to_concept_map, too."),
     click.option("--outdated", type=_FILE, help="Approved targets that are no longer valid, and why."),
     click.option("--keep-run", is_flag=True, help="Store every candidate in the database, too."),

@@ -20,37 +20,73 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     "-" is stdout; that, and what is no regular file (a pipe, /dev/stdout), is written directly. Raises
     InputError if the file cannot be written, or the disk is full.
     """
-    if str(path) == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    # Links are followed: renaming over a link would leave its target unchanged.
-    target = Path(path).resolve()
-    if target.exists() and not target.is_file():
-        if target.is_dir():
-            raise InputError(f"{path} is a folder; give the name of a file")
-        with target.open("wb") as handle:
+    with AtomicFiles() as files:
+        with files.open(path) as handle:
             yield handle
-        return
-    if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent}; make it first")
-    temporary = target.with_name(f".{target.name[:80]}.{uuid4().hex[:8]}.part")
+        files.publish()
+
+
+class AtomicFiles:
+    """Files that wait, complete and on disk, until all of them are published; those left are deleted."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str | Path, Path, Path]] = []  # path as given, temporary file, target
+
+    def __enter__(self) -> AtomicFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for _path, temporary, _target in self._waiting:
+            temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def open(self, path: str | Path) -> Iterator[BinaryIO]:
+        """A handle for a file's new content; see atomic_write() for what is written directly."""
+        if str(path) == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+            return
+        # Links are followed: renaming over a link would leave its target unchanged.
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file():
+            if target.is_dir():
+                raise InputError(f"{path} is a folder; give the name of a file")
+            with target.open("wb") as handle:
+                yield handle
+            return
+        if not target.parent.is_dir():
+            raise InputError(f"there is no folder {target.parent}; make it first")
+        temporary = target.with_name(f".{target.name[:80]}.{uuid4().hex[:8]}.part")
+        with _readable_errors(path):
+            # Created with the permissions of the user's umask; tempfile's are 0600.
+            handle = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+        try:
+            with _readable_errors(path), handle:
+                if target.exists():
+                    with suppress(OSError):
+                        os.fchmod(handle.fileno(), target.stat().st_mode & 0o777)
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        self._waiting.append((path, temporary, target))
+
+    def publish(self) -> None:
+        """Rename all files to their names, one after the other."""
+        while self._waiting:
+            path, temporary, target = self._waiting[0]
+            with _readable_errors(path):
+                temporary.replace(target)
+            del self._waiting[0]
+
+
+@contextmanager
+def _readable_errors(path: str | Path) -> Iterator[None]:
     try:
-        # Created with the permissions of the user's umask; tempfile's are 0600.
-        handle = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+        yield
     except OSError as error:
+        if error.errno is None or isinstance(error, BrokenPipeError):
+            raise
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        with handle:
-            if target.exists():
-                with suppress(OSError):
-                    os.fchmod(handle.fileno(), target.stat().st_mode & 0o777)
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(target)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, BrokenPipeError):
-            raise InputError(f"{path} cannot be written: {error.strerror}") from error
-        raise

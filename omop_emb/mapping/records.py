@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -195,6 +195,25 @@ class Provenance:
     concept_filter: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedTargets:
+    """Targets as the loaded vocabulary has them.
+
+    Attributes:
+        targets: those that are valid, and what took the place of the others; () if one has not exactly one
+            replacement, because half a mapping would be wrong.
+        outdated: what is wrong with the others, and what replaces them; "" for nothing.
+    """
+
+    targets: tuple[int, ...]
+    outdated: str = ""
+
+    @classmethod
+    def trusted(cls, targets: Sequence[int]) -> CheckedTargets:
+        """Targets that need no check."""
+        return cls(tuple(targets))
+
+
 @dataclass(frozen=True, kw_only=True)
 class MappedTerm:
     """A source term with its candidates and the decision.
@@ -211,6 +230,7 @@ class MappedTerm:
         previous: concept ids of an earlier approval or their replacements, 0 for no match; empty for none.
         previous_values: values, units … of that approval.
         judge: the judge's answer and reason; "" if it was not asked.
+        outdated: which targets are not valid standard concepts, and what replaces them; "" for none.
     """
 
     term: SourceTerm
@@ -226,6 +246,7 @@ class MappedTerm:
     previous: tuple[int, ...] = ()
     previous_values: tuple[MappedValue, ...] = ()
     judge: str = ""
+    outdated: str = ""
 
     @property
     def best(self) -> Candidate | None:

@@ -405,7 +405,7 @@ def test_only_mapped_terms_of_a_usagi_file_change(run_map: Map) -> None:
     decided += [
         usagi_line("two", "two targets", "APPROVED"),
         usagi_line("two", "two targets", "APPROVED", id="4112343", type="MAPS_TO_VALUE"),
-        usagi_line("two", "two targets", "APPROVED", id="8587", type="MAPS_TO_UNIT"),
+        usagi_line("two", "two targets", "APPROVED", id="192671", type="MAPS_TO_UNIT"),
     ]
     open_ones = [
         usagi_line("u1", "Sinusitis", "UNCHECKED", id="0", concept="Unmapped", comment=""),
@@ -540,7 +540,155 @@ def test_only_the_most_valuable_terms_are_judged(run_map: Map, monkeypatch: pyte
     assert [bool(row["judge"]) for row in table("out.csv")] == [False, True]
 
 
+# --- targets on their way out
+
+
+def test_approved_targets_that_are_not_valid_now_are_replaced_or_left_out_and_said(run_map: Map) -> None:
+    lines = [
+        usagi_line("ok", "good", "APPROVED"),
+        usagi_line("moved", "no longer standard", "APPROVED", id="35208414", comment=""),
+        usagi_line("lost", "deprecated", "APPROVED", id="442116"),
+        usagi_line("gone", "not in this vocabulary", "APPROVED", id="999999"),
+        usagi_line("half", "one of two is gone", "APPROVED"),
+        usagi_line("half", "one of two is gone", "APPROVED", id="442116"),
+        usagi_line("family", "with a value", "APPROVED"),
+        usagi_line("family", "with a value", "APPROVED", id="192671", type="MAPS_TO_VALUE"),
+    ]
+    Path("in.usagi.csv").write_text(USAGI_HEADER + "\n" + "".join(lines))
+    done = run_map(
+        "in.usagi.csv", "-o", "out.usagi.csv", "--source-vocabulary-id", "X", "--map-file", "map.csv",
+        "--outdated", "outdated.csv",
+    )  # fmt: skip
+    assert [(row["source_code"], row["target_concept_id"]) for row in table("map.csv")] == [
+        ("ok", "80180"), ("moved", "192671"), ("family", "80180"),
+    ]  # fmt: skip
+    assert [(r["source_code"], r["concept_id"], r["replacement_id"]) for r in table("outdated.csv")] == [
+        ("moved", "35208414", "192671"), ("lost", "442116", ""), ("gone", "999999", ""),
+        ("half", "442116", ""),
+    ]  # fmt: skip
+    written = usagi("out.usagi.csv")
+    assert [(row["sourceCode"], row["mappingStatus"], row["conceptId"]) for row in written] == [
+        ("ok", "APPROVED", "80180"), ("moved", "FLAGGED", "35208414"), ("lost", "FLAGGED", "442116"),
+        ("gone", "FLAGGED", "999999"), ("half", "FLAGGED", "80180"), ("half", "FLAGGED", "442116"),
+        ("family", "APPROVED", "80180"), ("family", "APPROVED", "192671"),
+    ]  # fmt: skip
+    comments = [row["comment"] for row in written]
+    assert comments[1].startswith("approved before, but 35208414")
+    assert "192671" in comments[1]
+    assert comments[2].startswith("ok, fine; approved before, but 442116 Allergy to edible egg is deprecated")
+    for said in (
+        "4 terms have a target", "1 terms are in source_to_concept_map with what replaces", "1 values",
+        "nothing replaces it",
+    ):  # fmt: skip
+        assert said in done.err
+    assert done.code == 3
+
+
+def test_a_code_with_several_names_is_left_out_by_code_and_written_by_code_and_name(run_map: Map) -> None:
+    lines = [
+        usagi_line("K1", "secret one", "APPROVED"), usagi_line("K1", "secret two", "APPROVED", id="192671"),
+        usagi_line("K2", "other", "APPROVED"), usagi_line("", "uncoded", "APPROVED"),
+        usagi_line("", "uncoded too", "APPROVED"), usagi_line("K3", "left", "APPROVED"),
+        usagi_line("K3", "right", "FLAGGED"),
+    ]  # fmt: skip
+    Path("in.usagi.csv").write_text(USAGI_HEADER + "\n" + "".join(lines))
+    arguments = (
+        "in.usagi.csv",
+        "-o",
+        "out.usagi.csv",
+        "--source-vocabulary-id",
+        "X",
+        "--map-file",
+        "map.csv",
+    )
+    done = run_map(*arguments)
+    assert [row["source_code"] for row in table("map.csv")] == ["K2", "uncoded", "uncoded too"]
+    assert "2 codes are not in source_to_concept_map" in done.err
+    assert "K1, K3" in done.err
+    assert "secret" not in done.err
+    assert done.code == 3
+    done = run_map(*arguments, "--map-key", "code+name")
+    assert [row["source_code"] for row in table("map.csv")] == [
+        "K1|secret one", "K1|secret two", "K2|other", "uncoded", "uncoded too", "K3|left",
+    ]  # fmt: skip
+    assert done.code == 0
+
+
 # --- interruptions
+
+
+# Where the run is killed: after how many rows, files and commits; then the files that are new, and whether
+# the database is.
+KILLS = [
+    ("in the transaction", "omop_emb.mapping.file_job.map_table", "write_map_rows", 0, [], False),
+    ("before the first rename", "omop_emb.atomic_file", "AtomicFiles.publish", 0, [], True),
+    ("between the renames", "pathlib", "Path.replace", 1, ["map.csv"], True),
+    (
+        "before the journal goes", "omop_emb.mapping.files.journal", "Journal.remove",
+        0, ["map.csv", "out.csv"], True,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("_case", "module", "name", "calls", "new", "is_stored"), KILLS, ids=[kill[0] for kill in KILLS]
+)
+def test_a_kill_between_database_and_files_is_said_and_mended_by_the_next_run(
+    sample_database_url: str,
+    run_map: Map,
+    monkeypatch: pytest.MonkeyPatch,
+    _case: str,
+    module: str,
+    name: str,
+    calls: int,
+    new: list[str],
+    is_stored: bool,
+) -> None:
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", sample_database_url)
+    write("terms.csv", "code,name\n1,Osteoarthritis\n2,Sinusitis\n")
+    for path in ("out.csv", "map.csv"):
+        write(path, "old\n")
+    arguments = (
+        "terms.csv", "-o", "out.csv", "--source-vocabulary-id", "LAB", "--map-file", "map.csv",
+        "--map-schema", "omop_emb", "--unreviewed",
+    )  # fmt: skip
+    script = (
+        "import functools, importlib, os, signal, sys\n"
+        "module, name, calls = sys.argv[1], sys.argv[2].split('.'), int(sys.argv[3])\n"
+        "owner = functools.reduce(getattr, name[:-1], importlib.import_module(module))\n"
+        "called, left = getattr(owner, name[-1]), [calls]\n"
+        "def killed(*arguments, **options):\n"
+        "    if not left[0]:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    left[0] -= str(arguments[0]).endswith('.part')\n"
+        "    return called(*arguments, **options)\n"
+        "setattr(owner, name[-1], killed)\n"
+        "from omop_emb.cli.main import main\n"
+        "sys.argv[1:] = ['map', *sys.argv[4:]]\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", script, module, name, str(calls), *arguments]
+    killed = subprocess.run(command, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [path for path in ("map.csv", "out.csv") if Path(path).read_text() != "old\n"] == new
+    assert bool(_stored_codes(sample_database_url)) == is_stored
+    done = run_map(*arguments)
+    assert "an earlier run to this output did not finish" in done.err
+    assert (
+        [row["source_code"] for row in table("map.csv")] == ["1", "2"] == _stored_codes(sample_database_url)
+    )
+    assert len(table("out.csv")) == 2
+    assert not journal_path("out.csv").exists()
+    assert "did not finish" not in run_map(*arguments).err
+
+
+def _stored_codes(url: str) -> list[str]:
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        name = connection.execute("select to_regclass('omop_emb.source_to_concept_map')").fetchone()
+        if name == (None,):
+            return []
+        rows = connection.execute("select source_code from omop_emb.source_to_concept_map order by 1")
+        return [code for (code,) in rows.fetchall()]
 
 
 def test_a_killed_run_leaves_the_old_output_and_can_be_resumed(
@@ -598,6 +746,7 @@ def test_a_database_error_leaves_no_file(run_map: Map) -> None:
         (("--accept-precision", "0.98"), "omop-emb calibrate"),
         (("--judge", "llama3"), "provider:model"),
         (("--outdated", "x.csv"), "--previous"),
+        (("--map-key", "code"), "--map-file or --map-schema"),
         (("--review-queue", "out.csv"), "two outputs have the same name"),
         (("--review-queue", "terms.csv"), "is the input"),
         (("--encoding", "klingon"), "klingon"),

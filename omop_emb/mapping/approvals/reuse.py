@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -101,7 +101,7 @@ class CheckedMappings:
         return replace(
             mapped,
             decision=Decision.REVIEW,
-            reason=f"approved before, but {'; '.join(map(_describe, outdated))}",
+            reason=f"approved before, but {'; '.join(map(describe, outdated))}",
             previous=tuple(dict.fromkeys(targets)) if is_complete else (),
             previous_values=self._values(mapping) if is_complete else (),
         )
@@ -140,21 +140,27 @@ class CheckedMappings:
     def outdated_rows(self) -> Iterator[dict[str, Any]]:
         """Rows of OUTDATED_COLUMNS: each target that is no longer valid, one row per replacement."""
         for mapping in self.mappings.values():
-            for status in (self.statuses[target.concept_id] for target in mapping.targets):
-                if status.is_valid:
-                    continue
-                row = {
-                    "source_code": mapping.key[0],
-                    "source_name": mapping.key[1],
-                    "line": mapping.line,
-                    "concept_id": status.concept_id,
-                    "concept_name": status.concept.concept_name if status.concept is not None else None,
-                    "reason": status.reason,
-                }
-                if not status.replacements:
-                    yield row
-                for replacement in status.replacements:
-                    yield {**row, **_replacement_columns(replacement)}
+            statuses = [self.statuses[target.concept_id] for target in mapping.targets]
+            yield from outdated_rows(mapping.key, mapping.line, statuses)
+
+
+def outdated_rows(key: TermKey, line: int, statuses: Iterable[TargetStatus]) -> Iterator[dict[str, Any]]:
+    """Rows of OUTDATED_COLUMNS for the targets of a term that are not valid, one per replacement."""
+    for status in statuses:
+        if status.is_valid:
+            continue
+        row = {
+            "source_code": key[0],
+            "source_name": key[1],
+            "line": line,
+            "concept_id": status.concept_id,
+            "concept_name": status.concept.concept_name if status.concept is not None else None,
+            "reason": status.reason,
+        }
+        if not status.replacements:
+            yield row
+        for replacement in status.replacements:
+            yield {**row, **_replacement_columns(replacement)}
 
 
 def check_previous(
@@ -188,7 +194,8 @@ def _as_candidate(concept: Concept, rank: int) -> Candidate:
     )
 
 
-def _describe(status: TargetStatus) -> str:
+def describe(status: TargetStatus) -> str:
+    """What became of a target that is no longer valid, for a person."""
     name = f" {status.concept.concept_name}" if status.concept is not None else ""
     if not status.replacements:
         return f"{status.concept_id}{name} is {status.reason} and nothing replaces it"

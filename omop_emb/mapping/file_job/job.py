@@ -18,9 +18,12 @@ from omop_emb.errors import InputError, UnknownValueError
 from omop_emb.mapping.approvals.approved_file import read_approved
 from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous
 from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter, open_outputs
+from omop_emb.mapping.file_job.run_store import RunOrigin
+from omop_emb.mapping.file_job.target_check import TargetCheck
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.journal import Journal, journal_path
+from omop_emb.mapping.files.source_to_concept_map import MapRowBuilder
 from omop_emb.mapping.files.term_file import ReadOptions, TermFile, open_terms
 from omop_emb.mapping.judge.judge_job import JudgeJob, judge_terms
 from omop_emb.mapping.mapper import BATCH_SIZE, DEFAULT_SITE, Mapper, open_mapper
@@ -74,8 +77,8 @@ class JobReport:
         disagreeing: terms whose code maps to another concept than their name.
         unknown_codes: terms whose code was looked up and does not exist.
         problems: rows that were skipped, or left out of an output, by line.
-        unreviewed: terms that are not in source_to_concept_map because nobody has reviewed them.
-        omitted_values: values, units … beside mappings, for which source_to_concept_map has no column.
+        outdated: terms with a target that is no valid standard concept in the loaded vocabulary.
+        map_rows: what was left out of source_to_concept_map, and why; None if it was not written.
         replaced_rows: rows replaced in the database's source_to_concept_map; None if it was not written.
         run_id: of the run in the database; None if it was not stored.
     """
@@ -85,8 +88,8 @@ class JobReport:
     disagreeing: int
     unknown_codes: int
     problems: list[Problem]
-    unreviewed: int
-    omitted_values: int
+    outdated: int
+    map_rows: MapRowBuilder | None
     replaced_rows: int | None
     run_id: int | None
 
@@ -105,7 +108,7 @@ def run(
     on_progress: Callable[[int], None] = lambda _terms: None,
     stdin: BinaryIO | None = None,
 ) -> JobReport:
-    """Map a file; all outputs appear, complete, or none does.
+    """Map a file; every output is complete, or as it was before, see open_outputs().
 
     Args:
         engine: of the database; this function opens its own transactions.
@@ -123,6 +126,10 @@ def run(
     with ExitStack() as stack:
         file = stack.enter_context(open_terms(job.input, job.reading, stdin=stdin))
         job.outputs.check(file)
+        if job.outputs.outdated is not None and job.previous is None and file.usagi is None:
+            raise InputError(
+                "--outdated lists approved targets that are not valid: give --previous FILE, or Usagi's file"
+            )
         path = _journal_path(job, stack)
         with session_scope(engine) as session:
             mapper = stack.enter_context(open_mapper(session, site=job.site, settings=job.settings))
@@ -131,6 +138,11 @@ def run(
             on_message(note)
         _check_vocabulary(job.reading.source_vocabulary, mapper.values)
         settings = _all_settings(job, file, mapper)
+        if not job.resume and path.exists():
+            on_message(
+                "an earlier run to this output did not finish: its files may be older than what it wrote to "
+                "the database; this run writes all of them again"
+            )
         journal = stack.enter_context(
             Journal(path, input_digest=file.source.digest(), settings=settings, resume=job.resume)
         )
@@ -151,17 +163,18 @@ def run(
             results = judge_terms(
                 engine, job.judge, journal.replay, shifts=shifts, on_message=on_message, confirm=confirm
             )
-        with open_outputs(engine, job.outputs, file, previous) as writer:
+        check = TargetCheck(engine, mapper.engine.lexicon)
+        origin = RunOrigin(job.site, Path(file.source.name).name, mapper.provenance)
+        with open_outputs(engine, job.outputs, file, previous=previous, check=check, origin=origin) as writer:
             counts = _write(writer, results, on_progress)
-            writer.finish(site=job.site, input_name=Path(file.source.name).name, provenance=mapper.provenance)
         journal.remove()
         for message in mapper.values.messages():
             on_message(message)
         return JobReport(
             **counts,
             problems=sorted({*file.problems, *problems, *writer.problems}, key=lambda p: (p.line, p.reason)),
-            unreviewed=writer.unreviewed,
-            omitted_values=writer.omitted_values,
+            outdated=writer.outdated,
+            map_rows=writer.map_rows,
             replaced_rows=writer.replaced_rows,
             run_id=writer.run_id,
         )
@@ -174,7 +187,7 @@ def _write(
     decisions: Counter[Decision] = Counter()
     counts: Counter[str] = Counter(reused=0, disagreeing=0, unknown_codes=0)
     for number, mapped in enumerate(results, start=1):
-        writer.write(mapped)
+        mapped = writer.write(mapped)
         decisions[mapped.decision] += 1
         counts["reused"] += mapped.is_reused
         counts["disagreeing"] += mapped.disagrees

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -20,6 +20,14 @@ _COPY = (
     "from stdin"
 )
 ResultRow = tuple[Any, ...]
+
+
+class RunOrigin(NamedTuple):
+    """Where a run's results are from."""
+
+    site: str
+    input_name: str
+    provenance: Provenance
 
 
 def result_rows(term_number: int, mapped: MappedTerm) -> list[ResultRow]:
@@ -40,21 +48,18 @@ def result_rows(term_number: int, mapped: MappedTerm) -> list[ResultRow]:
     ]
 
 
-def store_run(
-    connection: psycopg.Connection[Any],
-    *,
-    site: str,
-    input_name: str,
-    provenance: Provenance,
-    rows: Iterable[ResultRow],
-) -> int:
+def store_run(connection: psycopg.Connection[Any], origin: RunOrigin, rows: Iterable[ResultRow]) -> int:
     """Store a run in mapping_run and its rows in mapping_result, uncommitted; returns the run's id."""
     inserted = (
         connection.cursor(row_factory=tuple_row)
         .execute(
             "insert into omop_emb.mapping_run (site, input, provenance) "
             "values (%(site)s, %(input)s, %(provenance)s) returning run_id",
-            {"site": site, "input": input_name, "provenance": Jsonb(asdict(provenance))},
+            {
+                "site": origin.site,
+                "input": origin.input_name,
+                "provenance": Jsonb(asdict(origin.provenance)),
+            },
         )
         .fetchone()
     )

@@ -11,7 +11,11 @@ from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
     from omop_emb.mapping.files.columns import Columns as Columns
-    from omop_emb.mapping.files.source_to_concept_map import MapSettings as MapSettings
+    from omop_emb.mapping.files.source_to_concept_map import (
+        MapKey as MapKey,
+        MapRowBuilder as MapRowBuilder,
+        MapSettings as MapSettings,
+    )
     from omop_emb.mapping.files.term_file import ReadOptions as ReadOptions, open_terms as open_terms
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -22,8 +22,8 @@ _CANDIDATE_TABLE = (
     *_TERM, "rank", *_CONCEPT, "score", "probability", *_RETRIEVER_SCORES, *_EVIDENCE, "judged", "decision",
 )  # fmt: skip
 _TERM_TABLE = (
-    *_TERM, "decision", "reason", "probability", *_CONCEPT, *_EVIDENCE, "targets", "by_code", "disagrees",
-    "judge", "others", "priority", "provenance",
+    *_TERM, "decision", "reason", "probability", *_CONCEPT, *_EVIDENCE, "targets", "outdated", "by_code",
+    "disagrees", "judge", "others", "priority", "provenance",
 )  # fmt: skip
 _INTEGERS = frozenset({"source_frequency", "line", "rank", "concept_id"})
 _REALS = frozenset({"score", "probability", "priority", *_RETRIEVER_SCORES})
@@ -72,6 +72,7 @@ def term_row(mapped: MappedTerm) -> dict[str, Any]:
         "reason": mapped.reason,
         "probability": _rounded(mapped.probability),
         "targets": ";".join(map(str, mapped.targets)),
+        "outdated": mapped.outdated,
         "by_code": ";".join(map(str, mapped.by_code)),
         "disagrees": mapped.disagrees,
         "judge": mapped.judge,

@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from omop_emb.atomic_file import atomic_write
 from omop_emb.mapping.files.disk_buffer import DiskBuffer
 from omop_emb.mapping.files.result_rows import term_columns, term_row
-from omop_emb.mapping.files.table_writer import write_table
+from omop_emb.mapping.files.table_writer import OpenFile, write_table
 from omop_emb.mapping.records import Decision, MappedTerm
 
 
 @contextmanager
 def write_review_queue(
-    path: str | Path, *, extra_headers: Sequence[str] = ()
+    path: str | Path, *, extra_headers: Sequence[str] = (), open_file: OpenFile = atomic_write
 ) -> Iterator[Callable[[MappedTerm], None]]:
     """A function that takes mapped terms; the queue is written when the block ends.
 
@@ -33,6 +34,6 @@ def write_review_queue(
                 offsets.append(rows.append(term_row(mapped)))
 
         yield add
-        with write_table(path, term_columns(extra_headers)) as write_row:
+        with write_table(path, term_columns(extra_headers), open_file=open_file) as write_row:
             for number in sorted(range(len(offsets)), key=lambda n: (-priorities[n], n)):
                 write_row(rows.read(offsets[number]))

@@ -6,7 +6,7 @@ import csv
 import datetime
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -17,6 +17,8 @@ from omop_emb.errors import MissingExtraError
 Kind = Literal["text", "integer", "real", "boolean", "date"]
 WriteRow = Callable[[Mapping[str, Any]], object]
 """Writes a row: values by column name; None or missing is no value."""
+OpenFile = Callable[[str | Path], AbstractContextManager[BinaryIO]]
+"""How a file is opened: atomic_write, or AtomicFiles.open for one that appears with others."""
 _PARQUET_ROWS = 5_000  # per row group: enough to compress well
 
 
@@ -29,7 +31,9 @@ class Column:
 
 
 @contextmanager
-def write_table(path: str | Path, columns: Sequence[Column]) -> Iterator[WriteRow]:
+def write_table(
+    path: str | Path, columns: Sequence[Column], *, open_file: OpenFile = atomic_write
+) -> Iterator[WriteRow]:
     """A function that writes rows to a file, which appears, complete, when the block ends.
 
     .tsv and .parquet by the file's name, everything else is CSV. CSV and TSV follow RFC 4180 in UTF-8: a
@@ -44,7 +48,7 @@ def write_table(path: str | Path, columns: Sequence[Column]) -> Iterator[WriteRo
     suffix = Path(path).suffix.lower()
     if suffix == ".parquet":
         _import_pyarrow()  # raises before the file is created
-    with atomic_write(path) as handle:
+    with open_file(path) as handle:
         opened = (
             _write_parquet(handle, columns)
             if suffix == ".parquet"

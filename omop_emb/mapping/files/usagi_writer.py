@@ -11,9 +11,10 @@ from typing import BinaryIO, Protocol
 from omop_emb.atomic_file import atomic_write
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.result_rows import other_candidates, provenance_text, target_candidates
+from omop_emb.mapping.files.table_writer import OpenFile
 from omop_emb.mapping.files.usagi_dialect import UsagiDialect, join_line, join_rfc4180
 from omop_emb.mapping.files.usagi_file import ADD_INFO, MAPS_TO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
-from omop_emb.mapping.records import Candidate, Decision, MappedTerm
+from omop_emb.mapping.records import Candidate, CheckedTargets, Decision, MappedTerm
 from omop_emb.records import Concept
 
 AUTHOR = "omop-emb"
@@ -42,7 +43,9 @@ def write_usagi(
     original: UsagiFile | None = None,
     extra_headers: Sequence[str] = (),
     previous: PreviousTargets | None = None,
+    check: Callable[[Sequence[int]], CheckedTargets] = CheckedTargets.trusted,
     now: Callable[[], float] = time.time,
+    open_file: OpenFile = atomic_write,
 ) -> Iterator[UsagiWriter]:
     """A writer of a file for Usagi, which appears, complete, when the block ends.
 
@@ -55,10 +58,12 @@ def write_usagi(
         original: the file that the terms are from, if Usagi wrote it.
         extra_headers: further columns of the terms' file.
         previous: earlier mappings, for the names and mapping types of reused targets.
+        check: asked about the approved targets of the original; those that are not valid are flagged.
         now: seconds since 1970, for the times of acceptance and creation.
+        open_file: how the file is opened.
     """
-    with atomic_write(path) as handle:
-        writer = UsagiWriter(handle, original, extra_headers, previous, now)
+    with open_file(path) as handle:
+        writer = UsagiWriter(handle, original, extra_headers, previous, check, now)
         yield writer
         writer.finish()
 
@@ -76,10 +81,12 @@ class UsagiWriter:
         original: UsagiFile | None,
         extra_headers: Sequence[str],
         previous: PreviousTargets | None,
+        check: Callable[[Sequence[int]], CheckedTargets],
         now: Callable[[], float],
     ) -> None:
         self.problems: list[Problem] = []
         self._handle, self._original, self._previous, self._now = handle, original, previous, now
+        self._check = check
         self._last_key: tuple[str, str] | None = None
         self._detail_headers = [
             f"{ADD_INFO}{name} (omop-emb)" if name in extra_headers else f"{ADD_INFO}{name}"
@@ -109,13 +116,24 @@ class UsagiWriter:
             if mapping.line == mapped.term.line:
                 self._write_changed(mapping, mapped)
                 return
-            self._write_text(mapping.raw)
+            self._copy(mapping)
         raise ValueError("mapped terms must come from the original, in its order")
 
     def finish(self) -> None:
         """Copy the rest of the original."""
         for mapping in self._rest:
+            self._copy(mapping)
+
+    def _copy(self, mapping: UsagiMapping) -> None:
+        """A source code that was not mapped, byte for byte unless an approved target is not valid now."""
+        is_approved = not mapping.problem and mapping.status == "APPROVED"
+        outdated = self._check([t.concept_id for t in mapping.targets]).outdated if is_approved else ""
+        if not outdated:
             self._write_text(mapping.raw)
+            return
+        for row in mapping.rows:
+            comment = "; ".join(filter(None, [row.get("comment", ""), f"approved before, but {outdated}"]))
+            self._write_row({**row, "mappingStatus": "FLAGGED", "comment": comment})
 
     def _write_text(self, text: str) -> None:
         self._handle.write(text.encode())

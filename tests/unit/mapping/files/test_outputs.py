@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -23,11 +24,11 @@ from omop_emb.mapping.files.journal import Journal, journal_path
 from omop_emb.mapping.files.result_json import from_json, to_json
 from omop_emb.mapping.files.result_rows import candidate_columns, candidate_rows, term_columns, term_row
 from omop_emb.mapping.files.review_queue import write_review_queue
-from omop_emb.mapping.files.source_to_concept_map import COLUMNS, MapRow, MapRowBuilder, MapSettings
+from omop_emb.mapping.files.source_to_concept_map import COLUMNS, MapKey, MapRow, MapRowBuilder, MapSettings
 from omop_emb.mapping.files.table_writer import Column, write_table
 from omop_emb.mapping.files.usagi_file import UsagiFile
 from omop_emb.mapping.mapper import map_in_batches
-from omop_emb.mapping.records import Decision, MappedTerm, MappedValue, SourceTerm
+from omop_emb.mapping.records import CheckedTargets, Decision, MappedTerm, MappedValue, SourceTerm
 from omop_emb.records import Concept
 from tests.unit.mapping.files.sample_results import candidate, mapped, rich
 
@@ -204,7 +205,9 @@ def vocabulary(ids: Iterable[int]) -> Mapping[int, Concept]:
 
 
 def rows_of(rows: MapRowBuilder, *terms: MappedTerm) -> list[MapRow]:
-    return [row for term in terms for row in rows.rows_of_term(term)]
+    for term in terms:
+        rows.add_term(term)
+    return list(rows.rows())
 
 
 def test_accepted_terms_and_their_targets_become_rows() -> None:
@@ -252,17 +255,18 @@ def test_rows_that_do_not_fit_the_cdm_are_reported() -> None:
         accepted("named", "", 5, 7),
         accepted("a", "z", 6, 8),
         accepted("again", "named", 7, 7),
+        accepted("n" * 45, "c" * 10, 8, 7),
     )
     assert [(row.source_code, len(row.source_code_description)) for row in written] == [
         ("c" * 50, 255),
         ("named", 5),
+        ("c" * 10, 45),
     ]
     assert [str(problem) for problem in rows.problems] == [
         "line 2: the code is longer than 50 characters",
         "line 3: the name is longer than 255 characters and was cut",
         "line 4: there is no code, and the name instead is longer than 50 characters",
         "line 6: concept 8 is not in the vocabulary",
-        "line 7: the code is already mapped to concept 7",
     ]
 
 
@@ -273,9 +277,105 @@ def test_approved_mappings_of_usagi_become_rows(tmp_path: Path) -> None:
     path.write_text("\n".join([header, *lines]) + "\n")
     rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
     with InputFile(path) as source:
-        written = [row for each in UsagiFile(source, "utf-8").mappings() for row in rows.rows_of_usagi(each)]
+        for each in UsagiFile(source, "utf-8").mappings():
+            rows.add_usagi(each)
+    written = list(rows.rows())
     assert [(row.source_code, row.target_concept_id) for row in written] == [("1", 7), ("2", 0)]
     assert rows.unreviewed == 1
+
+
+# What the terms of a file say: (code, name, targets or None for review); with the key "code" the rows
+# (source_code, target), the codes that are left out, and the rows with the key "code+name".
+SHARED_CODES: list[tuple[str, Sequence[tuple[str, str, tuple[int, ...] | None]], Any, list[str], Any]] = [
+    ("one name", [("K", "a", (7,))], [("K", 7)], [], [("K|a", 7)]),
+    ("two names agree", [("K", "a", (7,)), ("K", "b", (7,))], [("K", 7)], [], [("K|a", 7), ("K|b", 7)]),
+    ("they differ", [("K", "a", (7,)), ("K", "b", (5,))], [], ["K"], [("K|a", 7), ("K|b", 5)]),
+    ("one more", [("K", "a", (7,)), ("K", "b", (7, 5))], [], ["K"], [("K|a", 7), ("K|b", 7), ("K|b", 5)]),
+    (
+        "another order", [("K", "a", (5, 7)), ("K", "b", (7, 5))],
+        [("K", 5), ("K", 7)], [], [("K|a", 5), ("K|a", 7), ("K|b", 7), ("K|b", 5)],
+    ),
+    ("no match and a match", [("K", "a", ()), ("K", "b", (5,))], [], ["K"], [("K|a", 0), ("K|b", 5)]),
+    ("one in review", [("K", "a", (7,)), ("K", "b", None)], [], ["K"], [("K|a", 7)]),
+    ("review comes first", [("K", "b", None), ("K", "a", (7,))], [], ["K"], [("K|a", 7)]),
+    ("the same row twice", [("K", "a", (7,)), ("K", "a", (7,))], [("K", 7)], [], [("K|a", 7)]),
+    ("spaces around", [("K ", "a", (7,)), (" K", "b", (5,))], [], ["K"], [("K|a", 7), ("K|b", 5)]),
+    ("case", [("Ka", "a", (7,)), ("KA", "b", (5,))], [("Ka", 7), ("KA", 5)], [], [("Ka|a", 7), ("KA|b", 5)]),
+    ("no code", [("", "a", (7,)), ("", "b", (5,))], [("a", 7), ("b", 5)], [], [("a", 7), ("b", 5)]),
+    ("no code, a name twice", [("", "a", (7,)), ("", "a", (5,))], [], [""], []),
+    ("a name like a code", [("K", "a", (7,)), ("", "K", (5,))], [], [""], [("K|a", 7), ("K", 5)]),
+    (
+        "far apart", [("K", "a", (7,)), ("L", "c", (7,)), ("K", "b", (5,))],
+        [("L", 7)], ["K"], [("K|a", 7), ("L|c", 7), ("K|b", 5)],
+    ),
+    ("a bar in a code", [("K|a", "b", (7,)), ("K", "a|b", (5,))], [("K|a", 7), ("K", 5)], [], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("_case", "terms", "by_code", "left_out", "by_name"), SHARED_CODES, ids=[row[0] for row in SHARED_CODES]
+)
+def test_a_code_is_written_only_if_all_its_names_have_the_same_targets(
+    _case: str,
+    terms: Sequence[tuple[str, str, tuple[int, ...] | None]],
+    by_code: Any,
+    left_out: list[str],
+    by_name: Any,
+) -> None:
+    def written(key: MapKey) -> MapRowBuilder:
+        return MapRowBuilder(MapSettings(source_vocabulary_id="HOSP", key=key), vocabulary)
+
+    results = [
+        mapped(SourceTerm(name=name, code=code), candidate(5))
+        if targets is None
+        else mapped(
+            SourceTerm(name=name, code=code),
+            candidate(5),
+            decision=Decision.ACCEPT if targets else Decision.NO_MATCH,
+            previous=targets or (0,),
+        )
+        for code, name, targets in terms
+    ]
+    rows = written("code")
+    assert [(row.source_code, row.target_concept_id) for row in rows_of(rows, *results)] == by_code
+    assert (rows.conflicting, rows.only_case) == (left_out, ["Ka", "KA"] if _case == "case" else [])
+    named = rows_of(written("code+name"), *results)
+    assert [(row.source_code, row.target_concept_id) for row in named] == by_name
+
+
+def test_a_key_that_is_too_long_is_reported_and_never_cut() -> None:
+    rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP", key="code+name"), vocabulary)
+    terms = [SourceTerm(name="n" * 45 + last, code="12345", line=line) for line, last in ((2, "a"), (3, "b"))]
+    assert rows_of(rows, *(mapped(t, candidate(5), decision=Decision.ACCEPT) for t in terms)) == []
+    assert [str(problem) for problem in rows.problems] == [
+        f"line {line}: the code with the name is longer than 50 characters" for line in (2, 3)
+    ]
+
+
+# Targets of a term, what the check says, and the targets that are written.
+CHECKS = [
+    ("valid", (7,), CheckedTargets((7,)), [7], 0),
+    ("one replacement", (8,), CheckedTargets((7,), "8 is deprecated: 7 instead"), [7], 1),
+    (
+        "no or several replacements",
+        (8,),
+        CheckedTargets((), "8 is deprecated and nothing replaces it"),
+        [],
+        0,
+    ),
+]
+
+
+@pytest.mark.parametrize(("_case", "targets", "checked", "written", "replaced"), CHECKS)
+def test_a_target_that_is_not_valid_is_replaced_or_left_out(
+    _case: str, targets: tuple[int, ...], checked: CheckedTargets, written: list[int], replaced: int
+) -> None:
+    rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary, lambda _targets: checked)
+    term = mapped(SourceTerm(name="a", code="K", line=4), decision=Decision.ACCEPT, previous=targets)
+    assert [row.target_concept_id for row in rows_of(rows, term)] == written
+    assert rows.replaced == replaced
+    reported = [f"line 4: not in source_to_concept_map: {checked.outdated}"] if not written else []
+    assert [str(problem) for problem in rows.problems] == reported
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 21])
@@ -291,15 +391,15 @@ def test_dates_in_the_wrong_order_are_refused() -> None:
 
 def test_values_and_units_are_counted_and_become_no_rows(tmp_path: Path) -> None:
     rows = MapRowBuilder(MapSettings(source_vocabulary_id="HOSP"), vocabulary)
-    (row,) = rows_of(rows, rich(TERM, {"decision": Decision.ACCEPT}))
-    assert (row.target_concept_id, rows.values) == (254761, 3)
+    rows.add_term(rich(TERM, {"decision": Decision.ACCEPT}))
+    assert rows.values == 3
     alone = mapped(
         SourceTerm(name="kg", code="u"),
         candidate(5),
         decision=Decision.ACCEPT,
         previous_values=(MappedValue("Maps to unit", 9529, "kilogram"),),
     )
-    assert rows_of(rows, alone) == []
+    rows.add_term(alone)
     assert rows.values == 4
     path = tmp_path / "u.csv"
     header = "sourceCode,sourceName,sourceFrequency,matchScore,mappingStatus,conceptId,mappingType"
@@ -312,8 +412,10 @@ def test_values_and_units_are_counted_and_become_no_rows(tmp_path: Path) -> None
     ]
     path.write_text("\n".join([header, *lines]) + "\n")
     with InputFile(path) as source:
-        written = [row for each in UsagiFile(source, "utf-8").mappings() for row in rows.rows_of_usagi(each)]
-    assert [(row.source_code, row.target_concept_id) for row in written] == [("1", 7)]
+        for each in UsagiFile(source, "utf-8").mappings():
+            rows.add_usagi(each)
+    written = list(rows.rows())
+    assert [(row.source_code, row.target_concept_id) for row in written] == [("007", 254761), ("1", 7)]
     assert rows.values == 4 + 10
 
 
