@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from omop_emb.mapping.terms.unit_symbols import everyday_symbol
+
 _FRACTIONS = {"\u00bd": ".5", "\u00bc": ".25", "\u00be": ".75", "\u2153": ".333", "\u2154": ".667"}
 _NARROW_SPACES = "\u00a0\u2009\u202f"
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
@@ -12,6 +14,8 @@ _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
 _GROUPED = re.compile(rf"(?<![\w.,])[1-9]\d{{0,2}}(?:(?:[{_NARROW_SPACES}'\u2019]\d{{3}})+|(?: 000)+)(?!\d)")
 NUMBER = r"(?:\d+(?:[.,]\d+)*|(?<![\w.])\.\d+)"
 """A pattern for a number in a text that plain_numbers() returned."""
+
+_NUMBER_WORD = re.compile(rf"([+-]?)({NUMBER})(.*)")
 
 
 def plain_numbers(text: str) -> str:
@@ -45,3 +49,16 @@ def parse_number(text: str, *, counts_units: bool = False) -> float:
     if is_single or (len(signs) > 1 and len(set(signs)) == 1):
         return float(re.sub(r"[.,]", "", text))
     return float(f"{re.sub(r'[.,]', '', before) or 0}.{after}")
+
+
+def number_in(word: str) -> float | str | None:
+    """The value of a word that is a number, with or without its unit ("500mg"); None for other words.
+
+    A word such as "2a" or "1:1000" stands for itself.
+    """
+    match = _NUMBER_WORD.fullmatch(word)
+    if match is None:
+        return None
+    is_plain = not match[3] or (len(match[3]) > 1 and everyday_symbol(match[3]) is not None)
+    value = parse_number(match[2])
+    return (-value if match[1] == "-" else value) if is_plain else word
