@@ -101,12 +101,14 @@ class DrugFeatures:
         }
 
     def _leaves_out(self, concepts: Ints, without: Mask, agree: Mask) -> Mask:
-        """(p,) whether a drug has no strength, and one of its words and more has the term's strength."""
+        """(p,) whether a drug has no strength, and one of its words and number of ingredients has it."""
         result = np.zeros(len(concepts), bool)
         drugs_without, drugs_with = np.flatnonzero(without), np.flatnonzero(agree)
         if len(drugs_without) and len(drugs_with):
             names = self._words[self._name_rows[concepts]].sign()
             words = names[drugs_without]
-            shared = (words @ names[drugs_with].T).max(axis=1).toarray().ravel()
-            result[drugs_without] = shared == np.asarray(words.sum(axis=1)).ravel()
+            ingredients = self._attributes.ingredients[concepts]
+            has_all = (words @ names[drugs_with].T).toarray() == np.asarray(words.sum(axis=1))
+            as_many = ingredients[drugs_without][:, None] == ingredients[drugs_with][None, :]
+            result[drugs_without] = (has_all & as_many).any(axis=1)
         return result

@@ -161,6 +161,8 @@ DRUGS = [
     (8, "acetaminophen 325 MG / hydrocodone bitartrate 5 MG Oral Tablet"),
     (9, "acetaminophen 500 MG / hydrocodone bitartrate 5 MG Oral Tablet"),
     (10, "nadolol"),
+    (11, "bisoprolol"),
+    (12, "bisoprolol fumarate 2.5 MG / hydrochlorothiazide 6.25 MG Oral Tablet"),
 ]
 
 
@@ -195,6 +197,8 @@ def described(term: str) -> pd.DataFrame:
         ("hydrocodone / acetaminophen 5/325", "strengths differ", {9}),
         ("acetaminophen / hydrocodone 325 mg", "strengths agree", {8}),
         ("nadolol 40 mg", "strength left out", set()),
+        ("Bisoprolol 2,5 mg", "strengths agree", {12}),
+        ("Bisoprolol 2,5 mg", "strength left out", set()),
     ],
 )
 def test_a_stated_strength_is_the_same_another_or_left_out(
