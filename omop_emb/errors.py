@@ -16,6 +16,7 @@ OmopEmbError
 │   ├── ServerError               the embedded server does not start, stop or answer
 │   └── MigrationError            the schema is newer, altered, or cannot be migrated
 ├── VocabularyError               a vocabulary that cannot be read or loaded
+├── ShrinkError                   a vocabulary or space that would lose over a fifth of what it holds
 └── SpaceError                    an embedding space that does not exist or does not fit
     ├── SpaceNotFoundError
     └── SpaceMismatchError        model, dimensions or prefixes differ from the space's
@@ -128,6 +129,13 @@ class VocabularyError(OmopEmbError):
         self.file, self.line = file, line
         location = "" if file is None else f"{file}: " if line is None else f"{file}, line {line}: "
         super().__init__(f"{location}{message}")
+
+
+class ShrinkError(OmopEmbError):
+    """A vocabulary or space would lose over a fifth of what it holds; nothing was changed.
+
+    With `allow_shrink` it is done all the same.
+    """
 
 
 class SpaceError(OmopEmbError):

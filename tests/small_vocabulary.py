@@ -59,7 +59,7 @@ class SmallVocabulary:
         self.release += 1
         self._write()
         with self.engine.connect() as connection:
-            loader.load_vocabulary(driver_connection(connection), self.folder)
+            loader.load_vocabulary(driver_connection(connection), self.folder, allow_shrink=True)
             driver_connection(connection).commit()
 
     def change(self, concept_id: int, **changes: Any) -> None:

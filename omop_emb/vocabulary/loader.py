@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,17 @@ from psycopg import errors as postgres
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier
 
-from omop_emb import config
 from omop_emb.database.fetch import fetch_value
 from omop_emb.database.migrations import migrate
 from omop_emb.database.transactions import atomic
 from omop_emb.errors import VocabularyError
 from omop_emb.sql import read
+from omop_emb.vocabulary import releases
 from omop_emb.vocabulary.copy_file import CopiedFile, copy_file, lines_with_key
 from omop_emb.vocabulary.download import VocabularyFile, vocabulary_files
 from omop_emb.vocabulary.layout import LAYOUTS, release_tables
+from omop_emb.vocabulary.losses import Loss, check_losses, find_losses
+from omop_emb.vocabulary.releases import Release
 
 _KEY_IN_DETAIL = re.compile(r"^Key \(.*?\)=\((.*)\) is duplicated\.$", re.DOTALL)
 
@@ -47,38 +49,46 @@ class LoadedVocabulary:
     blank_names: Mapping[str, int]  # concepts without a name, which are not embedded, by vocabulary
     exchanged_dates: Mapping[str, int]  # dates that were read as YYYYDDMM, by file
     has_trigrams: bool  # whether names can be searched by spelling (extension pg_trgm)
+    before: Release | None  # what was active until then
+    is_before_kept: bool  # whether rollback_vocabulary() goes back to it
+    losses: Sequence[Loss]  # of what it has over a fifth less than the one before
 
 
 def load_vocabulary(
     connection: psycopg.Connection[Any],
     path: str | Path,
     *,
+    allow_shrink: bool = False,
+    keep_previous: bool = True,
     progress: Callable[[LoadProgress], None] | None = None,
 ) -> LoadedVocabulary:
     """Load a folder or zip as Athena delivers it and make it the active release; the caller commits.
 
     New tables are filled and indexed, then one row is changed to point to them: until the caller commits,
     and in transactions that began reading before, everybody sees the earlier release, complete. Nobody
-    waits. The earlier release's tables go with the next load or with `drop_retired`.
+    waits. The earlier release is kept, for `rollback_vocabulary`; the one before that goes with the next
+    load or with `drop_retired`.
+
+    Args:
+        connection: in whose transaction everything happens.
+        path: the folder or zip.
+        allow_shrink: load it even if it lacks over a fifth of the active release's concepts, of its standard
+            concepts, of one of its vocabularies, or of its synonyms, relationships or ancestors.
+        keep_previous: keep the active release; otherwise none but the new one is kept.
+        progress: called with how far the load is.
 
     Raises:
+        ShrinkError: it lacks that much; nothing was changed.
         VocabularyError: with file and line where there is one; nothing was changed.
         MigrationError: the schema omop_emb cannot be created.
     """
-    schema = config.text_or_none("OMOP_EMB_VOCABULARY_SCHEMA")
-    if schema is not None:
-        raise VocabularyError(
-            f"the vocabulary is read from schema {schema!r} (OMOP_EMB_VOCABULARY_SCHEMA), where nothing is "
-            "ever written: unset the variable to load one into omop-emb's own schema"
-        )
+    releases.check_own_schema()
     report = progress or (lambda _: None)
     with vocabulary_files(path) as files, atomic(connection):
         migrate(connection)
         cursor = connection.cursor(row_factory=tuple_row)
-        if not fetch_value(connection, read("vocabulary_lock")):
-            raise VocabularyError(
-                "another load into this database is running: wait for it to end, then try again"
-            )
+        releases.lock_releases(connection)
+        before = releases.active_release(connection)
         release_id = fetch_value(
             connection,
             "insert into omop_emb.vocabulary_release (source) values (%s) returning release_id",
@@ -102,13 +112,15 @@ def load_vocabulary(
         )
         cursor.execute(SQL(read("vocabulary_insert_values")).format(**tables), {"release_id": release_id})
         version = fetch_value(connection, SQL(read("vocabulary_version")).format(**tables))
-        drop_retired(connection)
-        cursor.execute("update omop_emb.vocabulary_release set state = 'retired' where state = 'active'")
         cursor.execute(
-            "update omop_emb.vocabulary_release set state = 'active', version = %s, blank_names = %s"
-            " where release_id = %s",
+            "update omop_emb.vocabulary_release set version = %s, blank_names = %s where release_id = %s",
             (version, sum(blank_names.values()), release_id),
         )
+        losses = [] if before is None else find_losses(connection, before, release_id)
+        if before is not None and not allow_shrink:
+            check_losses(before, losses)
+        releases.drop_retired(connection)
+        is_kept = releases.replace_active(connection, release_id, keep_previous=keep_previous)
     return LoadedVocabulary(
         release_id,
         version,
@@ -118,32 +130,10 @@ def load_vocabulary(
             file.name: copied[file].exchanged_dates for file in files if copied[file].exchanged_dates
         },
         has_trigrams=has_trigrams,
+        before=before,
+        is_before_kept=is_kept,
+        losses=losses,
     )
-
-
-def drop_retired(connection: psycopg.Connection[Any]) -> list[int]:
-    """Drop the tables of replaced releases and return their numbers; the caller commits.
-
-    Those that somebody is reading stay until the next call.
-    """
-    cursor = connection.cursor(row_factory=tuple_row)
-    retired = cursor.execute(read("vocabulary_retired_releases")).fetchall()
-    dropped = []
-    for (release_id,) in retired:
-        names = SQL(", ").join(release_tables(release_id).values())
-        try:
-            with atomic(connection):
-                # Waiting for a reader would make every later reader wait behind us.
-                connection.execute(SQL("lock table {} in access exclusive mode nowait").format(names))
-                connection.execute(SQL("drop table {}").format(names))
-                connection.execute(
-                    "update omop_emb.vocabulary_release set state = 'dropped' where release_id = %s",
-                    (release_id,),
-                )
-        except postgres.LockNotAvailable:
-            continue
-        dropped.append(release_id)
-    return dropped
 
 
 def _copy_files(

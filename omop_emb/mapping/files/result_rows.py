@@ -117,8 +117,8 @@ def provenance_text(mapped: MappedTerm) -> str:
         f"space {provenance.fingerprint[:12]}",
         f"ranker {provenance.ranker}",
     ]
-    if provenance.vocabulary:
-        parts.append(f"vocabulary {provenance.vocabulary}")
+    if provenance.vocabulary or provenance.space_vocabulary:
+        parts.append(f"vocabulary {provenance.releases}")
     if provenance.concept_filter:
         parts.append(provenance.concept_filter)
     if not provenance.calibrated:

@@ -1,10 +1,11 @@
-"""Table writer: rows written to a CSV, TSV or Parquet file."""
+"""Table writer: rows written to a CSV, TSV, Excel or Parquet file."""
 
 from __future__ import annotations
 
 import csv
 import datetime
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from omop_emb.atomic_file import atomic_write
-from omop_emb.errors import MissingExtraError
+from omop_emb.errors import InputError, MissingExtraError
 
 Kind = Literal["text", "integer", "real", "boolean", "date"]
 WriteRow = Callable[[Mapping[str, Any]], object]
@@ -20,6 +21,8 @@ WriteRow = Callable[[Mapping[str, Any]], object]
 OpenFile = Callable[[str | Path], AbstractContextManager[BinaryIO]]
 """How a file is opened: atomic_write, or AtomicFiles.open for one that appears with others."""
 _PARQUET_ROWS = 5_000  # per row group: enough to compress well
+_EXCEL_ROWS = 1_048_576  # of a sheet, its header among them
+_NOT_IN_EXCEL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +39,27 @@ def write_table(
 ) -> Iterator[WriteRow]:
     """A function that writes rows to a file, which appears, complete, when the block ends.
 
-    .tsv and .parquet by the file's name, everything else is CSV. CSV and TSV follow RFC 4180 in UTF-8: a
-    missing value is empty, a date is ISO 8601, a boolean true or false, a real number the shortest text
-    that reads back to it.
+    .tsv, .xlsx and .parquet by the file's name, everything else is CSV. CSV and TSV follow RFC 4180 in
+    UTF-8: a missing value is empty, a date is ISO 8601, a boolean true or false, a real number the shortest
+    text that reads back to it.
 
     Raises:
-        InputError: the file cannot be written.
-        MissingExtraError: Parquet, and pyarrow is not installed.
+        InputError: the file cannot be written, or has more rows than a sheet of Excel.
+        MissingExtraError: Excel or Parquet, and the library for it is not installed.
     """
     names = [column.name for column in columns]
     suffix = Path(path).suffix.lower()
     if suffix == ".parquet":
         _import_pyarrow()  # raises before the file is created
+    if suffix == ".xlsx":
+        _import_openpyxl()
     with open_file(path) as handle:
-        opened = (
-            _write_parquet(handle, columns)
-            if suffix == ".parquet"
-            else _write_delimited(handle, names, "\t" if suffix == ".tsv" else ",")
-        )
+        if suffix == ".parquet":
+            opened = _write_parquet(handle, columns)
+        elif suffix == ".xlsx":
+            opened = _write_excel(handle, names)
+        else:
+            opened = _write_delimited(handle, names, "\t" if suffix == ".tsv" else ",")
         with opened as write_values:
             yield lambda row: write_values([row.get(name) for name in names])
 
@@ -110,6 +116,46 @@ def _write_parquet(
         with suppress(Exception):
             writer.close()
         raise
+
+
+@contextmanager
+def _write_excel(handle: BinaryIO, names: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], object]]:
+    openpyxl = _import_openpyxl()
+    workbook = openpyxl.Workbook(write_only=True)  # which keeps its rows in a temporary file
+    sheet = workbook.create_sheet("omop-emb")
+    rows = 0
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        text = openpyxl.cell.WriteOnlyCell(sheet, _NOT_IN_EXCEL.sub("", value))
+        text.data_type = "s"  # a text that begins with "=" is no formula
+        return text
+
+    def write(values: Sequence[Any]) -> None:
+        nonlocal rows
+        rows += 1
+        if rows > _EXCEL_ROWS:
+            raise InputError(f"more than {_EXCEL_ROWS - 1:,} rows do not fit in a sheet of Excel: use .csv")
+        sheet.append([cell(value) for value in values])
+
+    try:
+        write(names)
+        yield write
+        workbook.save(handle)
+    except BaseException:
+        with suppress(Exception):
+            sheet.close()  # which deletes its temporary file
+        raise
+
+
+def _import_openpyxl() -> Any:
+    try:
+        import openpyxl
+        import openpyxl.cell
+    except ImportError as error:
+        raise MissingExtraError("writing Excel files", "excel") from error
+    return openpyxl
 
 
 def _import_pyarrow() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -11,12 +12,15 @@ from psycopg.sql import SQL
 
 from omop_emb.errors import VocabularyError
 from omop_emb.spaces.recipe import Recipe
-from omop_emb.vocabulary import reader as vocabulary
-from omop_emb.vocabulary.loader import drop_retired, load_vocabulary
+from omop_emb.vocabulary import loader, reader as vocabulary
+from omop_emb.vocabulary.releases import drop_retired
 from tests.small_vocabulary import desired_texts
 
 Download = Callable[..., Path]
 ConceptLine = Callable[..., str]
+
+# The later release has no synonyms any more, and the earlier one is not kept, unless a test says so.
+load_vocabulary = partial(loader.load_vocabulary, allow_shrink=True, keep_previous=False)
 
 
 @pytest.fixture

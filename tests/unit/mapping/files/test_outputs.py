@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pyarrow.parquet
 import pytest
 
@@ -521,3 +522,27 @@ def test_a_lost_result_raises_instead_of_shifting_the_rows() -> None:
         list(
             map_in_batches(TERMS, lambda batch: [rich(term) for term in batch[1:]], begin=list, batch_size=3)
         )
+
+
+def test_an_excel_file_holds_texts_as_they_are_and_no_more_rows_than_a_sheet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("=1+1", 7, None), ("a\x0bb", 8, True), ("007", -1, False)]
+    with write_table(tmp_path / "t.xlsx", [Column("a"), Column("n", "integer"), Column("b")]) as write_row:
+        for text, number, flag in rows:
+            write_row({"a": text, "n": number, "b": flag})
+    sheet = openpyxl.load_workbook(tmp_path / "t.xlsx").active
+    assert [tuple(cell.value for cell in row) for row in sheet.iter_rows()] == [
+        ("a", "n", "b"),
+        ("=1+1", 7, None),
+        ("ab", 8, True),
+        ("007", -1, False),
+    ]
+    assert sheet["A2"].data_type == "s"
+    monkeypatch.setattr("omop_emb.mapping.files.table_writer._EXCEL_ROWS", 2)
+    with (
+        pytest.raises(InputError, match=r"do not fit in a sheet of Excel: use \.csv"),
+        write_table(tmp_path / "t.xlsx", [Column("a")]) as write_row,
+    ):
+        list(map(write_row, [{"a": "x"}, {"a": "y"}]))
+    assert openpyxl.load_workbook(tmp_path / "t.xlsx").active["A2"].value == "=1+1"

@@ -1,0 +1,1 @@
+select count(*) from {concept} where standard_concept = 'S' and coalesce(invalid_reason, '') = ''
