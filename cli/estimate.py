@@ -37,7 +37,7 @@ _COMPARED_COLUMNS = (
 @click.option("--compare", is_flag=True, help="Compare the prices of all models for these tokens.")
 @format_option
 def command(
-    index_type: IndexType,
+    index_type: IndexType | None,
     recipe: RecipeChange,
     limit: int | None,
     measure: bool | None,
@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Estimate what `index build` will take: texts, tokens, price, hours, disk, memory.
 
-    Counts what the space of this model lacks, after filters, each text once. Nothing is written, and a paid
+    Counts what the space of index build lacks, after filters, each text once. Nothing is written, and a paid
     model is not called unless --measure is given. OMOP_EMB_PRICES names a file of your own prices.
 
     \b
@@ -58,17 +58,26 @@ def command(
     omop-emb estimate --domain Drug --texts name --compare
     """
     from omop_emb.database import engine_scope
-    from omop_emb.indexing import client_for_estimate, compare_prices, estimate_build, preview_build
+    from omop_emb.indexing import (
+        build_target,
+        client_for_estimate,
+        compare_prices,
+        estimate_build,
+        preview_build,
+    )
     from omop_emb.providers import Rate
 
-    client = client_for_estimate()
     rate = Rate(
         requests_per_minute=requests_per_minute,
         texts_per_minute=texts_per_minute,
         tokens_per_minute=tokens_per_minute,
     )
     with engine_scope() as engine:
-        preview = preview_build(engine, client.fingerprint, index_type=index_type, recipe=recipe, limit=limit)
+        target = build_target(engine, index_type=index_type, new_client=client_for_estimate)
+        client = target.client
+        preview = preview_build(
+            engine, client.fingerprint, index_type=target.index_type, recipe=recipe, limit=limit
+        )
     # Models count tokens differently: a comparison uses the same guess for all of them.
     estimate = estimate_build(
         client, preview, measure=False if compare else measure, rate=None if rate == Rate() else rate

@@ -83,14 +83,17 @@ def activate(name: str) -> None:
     omop-emb index activate all-MiniLM-L6-v2-hnsw
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.spaces import activate_space, check_complete, space_by_name
+    from omop_emb.spaces import activate_space, check_complete, release_warning, space_by_name
 
     with session_scope() as session:
         connection = driver_connection(session)
         space = space_by_name(connection, name)
         check_complete(space)
         activate_space(connection, space)
+        warning = release_warning(connection, space)
     echo(f"space {name!r} is active: searches use its model and prefixes from now on")
+    if warning is not None:
+        echo(warning)
 
 
 @command.command("drop")

@@ -13,7 +13,7 @@ from .render import echo, format_option, money, render
 
 if TYPE_CHECKING:
     from omop_emb import EmbeddingClient, IndexType
-    from omop_emb.indexing import BuildReport, RecipeChange, SpaceOptions
+    from omop_emb.indexing import BuildOptions, BuildReport, BuildTarget, RecipeChange, SpaceOptions
 
 _REPORT_COLUMNS = (
     *("space_name", "is_dry_run", "vocabulary_release", "new_concepts", "changed_concepts", "embedded"),
@@ -29,10 +29,28 @@ def _make_space(**values: Any) -> SpaceOptions:
     return SpaceOptions(**values)
 
 
+def _make_options(**values: Any) -> BuildOptions:
+    from omop_emb.indexing import BuildOptions
+
+    return BuildOptions(**values)
+
+
+_run_options = option_group(
+    "options",
+    _make_options,
+    limit_option,
+    click.option("--dry-run", is_flag=True, help="Only count what there is to do."),
+    click.option("--allow-shrink", is_flag=True, help="Build it even if it loses over a fifth of its texts."),
+    click.option(
+        "--batch-api", is_flag=True, help="Use Gemini's Batch API: within a day, at half the price."
+    ),
+)
 _space_options = option_group(
     "space",
     _make_space,
-    click.option("--name", help="Name of a new space; by default after the model."),
+    click.option(
+        "--name", help="The space to build; one that does not exist is created.  [default: see above]"
+    ),
     click.option(
         "--hnsw-m", type=click.IntRange(2, 100), default=16, help="Links of a node in a new HNSW index."
     ),
@@ -61,8 +79,7 @@ _space_options = option_group(
 @index_type_option
 @recipe_options
 @_space_options
-@limit_option
-@click.option("--dry-run", is_flag=True, help="Only count what there is to do.")
+@_run_options
 @click.option(
     "--ask-above",
     type=click.FloatRange(min=0),
@@ -72,26 +89,26 @@ _space_options = option_group(
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--quantize", is_flag=True, help="Use int8 weights of a local model: faster, in its own space.")
-@click.option("--batch-api", is_flag=True, help="Use Gemini's Batch API: within a day, at half the price.")
 @click.option("--cancel-batch", is_flag=True, help="Only cancel the running batch jobs.")
 @format_option
 @click.pass_context
 def build(
     context: click.Context,
     /,
-    index_type: IndexType,
+    index_type: IndexType | None,
     recipe: RecipeChange,
     space: SpaceOptions,
-    limit: int | None,
-    dry_run: bool,
+    options: BuildOptions,
     ask_above: float,
     yes: bool,
     quantize: bool,
-    batch_api: bool,
     cancel_batch: bool,
     format_: str,
 ) -> None:
     """Embed what is new or changed in the vocabulary; texts that have a vector are skipped.
+
+    The space is that of --name; without it, that of the model which the variables name; without them, the
+    active one. A space becomes active if none is, or if the active one of its model holds another release.
 
     Texts, template and concepts are by default those of the last build of the space, at first names and
     English synonyms of standard, valid concepts. You can interrupt it at any time: the next run resumes.
@@ -106,33 +123,36 @@ def build(
     omop-emb index build --batch-api
     omop-emb index build --first-pass 256 --partial Condition,Drug
     """
-    from omop_emb import EmbeddingClient, config
+    from omop_emb import config
     from omop_emb.database import engine_scope
-    from omop_emb.indexing import BuildOptions, build_index
+    from omop_emb.indexing import build_index, build_target
     from omop_emb.providers import int8_model
 
-    client = EmbeddingClient(int8_model(config.model()) if quantize else None)
-    if cancel_batch:
-        _cancel_jobs(client, index_type)
-        return
     most = None if yes else ask_above
-    try:
-        with build_progress() as on_progress, engine_scope() as engine:
-            report = build_index(
-                engine,
-                client,
-                index_type=index_type,
-                space=space,
-                recipe=recipe,
-                options=BuildOptions(limit=limit, dry_run=dry_run, batch_api=batch_api),
-                on_progress=on_progress,
-                approve=lambda preview: approve_cost(client, preview, most, batch_api=batch_api),
-            )
-    except KeyboardInterrupt:
-        echo("stopped; what was embedded is saved: run the same command again to resume")
-        context.exit(130)
-    finally:
-        _echo_usage(client)
+    with engine_scope() as engine:
+        model = int8_model(config.model()) if quantize else None
+        target = build_target(engine, name=space.name, index_type=index_type, model=model)
+        client = target.client
+        if cancel_batch:
+            _cancel_jobs(engine, target)
+            return
+        try:
+            with build_progress() as on_progress:
+                report = build_index(
+                    engine,
+                    client,
+                    index_type=target.index_type,
+                    space=space,
+                    recipe=recipe,
+                    options=options,
+                    on_progress=on_progress,
+                    approve=lambda preview: approve_cost(client, preview, most, batch_api=options.batch_api),
+                )
+        except KeyboardInterrupt:
+            echo("stopped; what was embedded is saved: run the same command again to resume")
+            context.exit(130)
+        finally:
+            _echo_usage(client)
     if format_ == "table":
         _print_report(report)
     else:
@@ -143,12 +163,10 @@ def build(
         context.exit(3)
 
 
-def _cancel_jobs(client: EmbeddingClient, index_type: IndexType) -> None:
-    from omop_emb.database import engine_scope
+def _cancel_jobs(engine: Any, target: BuildTarget) -> None:
     from omop_emb.indexing import cancel_jobs
 
-    with engine_scope() as engine:
-        cancelled, finished = cancel_jobs(engine, client, index_type=index_type)
+    cancelled, finished = cancel_jobs(engine, target.client, index_type=target.index_type)
     echo(f"{cancelled:,} batch jobs were cancelled")
     if finished:
         echo(f"{finished:,} are finished: omop-emb index build collects them")
@@ -191,7 +209,11 @@ def _print_report(report: BuildReport) -> None:
     rows = [{"result": name, "count": f"{count:,}"} for name, count in counts.items()]
     render(rows, ("result", "count"), "table")
     if report.is_dry_run:
+        if report.loss:
+            echo(f"this needs --allow-shrink: {report.loss}")
         echo("nothing was done: run it again without --dry-run")
         return
     active = "active" if report.is_active else f"not active: omop-emb index activate {report.space_name}"
+    if report.replaced_space is not None:
+        active += f" in place of {report.replaced_space!r}, which holds another release"
     echo(f"space {report.space_name!r} is ready after {report.seconds:,.1f} s, and {active}")

@@ -143,9 +143,9 @@ gold_column_options = option_group(
 index_type_option: _Decorator = click.option(
     "--index-type",
     type=click.Choice(["flat", "hnsw"]),
-    default="hnsw",
-    callback=lambda _context, _option, value: IndexType(value),
-    help="FLAT is exact, HNSW approximate and fast; a model's second index type embeds nothing again.",
+    callback=lambda _context, _option, value: None if value is None else IndexType(value),
+    help="FLAT is exact, HNSW approximate and fast; a model's second index type embeds nothing again.  "
+    "[default: that of the space, HNSW for a new one]",
 )
 
 limit_option: _Decorator = click.option(

@@ -38,6 +38,7 @@ create table space (
     partial text not null default 'auto',  -- 'auto', 'none', or domains, comma-separated
     partial_recall jsonb not null default '{}',  -- of each domain's index: {code: [[k, ef_search, recall], …]}
     recall_sample bigint[] not null default '{}',  -- some rows' hashes when that was measured
+    release_id integer,  -- Release that a space was last built from; null for the vocabulary of a CDM, an import, or an earlier version's build.
     unique (fingerprint, index_type)
 );
 create unique index space_one_active on space (is_active) where is_active;
@@ -66,10 +67,11 @@ create table vocabulary_release (
     version text,  -- vocabulary_version of the vocabulary 'None'; null where there is none
     source text not null,  -- name of the folder or zip
     blank_names bigint not null default 0,  -- concepts without a name, as Athena delivers CPT4
-    state text not null default 'loading' check (state in ('loading', 'active', 'retired', 'dropped')),
+    state text not null default 'loading' check (state in ('loading', 'active', 'previous', 'retired', 'dropped')),
     loaded_at timestamptz not null default now()
 );
 create unique index vocabulary_one_active on vocabulary_release (state) where state = 'active';
+create unique index vocabulary_one_previous on vocabulary_release (state) where state = 'previous';
 
 create table vocabulary_file (
     release_id integer not null references vocabulary_release(release_id) on delete cascade,

@@ -14,7 +14,11 @@ from omop_emb.indexing.report import BuildReport
 
 
 def build_with(engine: Engine, client: EmbeddingClient, **keywords: Any) -> BuildReport:
-    """Build a space; keywords are those of build_index(), SpaceOptions, RecipeChange and BuildOptions."""
+    """Build a space; keywords are those of build_index(), SpaceOptions, RecipeChange and BuildOptions.
+
+    It may shrink, unless a test says otherwise: small spaces soon lose over a fifth.
+    """
+    keywords.setdefault("allow_shrink", True)
 
     def options(kind: type) -> Any:
         names = {entry.name for entry in fields(kind)} & keywords.keys()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         space_status as space_status,
         space_statuses as space_statuses,
     )
+    from omop_emb.indexing.target import BuildTarget as BuildTarget, build_target as build_target
     from omop_emb.indexing.verify import verify_index as verify_index
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -55,7 +55,8 @@ def embed_by_jobs(
     if jobs.lost:
         raise ProviderError(
             f"{len(jobs.lost)} batch jobs for space {builder.space.name!r} failed ({jobs.lost[-1]}): run "
-            "omop-emb index build --batch-api again for their texts, or leave --batch-api out"
+            f"{registry.build_command(builder.space.name)} --batch-api again for their texts, or leave "
+            "--batch-api out"
         )
 
 

@@ -21,6 +21,7 @@ from omop_emb.indexing.difference import BuildPlan
 from omop_emb.indexing.finish import FinishResult, finish_build, report_index_progress, vacuum
 from omop_emb.indexing.pipeline import EmbeddedCounts, embed_and_write
 from omop_emb.indexing.report import BuildReport, Phase, Progress, ProgressCallback
+from omop_emb.indexing.shrink import check_loss
 from omop_emb.indexing.vector_indexes import IndexSettings, drop_indexes_before_load
 from omop_emb.records import IndexType
 from omop_emb.spaces import lifecycle, registry
@@ -41,7 +42,9 @@ def build_index(
     on_progress: ProgressCallback | None = None,
     approve: Callable[[BuildPreview], None] | None = None,
 ) -> BuildReport:
-    """Bring the client's space up to the loaded vocabulary, and make it active if no space is.
+    """Bring the client's space up to the loaded vocabulary.
+
+    It becomes active if no space is, or if the active one of this model holds another release.
 
     Only texts without a vector are embedded. Each chunk is committed by itself: an interrupted build resumes
     where it ended and reaches the same rows. Several builds of one space, in any number of processes and
@@ -62,6 +65,7 @@ def build_index(
         ConfigurationError: the provider has no batch jobs, or the recipe is not valid.
         VocabularyError: no vocabulary is loaded.
         UnknownValueError: the vocabulary lacks a value of the filter.
+        ShrinkError: the space would lose over a fifth of its texts; nothing was changed.
         SpaceError: the name belongs to another space, or others are building this one with other settings.
         DatabaseError: the database cannot be reached or used.
     """
@@ -86,7 +90,9 @@ def build_index(
         migrations.migrate(connection)
         connection.commit()
     if approve is not None:
-        approve(preview())
+        previewed = preview()
+        check_loss(previewed.plan, allow_shrink=options.allow_shrink)  # before anybody agrees to a price
+        approve(previewed)
     on_progress(Progress(Phase.PLAN))
     with builder_lease(_builder(engine, client, index_type, space, recipe, options)) as builder:
         plan, counts, finished = _run(builder, on_progress)
@@ -201,4 +207,5 @@ def _report(
         seconds=time.monotonic() - started,
         index_made=finished.index_made,
         is_active=space.is_active,
+        replaced_space=finished.replaced_space,
     )

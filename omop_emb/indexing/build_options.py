@@ -72,6 +72,7 @@ class BuildOptions:
         dry_run: only count what there is to do. Nothing is written, and read access is enough.
         batch_api: submit texts as batch jobs and wait for the answers. Jobs that are already running are
             collected in any case.
+        allow_shrink: build even if the space loses over a fifth of its texts.
         chunk_texts: distinct texts that are claimed and committed together; with `batch_api`, of one job.
         lease_seconds: how long after a builder's last sign of life others take its work over.
         poll_seconds: between looks at batch jobs that are not finished.
@@ -80,6 +81,7 @@ class BuildOptions:
     limit: int | None = None
     dry_run: bool = False
     batch_api: bool = False
+    allow_shrink: bool = False
     chunk_texts: int | None = None
     lease_seconds: float = 120.0
     poll_seconds: float = 30.0

@@ -20,6 +20,7 @@ from omop_emb.indexing.difference import (
     preview_plan,
     sibling_rows,
 )
+from omop_emb.indexing.shrink import check_loss, describe_loss
 from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.records import Fingerprint, IndexType
 from omop_emb.spaces import lifecycle, registry
@@ -70,9 +71,10 @@ def preview_build(
             )
         proposed = lifecycle.propose_space(connection, fingerprint, index_type, **space.new_space)
         proposed = replace(proposed, partial=IndexSettings.resolve(proposed, None, space.partial).partial)
-        plan, sample = preview_plan(
-            connection, proposed, resolve_recipe(connection, proposed, recipe), limit=limit
-        )
+        resolved = resolve_recipe(connection, proposed, recipe)
+        plan, sample = preview_plan(connection, proposed, resolved, limit=limit)
+        if proposed.exists:
+            plan = replace(plan, loss=describe_loss(connection, proposed, resolved, plan))
     return BuildPreview(proposed, plan, sample)
 
 
@@ -80,7 +82,7 @@ def plan_build(connection: Connection, builder: Builder) -> BuildPlan:
     """Plan a build in the caller's transaction, or join the one that other builders work on.
 
     An abandoned build is planned anew: what it has written counts as unchanged. It is a SpaceError if others
-    build the space with other settings.
+    build the space with other settings, and a ShrinkError if the space would lose too much.
     """
     space, recipe, limit = builder.space, builder.recipe, builder.options.limit
     limit_idle_time(connection, builder)
@@ -94,6 +96,8 @@ def plan_build(connection: Connection, builder: Builder) -> BuildPlan:
     batch_job_table.delete_cancelled(connection, space)
     vocabulary = check_recipe(connection, recipe)
     plan = create_plan_tables(connection, vocabulary, space, recipe, limit)
+    plan = replace(plan, loss=describe_loss(connection, space, recipe, plan))
+    check_loss(plan, allow_shrink=builder.options.allow_shrink)
     _apply_without_model(connection, space, plan)
     _partition(connection, space, builder.options.texts_per_chunk)
     connection.execute(

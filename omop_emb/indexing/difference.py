@@ -53,6 +53,7 @@ class BuildPlan:
     obsolete: int = 0  # texts of other concepts that are deleted at the end
     domain_rows: Mapping[str, int] = field(default_factory=dict)  # afterwards, by domain ("" for none)
     joined: bool = False  # other builders work on this build, and only what is left to do is counted
+    loss: str = ""  # what the space would lose, where it is so much that it is refused without allow_shrink
 
     def followed_by(self, second: BuildPlan) -> BuildPlan:
         """Both plans of one build, the second made because the vocabulary was replaced meanwhile."""

@@ -46,9 +46,9 @@ class BuildEstimate:
     index_memory_bytes: int  # to build the largest of these in memory; with less it takes far longer
 
 
-def client_for_estimate() -> EmbeddingClient:
-    """The client of the environment's model, made without calling a service whose dimensions are known."""
-    model = config.model()
+def client_for_estimate(model: str | None = None) -> EmbeddingClient:
+    """The client of a model, by default the environment's, made without calling a service if it can be."""
+    model = model or config.model()
     known = models.find_model(model)
     dimensions = config.positive_integer("OMOP_EMB_DIMENSIONS")
     if dimensions is None and known is not None and model.startswith("openai:"):

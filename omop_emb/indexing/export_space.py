@@ -80,7 +80,8 @@ def _metadata(connection: Connection, space: Space) -> SpaceMetadata:
     status = space_status(connection, space)
     if status.pending_texts is not None:
         raise SpaceError(
-            f"space {space.name!r} has an unfinished build: run omop-emb index build, then export it"
+            f"space {space.name!r} has an unfinished build: run {registry.build_command(space.name)}, then "
+            "export it"
         )
     row = connection.execute(
         sql.SQL("select count(*) from {} where text_kind <> {}").format(

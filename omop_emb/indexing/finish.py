@@ -36,6 +36,7 @@ class FinishResult:
     is_waiting: bool = False  # other builders still hold chunks, and nothing was done
     index_made: bool = False
     release_changed: bool = False  # another vocabulary release was loaded since the build was planned
+    replaced_space: str | None = None  # that was active, and is not any more, because this one is
 
 
 def finish_build(connection: Connection, builder: Builder, on_begin: Callable[[], None]) -> FinishResult:
@@ -54,16 +55,23 @@ def finish_build(connection: Connection, builder: Builder, on_begin: Callable[[]
     ).fetchone()
     if build is None:
         return FinishResult()
-    release, planned_id, has_chunks = build
+    release, release_id, has_chunks = build
     if has_chunks:
         return FinishResult(is_waiting=True)
     on_begin()
     _delete_obsolete(connection, space)
-    _record_recipe(connection, builder, release)
+    _record_recipe(connection, builder, release, release_id)
     discard_plan(connection, space)
     index_made = prepare_for_readers(connection, space, builder.indexes)
+    vocabulary = require_vocabulary(connection)
+    release_changed = vocabulary.release_id != release_id
+    replaced = None
+    if builder.options.limit is None and not release_changed:
+        replaced = lifecycle.activate_built(connection, space, vocabulary)
     return FinishResult(
-        index_made=index_made, release_changed=require_vocabulary(connection).release_id != planned_id
+        index_made=index_made,
+        release_changed=release_changed,
+        replaced_space=None if replaced is None else replaced.name,
     )
 
 
@@ -126,13 +134,16 @@ def _delete_obsolete(connection: Connection, space: Space) -> None:
     connection.execute(statement, {"space": space.space_id})
 
 
-def _record_recipe(connection: Connection, builder: Builder, release: str | None) -> None:
+def _record_recipe(
+    connection: Connection, builder: Builder, release: str | None, release_id: int | None
+) -> None:
     """Record what the space was built from; a limited build has not reached a release."""
     recipe = builder.recipe
     connection.execute(
         "update omop_emb.space set texts = %(texts)s, template = %(template)s, "
         "synonym_languages = %(languages)s, selection = %(selection)s, "
-        "vocabulary_release = case when %(limited)s then vocabulary_release else %(release)s end "
+        "vocabulary_release = case when %(limited)s then vocabulary_release else %(release)s end, "
+        "release_id = case when %(limited)s then release_id else %(release_id)s end "
         "where space_id = %(space)s",
         {
             "texts": recipe.texts,
@@ -141,6 +152,7 @@ def _record_recipe(connection: Connection, builder: Builder, release: str | None
             "selection": json.dumps(filter_to_json(recipe.concept_filter)),
             "limited": builder.options.limit is not None,
             "release": release,
+            "release_id": release_id,
             "space": builder.space.space_id,
         },
     )

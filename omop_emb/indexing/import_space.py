@@ -109,7 +109,7 @@ def _check_vocabulary(connection: Connection, metadata: SpaceMetadata, path: Pat
         here = "none is loaded here" if vocabulary is None else f"{loaded} is loaded here"
         raise VocabularyError(
             f"{path} is of vocabulary {metadata.vocabulary_release}, and {here}: load that one, or add "
-            "--any-release and then run omop-emb index build, which embeds only what differs"
+            "--any-release and then run omop-emb index build --name with its name, which embeds what differs"
         )
 
 

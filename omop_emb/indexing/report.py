@@ -64,4 +64,5 @@ class BuildReport(BuildPlan):
     seconds: float
     index_made: bool  # whether the HNSW index was created
     is_active: bool  # whether readers use the space
+    replaced_space: str | None = None  # that readers used until then
     is_dry_run: bool = False

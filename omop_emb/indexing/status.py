@@ -36,12 +36,13 @@ class SpaceStatus:
     @property
     def state(self) -> str:
         """The state in words: "ready", or what is missing and what to run."""
+        build = registry.build_command(self.space.name)
         if self.pending_texts is not None:
-            build = f"being built by {self.builders}" if self.builders else "unfinished: run index build"
+            state = f"being built by {self.builders}" if self.builders else f"unfinished: run {build}"
             jobs = f", {self.batch_jobs:,} batch jobs" if self.batch_jobs else ""
-            return f"{build}, {self.pending_texts:,} texts to go{jobs}"
+            return f"{state}, {self.pending_texts:,} texts to go{jobs}"
         if self.index in ("none", "invalid"):
-            return "without its index: run index build"
+            return f"without its index: run {build}"
         return "ready" if not self.failed else f"ready, {self.failed:,} texts failed"
 
     def summary(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,6 @@ NORM_TOLERANCE = 0.002
 _MIN_COSINE = 0.995
 # Measured again, recall differs a little from what was measured when the index was built.
 _RECALL_TOLERANCE = 0.01
-_BUILD = "run omop-emb index build"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class _Verifier:
             return _passed("build", f"no unfinished build{refused}")
         builders = f"{self.status.builders} builders" if self.status.builders else "no builder"
         details = f"unfinished: {self.status.pending_texts:,} texts to go, {builders} running"
-        return _failed("build", details, _BUILD)
+        return _failed("build", details, self._build)
 
     def rows(self) -> Check:
         texts, without_vector, without_text = self._query("verify_keys")
@@ -110,7 +110,7 @@ class _Verifier:
         )
         if not wrong:
             return _passed("hashes", "every hash matches its text")
-        return _failed("hashes", f"{wrong:,} hashes do not match their text", _BUILD)
+        return _failed("hashes", f"{wrong:,} hashes do not match their text", self._build)
 
     def vectors(self) -> Check:
         dimensions = self.space.fingerprint.dimensions
@@ -127,15 +127,15 @@ class _Verifier:
         names = {key: table.as_string(self.connection) for key, table in tables.items()}
         broken = [name for (name,) in self.connection.execute(read("verify_indexes"), names)]
         if broken:
-            return _failed("index", f"{', '.join(broken)}: its creation was interrupted", _BUILD)
+            return _failed("index", f"{', '.join(broken)}: its creation was interrupted", self._build)
         if self.space.index_type is IndexType.FLAT:
             return _passed("index", "FLAT needs none")
         existing = {index.domain for index in existing_indexes(self.connection, self.space)}
         missing = desired_indexes(self.connection, self.space, self.space.partial).keys() - existing
         if None in missing:
-            return _failed("index", "the HNSW index is missing", _BUILD)
+            return _failed("index", "the HNSW index is missing", self._build)
         if missing:
-            return _failed("index", f"HNSW indexes of {len(missing)} domains are missing", _BUILD)
+            return _failed("index", f"HNSW indexes of {len(missing)} domains are missing", self._build)
         return _passed("index", f"valid: one of all rows, {len(existing) - 1} of single domains")
 
     def vocabulary(self) -> Check:
@@ -158,7 +158,7 @@ class _Verifier:
         release = plan.vocabulary_release or "the loaded vocabulary"
         if not differences:
             return _passed("vocabulary", f"same as {release}")
-        return _failed("vocabulary", f"texts differ from {release}: {differences}", _BUILD)
+        return _failed("vocabulary", f"texts differ from {release}: {differences}", self._build)
 
     def model(self) -> Check:
         if not self.sample:
@@ -172,7 +172,7 @@ class _Verifier:
         if self.space.index_type is IndexType.FLAT:
             return _passed("recall", "exact")
         if index_state(self.connection, self.space) != "valid":
-            return _failed("recall", "cannot be measured without the index", _BUILD)
+            return _failed("recall", "cannot be measured without the index", self._build)
         measured = [
             (ef_search, share)
             for k, ef_search, share in recall.measure_recall(self.connection, self.space)
@@ -224,8 +224,14 @@ class _Verifier:
         return row
 
     @property
+    def _build(self) -> str:
+        return f"run {registry.build_command(self.space.name)}"
+
+    @property
     def _rebuild(self) -> str:
-        return f"rebuild it: omop-emb index drop {self.space.name}, then omop-emb index build"
+        first = "activate another space, then " if self.space.is_active else ""
+        name = shlex.quote(self.space.name)
+        return f"rebuild it: {first}omop-emb index drop {name} && {registry.build_command(self.space.name)}"
 
 
 def _embedded_input(template: str, row: Any) -> str:

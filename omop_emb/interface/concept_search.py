@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +17,6 @@ from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError
 from omop_emb.interface.inputs import integer_ids, unit_rows
 from omop_emb.interface.query_texts import matches_of_texts, valid_texts
-from omop_emb.interface.space_client import check_variables, client_of
 from omop_emb.providers.query_cache import VectorStore
 from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
 from omop_emb.search import search
@@ -25,10 +25,15 @@ from omop_emb.search.search import SearchResult
 from omop_emb.spaces import registry, stored_vectors
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.registry_cache import RegistryCache
+from omop_emb.spaces.release import release_warning
+from omop_emb.spaces.space_client import check_variables, client_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
+
+
+logger = logging.getLogger(__name__)
 
 
 class ConceptSearch:
@@ -42,6 +47,7 @@ class ConceptSearch:
         self._client, self._query_store = client, query_store
         self._active_client: EmbeddingClient | None = None
         self._registry = RegistryCache()
+        self._compared: tuple[Space, list[Space]] | None = None  # with the loaded release
 
     def get_nearest_concepts_from_query_texts(
         self,
@@ -214,10 +220,20 @@ class ConceptSearch:
         if self._client is not None:
             space = registry.choose_space(spaces, self._client.fingerprint, index_type)
         else:
-            space = registry.choose_active_space(spaces)
+            space = registry.choose_space(spaces)
             check_variables(space)
         registry.check_complete(space)
+        self._warn_once(connection, space, spaces)
         return space
+
+    def _warn_once(self, connection: psycopg.Connection[Any], space: Space, spaces: list[Space]) -> None:
+        """Log if the space holds another release than the loaded one; again when either changes."""
+        compared = self._compared
+        # The list is the same object as long as neither a space nor the loaded release changes.
+        if compared is None or compared[0] is not space or compared[1] is not spaces:
+            self._compared = space, spaces
+            if warning := release_warning(connection, space):
+                logger.warning("%s", warning)
 
     def _space_and_client(
         self, connection: psycopg.Connection[Any], index_type: IndexType | None

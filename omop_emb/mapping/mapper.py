@@ -15,7 +15,6 @@ from omop_emb.arrays import Vectors
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError, InputError
-from omop_emb.interface.space_client import client_of
 from omop_emb.mapping.approvals.reuse import CheckedMappings
 from omop_emb.mapping.approvals.site_memory import read_memory
 from omop_emb.mapping.engine import Engine, PendingBatch
@@ -30,6 +29,8 @@ from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.term_frames import source_terms
 from omop_emb.records import EmbeddingRole
 from omop_emb.spaces import registry
+from omop_emb.spaces.release import release_warning
+from omop_emb.spaces.space_client import client_of
 from omop_emb.vocabulary import reader
 
 if TYPE_CHECKING:
@@ -54,14 +55,22 @@ class Mapper:
         space: the embedding space in use.
         settings: how terms are mapped.
         provenance: what every result is marked with.
+        outdated: a line about the space's release, if it is not the loaded one; None if it is.
         values: spells the domains and vocabularies of terms, and counts what it changed.
     """
 
     def __init__(
-        self, engine: Engine, space: registry.Space, settings: Settings, provenance: Provenance
+        self,
+        engine: Engine,
+        space: registry.Space,
+        settings: Settings,
+        provenance: Provenance,
+        *,
+        outdated: str | None = None,
     ) -> None:
         self.engine, self.space, self.settings, self.provenance = engine, space, settings, provenance
         self.values = TermValues(engine.lexicon)
+        self.outdated = outdated
         self._background = ThreadPoolExecutor(1, "omop-emb-candidates")  # starts its thread at first use
 
     def close(self) -> None:
@@ -71,7 +80,7 @@ class Mapper:
     @property
     def notes(self) -> list[str]:
         """What the user should know before reading the results."""
-        notes = []
+        notes = [] if self.outdated is None else [self.outdated]
         if self.settings.includes_non_standard:
             notes.append(
                 "non-standard concepts are candidates: they are marked by a flag, have no probabilities and "
@@ -167,6 +176,7 @@ def open_mapper(
     session: Session | Connection,
     *,
     client: EmbeddingClient | None = None,
+    space_name: str | None = None,
     site: str = DEFAULT_SITE,
     settings: Settings | None = None,
     use_memory: bool = True,
@@ -178,7 +188,8 @@ def open_mapper(
 
     Args:
         session: the transaction to read in.
-        client: its space is used; None uses the active space.
+        client: its space is used, the active one first; None uses the active space.
+        space_name: the space that is used instead.
         site: the site whose memory and ranker are used.
         settings: how terms are mapped.
         use_memory: whether approved names are searched too.
@@ -196,11 +207,8 @@ def open_mapper(
     settings = settings or Settings()
     with readable_errors():
         connection = driver_connection(session)
-        if client is None:
-            space = registry.active_space(connection)
-        else:
-            space = registry.space_by_fingerprint(connection, client.fingerprint)
-        registry.check_complete(space)
+        fingerprint = None if client is None else client.fingerprint
+        space = registry.answering_space(connection, fingerprint, space_name)
         embed = _QueryEmbedder(client or client_of(space))
         ranker: Ranker = default_ranker()
         if use_own_ranker:
@@ -223,6 +231,7 @@ def open_mapper(
         memory = read_memory(connection, site, index.lexical, space, embed) if use_memory else None
         dense = open_dense_index(connection, space, index)
         tables = reader.vocabulary_tables(connection)
+        outdated = release_warning(connection, space)
     engine = Engine(
         index.lexical, index.attributes, dense, embed, ranker, calibrated=calibrated, memory=memory
     )
@@ -237,8 +246,9 @@ def open_mapper(
         accept_untrained=settings.policy.accept_untrained and not ranker.is_site_trained,
         version=omop_emb.__version__,
         concept_filter=settings.filter_text,
+        space_vocabulary=None if outdated is None else space.vocabulary_release or "",
     )
-    with closing(Mapper(engine, space, settings, provenance)) as mapper:
+    with closing(Mapper(engine, space, settings, provenance, outdated=outdated)) as mapper:
         yield mapper
 
 

@@ -175,12 +175,13 @@ class Provenance:
         space_id: the embedding space; None if no dense retriever was used.
         model: provider:model of that space.
         fingerprint: digest of the space's fingerprint.
-        vocabulary: release of the vocabulary, "" if it names none.
+        vocabulary: release of the loaded vocabulary, "" if it names none.
         ranker: such as "default-2" or "site-3".
         calibrated: whether the probabilities are valid for this space.
         accept_precision, accept_untrained: see Policy; False if the ranker was trained for the site.
         version: of omop-emb.
         concept_filter: which concepts could be candidates, in words; "" for all standard ones.
+        space_vocabulary: release that the space was built from, if it is not the loaded one; None if it is.
     """
 
     space_id: int | None
@@ -193,6 +194,15 @@ class Provenance:
     accept_untrained: bool
     version: str
     concept_filter: str = ""
+    space_vocabulary: str | None = None
+
+    @property
+    def releases(self) -> str:
+        """The vocabulary's release, and the space's if it was built from another."""
+        loaded = self.vocabulary or "without a release name"
+        if self.space_vocabulary is None:
+            return loaded
+        return f"{loaded} (but the space's is {self.space_vocabulary or 'without a release name'})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,8 @@ def search(
     """
     if options.index_type is IndexType.HNSW and space.index_type is not IndexType.HNSW:
         raise SpaceError(
-            f"space {space.name!r} has no HNSW index: search it with FLAT, or run omop-emb index build "
-            "--index-type hnsw"
+            f"space {space.name!r} is FLAT and has no HNSW index: search it with FLAT, or run omop-emb index "
+            "build --index-type hnsw and activate that space"
         )
     try:
         for _ in range(_ATTEMPTS):

@@ -111,7 +111,7 @@ def terms() -> list[DemoTerm]:
 
 
 def run_demo(on_message: Callable[[str], None]) -> DemoResult:
-    """Load the sample vocabulary, embed it into a FLAT and an HNSW space, and map terms().
+    """Load the sample vocabulary, embed it into an HNSW (active) and a FLAT space, and map terms().
 
     Steps that an earlier run did are skipped. The database is the embedded server's default one if it holds
     nothing but the sample, otherwise that of a separate server (docs/decisions/0001). The model is always
@@ -138,7 +138,8 @@ def run_demo(on_message: Callable[[str], None]) -> DemoResult:
                 on_message(f"loading the sample vocabulary, {_sample_concepts():,} concepts")
                 loader.load_vocabulary(connection, SAMPLE)
         builds = []
-        for index_type in (IndexType.FLAT, IndexType.HNSW):
+        # HNSW first: it becomes the active space, and stays it when a real vocabulary is built.
+        for index_type in (IndexType.HNSW, IndexType.FLAT):
             on_message(f"building or updating the {index_type.name} space")
             builds.append(build_index(engine, client, index_type=index_type))
         return DemoResult(

@@ -19,10 +19,11 @@ from omop_emb.database.engine import database_engine, database_status, driver_co
 from omop_emb.database.requirements import check_database
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import OmopEmbError
-from omop_emb.interface.space_client import client_of
 from omop_emb.records import EmbeddingRole, IndexType
 from omop_emb.server import supervisor
 from omop_emb.spaces import registry
+from omop_emb.spaces.release import release_difference
+from omop_emb.spaces.space_client import client_of
 from omop_emb.sql import read
 from omop_emb.vocabulary import reader
 
@@ -175,15 +176,14 @@ def _spaces(connection: psycopg.Connection[Any], spaces: list[registry.Space]) -
     if not spaces:
         yield Finding("spaces", State.NOTE, "none: nothing is embedded", "run omop-emb index build")
         return
-    tables = reader.vocabulary_tables(connection)
     for space in spaces:
-        yield _space(connection, space, None if tables is None else tables.version)
+        yield _space(connection, space)
     if not any(space.is_active for space in spaces):
         details = f"none of {', '.join(repr(space.name) for space in spaces)}"
         yield Finding("active space", State.WRONG, details, "run omop-emb index activate NAME")
 
 
-def _space(connection: psycopg.Connection[Any], space: registry.Space, release: str | None) -> Finding:
+def _space(connection: psycopg.Connection[Any], space: registry.Space) -> Finding:
     check = f"space {space.name}"
     query = sql.SQL(read("space_rows_and_index")).format(rows=space.tables.rows)
     counted = connection.execute(query, {"index_name": space.tables.index_name()}).fetchone()
@@ -192,15 +192,14 @@ def _space(connection: psycopg.Connection[Any], space: registry.Space, release: 
     details = f"{rows:,} texts, {model}, {space.fingerprint.dimensions} dimensions, {space.index_type.value}"
     if space.is_active:
         details += ", active"
+    build = f"run {registry.build_command(space.name)}"
     if rows == 0:
-        return Finding(check, State.NOTE, details, "run omop-emb index build")
+        return Finding(check, State.NOTE, details, build)
     if space.index_type is IndexType.HNSW and not index_is_valid:
         details += "; its index is missing or incomplete"
-        return Finding(check, State.WRONG, details, "run omop-emb index build --index-type hnsw")
-    if space.vocabulary_release != release and release is not None:
-        built_from = space.vocabulary_release or "no vocabulary"
-        details += f"; built from {built_from}, but {release} is loaded"
-        return Finding(check, State.NOTE, details, "run omop-emb index build")
+        return Finding(check, State.WRONG, details, build)
+    if difference := release_difference(connection, space):
+        return Finding(check, State.NOTE, f"{details}; {difference}", build)
     return Finding(check, State.OK, details)
 
 

@@ -13,7 +13,9 @@ from psycopg import sql
 from omop_emb.errors import SpaceError, SpaceNotFoundError
 from omop_emb.records import Fingerprint, IndexType
 from omop_emb.spaces.registry import Space, all_spaces, space_by_name
+from omop_emb.spaces.release import holds_release
 from omop_emb.spaces.tables import check_hnsw_dimensions
+from omop_emb.vocabulary.reader import VocabularyTables
 
 
 class SpaceSettings(TypedDict, total=False):
@@ -131,6 +133,21 @@ def activate_space(connection: psycopg.Connection, space: Space, *, only_if_none
     if not activated:
         space_by_name(connection, space.name)
         raise SpaceNotFoundError(f"space {space.name!r} was dropped and created again: run this again")
+
+
+def activate_built(connection: psycopg.Connection, space: Space, tables: VocabularyTables) -> Space | None:
+    """Activate a space that was built from these tables if the active one holds another release of its model.
+
+    Returns:
+        The space that was active until then; None if it stays, or none was.
+    """
+    connection.execute("select pg_advisory_xact_lock(hashtext('omop_emb.space'))")
+    for active in all_spaces(connection):
+        if active.is_active and active.fingerprint == space.fingerprint and active.space_id != space.space_id:
+            if not holds_release(connection, active, tables):
+                activate_space(connection, space)
+                return active
+    return None
 
 
 def check_droppable(space: Space) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -21,6 +22,11 @@ Recall = tuple[tuple[int, int, float], ...]
 _BUILD_HINT = "run omop-emb index build"
 
 
+def build_command(space_name: str) -> str:
+    """The command that brings a space up to the loaded vocabulary, as it is typed into a shell."""
+    return f"omop-emb index build --name {shlex.quote(space_name)}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """An embedding space as the registry records it."""
@@ -35,6 +41,7 @@ class Space:
     template: str = ""  # what each text is embedded as; "" leaves it unchanged
     synonym_languages: tuple[int, ...] = (ENGLISH,)
     vocabulary_release: str | None = None  # of the last build
+    release_id: int | None = None  # the same as a number; None for a CDM or an import
     is_active: bool = False
     # What the HNSW index is over: "" the vectors, a number their first dimensions, "binary" their signs.
     first_pass: str = ""
@@ -76,18 +83,23 @@ def space_by_fingerprint(
     return choose_space(all_spaces(connection), fingerprint, index_type)
 
 
-def choose_space(spaces: list[Space], fingerprint: Fingerprint, index_type: IndexType | None) -> Space:
-    """The space of a fingerprint and an index type; None takes either, complete ones and HNSW first.
+def choose_space(
+    spaces: list[Space], fingerprint: Fingerprint | None = None, index_type: IndexType | None = None
+) -> Space:
+    """The space that answers: the active one, or, if a fingerprint is given, the best of that fingerprint.
 
-    If there is none, SpaceNotFoundError says which spaces exist and how they differ.
+    Of a fingerprint and index type (None: either), the active space comes first, then complete ones, then
+    HNSW. If there is none, SpaceNotFoundError says which spaces exist and how they differ.
     """
+    if fingerprint is None:
+        return _active_space(spaces)
     matches = [
         space
         for space in spaces
         if space.fingerprint == fingerprint and index_type in (None, space.index_type)
     ]
     if matches:
-        return max(matches, key=lambda space: (space.is_complete, space.index_type is IndexType.HNSW))
+        return max(matches, key=lambda s: (s.is_active, s.is_complete, s.index_type is IndexType.HNSW))
     model = f"{fingerprint.provider}:{fingerprint.model}"
     if not spaces:
         raise SpaceNotFoundError(f"nothing is embedded here yet for {model}: {_BUILD_HINT}")
@@ -96,8 +108,7 @@ def choose_space(spaces: list[Space], fingerprint: Fingerprint, index_type: Inde
         + "; ".join(
             f"space {space.name!r} has {_difference(space, fingerprint, index_type)}" for space in spaces
         )
-        + f"; use its settings, or {_BUILD_HINT}"
-        + (f" --index-type {index_type.value}" if index_type else "")
+        + f"; use its settings, or run {_new_space_command(fingerprint, index_type)}"
     )
 
 
@@ -106,29 +117,42 @@ def check_complete(space: Space) -> None:
     if not space.is_complete:
         raise SpaceError(
             f"space {space.name!r} is incomplete: its first build is running or was interrupted; "
-            "see omop-emb index list, or run omop-emb index build to finish it"
+            f"see omop-emb index list, or finish it: run {build_command(space.name)}"
         )
 
 
+def answering_space(
+    connection: psycopg.Connection, fingerprint: Fingerprint | None = None, name: str | None = None
+) -> Space:
+    """choose_space() among all spaces, or the space of a name; SpaceError if it is incomplete."""
+    spaces = all_spaces(connection)
+    space = choose_space(spaces, fingerprint) if name is None else _named_space(spaces, name)
+    check_complete(space)
+    return space
+
+
 def active_space(connection: psycopg.Connection) -> Space:
-    """choose_active_space() among all spaces."""
-    return choose_active_space(all_spaces(connection))
-
-
-def choose_active_space(spaces: list[Space]) -> Space:
     """The active space; if there is none, SpaceNotFoundError names the spaces that exist."""
+    return _active_space(all_spaces(connection))
+
+
+def _active_space(spaces: list[Space]) -> Space:
     for space in spaces:
         if space.is_active:
             return space
     if not spaces:
         raise SpaceNotFoundError(f"nothing is embedded here yet: {_BUILD_HINT}")
     names = ", ".join(repr(space.name) for space in spaces)
-    raise SpaceNotFoundError(f"no space is active; there are {names}: run omop-emb index activate NAME")
+    name = shlex.quote(spaces[0].name) if len(spaces) == 1 else "NAME"
+    raise SpaceNotFoundError(f"no space is active; there are {names}: run omop-emb index activate {name}")
 
 
 def space_by_name(connection: psycopg.Connection, name: str) -> Space:
     """The space of that name; if there is none, SpaceNotFoundError names those that exist."""
-    spaces = all_spaces(connection)
+    return _named_space(all_spaces(connection), name)
+
+
+def _named_space(spaces: list[Space], name: str) -> Space:
     for space in spaces:
         if space.name == name:
             return space
@@ -147,6 +171,18 @@ def _space(row: dict[str, Any]) -> Space:
         "partial_recall": {int(code): _recall(rows) for code, rows in row["partial_recall"].items()},
     }
     return Space(**{**row, **converted})
+
+
+def _new_space_command(fingerprint: Fingerprint, index_type: IndexType | None) -> str:
+    """The command that builds the space of a fingerprint, as it is typed into a shell."""
+    variables = {
+        "OMOP_EMB_MODEL": f"{fingerprint.provider}:{fingerprint.model}",
+        "OMOP_EMB_DIMENSIONS": str(fingerprint.dimensions),
+        "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX": fingerprint.document_prefix,
+        "OMOP_EMB_QUERY_EMBEDDING_PREFIX": fingerprint.query_prefix,
+    }
+    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    return f"{settings} omop-emb index build --index-type {(index_type or IndexType.HNSW).value}"
 
 
 def _recall(rows: Iterable[tuple[int, int, float]]) -> Recall:

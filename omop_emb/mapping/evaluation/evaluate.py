@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omop_emb.database.engine import driver_connection, readable_errors
-from omop_emb.interface.space_client import client_of
 from omop_emb.mapping.evaluation.comparison import compare_ranks, ranks_by_key
 from omop_emb.mapping.evaluation.gold import GoldColumns, read_gold
 from omop_emb.mapping.evaluation.metrics import compute_metrics
@@ -17,7 +16,6 @@ from omop_emb.mapping.evaluation.report import Evaluation, read_ranks
 from omop_emb.mapping.mapper import DEFAULT_SITE, open_mapper
 from omop_emb.mapping.ranking import ranker_store
 from omop_emb.mapping.settings import Settings
-from omop_emb.spaces import registry
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -66,12 +64,9 @@ def measure(
     gold = read_gold(paths, options.gold_columns)
     with readable_errors():
         connection = driver_connection(session)
-        client = None
-        if options.space is not None:
-            client = client_of(registry.space_by_name(connection, options.space))
         with open_mapper(
             session,
-            client=client,
+            space_name=options.space,
             site=options.site,
             use_memory=options.use_memory,
             use_own_ranker=not options.shipped,

@@ -100,7 +100,7 @@ def _html(evaluation: Evaluation) -> str:
         f"<p>{created}: {len(outcomes):,} terms, {len(findable):,} of them with a match in the vocabulary; "
         f"{evaluation.left_out:,} left out because their concepts lead to no standard concept. Ranker "
         f"<b>{escape(provenance.ranker)}</b>, model {escape(provenance.model)}, vocabulary "
-        f"{escape(provenance.vocabulary or 'without a release name')}. No term was found by its own source "
+        f"{escape(provenance.releases)}. No term was found by its own source "
         "concept or its own approval. Intervals are 95 %, by bootstrap over terms.</p>",
         *(f"<p><b>{escape(note)}</b></p>" for note in evaluation.notes),
         "<h2>Metrics</h2>",

@@ -94,10 +94,10 @@ def train(
         remembered = _remember(connection, training.site, gold.terms) if training.remember else 0
         with open_mapper(session, site=training.site, use_own_ranker=False) as mapper:
             engine, space, provenance = mapper.engine, mapper.space, mapper.provenance
+            notes = [] if mapper.outdated is None else [mapper.outdated]
     digest, shipped = space.fingerprint.digest, default_ranker()
     usable = resolve_targets(engine.lexicon, gold.terms)
     terms = sample_terms(usable)
-    notes = []
     if len(terms) < len(usable):
         notes.append(f"{len(terms):,} of {len(usable):,} terms were sampled to learn from")
     on_message(f"describing the candidates of {len(terms):,} terms")

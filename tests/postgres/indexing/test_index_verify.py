@@ -92,7 +92,7 @@ def test_a_domains_missing_index_is_found_and_built_by_the_next_build(
     run(engine, f"drop index omop_emb.space_1_hnsw_{domain}")
     found = failed(engine)
     assert found["index"].details == "HNSW indexes of 1 domains are missing"
-    assert found["index"].next_step == "run omop-emb index build"
+    assert found["index"].next_step == "run omop-emb index build --name m-hnsw"
     build_index(engine, counting_client(), index_type=IndexType.HNSW)
     assert failed(engine) == {}
 
@@ -103,7 +103,8 @@ def test_what_the_next_build_can_repair_is_named_as_such_and_repaired(
 ) -> None:
     build_index(engine, counting_client(), index_type=IndexType.HNSW)
     run(engine, BREAKAGE[what])
-    assert all(check.next_step == "run omop-emb index build" for check in failed(engine).values())
+    next_steps = {check.next_step for check in failed(engine).values()}
+    assert next_steps == {"run omop-emb index build --name m-hnsw"}
     report = build_index(engine, counting_client(), index_type=IndexType.HNSW)
     assert failed(engine) == {}
     assert report.index_made is what.startswith("index")

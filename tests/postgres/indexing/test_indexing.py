@@ -28,7 +28,7 @@ from omop_emb.indexing.report import BuildReport
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.recipe import Recipe, fill_template
 from omop_emb.spaces.registry import Space
-from omop_emb.vocabulary import loader
+from omop_emb.vocabulary.releases import drop_retired
 from tests.builds import build_with
 from tests.small_vocabulary import (
     ConceptRow,
@@ -516,7 +516,7 @@ def test_a_build_does_not_block_the_vocabulary_loader(engine: Engine, vocabulary
             for _ in range(2):
                 vocabulary.load()
             with connected(engine) as connection:
-                loader.drop_retired(connection)
+                drop_retired(connection)
                 connection.commit()
 
     build(engine, CountingProvider(on_batch=load_twice))

@@ -9,6 +9,11 @@ from omop_emb.providers.query_cache import VectorStore
 from omop_emb.spaces.registry import Space
 
 
+def describe(space: Space) -> str:
+    """A space in an error message."""
+    return f"{'the active ' if space.is_active else ''}space {space.name!r}"
+
+
 def check_variables(space: Space) -> None:
     """Raise SpaceMismatchError if a variable contradicts a space; it shows both."""
     fingerprint = space.fingerprint
@@ -22,8 +27,8 @@ def check_variables(space: Space) -> None:
         variable = config.variable(name)
         if variable is not None and variable != value:
             raise SpaceMismatchError(
-                f"{name} is {variable!r}, but the active space {space.name!r} was built with {value!r}: "
-                "unset it, or run omop-emb index activate with the space that you want"
+                f"{name} is {variable!r}, but {describe(space)} was built with {value!r}: unset it, or run "
+                "omop-emb index activate with the space that you want"
             )
 
 
@@ -34,7 +39,8 @@ def client_of(space: Space, *, query_store: VectorStore | None = None) -> Embedd
     differences = client.fingerprint.differences(space.fingerprint)
     if differences:
         raise SpaceMismatchError(
-            f"the installed model differs from the one with which the active space {space.name!r} was built: "
-            f"{'; '.join(differences)}; install that model again, or run omop-emb index build"
+            f"the installed model differs from the one with which {describe(space)} was built: "
+            f"{'; '.join(differences)}; install that model again, or run omop-emb index build, which builds "
+            "a space of the installed one, and activate that"
         )
     return client
