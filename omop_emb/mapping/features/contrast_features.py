@@ -33,6 +33,8 @@ class ContrastFeatures:
         masks = np.stack([contrasts.pack(contrasts.masks()[group]) for group in _GROUPS])
         self._word = masks.argmax(axis=1)  # the bits of a group lie within one word
         self._mask = masks.max(axis=1)
+        passed_over = [contrasts.pack(contrasts.passed_over_alone(group)) for group in _GROUPS]
+        self._passed_over = np.stack(passed_over).max(axis=1)
 
     def describe(self, term: EncodedTerm, concepts: Ints, variant: Ints) -> Columns:
         """FEATURES of (p,) concept rows, each matched by a variant of the term."""
@@ -45,8 +47,8 @@ class ContrastFeatures:
         in_concept = of_concepts[:, self._word] & self._mask
         found = (
             (in_term > 0) & (in_concept > 0) & (in_term & in_concept == 0),
-            (in_concept > 0) & (in_term == 0),
-            (in_concept == 0) & (in_term > 0),
+            (in_concept > 0) & (in_concept & self._passed_over == 0) & (in_term == 0),
+            (in_concept == 0) & (in_term > 0) & (in_term & self._passed_over == 0),
         )
         columns: dict[str, Mask] = {}
         is_rare = np.isin(_GROUPS, contrasts.rare_groups())

@@ -146,6 +146,12 @@ def understood(concept_bits: int, group: str) -> int:
     return result
 
 
+def passed_over_alone(group: str, concept_bits: int = 0) -> int:
+    """The values of a group that are no difference where only the term or only the concept names one."""
+    is_all = group in read_toml("contrasts.toml")["opposites_only"]
+    return masks()[group] if is_all else understood(concept_bits, group)
+
+
 def _value_names(bits: int, group: str) -> str:
     return " and ".join(name for name, bit in groups()[group].items() if bits & bit)
 
@@ -159,7 +165,6 @@ def differences(term_bits: int, concept_bits: int, *, measures: bool = True) -> 
         measures: whether the concept may be a measurement, so that specimens are compared.
     """
     result = []
-    opposites_only = read_toml("contrasts.toml")["opposites_only"]
     for group in compared_groups():
         if group == SPECIMEN and not measures:
             continue
@@ -171,7 +176,7 @@ def differences(term_bits: int, concept_bits: int, *, measures: bool = True) -> 
         of_term, of_concept = _value_names(in_term, group), _value_names(in_concept, group)
         if in_term and in_concept:
             result.append(f"{group}: {of_term} in the term, {of_concept} in the concept")
-        elif group in opposites_only or (in_term | in_concept) & understood(concept_bits, group):
+        elif (in_term | in_concept) & passed_over_alone(group, concept_bits):
             continue
         elif in_concept:
             result.append(f"{group}: the concept says {of_concept}, the term does not")
