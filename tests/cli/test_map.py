@@ -584,6 +584,26 @@ def test_approved_targets_that_are_not_valid_now_are_replaced_or_left_out_and_sa
     assert done.code == 3
 
 
+def test_non_standard_candidates_on_request_are_no_targets_of_source_to_concept_map(run_map: Map) -> None:
+    names = {442116: "Allergy to edible egg", 433644: "Allergy to shellfish"}
+    write("terms.csv", "code,name\n" + "".join(f"{key},{name}\n" for key, name in names.items()))
+    done = run_map(
+        "terms.csv", "-o", "out.csv", "--any", "--source-vocabulary-id", "X", "--map-file", "map.csv",
+        "--unreviewed",
+    )  # fmt: skip
+    rows = table("out.csv")
+    assert [(row["concept_id"], row["decision"]) for row in rows] == [
+        ("442116", "review"),
+        ("433644", "review"),
+    ]
+    assert [row["outdated"].split(" is ")[1] for row in rows] == [
+        "deprecated and nothing replaces it", "not standard and nothing replaces it",
+    ]  # fmt: skip
+    assert table("map.csv") == []
+    assert done.err.count("not in source_to_concept_map: ") == 2
+    assert done.code == 3
+
+
 def test_a_code_with_several_names_is_left_out_by_code_and_written_by_code_and_name(run_map: Map) -> None:
     lines = [
         usagi_line("K1", "secret one", "APPROVED"), usagi_line("K1", "secret two", "APPROVED", id="192671"),

@@ -1,4 +1,4 @@
-"""File jobs: a file of terms read, mapped, judged and written completely, or not at all."""
+"""File jobs: a file of terms read, mapped, judged and written; every output file complete, or as before."""
 
 from __future__ import annotations
 

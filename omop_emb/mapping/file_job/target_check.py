@@ -44,7 +44,12 @@ class TargetCheck:
     def outdated(self, targets: Sequence[int]) -> list[TargetStatus]:
         """The status of each target that is no valid standard concept."""
         rows = self._lexicon.rows(list(targets)).tolist()
-        unknown = [target for target, row in zip(targets, rows, strict=True) if row < 0 and target]
+        # With --any the lexicon has non-standard and invalid concepts too; their status is not 0.
+        unknown = [
+            target
+            for target, row in zip(targets, rows, strict=True)
+            if target and (row < 0 or self._lexicon.status[row])
+        ]
         statuses = self._status(unknown)
         return [statuses[target] for target in dict.fromkeys(unknown) if not statuses[target].is_valid]
 
