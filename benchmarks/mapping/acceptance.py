@@ -4,8 +4,8 @@ usage: acceptance.py DATA_FOLDER TABLE.npz [--terms 200] [--precision 0.95] [--t
 
 DATA_FOLDER is described in tables.py; TABLE.npz is made if it does not exist. Each family of sources is a
 site that remembers all its approvals but the one of the term that is mapped, and learns its thresholds from
-other terms: under the shipped ranker, or under its own trees. A source or domain falls short if even the end
-of its exact 95 % interval (Clopper and Pearson) is below the precision. Then the exit code is 1.
+other terms: under the shipped ranker, or under its own trees. A source or domain falls short if even the
+upper end of its exact 95 % interval (Clopper and Pearson) is below the precision. Then the exit code is 1.
 """
 
 from __future__ import annotations

@@ -50,8 +50,9 @@ class CheckedMappings:
     names_by_code: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, term: SourceTerm) -> ApprovedMapping | None:
-        """The approved mapping of a term, with the same code and name."""
-        return self.mappings.get(term.key) or self.mappings.get((term.code, term.name[:_MAX_NAME_LENGTH]))
+        """The approved mapping of a term, with the same code and name; a name that was cut needs a code."""
+        cut = (term.code, term.name[:_MAX_NAME_LENGTH])
+        return self.mappings.get(term.key) or (self.mappings.get(cut) if term.code else None)
 
     def reuse(self, term: SourceTerm, provenance: Provenance) -> MappedTerm | None:
         """The term as it was approved; None if it was not, or a target is no longer valid."""

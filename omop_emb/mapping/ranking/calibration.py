@@ -104,18 +104,17 @@ class PrecisionCurve:
         """
         from scipy.special import bdtrc
 
-        chance = _CHANCE / len(_STARTS)  # of each sequence
-        lowest = None
+        count, right = np.array(self.count), np.array(self.right)
+        # How likely as many are right if the precision is just below the requested one.
+        likelihood = bdtrc(np.maximum(right, 1) - 1, count, precision)
+        fails = np.append(likelihood > _CHANCE / len(_STARTS), True)
+        lowest = -1
         for start in _STARTS:
-            fewest = start * min_terms_for(precision)
-            for probability, count, right in zip(self.probability, self.count, self.right, strict=True):
-                if count < fewest:
-                    continue
-                # How likely as many are right if the precision is just below the requested one.
-                if right == 0 or bdtrc(right - 1, count, precision) > chance:
-                    break
-                lowest = probability if lowest is None else min(lowest, probability)
-        return lowest
+            begin = int(np.searchsorted(count, start * min_terms_for(precision)))
+            passed = int(fails[begin:].argmax())
+            if passed:
+                lowest = max(lowest, begin + passed - 1)
+        return self.probability[lowest] if lowest >= 0 else None
 
 
 def min_terms_for(precision: float) -> int:

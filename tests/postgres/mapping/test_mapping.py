@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -165,3 +166,28 @@ def test_a_closed_mapper_maps_nothing(sample: Session) -> None:
         assert len(list(mapper.map([SourceTerm(name="Sinusitis")]))) == 1
     with pytest.raises(RuntimeError, match="shutdown"):
         list(mapper.map([SourceTerm(name="Sinusitis")]))
+
+
+SIGNS = (" -", "-", " (+)", " neg", " negative", " < 5", " not detected", " 10^-3")
+
+
+def test_what_is_accepted_is_not_accepted_with_another_sign(sample: Session) -> None:
+    approval = approval_store.Approval(source_name="Knee arthrosis", concept_id=80180)
+    approval_store.remember_approvals(driver_connection(sample), "default", [approval], "test")
+    plain = [
+        SourceTerm(name="Osteoarthritis"),
+        SourceTerm(name="Knee arthrosis"),
+        SourceTerm(name="Osteoarthritis", code="396275006", source_vocabulary="SNOMED"),
+    ]
+    signed = [replace(term, name=f"{term.name}{sign}") for term in plain for sign in SIGNS]
+    policy = Policy(accept_precision=0.5, accept_untrained=True)
+    mapped = map_terms(sample, [*plain, *signed], settings=Settings(policy=policy, accept_codes=True))
+    for result in mapped:
+        assert result.best is not None, result.term.name
+        assert result.best.concept_id == 80180, result.term.name
+    assert [result.decision for result in mapped[: len(plain)]] == [Decision.ACCEPT] * len(plain)
+    for result in mapped[len(plain) :]:
+        assert result.decision is Decision.REVIEW, result.term.name
+        flag = result.best.flags[0] if result.best is not None else ""
+        assert flag.split(":")[0] in ("polarity", "comparator", "power of ten")
+        assert flag in result.reason
