@@ -110,8 +110,10 @@ def command(
 
 
 def _echo_report(job: FileJob, report: JobReport) -> None:
-    for problem in report.problems:
-        echo(f"{problem}; skipped")
+    from omop_emb.mapping.files import first_problems
+
+    for line in first_problems(report.problems):
+        echo(line)
     decisions = ", ".join(f"{count:,} {decision.value}" for decision, count in report.decisions.items())
     echo(f"{report.terms:,} terms mapped to {job.outputs.output} ({decisions or 'none'})")
     if report.reused:

@@ -141,7 +141,7 @@ class Engine:
 
     def begin(self, terms: Sequence[SourceTerm], settings: Settings) -> PendingBatch:
         """The first half of mapping a batch: its candidates."""
-        queries = [self.build_query(term, settings) for term in terms if term.name.strip()]
+        queries = [self.build_query(term, settings) for term in terms if term.has_name]
         return PendingBatch(terms, queries, self.find(queries, settings) if queries else None)
 
     def finish(self, batch: PendingBatch, settings: Settings, provenance: Provenance) -> list[MappedTerm]:
@@ -152,7 +152,7 @@ class Engine:
         numbers = iter(range(len(batch.queries)))
         return [
             results.build(term, ranked, next(numbers))
-            if ranked is not None and term.name.strip()
+            if ranked is not None and term.has_name
             else results.build_unnamed(term)
             for term in batch.terms
         ]

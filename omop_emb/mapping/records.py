@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+
+_SIGNS = frozenset({"Sm", "Sc", "So"})  # as of Unicode: mathematics, currencies, others
+
+
+def says_something(text: str) -> bool:
+    """Whether a text has a letter, a digit, or a sign such as % or +, and not only punctuation."""
+    return any(
+        letter.isalnum() or letter in "%\u2030#" or unicodedata.category(letter) in _SIGNS
+        for letter in text
+        if letter != "\ufffd"
+    )
 
 
 class Decision(Enum):
@@ -63,7 +75,12 @@ class SourceTerm:
     @property
     def can_be_mapped(self) -> bool:
         """Whether it has a name, or a code that can be looked up."""
-        return bool(self.name.strip() or (self.code and self.source_vocabulary))
+        return self.has_name or bool(self.code.strip() and self.source_vocabulary)
+
+    @property
+    def has_name(self) -> bool:
+        """Whether the name says anything."""
+        return says_something(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,16 +98,25 @@ def test_a_csv_becomes_a_usagi_file_ready_for_review(run_map: Map) -> None:
         "--review-queue", "queue.csv", "--candidates-output", "all.csv", "--explain", "2", "-k", "5",
     )  # fmt: skip
     rows = usagi("out.usagi.csv")
-    assert [row["sourceCode"] for row in rows] == ["A1", "A2", "A3", "A7"]
+    assert [row["sourceCode"] for row in rows] == ["A1", "A2", "A3", "A5", "A7"]
     assert {row["mappingStatus"] for row in rows} == {"UNCHECKED"}
     assert rows[1]["conceptName"] == "Osteoarthritis"
     assert rows[1]["ADD_INFO:ward"] == 'ortho "B" 2'
-    assert rows[3]["ADD_INFO:ward"] == "Äänekoski"
+    assert rows[4]["ADD_INFO:ward"] == "Äänekoski"
     assert {row["domainId"] for row in rows[2:3]} == {"Drug"}
     assert done.code == 3
-    for line in ("line 5: no term", "line 6: the frequency", "line 7: its domain has no concepts"):
+    understood = (
+        "terms.csv: CSV or TSV, encoding utf-8, separator ,, header in line 1",
+        "columns: term: name; code: code; frequency: frequency; domain: domain; others: ward",
+    )
+    for line in (
+        *understood,
+        "line 5: no term",
+        "line 6: its frequency",
+        "line 7: its domain has no concepts",
+    ):
         assert line in done.err
-    assert "3 rows were skipped" in done.err
+    assert "2 rows were skipped" in done.err
     queue = table("queue.csv")
     assert [float(row["priority"]) for row in queue] == sorted(
         (float(row["priority"]) for row in queue), reverse=True
@@ -118,6 +127,22 @@ def test_a_csv_becomes_a_usagi_file_ready_for_review(run_map: Map) -> None:
     assert {row["rank"] for row in explained} == {"1", "2"}
     assert "(+" in explained[0]["speaks_for"]
     assert not list(Path().glob(".*journal"))
+
+
+def test_a_row_that_says_nothing_costs_neither_the_run_nor_its_neighbours(run_map: Map) -> None:
+    odd = ["-", ":", "- 12345", "\u200b", "\u00ad", "\ufeff", "()", "?", "%", "+", "...", "\u200bCough\u200b"]
+    done = run_map(write("terms.csv", "name\n" + "\n".join(["Cough", *odd, "Fever"]) + "\n"), "-o", "out.csv")
+    names = [row["source_name"] for row in table("out.csv")]
+    assert names == ["Cough", "- 12345", "%", "+", "\u200bCough\u200b", "Fever"]
+    assert done.code == 3
+    assert "line 3: no term" in done.err
+    assert "3 more such rows" in done.err
+
+
+def test_a_file_without_terms_is_an_error_and_writes_nothing(run_map: Map) -> None:
+    with pytest.raises(OmopEmbError, match="has no terms"):
+        run_map(write("terms.csv", "code,name\n1,\n2,-\n"), "-o", "out.csv")
+    assert not Path("out.csv").exists()
 
 
 def test_terms_come_from_stdin_and_go_to_stdout(run_map: Map) -> None:

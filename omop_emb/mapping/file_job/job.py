@@ -23,6 +23,7 @@ from omop_emb.mapping.file_job.target_check import TargetCheck
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.journal import Journal, journal_path
+from omop_emb.mapping.files.reading_report import count_lines, reading_lines
 from omop_emb.mapping.files.source_to_concept_map import MapRowBuilder
 from omop_emb.mapping.files.term_file import ReadOptions, TermFile, open_terms
 from omop_emb.mapping.judge.judge_job import JudgeJob, judge_terms
@@ -125,13 +126,16 @@ def run(
     """
     with ExitStack() as stack:
         file = stack.enter_context(open_terms(job.input, job.reading, stdin=stdin))
+        for line in reading_lines(file):
+            on_message(line)
+        file.check_has_terms()
         job.outputs.check(file)
         _check_outputs(job, file)
         path = _journal_path(job, stack)
         with session_scope(engine) as session:
             mapper = stack.enter_context(open_mapper(session, site=job.site, settings=job.settings))
             previous = _read_previous(session, job.previous, on_message) if job.previous is not None else None
-        for note in [*file.notes, *mapper.notes, *_language_warnings(mapper, file)]:
+        for note in [*mapper.notes, *_language_warnings(mapper, file)]:
             on_message(note)
         _check_vocabulary(job.reading.source_vocabulary, mapper.values)
         settings = _all_settings(job, file, mapper)
@@ -165,6 +169,8 @@ def run(
         with open_outputs(engine, job.outputs, file, previous=previous, check=check, origin=origin) as writer:
             counts = _write(writer, results, on_progress)
         journal.remove()
+        for line in count_lines(file):
+            on_message(line)
         for message in mapper.values.messages():
             on_message(message)
         return JobReport(

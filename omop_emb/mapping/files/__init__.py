@@ -11,6 +11,12 @@ from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
     from omop_emb.mapping.files.columns import Columns as Columns
+    from omop_emb.mapping.files.reading_report import (
+        count_lines as count_lines,
+        first_problems as first_problems,
+        reading_lines as reading_lines,
+        reading_values as reading_values,
+    )
     from omop_emb.mapping.files.source_to_concept_map import (
         MapKey as MapKey,
         MapRowBuilder as MapRowBuilder,

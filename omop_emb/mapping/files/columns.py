@@ -4,37 +4,68 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.name_template import NameTemplate, parse_template
-from omop_emb.mapping.records import SourceTerm
+from omop_emb.mapping.files.repair import repair
+from omop_emb.mapping.records import SourceTerm, says_something
 
-# Usual headers, without case, spaces and punctuation; the first that a file has is used.
+# Usual headers, without accents, case, spaces and punctuation; the first that a file has is used.
 _NAMES = (
-    "sourcename sourceterm sourcecodedescription sourceconceptname sourcedescription name term description "
-    "termname itemname conceptname codedescription longname label display displayname preferredterm text "
-    "diagnosis procedure testname drugname bezeichnung omschrijving benaming naam nimi selite nombre "
-    "descripcion libelle navn namn"
+    "sourcename sourceterm sourcecodedescription sourceconceptname sourcedescription sourcetext "
+    "sourcelabel name term localname localterm localdescription termname itemname codedescription "
+    "longname label itemlabel display displayname preferredterm preferredname description "
+    "longdescription shortdescription text title diagnosis diagnosisname diagnosistext "
+    "diagnosisdescription procedure procedurename testname labtest labtestname testdescription "
+    "drugname medicationname drug medication analyte analytename componentname problem problemname "
+    # German, Dutch, Nordic, Finnish, Estonian
+    "bezeichnung benennung begriff klartext langtext kurztext beschreibung beschreibungstext diagnose "
+    "diagnosetext leistungsbezeichnung omschrijving benaming naam beschrijving beschrijvingen nimi "
+    "nimike nimetus selite kuvaus selgitus termi beskrivning benamning beteckning namn beskrivelse "
+    "benaevnelse betegnelse navn begrep begreb tekst klartekst lyhenneselite pitkanimi "
+    # Spanish, Catalan, Portuguese, French, Italian, Romanian
+    "nombre descripcion denominacion termino texto diagnostico nom descripcio denominacio designacao "
+    "descricao nome termo libelle libellelong libellecourt intitule designation denomination terme "
+    "diagnostic descrizione denominazione termine diagnosi denumire descriere nume "
+    # Polish, Czech, Slovak, Hungarian, Croatian, Slovenian, Turkish, Greek, Russian, Chinese, Korean
+    "nazwa opis nazev nazov popis megnevezes leiras nev naziv ime aciklama tanim tani adi "
+    "\u03c0\u03b5\u03c1\u03b9\u03b3\u03c1\u03b1\u03c6\u03b7 \u03bf\u03bd\u03bf\u03bc\u03b1 "
+    "\u043d\u0430\u0437\u0432\u0430\u043d\u0438\u0435 "
+    "\u043d\u0430\u0438\u043c\u0435\u043d\u043e\u0432\u0430\u043d\u0438\u0435 "
+    "\u043e\u043f\u0438\u0441\u0430\u043d\u0438\u0435 \u540d\u79f0 \u540d\u7a31 \u540d\u524d "
+    "\u540d\u79f0\u63cf\u8ff0 \uba85\uce6d "
 ).split()
+# The target's name and code: those of the source only in a table that has no column of targets.
+_TARGET_NAME, _TARGET_CODE = "conceptname", "conceptcode"
+_TARGET_ID = re.compile(r"(?:(?:target|omop|standard|mapped|gold|snomed).*)?conceptids?")
 _FURTHER_NAMES = (
     "sourcetermoriginal sourcenameoriginal originalname originalterm nameoriginal originaltext nameenglish "
     "nameen englishname nametranslated translatedname translation sourcenametranslated"
 ).split()
 _CODES = (
-    "sourcecode code sourceconceptcode conceptcode localcode itemcode itemid sourceid codigo koodi kode "
-    "kod id"
+    "sourcecode code sourceconceptcode localcode itemcode itemid sourceid testcode labcode "
+    "diagnosiscode procedurecode drugcode icd icd10 icd10code icd9 icd9code icdcode loinc loinccode "
+    "atc atccode codigo codi koodi kode kod codice cod schluessel schlussel kuerzel kurzel kood sifra "
+    "id "
 ).split()
 _FREQUENCIES = (
     "sourcefrequency frequency freq count counts occurrences occurrence n records recordcount nrecords "
-    "frequentie haufigkeit anzahl aantal lukumaara frecuencia"
+    "frequentie haufigkeit haeufigkeit anzahl aantal lukumaara maara frecuencia frequenza frequence effectif "
+    "nombredoccurrences antal antall numero quantidade liczba pocet"
 ).split()
 _DOMAINS = ("domainid", "domain", "omopdomain", "targetdomain", "golddomain")
-_NUMBER = re.compile(r"[<\u2264]?\s*(\d{1,3}(?:[ ,.'\u2019\u00a0\u202f]\d{3})+|\d+)(?:[.,]0+)?")
-_NO_NUMBER = frozenset({"", "-", "na", "n/a", "nan", "null", "none", "."})
 _CONCEPT_ID = re.compile(r"[0-9]{1,10}(\.0)?")
 _VOCABULARIES = ("sourcevocabularyid", "sourcevocabulary")
+# Headings of lists, beside the headers above.
+_LIST_HEADINGS = frozenset(
+    "terms names labels descriptions texts diagnoses procedures drugs medications tests labtests analytes "
+    "labs problems conditions symptoms findings allergies units items concepts begriffe diagnosen termen "
+    "namen nombres noms libelles".split()
+)
+_HEADER_WORD = re.compile(r"(?:name|term|label|text|desc(?:ription)?|title)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +104,9 @@ class Columns:
         line: int,
     ) -> SourceTerm:
         """The source term of a row, given as values by header; its name is "" if it has none."""
-        names = [cells[name] for name in self.names if cells[name].strip()]
+        names = [repair(cells[name]) for name in self.names if says_something(cells[name])]
         if isinstance(self.template, NameTemplate) and (filled := self.template.fill(cells)):
-            names.insert(0, filled)
+            names.insert(0, repair(filled))
         vocabulary = cells[self.source_vocabulary].strip() if self.source_vocabulary else ""
         return SourceTerm(
             name=names[0] if names else "",
@@ -120,13 +151,13 @@ def resolve_columns(
     requested = requested or Columns()
     by_key: dict[str, str] = {}
     for header in headers:
-        by_key.setdefault(_key(header), header)
+        by_key.setdefault(header_key(header), header)
 
     def existing(name: str) -> str:
         if name in headers:
             return name
-        if _key(name) in by_key:
-            return by_key[_key(name)]
+        if header_key(name) in by_key:
+            return by_key[header_key(name)]
         matches = difflib.get_close_matches(name, headers, n=1, cutoff=0.5)
         hint = f"; did you mean {matches[0]!r}?" if matches else ""
         raise InputError(f"there is no column {name!r} among {_listed(headers)}{hint}")
@@ -142,7 +173,11 @@ def resolve_columns(
 
     names = tuple(dict.fromkeys(existing(name) for name in requested.names))
     taken = set(names)
-    code = role(requested.code, _CODES)
+    own_names, own_codes = list(_NAMES), list(_CODES)
+    if not any(map(_TARGET_ID.fullmatch, by_key)):
+        own_names.append(_TARGET_NAME)
+        own_codes.append(_TARGET_CODE)
+    code = role(requested.code, own_codes)
     frequency = role(requested.frequency, _FREQUENCIES)
     domain = role(requested.domain, _DOMAINS)
     vocabulary = role(requested.source_vocabulary, _VOCABULARIES)
@@ -150,7 +185,7 @@ def resolve_columns(
     if isinstance(template, str):
         template = parse_template(template, existing)
     if not names and template is None:
-        first = recognised(_NAMES)
+        first = recognised((*own_names, *_FURTHER_NAMES))
         if first is None and len(headers) == 1 and not taken:
             first = headers[0]
         if first is None:
@@ -179,23 +214,27 @@ def read_concept_ids(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(concept_id for concept_id in ids if concept_id != 0))
 
 
-def read_frequency(text: str) -> int | None:
-    """A count as files write it: "1,204", "1 204", "12.0", "<5" (counted as 5); None for "", "-" or "NA".
-
-    Raises:
-        InputError: it is anything else.
-    """
-    stripped = text.strip()
-    if stripped.casefold() in _NO_NUMBER:
-        return None
-    match = _NUMBER.fullmatch(stripped)
-    if match is None:
-        raise InputError("the frequency is not a whole number")
-    return int(re.sub(r"\D", "", match[1]))
+def header_key(header: str) -> str:
+    """A header without accents, case, spaces and punctuation, by which it is recognised."""
+    decomposed = unicodedata.normalize("NFKD", repair(header).replace("\u00e6", "ae").replace("\u00f8", "o"))
+    letters = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", letters)).casefold()
 
 
-def _key(header: str) -> str:
-    return re.sub(r"[\W_]+", "", header).casefold()
+def has_name_column(headers: Sequence[str]) -> bool:
+    """Whether one of the headers, of several columns, is a usual header of terms."""
+    keys = {header_key(header) for header in headers}
+    return not keys.isdisjoint(_NAMES) or (_TARGET_NAME in keys and not any(map(_TARGET_ID.fullmatch, keys)))
+
+
+def is_heading(text: str) -> bool:
+    """Whether the first line of a list is its heading, and no term."""
+    key = header_key(text)
+    if key in _LIST_HEADINGS or key in {*_NAMES, *_FURTHER_NAMES, *_CODES, _TARGET_NAME}:
+        return True
+    # As databases name columns: lab_item_name, ItemDescription.
+    is_identifier = " " not in text.strip() and ("_" in text or re.search("[a-z][A-Z]", text) is not None)
+    return is_identifier and _HEADER_WORD.search(text.strip()) is not None
 
 
 def _listed(headers: Sequence[str]) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 
 SEPARATORS = (",", ";", "\t", "|")
 # For a single column: a separator that no text contains, so that quoting still works.
 NO_SEPARATOR = "\x1f"
 _SAMPLE_ROWS = 200
+_MOST, _FEW = 0.5, 0.2  # the share of rows that must be as wide as a header; few if it is a usual header
+_TITLE_ROWS = 20  # a header is looked for in so many rows
+_QUOTED_WORDS = re.compile(r'"[^"]*"(?: "[^"]*")+')  # a header as R's write.table writes it
+_ESCAPED = re.compile(r'\\(["\\])')
 _CSV_ERRORS = {  # words of the csv module's message -> what it means
     "field larger": "a value is longer than 131,072 characters; is a quote opened and never closed?",
     "unexpected end": "a quote is opened and never closed",
@@ -20,11 +25,19 @@ _CSV_ERRORS = {  # words of the csv module's message -> what it means
 
 @dataclass(frozen=True, slots=True)
 class TextRow:
-    """A row's values as text, the line where it begins (from 1), and its text in the file."""
+    """A row of a table.
+
+    Attributes:
+        line: where it begins, from 1; in Parquet files the row's number.
+        values: as text.
+        raw: its text in a delimited file.
+        doubtful: values that are not what was once typed, by position: why.
+    """
 
     line: int
     values: list[str]
     raw: str = ""
+    doubtful: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +56,69 @@ class Problem:
         return f"line {self.line}: {self.reason}"
 
 
-def detect_separator(lines: Iterable[str]) -> str:
-    r"""The separator of a delimited text: , ; tab | or NO_SEPARATOR for a single column.
+def detect_separator(lines: Iterable[str], is_header: Callable[[Sequence[str]], bool] = any) -> str:
+    r"""The separator of a delimited text: , ; tab | (in R also a space), or NO_SEPARATOR for a single column.
 
-    The one that splits most of the first rows into as many values as the header has.
+    The one that splits most of the first rows into as many values as the header has. Lines above the
+    header, such as a title, are allowed if `is_header` knows the header.
     """
     sample = list(islice(lines, _SAMPLE_ROWS))
-    best, best_score = NO_SEPARATOR, (0.0, 0)
-    for separator in SEPARATORS:
-        rows = [row.values for row in read_rows(sample, separator) if row.values]
-        if not rows or len(rows[0]) < 2:
-            continue
-        width = len(rows[0])
-        body = rows[1:]
-        agreeing = sum(len(row) == width for row in body) / len(body) if body else 1.0
-        if (score := (round(agreeing, 2), width)) > best_score and agreeing >= 0.5:
-            best, best_score = separator, score
-    return best
+    separators = (*SEPARATORS, " ") if sample and _QUOTED_WORDS.fullmatch(sample[0].strip()) else SEPARATORS
+    tables = {separator: [row.values for row in read_rows(sample, separator)] for separator in separators}
+    for tops in (1, _TITLE_ROWS):
+        best, best_score = NO_SEPARATOR, (0.0, 0)
+        for separator, rows in tables.items():
+            score = max(
+                (_score(rows[top:], is_header, top) for top in range(min(tops, len(rows)))), default=(0.0, 0)
+            )
+            if score > best_score and not _is_prose(rows, separator, is_header):
+                best, best_score = separator, score
+        if best != NO_SEPARATOR:
+            return best
+    return NO_SEPARATOR
+
+
+def _score(
+    rows: Sequence[Sequence[str]], is_header: Callable[[Sequence[str]], bool], top: int
+) -> tuple[float, int]:
+    """The share of rows as wide as the first, and their width; R writes one value more, a row's name."""
+    is_known, body = is_header(rows[0]), rows[1:]
+    width = used_width(rows[0])
+    if width < 2 or (top and not is_known):
+        return 0.0, 0
+    as_wide = sum(used_width(row) <= width <= len(row) for row in body)
+    wider = sum(len(row) == width + 1 for row in body)
+    share = round(max(as_wide, wider) / len(body), 2) if body else 1.0
+    return (share, width) if share >= (_FEW if is_known else _MOST) else (0.0, 0)
+
+
+def used_width(row: Sequence[str]) -> int:
+    """The number of values of a row without its empty end."""
+    return max((position for position, value in enumerate(row, start=1) if value.strip()), default=0)
+
+
+def _is_prose(
+    rows: Sequence[Sequence[str]], separator: str, is_header: Callable[[Sequence[str]], bool]
+) -> bool:
+    """Whether it is a list of phrases such as "Pain, chest": a space after each sign, and no header."""
+    if separator not in ",;" or is_header(rows[0]):
+        return False
+    return all(value.startswith(" ") for row in rows for value in row[1:])
 
 
 def read_rows(
-    lines: Iterable[str], separator: str, report: Callable[[Problem], object] = lambda _problem: None
+    lines: Iterable[str],
+    separator: str,
+    report: Callable[[Problem], object] = lambda _problem: None,
+    *,
+    only_rfc4180: bool = False,
 ) -> Iterator[TextRow]:
-    """The rows of a delimited text without blank lines and malformed rows; the latter are reported.
+    r"""The rows of a delimited text without blank lines and malformed rows; the latter are reported.
 
-    After a malformed row, reading continues at the next line, so that a quote that is never closed costs
-    one row and not the rest of the file. A value has at most 131,072 characters, the csv module's limit.
+    Quotes within quotes are doubled or have a backslash. In text separated by tabs, as databases write it,
+    a quote may be a plain character. After a malformed row, reading continues at the next line, so that a
+    quote that is never closed costs one row and not the rest of the file. A value has at most 131,072
+    characters, the csv module's limit.
     """
     feed = _LineFeed(lines)
     while True:
@@ -80,12 +130,53 @@ def read_rows(
             except StopIteration:
                 return
             except csv.Error as error:
-                report(Problem(feed.first_line, _explain(str(error))))
-                # Further lines that were read for this row may be good rows of their own.
-                feed.push_back()
-                break
+                others = None if only_rfc4180 else _read_otherwise(feed, separator)
+                if others is None:
+                    report(Problem(feed.first_line, _explain(str(error))))
+                    feed.push_back(1)
+                    break
+                values, restart = others, True
+            else:
+                restart = separator == "\t" and _are_rows(feed.row_lines, len(values))
+                if restart:
+                    values = _plain_values(feed.row_lines[0], separator)
+                    feed.push_back(1)
             if len(values) > 1 or (values and values[0].strip()):
                 yield TextRow(feed.first_line, values, feed.raw)
+            if restart:
+                break
+
+
+def _read_otherwise(feed: _LineFeed, separator: str) -> list[str] | None:
+    """The values of a row that is malformed by RFC 4180; lines that do not belong to it are pushed back."""
+    if '\\"' in feed.row_lines[0]:
+        first_lines = list(feed.row_lines)
+        doubled = (_ESCAPED.sub(_doubled, line) for line in chain(first_lines, feed))
+        try:
+            values = next(counted := csv.reader(doubled, delimiter=separator, strict=True))
+        except (csv.Error, StopIteration):
+            pass
+        else:
+            feed.push_back(counted.line_num)
+            return values
+    if separator in ("\t", NO_SEPARATOR):
+        values = _plain_values(feed.row_lines[0], separator)
+        feed.push_back(1)
+        return values
+    return None
+
+
+def _doubled(match: re.Match[str]) -> str:
+    return '""' if match[1] == '"' else "\\"
+
+
+def _plain_values(line: str, separator: str) -> list[str]:
+    return line.rstrip("\r\n").split(separator)
+
+
+def _are_rows(lines: Sequence[str], width: int) -> bool:
+    """Whether what a quote has joined are rows of their own, in a file whose quotes are plain characters."""
+    return len(lines) > 1 and all(line.count("\t") == width - 1 for line in lines)
 
 
 def _explain(error: str) -> str:
@@ -98,7 +189,7 @@ class _LineFeed:
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
         self._pushed_back: list[str] = []
-        self._row_lines: list[str] = []
+        self.row_lines: list[str] = []
         self._line = 0
         self.first_line = 1
 
@@ -108,19 +199,20 @@ class _LineFeed:
     def __next__(self) -> str:
         line = self._pushed_back.pop() if self._pushed_back else next(self._lines)
         self._line += 1
-        self._row_lines.append(line)
-        return line
+        self.row_lines.append(line)
+        return line.replace("\0", "")
 
     @property
     def raw(self) -> str:
-        return "".join(self._row_lines)
+        return "".join(self.row_lines)
 
     def begin_row(self) -> None:
-        self._row_lines.clear()
+        self.row_lines.clear()
         self.first_line = self._line + 1
 
-    def push_back(self) -> None:
-        """Read the current row's lines again, except the first."""
-        again = self._row_lines[1:]
+    def push_back(self, count: int) -> None:
+        """Keep the first lines of the current row, and read the others again."""
+        again = self.row_lines[count:]
+        del self.row_lines[count:]
         self._line -= len(again)
         self._pushed_back.extend(reversed(again))

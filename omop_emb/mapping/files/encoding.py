@@ -22,6 +22,19 @@ _BOMS = (
 )
 
 
+_STRAY_BYTES = "omop-emb-stray-bytes"
+
+
+def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    stray = error.object[error.start : error.end]
+    return "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in stray), error.end
+
+
+codecs.register_error(_STRAY_BYTES, _as_windows_1252)
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """A Python codec, and whether it is only a guess.
@@ -29,10 +42,17 @@ class Encoding:
     Attributes:
         name: of the codec; "utf-8-sig" and "utf-16" remove the byte order mark.
         guessed: whether other encodings could have read the bytes too.
+        errors: how bytes that do not fit are read: not at all, or as Windows-1252.
     """
 
     name: str
     guessed: bool = False
+    errors: str = "strict"
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the text is UTF-8 with some bytes of Windows-1252."""
+        return self.errors == _STRAY_BYTES
 
 
 def detect_encoding(source: InputFile) -> Encoding:
@@ -52,17 +72,18 @@ def detect_encoding(source: InputFile) -> Encoding:
         return _detect_single_bytes(handle)
 
 
-def open_text(source: InputFile, encoding: str) -> io.TextIOWrapper:
+def open_text(source: InputFile, encoding: Encoding | str) -> io.TextIOWrapper:
     r"""The text of a file; lines end at \n, \r or \r\n, and keep their ends.
 
     Raises:
         InputError: there is no such encoding.
     """
+    if isinstance(encoding, str):
+        encoding = Encoding(encoding)
     try:
-        codecs.lookup(encoding)
+        return io.TextIOWrapper(source.open(), encoding=encoding.name, errors=encoding.errors, newline="")
     except LookupError as error:
-        raise InputError(f"there is no encoding {encoding!r}; try utf-8, cp1252 or utf-16") from error
-    return io.TextIOWrapper(source.open(), encoding=encoding, newline="")
+        raise InputError(f"there is no encoding {encoding.name!r}; try utf-8, cp1252 or utf-16") from error
 
 
 def _utf16_without_mark(start: bytes) -> str | None:
@@ -78,14 +99,24 @@ def _utf16_without_mark(start: bytes) -> str | None:
 
 
 def _detect_single_bytes(handle: BinaryIO) -> Encoding:
-    decoders = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", "cp1252")}
+    strict = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", "cp1252")}
+    lenient = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    letters = stray_bytes = 0
     chunks = iter(lambda: handle.read(_CHUNK), b"")
     for chunk in chain(chunks, (b"",)):  # the empty one ends an incomplete character
-        for name, decoder in list(decoders.items()):
+        for name, decoder in list(strict.items()):
             try:
                 decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError:
-                del decoders[name]
+                del strict[name]
+        if not chunk.isascii() or not chunk:
+            text = lenient.decode(chunk, final=not chunk)
+            letters += len(text) - len(text.encode("ascii", "ignore"))
+            stray_bytes += text.count("\\x")
+    if "utf-8" in strict:
+        return Encoding("utf-8")
+    # In Windows-1252 hardly two letters beyond ASCII look like UTF-8: this is UTF-8 with a damaged part.
+    if letters > 2 * stray_bytes:
+        return Encoding("utf-8", guessed=True, errors=_STRAY_BYTES)
     # Windows-1252 lacks five bytes; Latin-1 has them all.
-    name = next(iter(decoders), "latin-1")
-    return Encoding(name, guessed=name != "utf-8")
+    return Encoding(next(iter(strict), "latin-1"), guessed=True)

@@ -70,7 +70,8 @@ def detect_dialect(lines: Sequence[str]) -> UsagiDialect:
     width = len(split_line(lines[0].rstrip("\r\n"))) if lines else 0
     # A value of RFC 4180 may span lines, so characters are compared rather than lines.
     own = sum(len(line) for line in lines if len(split_line(line.rstrip("\r\n"))) == width)
-    other = sum(len(row.raw) for row in read_rows(lines, ",") if len(row.values) == width)
+    records = read_rows(lines, ",", only_rfc4180=True)
+    other = sum(len(row.raw) for row in records if len(row.values) == width)
     if own != other:
         return UsagiDialect.USAGI if own > other else UsagiDialect.RFC4180
     foreign = any(_is_foreign_to_usagi(line.rstrip("\r\n")) for line in lines)

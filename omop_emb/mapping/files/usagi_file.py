@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.files.columns import Columns, read_frequency
+from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.files.delimited import Problem, TextRow, read_rows
-from omop_emb.mapping.files.encoding import open_text
-from omop_emb.mapping.files.usagi_dialect import UsagiDialect, detect_dialect, line_end, split_line
+from omop_emb.mapping.files.encoding import Encoding, open_text
+from omop_emb.mapping.files.frequency import read_frequency
+from omop_emb.mapping.files.repair import repair
+from omop_emb.mapping.files.usagi_dialect import (
+    UsagiDialect,
+    detect_dialect,
+    join_line,
+    join_rfc4180,
+    line_end,
+    split_line,
+)
+from omop_emb.mapping.files.usagi_values import MISSING, REQUIRED, as_usagi_writes, usagi_headers
 from omop_emb.mapping.records import SourceTerm
 
 if TYPE_CHECKING:
     from omop_emb.mapping.files.input_file import InputFile
+    from omop_emb.mapping.files.table_file import TableFile
 
 ADD_INFO = "ADD_INFO:"
-REQUIRED = ("sourceCode", "sourceName", "sourceFrequency", "matchScore", "mappingStatus", "conceptId")
 STATUSES = frozenset(
     {"APPROVED", "UNCHECKED", "AUTO_MAPPED", "AUTO_MAPPED_TO_1", "INVALID_TARGET", "IGNORED", "FLAGGED"}
 )
@@ -29,6 +39,7 @@ MAPS_TO = "MAPS_TO"
 OLD_MAPPING_TYPES = {"EVENT": MAPS_TO, "VALUE": "MAPS_TO_VALUE", "UNIT": "MAPS_TO_UNIT"}
 _SAMPLE_LINES = 5_000
 _BLANK = "a blank line"
+_CONVERTED = "converted"  # stands for the text of a row that is not Usagi's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,7 @@ class UsagiMapping:
     @property
     def key(self) -> tuple[str, str]:
         """Code and name."""
-        return self.rows[0].get("sourceCode", ""), self.rows[0].get("sourceName", "")
+        return self.rows[0].get("sourceCode", ""), repair(self.rows[0].get("sourceName", ""))
 
     @property
     def status(self) -> str:
@@ -104,9 +115,18 @@ class UsagiFile:
         InputError: a column that Usagi requires is missing.
     """
 
-    def __init__(self, source: InputFile, encoding: str) -> None:
-        self._source, self._encoding = source, encoding
+    def __init__(
+        self, source: InputFile, encoding: Encoding | str = "utf-8", table: TableFile | None = None
+    ) -> None:
+        """`table`: the same columns in another container, whose rows become lines of Usagi's own CSV."""
+        self._source, self._encoding, self._table = source, encoding, table
         self.notes: list[str] = []
+        if table is not None:
+            self._skipped = int(table.row_numbers is not None)
+            self.dialect, self.line_end = UsagiDialect.USAGI, "\n"
+            self.headers = usagi_headers(table.headers[self._skipped :])
+            self.notes.append("it has Usagi's columns; written for Usagi, it becomes Usagi's own CSV")
+            return
         with open_text(source, encoding) as text:
             sample = list(islice(text, _SAMPLE_LINES))
         self.dialect = detect_dialect(sample)
@@ -118,8 +138,9 @@ class UsagiFile:
             self.notes.append(
                 "quotes are doubled as in RFC 4180, not as Usagi writes them; the output does the same"
             )
-        if encoding not in {"utf-8", "utf-8-sig"}:
-            self.notes.append(f"the file is {encoding}; the output is UTF-8, which Usagi expects")
+        name = encoding if isinstance(encoding, str) else encoding.name
+        if name not in {"utf-8", "utf-8-sig"}:
+            self.notes.append(f"the file is {name}; the output is UTF-8, which Usagi expects")
 
     @cached_property
     def old_mapping_types(self) -> bool:
@@ -130,7 +151,7 @@ class UsagiFile:
 
     def mappings(self) -> Iterator[UsagiMapping]:
         """All source codes in the order of the file; unusable rows are mappings with a problem."""
-        checked = ((row, *self._check(row)) for row in self._rows())
+        checked = (self._check(row) for row in self._rows())
         for _, group in groupby(checked, _group_key):
             rows = list(group)
             first, _, problem = rows[0]
@@ -146,61 +167,88 @@ class UsagiFile:
         columns: Columns,
         report: Callable[[Problem], None],
         *,
+        report_value: Callable[[Problem], None] = lambda _problem: None,
         source_vocabulary: str | None = None,
     ) -> Iterator[SourceTerm]:
-        """The terms that no person has decided; unusable rows are reported."""
+        """The terms that no person has decided; unusable rows, and values that are not used, are reported."""
         for mapping in self.mappings():
             if mapping.problem == _BLANK:
                 continue
             if mapping.problem:
                 report(Problem(mapping.line, mapping.problem))
             elif mapping.is_undecided:
-                term = _term(mapping, columns, source_vocabulary)
+                frequency = None
+                try:
+                    frequency = read_frequency(mapping.rows[0].get("sourceFrequency", ""))
+                except InputError as error:
+                    report_value(Problem(mapping.line, str(error)))
+                term = _term(mapping, columns, source_vocabulary, frequency)
                 if term.can_be_mapped:
                     yield term
                 else:
                     report(Problem(mapping.line, "no source name"))
 
     def _rows(self) -> Iterator[TextRow]:
+        malformed: list[Problem] = []
+        if self._table is not None:
+            for row in self._table.rows(malformed.append):
+                yield from _malformed_rows(malformed)
+                own = row.values[self._skipped :]
+                padded = own + [MISSING.get(name, "") for name in self.headers[len(own) :]]
+                yield TextRow(row.line, padded, raw=_CONVERTED)
+            yield from _malformed_rows(malformed)
+            return
         with open_text(self._source, self._encoding) as text:
             if self.dialect is UsagiDialect.RFC4180:
-                malformed: list[Problem] = []
                 rows = read_rows(text, ",", malformed.append)
                 next(rows, None)
                 for row in rows:
-                    yield from (TextRow(problem.line, [problem.reason]) for problem in malformed)
-                    malformed.clear()
+                    yield from _malformed_rows(malformed)
                     yield row
-                yield from (TextRow(problem.line, [problem.reason]) for problem in malformed)
+                yield from _malformed_rows(malformed)
                 return
             for number, line in enumerate(islice(text, 1, None), start=2):
                 yield TextRow(number, split_line(line.rstrip("\r\n")), line)
 
-    def _check(self, row: TextRow) -> tuple[dict[str, str], str]:
-        """A row's values by header, and what is wrong with it ("" for nothing)."""
+    def _check(self, row: TextRow) -> tuple[TextRow, dict[str, str], str]:
+        """A row, its values by header, and what is wrong with it ("" for nothing)."""
         cells = dict(zip(self.headers, row.values, strict=False))
         if len(row.values) != len(self.headers):
             if not row.raw:
-                return {}, row.values[0]  # the reason why it is malformed, see _rows()
+                return row, {}, row.values[0]  # the reason why it is malformed, see _rows()
             if not row.raw.strip():
-                return {}, _BLANK
-            return cells, f"{len(row.values)} values where the header has {len(self.headers)}"
-        if cells["mappingStatus"] not in STATUSES:
-            return cells, "a mappingStatus that Usagi does not know"
-        if not _is_integer(cells["conceptId"]):
-            return cells, "the conceptId is not a whole number"
-        if "\0" in row.raw:
-            return cells, "a value has a NUL character in it"
-        return cells, ""
+                return row, {}, _BLANK
+            return row, cells, f"{len(row.values)} values where the header has {len(self.headers)}"
+        is_foreign = self._table is None and self.dialect is UsagiDialect.USAGI
+        if is_foreign and not cells["mappingStatus"].strip() and not cells["conceptId"].strip():
+            return row, cells, "neither a mappingStatus nor a conceptId"
+        usable = as_usagi_writes(cells)
+        if usable != cells or row.raw == _CONVERTED:
+            join = join_line if self.dialect is UsagiDialect.USAGI else join_rfc4180
+            row = replace(row, raw=join(list(usable.values())) + self.line_end)
+        if usable["mappingStatus"] not in STATUSES:
+            return row, usable, "a mappingStatus that Usagi does not know"
+        if not _is_integer(usable["conceptId"]):
+            return row, usable, "the conceptId is not a whole number"
+        return row, usable, ""
 
 
-def is_usagi_header(headers: Sequence[str]) -> bool:
-    """Whether a header is that of a file saved by Usagi."""
-    return {"sourceCode", "sourceName", "mappingStatus", "conceptId"} <= {name.strip() for name in headers}
+def _malformed_rows(problems: list[Problem]) -> Iterator[TextRow]:
+    yield from (TextRow(problem.line, [problem.reason]) for problem in problems)
+    problems.clear()
 
 
 def usagi_columns(requested: Columns) -> Columns:
-    """Usagi's own columns; further names, domain, vocabulary and context only if requested."""
+    """Usagi's own columns; further names, domain, vocabulary and context only if requested.
+
+    Raises:
+        InputError: another column of codes or frequencies is requested, which nothing would read.
+    """
+    for option, own in (("code", "sourceCode"), ("frequency", "sourceFrequency")):
+        if getattr(requested, option) not in (None, own):
+            raise InputError(
+                f"the file has Usagi's columns, so its {option} is {own}: leave out --{option}-column"
+            )
     return replace(
         requested,
         names=requested.names or ("sourceName",),
@@ -209,12 +257,10 @@ def usagi_columns(requested: Columns) -> Columns:
     )
 
 
-def _term(mapping: UsagiMapping, columns: Columns, source_vocabulary: str | None) -> SourceTerm:
+def _term(
+    mapping: UsagiMapping, columns: Columns, source_vocabulary: str | None, frequency: int | None
+) -> SourceTerm:
     row = mapping.rows[0]
-    try:
-        frequency = read_frequency(row.get(columns.frequency or "", ""))
-    except InputError:
-        frequency = None  # Usagi writes -1 for none
     return columns.term(
         row,
         code=row["sourceCode"],

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from functools import cache
 
-from omop_emb.mapping.records import Variant
+from omop_emb.mapping.records import Variant, says_something
 from omop_emb.mapping.terms import contrasts, drugs
 from omop_emb.mapping.terms.abbreviations import (
     begins_hyphenated,
@@ -135,7 +135,8 @@ def query_variants(
         variants += (Variant(text, "abbreviation") for text in expanded)
     distinct: dict[str, Variant] = {}
     for variant in variants:
-        distinct.setdefault(normalise(variant.text) or variant.text, variant)
+        if variant.rule == "original" or says_something(variant.text):
+            distinct.setdefault(normalise(variant.text) or variant.text, variant)
     return tuple(distinct.values())[:limit]
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.files.columns import Columns, read_frequency
+from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.files.term_file import FileKind, ReadOptions, TermFile, open_terms
 from omop_emb.mapping.records import SourceTerm
 
@@ -135,11 +135,16 @@ def test_ragged_rows_are_skipped_and_reported_by_line(tmp_path: Path) -> None:
     ]
 
 
-def test_rows_without_a_term_or_with_an_invalid_frequency_are_skipped(tmp_path: Path) -> None:
+def test_a_row_without_a_term_is_skipped_and_an_odd_frequency_or_a_nul_costs_nothing(tmp_path: Path) -> None:
     terms, file = read(write(tmp_path, "code,name,frequency\n1,,3\n2,b,often\n3,c\0,1\n4,d,<5\n5,e,NA\n"))
-    assert [(t.code, t.frequency) for t in terms] == [("4", 5), ("5", None)]
-    assert [p.line for p in file.problems] == [2, 3, 4]
-    assert not any("often" in str(p) for p in file.problems)
+    assert [(t.code, t.name, t.frequency) for t in terms] == [
+        ("2", "b", None),
+        ("3", "c", 1),
+        ("4", "d", 5),
+        ("5", "e", None),
+    ]
+    assert [p.line for p in file.problems] == [2]
+    assert [str(p) for p in file.dropped_values] == ["line 3: its frequency is no number and is not used"]
 
 
 def test_a_code_without_a_name_is_a_term_if_its_vocabulary_is_given(tmp_path: Path) -> None:
@@ -284,18 +289,3 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
     # The larger of the two may need one more buffer, not ten times the memory.
     assert peak(50_000) < 1.5 * peak(5_000) + 2_000_000
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [("12", 12), ("1,204", 1204), ("1 204", 1204), ("1.204.000", 1204000), ("12.0", 12), ("<5", 5),
-     ("", None), ("-", None), ("NA", None), ("0", 0)],
-)  # fmt: skip
-def test_usual_frequencies_are_read(text: str, number: int | None) -> None:
-    assert read_frequency(text) == number
-
-
-@pytest.mark.parametrize("text", ["often", "1.5", "-3", "1,20", "5-10"])
-def test_other_frequencies_are_refused(text: str) -> None:
-    with pytest.raises(InputError):
-        read_frequency(text)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from omop_emb.errors import InputError
 from omop_emb.mapping.approvals.replacements import TargetStatus
 from omop_emb.mapping.approvals.reuse import CheckedMappings
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.mapping.files.repair import repair
 from omop_emb.mapping.files.term_file import FileKind, ReadOptions, open_terms
 from omop_emb.mapping.files.usagi_dialect import join_line, join_rfc4180, split_line
 from omop_emb.mapping.files.usagi_file import STATUSES, UsagiFile, UsagiTarget
@@ -118,7 +118,7 @@ def test_any_names_survive_a_round_trip(
     path = save(folder / "in.csv", rows)
     with InputFile(path) as source:
         names = [mapping.key[1] for mapping in UsagiFile(source, "utf-8").mappings()]
-    assert names == [name for name, _ in cases]
+    assert names == [repair(name) for name, _ in cases]
     assert copy(path, folder / "out.csv") == path.read_bytes()
 
 
@@ -370,8 +370,12 @@ def test_an_error_leaves_the_old_file_unchanged(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.csv"]
 
 
-def test_a_file_without_a_needed_column_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_lacks_columns_keeps_its_decisions_and_gets_them(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
-    path.write_text("sourceCode,sourceName,mappingStatus,conceptId\n1,a,UNCHECKED,0\n")
-    with pytest.raises(InputError, match="sourceFrequency, matchScore"):
-        open_terms(path)
+    path.write_text("sourceCode,sourceName,mappingStatus,conceptId\n1,a,APPROVED,7\n2,b,UNCHECKED,0\n")
+    with open_terms(path) as terms:
+        assert [term.code for term in terms] == ["2"]
+    lines = copy(path, tmp_path / "out.csv").decode().splitlines()
+    written = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
+    assert (written["mappingStatus"], written["conceptId"]) == ("APPROVED", "7")
+    assert written["sourceFrequency"] == "-1"
