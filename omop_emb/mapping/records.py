@@ -7,16 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-_SIGNS = frozenset({"Sm", "Sc", "So"})  # as of Unicode: mathematics, currencies, others
-
 
 def says_something(text: str) -> bool:
     """Whether a text has a letter, a digit, or a sign such as % or +, and not only punctuation."""
-    return any(
-        letter.isalnum() or letter in "%\u2030#" or unicodedata.category(letter) in _SIGNS
-        for letter in text
-        if letter != "\ufffd"
-    )
+    kinds = (unicodedata.category(sign) for sign in text if sign != "\ufffd")
+    return not {*"%\u2030#"}.isdisjoint(text) or any(kind[0] in "LN" or kind in "SmScSo" for kind in kinds)
 
 
 class Decision(Enum):
