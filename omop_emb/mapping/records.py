@@ -114,9 +114,7 @@ class MappedValue:
     concept_name: str
 
 
-VALUE_COLUMNS = {
-    f"{kind}_concept_id": f"Maps to {kind}" for kind in ("value", "unit", "operator", "number", "type")
-}
+VALUE_COLUMNS = {f"{k}_concept_id": f"Maps to {k}" for k in ("value", "unit", "operator", "number", "type")}
 """Column -> relationship, of the values that belong beside a mapping."""
 
 
