@@ -52,7 +52,7 @@ def _pattern() -> re.Pattern[str]:
     return re.compile(
         rf"""(?<!\S)(?:
         (?P<nothing> {_any_of(polarity["other"])} | (?:{_any_of(ion["cation"])})\ \++
-            | (?:{_any_of(ion["anion"])})(?:\ [23])?\ -+ | {_NUMBER}\ -(?=\ \d)
+            | (?:{_any_of(ion["anion"])})(?:\ [23])?\ -+ | {_NUMBER}\ -(?=\ [a-z\d])
             | (?:{_any_of(joined["before"])})\ - | \S+\ -(?=\ (?:{_any_of(joined["after"])})\ ) )
         | x?10\ (?:\*\*?|\^|e|exp)\ (?P<exponent>[-+]?\d+) | x?10?(?:e|exp)\+?(?P<short_exponent>\d+)
         | x?10?e\ (?P<spaced_exponent>[-+]\ \d+) | x\ ?10\ (?P<signed_exponent>-\d+)

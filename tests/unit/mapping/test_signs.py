@@ -74,6 +74,7 @@ AGREE = (
     ("paracetamol+codeine", "codeine and paracetamol"),
     ("HIV 1+2 antibody", "HIV 1 and 2 antibody"),
     ("Score 0-10", "Score"),
+    ("Until 2021- nurse visit", "nurse visit until 2021"),
     ("2- to 3-week course", "two week course"),
     ("WBC 10^9/L", "Leukocytes [#/volume] in Blood"),
     ("Glucose --2 hours post meal", "Glucose 2 hours post meal"),
