@@ -30,9 +30,11 @@ def _count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     reads: list[str] = []
     read = vocabulary_index.read_lexicon
 
-    def counted(connection: psycopg.Connection[Any], tables: VocabularyTables) -> Lexicon:
+    def counted(
+        connection: psycopg.Connection[Any], tables: VocabularyTables, *rest: Any, **options: Any
+    ) -> Lexicon:
         reads.append("read")
-        return read(connection, tables)
+        return read(connection, tables, *rest, **options)
 
     monkeypatch.setattr(vocabulary_index, "read_lexicon", counted)
     return reads
