@@ -50,7 +50,7 @@ class LinearWeights:
 
 
 def fit_linear(
-    examples: Examples, *, penalty: float = 300.0, penalty_domain: float = 1000.0, iterations: int = 100
+    examples: Examples, *, penalty: float = 300.0, penalty_domain: float = 1000.0, iterations: int = 60
 ) -> LinearWeights:
     """Weights with which the targets are most likely to come first (softmax over a term's candidates).
 

@@ -13,11 +13,19 @@ from omop_emb.mapping.features import (
 )
 from omop_emb.mapping.features.feature_names import NAMES
 
-_AGREEMENT = (
-    *(name for name in similarity_features.FEATURES if not name.startswith("matched ")),
+_EQUAL = tuple(name for name in similarity_features.FEATURES if "equal" in name)
+_SIMILARITY = (
+    *(
+        name
+        for name in similarity_features.FEATURES
+        if not name.startswith("matched ") and name not in _EQUAL
+    ),
     *similarity_features.COMBINED_FEATURES,
     *memory_features.FEATURES,
     *neighbour_features.FEATURES,
+)
+_AGREEMENT = (
+    *_EQUAL,
     "found by exact",
     "found by dense and lexical",
     "same unit",
@@ -46,5 +54,8 @@ _CONTRADICTION = (
     "24 hours only in the concept",
 )
 
-SIGNS = np.array([(name in _AGREEMENT) - (name in _CONTRADICTION) for name in NAMES], np.int8)
-"""By feature: 1 for agreement, -1 for contradiction, 0 for what may be either."""
+STATED_SIGNS = np.array([(name in _AGREEMENT) - (name in _CONTRADICTION) for name in NAMES], np.int8)
+"""By feature: 1 for agreement, -1 for contradiction, 0 for what may be either, such as a similarity."""
+
+SIGNS = STATED_SIGNS + np.array([name in _SIMILARITY for name in NAMES], np.int8)
+"""The same with similarities as agreement."""

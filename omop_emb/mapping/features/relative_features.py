@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from omop_emb.arrays import Floats, Ints
-from omop_emb.mapping.features import feature_signs
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.features.similarity_features import VARIANT_GROUPS
 
@@ -31,10 +30,6 @@ def names(shipped: str) -> tuple[str, ...]:
         "rank by joint score",
         *(f"{name} below the best" for name in _COMPARED),
     )
-
-
-SIGNS = np.concatenate([feature_signs.SIGNS, [-1, 1, 1, -1], np.ones(len(_COMPARED), np.int8)])
-"""By column: 1 if it may only raise a score, -1 if only lower it, 0 for either; a rank is 0 for the first."""
 
 
 def columns(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from omop_emb.arrays import Doubles, Floats, Ints
 from omop_emb.errors import ConfigurationError, MissingExtraError
 from omop_emb.mapping.features import relative_features
+from omop_emb.mapping.features.feature_signs import STATED_SIGNS
 from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import LinearRanker, default_ranker
@@ -39,6 +40,8 @@ _PARAMETERS: dict[str, Any] = {
     "seed": 1,
     "verbose": -1,
     "max_bin": 63,
+    # Signs of what is stated cost nothing; with those of similarities and ranks recall@1 fell by .01 to .03.
+    "monotone_constraints_method": "intermediate",
 }
 
 
@@ -152,7 +155,7 @@ def train_trees(examples: Examples, *, rounds: int | None = None) -> TreeModel:
     data = lightgbm.Dataset(rows, examples.is_target[first].astype(np.int32), group=sizes[sizes > 0])
     parameters = {
         **_PARAMETERS,
-        "monotone_constraints": [*map(int, relative_features.SIGNS), 0],  # the domain may do either
+        "monotone_constraints": np.pad(STATED_SIGNS, (0, rows.shape[1] - len(STATED_SIGNS))).tolist(),
         "num_leaves": int(np.clip(len(examples) // _TERMS_PER_LEAF, _MIN_LEAVES, _MAX_LEAVES)),
         "num_threads": 1 if len(rows) < _MIN_ROWS_FOR_THREADS else 0,
     }
