@@ -10,7 +10,7 @@ import click
 from omop_emb.errors import ConfigurationError
 
 from .options import index_type_option, limit_option, recipe_options
-from .render import echo, format_option, money, render
+from .render import echo, format_option, render
 
 if TYPE_CHECKING:
     from omop_emb import EmbeddingClient, IndexType
@@ -100,6 +100,7 @@ def approve_cost(
         ConfigurationError: there is nobody to ask.
         click.Abort: the answer is no.
     """
+    from omop_emb.embeddings import money
     from omop_emb.indexing import estimate_build
 
     if not preview.plan.to_embed:
@@ -126,6 +127,8 @@ def approve_cost(
 
 
 def _print_estimate(estimate: BuildEstimate) -> None:
+    from omop_emb.embeddings import money
+
     price = estimate.price
     counted_by = (
         f"the model's own count of {estimate.sample_texts:,} texts"

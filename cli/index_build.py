@@ -9,7 +9,7 @@ import click
 from .estimate import approve_cost
 from .options import index_type_option, limit_option, option_group, recipe_options
 from .progress import build_progress
-from .render import echo, format_option, money, render
+from .render import echo, format_option, render
 
 if TYPE_CHECKING:
     from omop_emb import EmbeddingClient, IndexType
@@ -182,6 +182,8 @@ def _usage(client: EmbeddingClient) -> dict[str, Any]:
 
 
 def _echo_usage(client: EmbeddingClient) -> None:
+    from omop_emb.embeddings import money
+
     usage = _usage(client)
     if not usage["requests"]:
         return

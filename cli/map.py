@@ -106,7 +106,7 @@ def command(
         )
     _echo_report(job, report)
     has_conflicts = report.map_rows is not None and report.map_rows.conflicting
-    return 3 if report.problems or has_conflicts else 0
+    return 3 if report.problems or has_conflicts or report.judge_failure else 0
 
 
 def _echo_report(job: FileJob, report: JobReport) -> None:
@@ -116,6 +116,8 @@ def _echo_report(job: FileJob, report: JobReport) -> None:
         echo(line)
     decisions = ", ".join(f"{count:,} {decision.value}" for decision, count in report.decisions.items())
     echo(f"{report.terms:,} terms mapped to {job.outputs.output} ({decisions or 'none'})")
+    if report.judge_failure:
+        echo(f"warning: {report.judge_failure}")
     if report.reused:
         echo(f"{report.reused:,} of them keep an earlier approved mapping")
     if report.disagreeing:

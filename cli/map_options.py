@@ -198,6 +198,6 @@ judge_options = option_group(
         "prices",
         type=(float, float),
         metavar="IN OUT",
-        help="Prices of a million input and output tokens, to show the cost before asking.",
+        help="US dollars for a million input and output tokens, to show what asking costs.",
     ),
 )

@@ -58,11 +58,6 @@ def echo(message: str) -> None:
     click.echo(message, err=True)
 
 
-def money(dollars: float) -> str:
-    """US dollars for a person."""
-    return f"{dollars:,.2f} USD" if dollars >= 0.01 or not dollars else "less than 0.01 USD"
-
-
 def _plain(value: object) -> str:
     if value is None:
         return ""

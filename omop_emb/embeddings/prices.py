@@ -26,6 +26,11 @@ class Price:
     source: str  # where it was found; for a price of the user's own, that file unless it says otherwise
 
 
+def money(dollars: float) -> str:
+    """US dollars for a person."""
+    return f"{dollars:,.2f} USD" if dollars >= 0.01 or not dollars else "less than 0.01 USD"
+
+
 def price_of(model: str) -> Price | None:
     """The price of provider:model; None if it is free or its price unknown."""
     known = find_model(model)

@@ -79,6 +79,7 @@ class _OllamaChat:
                 format=dict(schema),
                 # Ollama's own context of 4,096 tokens would silently cut the front off a long question.
                 options={"temperature": 0, "num_ctx": 16_384, "num_predict": 2_048},
+                think=False,  # thoughts would use the tokens up before the answer begins
             )
             return ChatResponse(
                 response.message.content or "",
@@ -122,7 +123,10 @@ class _GeminiChat:
                 "".join(part.text for part in parts if part.text and not part.thought),
                 incomplete=_REFUSED if is_blocked else complete.get(reason, _REFUSED),
                 input_tokens=usage.prompt_token_count if usage else None,
-                output_tokens=usage.candidates_token_count if usage else None,
+                # Thoughts are billed as output.
+                output_tokens=(usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+                if usage
+                else None,
             )
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from psycopg.sql import SQL
 from omop_emb import OmopEmbError
 from omop_emb.mapping.files.journal import journal_path
 from omop_emb.mapping.files.usagi_dialect import join_line, split_line
+from omop_emb.mapping.judge.judge import Judge
 from omop_emb.vocabulary import reader
-from tests.unit.mapping.chat_server import Reply, answers, chat_server, first_candidates
+from tests.unit.mapping.chat_server import Reply, Turn, answers, chat_server, first_candidates, status
 
 
 @dataclass
@@ -565,6 +567,30 @@ def test_only_the_most_valuable_terms_are_judged(run_map: Map, monkeypatch: pyte
         run_map("terms.csv", "-o", "out.csv", "--judge", "ollama:m", "--judge-terms", "1")
         assert [term["text"] for term in server.questions()[0]] == ["bad sinus"]
     assert [bool(row["judge"]) for row in table("out.csv")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("turn", "problem"),
+    [
+        (None, "cannot be reached"),
+        (lambda _terms: (200, {}, b"<html>sign in</html>"), "other than"),
+        (lambda _terms: "I am a language model", "JSON"),
+        (status(401, "who?"), "does not accept the key"),
+    ],
+    ids=["unreachable", "a web page", "no JSON", "wrong key"],
+)
+def test_a_judge_that_answers_nothing_is_a_failure_and_the_mapping_stays(
+    run_map: Map, monkeypatch: pytest.MonkeyPatch, turn: Turn | None, problem: str
+) -> None:
+    monkeypatch.setattr("omop_emb.mapping.judge.judge_job.Judge", partial(Judge, max_attempts=1))
+    write("terms.csv", "code,name\n1,Osteoarthritis\n2,Sinusitis\n")
+    with chat_server(turn or first_candidates) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.url if turn else "http://127.0.0.1:9")
+        done = run_map("terms.csv", "-o", "out.csv", "--judge", "ollama:m")
+    assert done.code == 3
+    assert problem in done.err
+    assert "a second opinion on 0 of 2 terms" in done.err
+    assert all(row["judge"].startswith("no answer") for row in table("out.csv"))
 
 
 # --- targets on their way out

@@ -82,6 +82,7 @@ class JobReport:
         map_rows: what was left out of source_to_concept_map, and why; None if it was not written.
         replaced_rows: rows replaced in the database's source_to_concept_map; None if it was not written.
         run_id: of the run in the database; None if it was not stored.
+        judge_failure: why the judge gave up or answered nothing; "" if it did not, or was not asked.
     """
 
     decisions: Counter[Decision]
@@ -93,6 +94,7 @@ class JobReport:
     map_rows: MapRowBuilder | None
     replaced_rows: int | None
     run_id: int | None
+    judge_failure: str
 
     @property
     def terms(self) -> int:
@@ -138,18 +140,9 @@ def run(
         for note in [*mapper.notes, *_language_warnings(mapper, file)]:
             on_message(note)
         _check_vocabulary(job.reading.source_vocabulary, mapper.values)
-        settings = _all_settings(job, file, mapper)
-        if not job.resume and path.exists():
-            on_message(
-                "an earlier run to this output did not finish: its files may be older than what it wrote to "
-                "the database; this run writes all of them again"
-            )
-        journal = stack.enter_context(
-            Journal(path, input_digest=file.source.digest(), settings=settings, resume=job.resume)
-        )
-        if journal.done:
-            on_message(f"resuming: {journal.done:,} terms are mapped already")
+        journal = stack.enter_context(_open_journal(job, file, mapper, path, on_message))
         problems: list[Problem] = []
+        judge_failures: list[str] = []
         results = mapper.map(
             _usable_terms(file, mapper.values, problems),
             batch_size=job.batch_size,
@@ -162,7 +155,13 @@ def run(
             calibration = mapper.engine.ranker.calibration if mapper.provenance.calibrated else None
             shifts = calibration.judge_shifts if calibration is not None else {}
             results = judge_terms(
-                engine, job.judge, journal.replay, shifts=shifts, on_message=on_message, confirm=confirm
+                engine,
+                job.judge,
+                journal.replay,
+                shifts=shifts,
+                on_message=on_message,
+                on_failure=judge_failures.append,
+                confirm=confirm,
             )
         check = TargetCheck(engine, mapper.engine.lexicon)
         origin = RunOrigin(job.site, Path(file.source.name).name, mapper.provenance)
@@ -180,7 +179,21 @@ def run(
             map_rows=writer.map_rows,
             replaced_rows=writer.replaced_rows,
             run_id=writer.run_id,
+            judge_failure="".join(judge_failures),
         )
+
+
+def _open_journal(job: FileJob, file: TermFile, mapper: Mapper, path: Path, on_message: OnMessage) -> Journal:
+    if not job.resume and path.exists():
+        on_message(
+            "an earlier run to this output did not finish: its files may be older than what it wrote to "
+            "the database; this run writes all of them again"
+        )
+    settings = _all_settings(job, file, mapper)
+    journal = Journal(path, input_digest=file.source.digest(), settings=settings, resume=job.resume)
+    if journal.done:
+        on_message(f"resuming: {journal.done:,} terms are mapped already")
+    return journal
 
 
 def _check_outputs(job: FileJob, file: TermFile) -> None:

@@ -62,6 +62,10 @@ class JudgeUsage:
     input_tokens: int = 0
     output_tokens: int = 0
 
+    def cost(self, input_price: float, output_price: float) -> float:
+        """The price of the tokens, at prices per million tokens."""
+        return (self.input_tokens * input_price + self.output_tokens * output_price) / 1_000_000
+
 
 class Judge:
     """Asks a generative model about terms in review.

@@ -26,6 +26,11 @@ _MIN_PROBABILITY = 1e-4  # probabilities of 0 and 1 have no finite log odds
 _ANSWER = re.compile(r"\s*(\d+|none)\b")
 
 
+def is_answer(judge: str) -> bool:
+    """Whether a `judge` column holds a judge's choice, not the reason why there is none."""
+    return _ANSWER.match(judge) is not None
+
+
 def classify_answer(judge: str, concept_id: int) -> str | None:
     """What a `judge` column says about a concept: one of ANSWERS, or None if it holds no answer."""
     match = _ANSWER.match(judge)

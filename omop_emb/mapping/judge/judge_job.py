@@ -10,9 +10,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from omop_emb.database.engine import driver_connection, session_scope
+from omop_emb.embeddings.prices import money
 from omop_emb.mapping.judge.judge import Judge, JudgeEstimate
 from omop_emb.mapping.judge.judge_cache import JudgeCache
-from omop_emb.mapping.judge.judge_calibration import apply_answer
+from omop_emb.mapping.judge.judge_calibration import apply_answer, is_answer
 from omop_emb.mapping.judge.prompt import ConceptContext, concept_contexts, offered_concept_ids
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.providers.chat import ChatModel
@@ -30,7 +31,7 @@ class JudgeJob:
     Attributes:
         model: the model.
         max_terms: asked about at most, those in review with the highest priority; cached answers count too.
-        prices: of a million input and output tokens; None leaves the cost out of the estimate.
+        prices: US dollars for a million input and output tokens; None leaves the cost out.
     """
 
     model: ChatModel
@@ -45,12 +46,14 @@ def judge_terms(
     *,
     shifts: Mapping[str, float],
     on_message: Callable[[str], None],
+    on_failure: Callable[[str], None],
     confirm: Callable[[str], bool],
 ) -> Iterator[MappedTerm]:
     """The terms of a run in their order, those in review with a model's answer; no decision changes.
 
     `mapped` returns the run's terms from the start at each call. `shifts` are those of judge_calibration.py.
-    The model is asked only if `confirm` returns True for the estimate.
+    The model is asked only if `confirm` returns True for the estimate. `on_failure` learns why a judge
+    gave up, or answered about no term at all.
     """
     chosen = _most_valuable(mapped(), job.max_terms)
     with closing(JudgeCache()) as cache:
@@ -63,20 +66,26 @@ def judge_terms(
             on_message("the judge was not asked")
             yield from mapped()
             return
-        answered = 0
+        answered, unanswered = 0, ""
         for block in _blocks(mapped()):
             terms = [term for number, term in block if number in chosen]
             judged = iter(judge.judge(terms, _contexts(engine, terms)))
             for number, term in block:
                 result = apply_answer(next(judged), shifts) if number in chosen else term
-                answered += bool(result.judge)
+                if number in chosen:
+                    answered += is_answer(result.judge)
+                    unanswered = unanswered or ("" if is_answer(result.judge) else result.judge)
                 yield result
         if judge.failure is not None:
-            on_message(f"warning: the judge stopped before it had answered about every term: {judge.failure}")
+            on_failure(f"the judge stopped before it had answered about every term: {judge.failure}")
+        elif chosen and not answered:
+            on_failure(f"the judge answered about none of {len(chosen):,} terms; the first: {unanswered}")
         usage = judge.usage
+        tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
+        cost = "" if job.prices is None else f", {money(usage.cost(*job.prices))}"
         on_message(
-            f"{job.model.source} gave a second opinion on {answered:,} terms: {usage.requests:,} requests, "
-            f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
+            f"{job.model.source} gave a second opinion on {answered:,} of {len(chosen):,} terms: "
+            f"{usage.requests:,} requests, {tokens}{cost}"
         )
 
 
@@ -111,4 +120,4 @@ def _describe(job: JudgeJob, estimate: JudgeEstimate, terms: int) -> str:
         f"before): about {estimate.requests:,} requests, {estimate.input_tokens:,} tokens in and "
         f"{estimate.output_tokens:,} out"
     )
-    return text if job.prices is None else f"{text}, {estimate.cost(*job.prices):.2f} at your prices"
+    return text if job.prices is None else f"{text}, about {money(estimate.cost(*job.prices))} at your prices"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from omop_emb.vocabulary import reader
 PROMPT_VERSION = 1  # part of the cache's key: a changed prompt is another question
 # Limits of what is sent about a term. A text is cut after so many characters.
 _MAX_CANDIDATES, _MAX_TEXTS, _MAX_TEXT_LENGTH = 12, 4, 300
+# What a thinking model says before its answer; without an end tag the answer was cut off.
+_THOUGHTS = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_JSON_START = re.compile(r"[{\[]")
 SYSTEM_PROMPT = """\
 You check mappings of terms from hospital records to concepts of the OMOP standard vocabularies.
 For each term you are given candidates. Choose the one candidate that means the same as the term, or, if \
@@ -109,19 +113,18 @@ def build_question(descriptions: Sequence[str]) -> str:
 def read_answers(text: str, count: int) -> dict[int, tuple[str, str]]:
     """Choice (an id or "none", as written) and reason by the number of the term, from 1 to `count`.
 
-    Terms that the answer omits, repeats or garbles are missing; all are if it is not JSON.
+    Terms that the answer omits, repeats or garbles are missing; all are if it holds no JSON. Thoughts and
+    prose around the JSON are ignored; of several answers the last one counts.
     """
-    try:
-        body = json.loads(_without_fence(text))
-    except ValueError:
-        return {}
-    entries = body.get("answers") if isinstance(body, dict) else body
+    entries = _last_answers(text)
     answers: dict[int, tuple[str, str]] = {}
     repeated: set[int] = set()
-    for entry in entries if isinstance(entries, list) else []:
+    for entry in entries:
         if not isinstance(entry, dict):
             continue
         number, chosen, reason = entry.get("term"), entry.get("concept_id"), entry.get("reason", "")
+        if isinstance(number, str) and number.strip().isdecimal() and len(number) < 9:
+            number = int(number)  # many models quote every value
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= count:
             continue
         if isinstance(chosen, bool) or not isinstance(chosen, str | int | None):
@@ -141,8 +144,19 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_TEXT_LENGTH else f"{text[:_MAX_TEXT_LENGTH]}…"
 
 
-def _without_fence(text: str) -> str:
-    stripped = text.strip()
-    if stripped.startswith("```"):
-        stripped = stripped.removeprefix("```json").removeprefix("```").removesuffix("```")
-    return stripped
+def _last_answers(text: str) -> list[Any]:
+    """The entries of the last JSON value in a text that holds answers; [] if there is none."""
+    text = _THOUGHTS.sub(" ", text)
+    decoder, entries, start = json.JSONDecoder(), [], 0
+    while (match := _JSON_START.search(text, start)) is not None:
+        try:
+            value, start = decoder.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            start = match.end()
+            continue
+        answers = value.get("answers", [value]) if isinstance(value, dict) else value
+        if isinstance(answers, list) and any(
+            isinstance(entry, dict) and "term" in entry for entry in answers
+        ):
+            entries = answers
+    return entries

@@ -15,12 +15,6 @@ class Verdict:
     reason: str = ""  # the model's own words
     problem: str = ""  # why there is no answer; "" if there is one
 
-    def __str__(self) -> str:
-        if self.problem:
-            return f"no answer: {self.problem}"
-        chosen = "none" if self.concept_id is None else str(self.concept_id)
-        return f"{chosen}: {self.reason}" if self.reason else chosen
-
 
 def verdict_from_answer(answer: tuple[str, str] | None, allowed: frozenset[int]) -> Verdict:
     """The verdict in a choice and its reason; None, or a concept that is not allowed, is no answer."""
@@ -38,9 +32,18 @@ def with_verdict(mapped: MappedTerm, verdict: Verdict, source: str) -> MappedTer
     """The term with a verdict by `source` (provider:model), and the chosen candidate marked."""
     return replace(
         mapped,
-        judge=f"{verdict} ({source})",
+        judge=f"{_in_words(verdict, mapped)} ({source})",
         candidates=tuple(
             replace(candidate, judged=candidate.concept_id == verdict.concept_id)
             for candidate in mapped.candidates
         ),
     )
+
+
+def _in_words(verdict: Verdict, mapped: MappedTerm) -> str:
+    """The judge's choice for a reviewer, "312327 Acute myocardial infarction: because …"."""
+    if verdict.problem:
+        return f"no answer: {verdict.problem}"
+    names = {candidate.concept_id: candidate.concept_name for candidate in mapped.candidates}
+    chosen = "none" if verdict.concept_id is None else f"{verdict.concept_id} {names[verdict.concept_id]}"
+    return f"{chosen}: {verdict.reason}" if verdict.reason else chosen

@@ -93,9 +93,9 @@ def test_the_choice_and_its_reason_are_marked_and_no_decision_changes(serve: Ser
         results = judge.judge(terms())
     assert chosen(results) == [12, None, 31]
     assert [r.judge for r in results] == [
-        f"12: because 1 ({MODELS[provider]})",
+        f"12 second of 1: because 1 ({MODELS[provider]})",
         f"none: because 2 ({MODELS[provider]})",
-        f"31: because 3 ({MODELS[provider]})",
+        f"31 first of 3: because 3 ({MODELS[provider]})",
     ]
     assert {r.decision for r in results} == {Decision.REVIEW}
     assert [r.candidates[0].concept_id for r in results] == [11, 21, 31]
@@ -145,6 +145,37 @@ def test_broken_json_is_asked_for_once_more_and_then_counts_as_no_answer(serve: 
     assert chosen([result]) == [None]
     assert "JSON" in result.judge
     assert len(server.requests) == 2
+
+
+ANSWER = answers("11")
+
+
+@pytest.mark.parametrize(
+    "wordy",
+    [
+        f"<think>\nA cough, so {answers('12')}?\n</think>\n{ANSWER}",
+        f"<thinking>no [brackets] closed {{ here</thinking>{ANSWER}",
+        f"Sure! Here is the JSON you asked for:\n```json\n{ANSWER}\n```\nLet me know if you need more.",
+        f"```\n{ANSWER}\n```",
+        f"A first try: {answers('12')} — no, better: {ANSWER}",
+        f"The candidates are [11, 12]. {ANSWER} I chose {{11}}.",
+        ANSWER.replace('"term": 1', '"term": "1"'),
+        ANSWER.replace('"concept_id": "11"', '"concept_id": 11'),
+        json.dumps(json.loads(ANSWER)["answers"]),  # without the object around it
+        json.dumps(json.loads(ANSWER)["answers"][0]),  # one answer alone
+        "\ufeff" + ANSWER,
+    ],
+)
+def test_thoughts_prose_and_quotes_around_an_answer_lose_nothing(serve: Serve, wordy: str) -> None:
+    with serve(says(wordy)) as (server, judge):
+        assert chosen(judge.judge(terms(1))) == [11]
+        assert len(server.requests) == 1
+
+
+def test_thoughts_without_an_end_are_no_answer(serve: Serve) -> None:
+    with serve(says(f"<think>perhaps {ANSWER}")) as (_, judge):
+        (result,) = judge.judge(terms(1))
+    assert result.judge.startswith("no answer")
 
 
 def test_a_term_that_an_answer_leaves_out_is_asked_about_alone(serve: Serve) -> None:
@@ -304,11 +335,20 @@ def test_a_truncated_answer_is_reported_as_one(monkeypatch: pytest.MonkeyPatch) 
         assert "cut off" in result.judge, provider
 
 
-def test_a_model_s_thoughts_are_not_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_s_thoughts_are_not_its_answer_but_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [{"text": "let me think", "thought": True}, {"text": answers("11")}]
-    reply = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+    used = {"promptTokenCount": 100, "candidatesTokenCount": 10, "thoughtsTokenCount": 300}
+    reply = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}], "usageMetadata": used}
     with chat_server(lambda _terms: (200, {}, reply)) as server:
-        assert chosen(make_judge(monkeypatch, "gemini", server.url).judge(terms(1))) == [11]
+        judge = make_judge(monkeypatch, "gemini", server.url)
+        assert chosen(judge.judge(terms(1))) == [11]
+    assert judge.usage.output_tokens == 310
+
+
+def test_ollama_is_asked_not_to_think(monkeypatch: pytest.MonkeyPatch) -> None:
+    with chat_server(first_candidates) as server:
+        make_judge(monkeypatch, "ollama", server.url).judge(terms(1))
+    assert server.requests[0][1]["think"] is False
 
 
 # --- independent of the protocol
@@ -468,7 +508,7 @@ def test_a_verdict_marks_one_candidate_only() -> None:
     (term,) = terms(1)
     again = with_verdict(with_verdict(term, Verdict(11), "a:b"), Verdict(12, "better"), "a:b")
     assert chosen([again]) == [12]
-    assert again.judge == "12: better (a:b)"
+    assert again.judge == "12 second of 1: better (a:b)"
 
 
 @pytest.mark.parametrize("name", ["", "ollama", "ollama:", "local:x", "llama3"])

@@ -18,7 +18,7 @@ from omop_emb.mapping.judge.judge_calibration import (
     learn_shifts,
     shift_probability,
 )
-from omop_emb.mapping.judge.verdict import Verdict
+from omop_emb.mapping.judge.verdict import Verdict, with_verdict
 from omop_emb.mapping.ranking.calibration import SIGNALS, Calibration, calibration_error
 from omop_emb.mapping.records import Decision, SourceTerm
 from tests.unit.mapping.files.sample_results import candidate, mapped
@@ -27,11 +27,16 @@ SHIFTS = {"agrees": 1.0, "chooses another": -1.0, "says none": -2.0}
 
 
 def test_an_answer_is_classified_as_the_judge_writes_it() -> None:
-    assert classify_answer(f"{Verdict(4)} (ollama:m)", 4) == "agrees"
-    assert classify_answer(f"{Verdict(4, '12 of them: a cough')} (ollama:m)", 4) == "agrees"
-    assert classify_answer(str(Verdict(45, "another")), 4) == "chooses another"
-    assert classify_answer(str(Verdict(None, "nothing fits")), 4) == "says none"
-    for nothing in ("", str(Verdict(None, problem="broken JSON")), "nonetheless", "about 4"):
+    def written(verdict: Verdict) -> str:
+        result = mapped(SourceTerm(name="cough"), candidate(4, name="24 hour cough"), candidate(45))
+        return with_verdict(result, verdict, "ollama:m").judge
+
+    assert written(Verdict(4, "fits")) == "4 24 hour cough: fits (ollama:m)"
+    assert classify_answer(written(Verdict(4)), 4) == "agrees"
+    assert classify_answer(written(Verdict(4, "12 of them: a cough")), 4) == "agrees"
+    assert classify_answer(written(Verdict(45, "another")), 4) == "chooses another"
+    assert classify_answer(written(Verdict(None, "nothing fits")), 4) == "says none"
+    for nothing in ("", written(Verdict(None, problem="broken JSON")), "nonetheless", "about 4"):
         assert classify_answer(nothing, 4) is None
 
 
