@@ -45,6 +45,7 @@ def _make_reading(
     encoding: str | None,
     separator: str | None,
     sheet: str | None,
+    header_row: int | None,
     source_vocabulary: str | None,
     source_vocabulary_column: str | None,
     **columns: Any,
@@ -54,8 +55,9 @@ def _make_reading(
     return ReadOptions(
         columns=Columns(source_vocabulary=source_vocabulary_column, **columns),
         encoding=encoding,
-        separator="\t" if separator in ("\\t", "tab") else separator,
+        separator=separator,
         sheet=sheet,
+        header_row=header_row,
         source_vocabulary=source_vocabulary,
     )
 
@@ -154,8 +156,16 @@ input_options = option_group(
     click.option("--source-vocabulary", help="OMOP vocabulary in which to look the source codes up."),
     click.option("--source-vocabulary-column", help="Column of the source vocabulary."),
     click.option("--encoding", help="Encoding of a text file, such as cp1252; detected by default."),
-    click.option("--separator", help="Separator of a text file; detected by default."),
-    click.option("--sheet", help="Sheet of an Excel workbook; by default the first."),
+    click.option(
+        "--separator", help="Separator of a text file, or none for one term a line; detected by default."
+    ),
+    click.option("--sheet", help="Sheet of a workbook; by default the first visible one with terms."),
+    click.option(
+        "--header-row",
+        type=click.IntRange(min=0),
+        metavar="LINE",
+        help="Line of the header; 0 if there is none. Detected by default.",
+    ),
 )
 
 # Passes `settings`, an omop_emb.mapping.Settings.

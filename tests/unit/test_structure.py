@@ -43,8 +43,8 @@ MAPPING_FLOORS = (
     "settings",
     "ranking",
     "features | approvals",
-    "retrieval",
-    "files | judge | terms | term_frames",
+    "retrieval | term_frames",
+    "files | judge | terms",
     "records",
 )
 
