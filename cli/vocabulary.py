@@ -211,6 +211,8 @@ def _echo_loaded(loaded: LoadedVocabulary) -> None:
         echo(f"warning: {count:,} concepts of {vocabulary_id} have no name and are not embedded{hint}")
     for file, count in loaded.exchanged_dates.items():
         echo(f"warning: {count:,} dates in {file} have day and month exchanged, and were read as YYYYDDMM")
+    if not loaded.rows.get("concept_relationship"):
+        echo("warning: without CONCEPT_RELATIONSHIP, no source code leads to a standard concept")
     if not loaded.has_trigrams:
         echo(
             "note: without pg_trgm, names cannot be searched by spelling: let a superuser run "
