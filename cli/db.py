@@ -56,7 +56,7 @@ def status(format_: str) -> None:
     from omop_emb.database import database_status
 
     values: dict[str, Any] = {"server": "external", "state": "ready"}
-    if config.text_or_none(_URL) is None:
+    if config.variable(_URL) is None:
         embedded = server.status()
         values = {
             "server": "embedded",
@@ -94,7 +94,7 @@ def migrate(print_: bool) -> None:
 
 
 def _require_embedded(verb: str) -> None:
-    if config.text_or_none(_URL) is not None:
+    if config.variable(_URL) is not None:
         raise ConfigurationError(
             f"{_URL} is set, so the embedded server is not in use: unset it to {verb} the embedded server"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,7 @@ VARIABLES = (
     ),
     Variable("OMOP_EMB_PRICES", "a TOML file with prices of your own, see the how-to page on estimates"),
     Variable("OLLAMA_HOST", "where Ollama listens; default 127.0.0.1:11434"),
+    Variable("OLLAMA_API_KEY", "the key for Ollama, where a proxy or its cloud asks for one"),
     Variable("GEMINI_API_KEY", "the key for the Gemini API"),
     Variable("GOOGLE_API_KEY", "the key for the Gemini API; wins over GEMINI_API_KEY"),
     Variable("GOOGLE_GENAI_USE_VERTEXAI", "true: Gemini models are asked for through Vertex AI"),
@@ -49,24 +51,23 @@ VARIABLES = (
     Variable("OPENAI_API_KEY", "the key for that endpoint"),
 )
 _KNOWN = frozenset(variable.name for variable in VARIABLES)
+_PREFIXES = frozenset(name for name in _KNOWN if name.endswith("_PREFIX"))
 
 
 def variable(name: str) -> str | None:
-    """The value of a documented variable, exactly as it was set; None where it is not set."""
+    """The value of a documented variable, without blanks around it; None where it is not set or blank.
+
+    A prefix is taken exactly as it was set, as its blanks count; only an empty one counts as not set.
+    """
     if name not in _KNOWN:
         raise LookupError(f"{name} is not documented in config.VARIABLES")
-    return os.environ.get(name)
-
-
-def text_or_none(name: str) -> str | None:
-    """The value of a documented variable; None where it is not set or blank."""
-    value = variable(name)
-    return value if value is not None and value.strip() else None
+    value = os.environ.get(name, "")
+    return (value if name in _PREFIXES else value.strip()) or None
 
 
 def model() -> str:
     """The model that is asked for: OMOP_EMB_MODEL, else the packaged one."""
-    return text_or_none("OMOP_EMB_MODEL") or DEFAULT_MODEL
+    return variable("OMOP_EMB_MODEL") or DEFAULT_MODEL
 
 
 def positive_integer(name: str) -> int | None:
@@ -75,17 +76,17 @@ def positive_integer(name: str) -> int | None:
     Raises:
         ConfigurationError: it is something else.
     """
-    value = text_or_none(name)
+    value = variable(name)
     if value is None:
         return None
-    if not value.strip().isascii() or not value.strip().isdigit() or int(value) == 0:
-        raise ConfigurationError(f"{name} must be a whole number above 0; found {value!r}")
+    if re.fullmatch("0*[1-9][0-9]{0,8}", value) is None:
+        raise ConfigurationError(f"{name} must be a whole number above 0; found {value[:20]!r}")
     return int(value)
 
 
 def data_dir() -> Path:
     """The folder of the embedded server: OMOP_EMB_DATA_DIR, else /var/lib/omop-emb as root, else XDG's."""
-    chosen = text_or_none("OMOP_EMB_DATA_DIR")
+    chosen = variable("OMOP_EMB_DATA_DIR")
     if chosen is not None:
         return Path(chosen).expanduser().absolute()
     if os.geteuid() == 0:
@@ -103,7 +104,8 @@ def one_blas_thread() -> None:
 
     OpenBLAS would start another for products of a few vectors and wait for it busily. What is set stays.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if not os.environ.get("OPENBLAS_NUM_THREADS"):
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def _xdg(name: str, fallback: str) -> Path:

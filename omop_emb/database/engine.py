@@ -42,7 +42,7 @@ def database_engine(
         ConfigurationError: the URL cannot be read, or names another database or driver.
     """
     if url is None and data_dir is None:
-        url = config.text_or_none("OMOP_EMB_DATABASE_URL")
+        url = config.variable("OMOP_EMB_DATABASE_URL")
     options: dict[str, Any] = {"pool_pre_ping": True, "echo": echo, "hide_parameters": not echo}
     if url is None:
         return sqlalchemy.create_engine(

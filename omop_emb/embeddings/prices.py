@@ -50,7 +50,7 @@ def price_list() -> list[Price]:
     Raises:
         ConfigurationError: the file that OMOP_EMB_PRICES names cannot be used.
     """
-    path = config.text_or_none("OMOP_EMB_PRICES")
+    path = config.variable("OMOP_EMB_PRICES")
     own = [] if path is None else _own_prices(Path(path).expanduser())
     own_names = {price.model for price in own}
     listed = [

@@ -17,9 +17,9 @@ class GeminiClient(Connection):
     extra = "gemini"
 
     def __init__(self, model: str) -> None:
-        chosen = config.text_or_none("GOOGLE_GENAI_USE_ENTERPRISE")
-        chosen = chosen or config.text_or_none("GOOGLE_GENAI_USE_VERTEXAI") or ""
-        self.is_vertex = chosen.strip().lower() in ("1", "true", "yes")
+        chosen = config.variable("GOOGLE_GENAI_USE_ENTERPRISE")
+        chosen = chosen or config.variable("GOOGLE_GENAI_USE_VERTEXAI") or ""
+        self.is_vertex = chosen.lower() in ("1", "true", "yes")
         server = "Vertex AI" if self.is_vertex else "the Gemini API"
         super().__init__(model.removeprefix("models/"), server=server)
 
@@ -28,15 +28,15 @@ class GeminiClient(Connection):
 
         options = genai.types.HttpOptions(client_args=client_arguments)
         if not self.is_vertex:
-            key = config.text_or_none("GOOGLE_API_KEY") or config.text_or_none("GEMINI_API_KEY")
+            key = config.variable("GOOGLE_API_KEY") or config.variable("GEMINI_API_KEY")
             if key is None:
                 raise ConfigurationError(f"{self.source} needs a key: export GEMINI_API_KEY=…")
             return genai.Client(api_key=key, vertexai=False, http_options=options)
         try:
             return genai.Client(
                 vertexai=True,
-                project=config.text_or_none("GOOGLE_CLOUD_PROJECT"),
-                location=config.text_or_none("GOOGLE_CLOUD_LOCATION") or "global",
+                project=config.variable("GOOGLE_CLOUD_PROJECT"),
+                location=config.variable("GOOGLE_CLOUD_LOCATION") or "global",
                 http_options=options,
             )
         except Exception as error:

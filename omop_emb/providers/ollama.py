@@ -24,9 +24,8 @@ class OllamaConnection(Connection):
     extra = "ollama"
 
     def __init__(self, model: str) -> None:
-        self._host = config.text_or_none("OLLAMA_HOST")
-        address = self._host or "127.0.0.1"
-        hostname = urlsplit(address if "://" in address else f"//{address}").hostname
+        self._host = config.variable("OLLAMA_HOST") or "127.0.0.1"
+        hostname = urlsplit(self._host if "://" in self._host else f"//{self._host}").hostname
         self.is_local = hostname in _LOCAL_HOSTS
         super().__init__(model, server=f"Ollama at {hostname or self._host}")
 

@@ -31,12 +31,12 @@ class OpenAIConnection(Connection):
     extra = "openai"
 
     def __init__(self, model: str) -> None:
-        self._url = (config.text_or_none("OPENAI_BASE_URL") or _OPENAI_URL).strip().rstrip("/")
+        self._url = (config.variable("OPENAI_BASE_URL") or _OPENAI_URL).rstrip("/")
         address = urlsplit(self._url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ConfigurationError("OPENAI_BASE_URL must begin with http:// or https:// and a host")
         self.is_openai = address.hostname == "api.openai.com"
-        self._key = config.text_or_none("OPENAI_API_KEY")
+        self._key = config.variable("OPENAI_API_KEY")
         super().__init__(model, server=f"the endpoint at {address.hostname}")
 
     def _open(self, **client_arguments: Any) -> Any:

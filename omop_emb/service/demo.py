@@ -124,7 +124,7 @@ def run_demo(on_message: Callable[[str], None]) -> DemoResult:
         ConfigurationError: OMOP_EMB_VOCABULARY_SCHEMA is set, which hides the sample.
         MissingExtraError: the extra `embedded` or `local` is not installed.
     """
-    if config.text_or_none("OMOP_EMB_VOCABULARY_SCHEMA") is not None:
+    if config.variable("OMOP_EMB_VOCABULARY_SCHEMA") is not None:
         raise ConfigurationError(
             "the demo has its own vocabulary, but OMOP_EMB_VOCABULARY_SCHEMA names another: "
             "run env -u OMOP_EMB_VOCABULARY_SCHEMA omop-emb demo"
@@ -157,7 +157,7 @@ def run_demo(on_message: Callable[[str], None]) -> DemoResult:
 def _open_database(on_message: Callable[[str], None]) -> tuple[Engine, Path, bool]:
     """The engine, its server's folder, and whether other commands use that folder by default."""
     default = config.data_dir()
-    if config.text_or_none("OMOP_EMB_DATABASE_URL") is None:
+    if config.variable("OMOP_EMB_DATABASE_URL") is None:
         on_message(f"PostgreSQL in {default}")
         engine = database_engine(data_dir=default)
         with session_scope(engine) as session:

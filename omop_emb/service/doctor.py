@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _URL = "OMOP_EMB_DATABASE_URL"
-_SECRETS = frozenset({_URL, "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"})
+_SECRETS = frozenset({_URL, "OLLAMA_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"})
 _CORE = ("sqlalchemy", "psycopg", "numpy", "pandas")
 # Extra -> the main distribution that it installs.
 _EXTRAS = {
@@ -79,7 +79,7 @@ def diagnose() -> Iterator[Finding]:
     yield _extras()
     yield from _variables()
     active = None
-    if config.text_or_none(_URL) is None and supervisor.status().state == "not created":
+    if config.variable(_URL) is None and supervisor.status().state == "not created":
         details = f"the embedded server does not exist yet ({config.data_dir()})"
         yield Finding("server", State.NOTE, details, "run omop-emb demo, or omop-emb vocabulary load PATH")
     else:
@@ -119,7 +119,7 @@ def _database() -> Generator[Finding, None, registry.Space | None]:
     try:
         engine = database_engine()
         status = database_status(engine)
-        owner = "yours" if config.text_or_none(_URL) else f"embedded, in {supervisor.status().data_dir}"
+        owner = "yours" if config.variable(_URL) else f"embedded, in {supervisor.status().data_dir}"
         yield Finding("server", State.OK, f"PostgreSQL {status['version']}, {owner}")
         yield Finding("database", State.OK, f"{status['database']!r} as {status['user']!r}")
         with session_scope(engine) as session:

@@ -65,7 +65,7 @@ def vocabulary_tables(connection: psycopg.Connection[Any]) -> VocabularyTables |
     They are those of OMOP_EMB_VOCABULARY_SCHEMA, or of the active release, which stays unchanged until the
     caller's transaction ends, whatever is loaded meanwhile.
     """
-    schema = config.text_or_none("OMOP_EMB_VOCABULARY_SCHEMA")
+    schema = config.variable("OMOP_EMB_VOCABULARY_SCHEMA")
     if schema is not None:
         return _schema_tables(connection, schema.strip())
     if not fetch_value(connection, read("vocabulary_is_migrated")):

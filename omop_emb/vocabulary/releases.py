@@ -135,7 +135,7 @@ def drop_retired(connection: psycopg.Connection[Any]) -> list[int]:
 
 def check_own_schema() -> None:
     """Raise VocabularyError if the vocabulary is a CDM's, where nothing is ever written."""
-    schema = config.text_or_none("OMOP_EMB_VOCABULARY_SCHEMA")
+    schema = config.variable("OMOP_EMB_VOCABULARY_SCHEMA")
     if schema is not None:
         raise VocabularyError(
             f"the vocabulary is read from schema {schema!r} (OMOP_EMB_VOCABULARY_SCHEMA), where nothing is "

@@ -23,7 +23,7 @@ _VARIABLES_PAGE = """\
 
 {note}
 Every setting has a default. Options and arguments override variables. A variable with an empty value
-counts as unset, except for the two prefixes, which may be empty on purpose.
+counts as unset.
 
 ## Variables of omop-emb
 
