@@ -319,8 +319,6 @@ def test_a_filter_holds_for_every_candidate_and_gives_as_many_as_without(
         (("--vocabulary", "SNOMED", "--accept-precision", "0.9", "--accept-untrained"),
          "cannot be used with --vocabulary"),
         (("--any", "--accept-precision", "0.9", "--accept-untrained"), "cannot be used with --vocabulary"),
-        (("--any", "--unreviewed", "--map-file", "m.csv", "--source-vocabulary-id", "MINE"),
-         "--unreviewed cannot be used with --any"),
     ],
 )  # fmt: skip
 def test_a_filter_that_cannot_hold_is_refused_before_anything_is_mapped(

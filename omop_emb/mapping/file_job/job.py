@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from omop_emb.database.engine import driver_connection, session_scope
 from omop_emb.embeddings.models import find_model
-from omop_emb.errors import ConfigurationError, InputError, UnknownValueError
+from omop_emb.errors import InputError, UnknownValueError
 from omop_emb.mapping.approvals.approved_file import read_approved
 from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous
 from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter, open_outputs
@@ -197,16 +197,10 @@ def _open_journal(job: FileJob, file: TermFile, mapper: Mapper, path: Path, on_m
 
 
 def _check_outputs(job: FileJob, file: TermFile) -> None:
-    """Refuse outputs that can have no content, or would hold what no person has seen."""
+    """Refuse an output that can have no content."""
     if job.outputs.outdated is not None and job.previous is None and file.usagi is None:
         raise InputError(
             "--outdated lists approved targets that are not valid: give --previous FILE, or Usagi's file"
-        )
-    settings = job.outputs.map_settings
-    if settings is not None and settings.unreviewed and job.settings.includes_non_standard:
-        raise ConfigurationError(
-            "--unreviewed cannot be used with --any: non-standard concepts never go into "
-            "source_to_concept_map; leave one of them out"
         )
 
 
