@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -27,7 +28,7 @@ _TABLE_COLUMNS = ("query", "rank", "concept_id", "concept_name", "domain_id", "s
     "--file",
     "file",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Terms from a file, one per line; - is stdin.",
+    help="Terms from a file, as omop-emb map reads it: a list or a table; - is stdin.",
 )
 @click.option("-k", default=10, type=click.IntRange(min=1), help="Concepts per term.")
 @click.option(
@@ -74,7 +75,7 @@ def command(
     from omop_emb.database import session_scope
     from omop_emb.vocabulary import look_up
 
-    terms = (*terms, *_lines(file))
+    terms = (*terms, *_terms_of(file))
     if not terms:
         raise click.UsageError('give at least one term, such as omop-emb search "heart attack"')
     rows: list[dict[str, Any]] = []
@@ -138,13 +139,15 @@ def _explanation(result: SearchResult) -> Iterator[str]:
     )
 
 
-def _lines(file: Path | None) -> list[str]:
+def _terms_of(file: Path | None) -> list[str]:
+    from omop_emb.mapping.files import count_lines, first_problems, open_terms, reading_lines
+
     if file is None:
         return []
-    try:
-        with click.open_file(str(file), encoding="utf-8-sig") as stream:
-            return [line.strip() for line in stream if line.strip()]
-    except OSError as error:
-        raise click.UsageError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"{file} is not UTF-8; convert it first, for example with iconv") from error
+    with open_terms(file, stdin=sys.stdin.buffer if str(file) == "-" else None) as terms:
+        for line in reading_lines(terms):
+            echo(line)
+        names = [term.name for term in terms]
+        for line in (*first_problems(terms.problems), *count_lines(terms)):
+            echo(line)
+    return names

@@ -177,6 +177,21 @@ def test_terms_are_read_in_order_from_a_file_or_stdin(run: Run) -> None:
     assert [row["query"] for row in rows] == ["metformin", "heart attack", "metformin"]
 
 
+def test_a_table_is_searched_by_its_names_and_what_was_understood_is_said(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "terms.csv"
+    file.write_bytes("Kode;Bezeichnung\n1;metformin\n2;-\n3;M\u00e9ni\u00e8re\n".encode("cp1252"))
+    done = run("search", "--file", str(file), "-k", "1", "--format", "tsv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout), dialect="excel-tab"))
+    assert [row["query"] for row in rows] == ["metformin", "M\u00e9ni\u00e8re"]
+    for said in (
+        "encoding cp1252, separator ;",
+        "term: Bezeichnung; code: Kode",
+        "line 3: no term",
+        "1 rows left out",
+    ):
+        assert said in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
