@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import gold_column_options
+from .options import training_options
 from .render import echo, format_option, render
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.evaluation import GoldColumns
+    from omop_emb.mapping.approvals import ApprovedColumns
 
 _COLUMNS = (
     *("ranker", "recall@1", "recall@10", "MRR", "calibration error", "coverage at 0.95"),
@@ -22,26 +22,29 @@ _COLUMNS = (
 @click.argument("approved", nargs=-1, required=True, metavar="APPROVED…")
 @click.option("--site", default="default", help="Name of the site whose ranker is trained.")
 @click.option("--no-remember", is_flag=True, help="Do not add the approved names to the site's memory.")
-@gold_column_options
+@training_options
 @format_option
 def command(
-    approved: tuple[str, ...], site: str, no_remember: bool, gold_columns: GoldColumns, format_: str
+    approved: tuple[str, ...], site: str, no_remember: bool, columns: ApprovedColumns, format_: str
 ) -> int:
     """Train a site's ranker and probabilities for the active space from its approved mappings.
 
-    APPROVED is Usagi's file (its approved rows), source_to_concept_map, or a table with a column of concept
-    ids, empty for no match: from terms without a match it learns when to say so. The printed metrics come
-    from cross-validation, on terms that the ranker had not seen.
+    APPROVED is Usagi's file (its APPROVED rows), or a table with concept ids and a column that says what a
+    person decided, such as map's own output after a person filled its column reviewed. From terms without a
+    match it learns when to say so. The printed metrics come from cross-validation, on terms that the ranker
+    had not seen.
 
     \b
     omop-emb calibrate approved.usagi.csv
+    omop-emb calibrate review.csv
+    omop-emb calibrate gold.csv --all-approved
     omop-emb calibrate wards.usagi.csv laboratory.usagi.csv --site north
     omop-emb map terms.csv -o mapped.csv --site north --accept-precision 0.95
     """
     from omop_emb.database import session_scope
     from omop_emb.mapping.training import Training, train
 
-    training = Training(site=site, remember=not no_remember, gold_columns=gold_columns)
+    training = Training(site=site, remember=not no_remember, columns=columns)
     with session_scope() as session:
         trained = train(session, approved, training, on_message=echo)
     for line in (*trained.notes, *(f"{problem}; skipped" for problem in trained.problems)):

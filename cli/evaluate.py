@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import gold_column_options, site_option
+from .options import gold_options, site_option
 from .render import echo, format_option, render
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.evaluation import GoldColumns
+    from omop_emb.mapping.approvals import ApprovedColumns
 
 _COLUMNS = ("by", "group", "ranking", "metric", "value", "low", "high", "terms")
 _WIDE_COLUMNS = (
@@ -48,7 +48,7 @@ _WIDE_COLUMNS = (
     type=click.FloatRange(0, 1),
     help="A first candidate with a lower probability counts as the answer no match.",
 )
-@gold_column_options
+@gold_options
 @format_option
 def command(
     gold: tuple[str, ...],
@@ -61,13 +61,14 @@ def command(
     no_memory: bool,
     rules: tuple[str, ...],
     no_match_below: float,
-    gold_columns: GoldColumns,
+    columns: ApprovedColumns,
     format_: str,
 ) -> int:
     """Measure mapping on terms whose concepts are known; nothing is written to the database.
 
-    GOLD is Usagi's file (its approved rows), source_to_concept_map, or a table with a column of concept ids,
-    several separated by |, empty for no match. No term is found by its own source concept or approval.
+    GOLD is Usagi's file (its APPROVED rows), or a table with a column of concept ids, several separated by
+    |. Its column reviewed (or --approved-column) says which rows a person approved; without one, every row
+    counts, and an empty cell is no match. No term is found by its own source concept or approval.
 
     \b
     omop-emb evaluate approved.usagi.csv --by domain --report measured
@@ -89,7 +90,7 @@ def command(
         no_match_below=no_match_below,
         against=against,
         settings=Settings(rules=tuple(rule for rule in RULES if rule not in rules)),
-        gold_columns=gold_columns,
+        columns=columns,
     )
     with session_scope() as session:
         evaluation, problems = measure(session, gold, options)

@@ -12,13 +12,20 @@ import click
 
 from omop_emb import config
 
-from .map_options import input_options, judge_options, mapping_options, output_options
+from .map_options import (
+    input_options,
+    judge_options,
+    mapping_options,
+    output_options,
+    previous_options,
+)
 from .options import site_option
 from .progress import count_progress
 from .render import echo
 
 if TYPE_CHECKING:
     from omop_emb.mapping import Settings
+    from omop_emb.mapping.approvals import ApprovedColumns
     from omop_emb.mapping.file_job import FileJob, JobReport, Outputs
     from omop_emb.mapping.files import MapRowBuilder, ReadOptions
     from omop_emb.mapping.judge import JudgeJob
@@ -46,10 +53,9 @@ def _one_blas_thread(command: Callable[..., int]) -> Callable[..., int]:
 @mapping_options
 @site_option
 @click.option(
-    "--previous",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Approved mappings (Usagi's or source_to_concept_map), kept where their targets are still valid.",
+    "--shipped", is_flag=True, help="Use the shipped ranker even if the site has its own; its memory stays."
 )
+@previous_options
 @judge_options
 @click.option("--yes", is_flag=True, help="Do not ask about the judge's cost.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same output.")
@@ -60,7 +66,8 @@ def command(
     reading: ReadOptions,
     settings: Settings,
     site: str,
-    previous: Path | None,
+    shipped: bool,
+    previous: tuple[Path | None, ApprovedColumns],
     judge: JudgeJob | None,
     yes: bool,
     resume: bool,
@@ -83,13 +90,16 @@ def command(
     from omop_emb.database import engine_scope
     from omop_emb.mapping.file_job import FileJob, run
 
+    previous_file, previous_columns = previous
     job = FileJob(
         input=input,
         reading=reading,
         outputs=outputs,
         settings=settings,
         site=site,
-        previous=previous,
+        shipped=shipped,
+        previous=previous_file,
+        previous_columns=previous_columns,
         judge=judge,
         resume=resume,
         batch_size=batch_size,

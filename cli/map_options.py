@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FILTER_OPTIONS, make_filter, option_group
+from .options import (
+    APPROVED_COLUMN_OPTIONS,
+    FILTER_OPTIONS,
+    all_approved_option,
+    make_approved_columns,
+    make_filter,
+    option_group,
+)
 
 if TYPE_CHECKING:
     from omop_emb.mapping import Settings
+    from omop_emb.mapping.approvals import ApprovedColumns
     from omop_emb.mapping.file_job import Outputs
     from omop_emb.mapping.files import MapKey, ReadOptions
     from omop_emb.mapping.judge import JudgeJob
@@ -92,6 +100,18 @@ def _make_judge(model: str | None, max_terms: int, prices: tuple[float, float] |
     if model is None:
         return None
     return JudgeJob(model=make_chat_model(model), max_terms=max_terms, prices=prices)
+
+
+def _make_previous(
+    previous: Path | None, all_approved: bool, approved: str | None, approved_values: tuple[str, ...]
+) -> tuple[Path | None, ApprovedColumns]:
+    if previous is None and (all_approved or approved or approved_values):
+        raise click.UsageError(
+            "--all-approved and --approved-column say how --previous FILE is read: give it"
+        )
+    return previous, make_approved_columns(
+        all_approved=all_approved, approved=approved, approved_values=approved_values
+    )
 
 
 # Passes `outputs`, an omop_emb.mapping.file_job.Outputs.
@@ -184,6 +204,19 @@ mapping_options = option_group(
         "--explain", default=0, metavar="N", help="Give reasons for and against the first N candidates."
     ),
     *FILTER_OPTIONS,
+)
+
+# Passes `previous`, a path or None, and an omop_emb.mapping.approvals.ApprovedColumns.
+previous_options = option_group(
+    "previous",
+    _make_previous,
+    click.option(
+        "--previous",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Mappings that a person approved, kept where their targets are still valid.",
+    ),
+    *APPROVED_COLUMN_OPTIONS,
+    all_approved_option,
 )
 
 # Passes `judge`, an omop_emb.mapping.judge.JudgeJob or None.

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from .options import approved_options
 from .render import echo, format_option, render
+
+if TYPE_CHECKING:
+    from omop_emb.mapping.approvals import ApprovedColumns
 
 _COLUMNS = ("source_code", "source_name", "concept_id", "concept_name", "approved_from", "approved_at")
 _site = click.option("--site", default="default", help="Name of the site.")
@@ -20,25 +25,30 @@ def command() -> None:
 @command.command("remember")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @_site
-def remember(files: tuple[str, ...], site: str) -> None:
-    """Remember the approved mappings of each FILE, from Usagi or a source_to_concept_map.
+@approved_options
+def remember(files: tuple[str, ...], site: str, columns: ApprovedColumns) -> None:
+    """Remember what a person approved in each FILE: Usagi's APPROVED rows, or those that a table approves.
+
+    A table says so in a column such as reviewed, which map writes empty and a reviewer fills.
 
     They survive index build and new vocabularies, and are not part of an index export.
 
     \b
     omop-emb memory remember approved.usagi.csv
-    omop-emb memory remember lab.csv --site north
+    omop-emb memory remember review.csv --site north
+    omop-emb memory remember source_to_concept_map.csv --all-approved
     """
     from omop_emb.database import driver_connection, session_scope
     from omop_emb.mapping.approvals import remember_file
 
     with session_scope() as session:
-        done = [remember_file(driver_connection(session), site, file) for file in files]
+        done = [remember_file(driver_connection(session), site, file, columns) for file in files]
     for one in done:
         for problem in one.problems:
             echo(f"{one.file}, {problem}; left out")
         if one.unknown:
             echo(f"{one.file}: {one.unknown:,} targets are no longer in the vocabulary")
+        echo(one.note)
         echo(f"{one.file}: {one.approvals:,} approved mappings, {one.added:,} of them new to {site!r}")
 
 

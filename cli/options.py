@@ -11,7 +11,7 @@ import click
 from omop_emb import ConceptFilter, IndexType
 
 if TYPE_CHECKING:
-    from omop_emb.mapping.evaluation import GoldColumns
+    from omop_emb.mapping.approvals import ApprovedColumns
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -70,18 +70,17 @@ def _make_recipe(
     )
 
 
-def _make_gold_columns(
-    names: tuple[str, ...],
-    code_column: str | None,
-    domain_column: str | None,
-    target_column: str | None,
-    source_column: str | None,
-) -> GoldColumns:
-    from omop_emb.mapping.evaluation import GoldColumns
+def make_approved_columns(
+    names: tuple[str, ...] = (),
+    code_column: str | None = None,
+    domain_column: str | None = None,
+    **columns: Any,
+) -> ApprovedColumns:
+    """How a file of approved mappings is read, from the options' values."""
+    from omop_emb.mapping.approvals import ApprovedColumns
     from omop_emb.mapping.files import Columns
 
-    columns = Columns(names=names, code=code_column, domain=domain_column)
-    return GoldColumns(columns=columns, target=target_column, source=source_column)
+    return ApprovedColumns(columns=Columns(names=names, code=code_column, domain=domain_column), **columns)
 
 
 FILTER_OPTIONS: tuple[_Decorator, ...] = (
@@ -129,16 +128,41 @@ recipe_options = option_group(
     *FILTER_OPTIONS,
 )
 
-# Passes `gold_columns`, an omop_emb.mapping.evaluation.GoldColumns.
-gold_column_options = option_group(
-    "gold_columns",
-    _make_gold_columns,
+APPROVED_COLUMN_OPTIONS: tuple[_Decorator, ...] = (
+    click.option(
+        "--approved-column", "approved", help="Column that says what a person decided; by default reviewed."
+    ),
+    click.option(
+        "--approved-value",
+        "approved_values",
+        multiple=True,
+        help="A value of it that means approved; repeatable.  [default: approve, yes, x, 1 and the like]",
+    ),
+)
+_APPROVED_OPTIONS: tuple[_Decorator, ...] = (
     click.option("--name-column", "names", multiple=True, help="Column of the term; repeatable."),
     click.option("--code-column", help="Column of the source code."),
-    click.option("--domain-column", help="Column of the OMOP domain that the concept must be in."),
-    click.option("--target-column", help="Column of the concept ids that people chose."),
-    click.option("--source-column", help="Column of a row's source; by default each file is one source."),
+    click.option("--target-column", "target", help="Column of the concept ids that people chose."),
+    *APPROVED_COLUMN_OPTIONS,
 )
+_LEARNING_OPTIONS: tuple[_Decorator, ...] = (
+    click.option("--domain-column", help="Column of the OMOP domain that the concept must be in."),
+    click.option(
+        "--source-column", "source", help="Column of a row's source; by default each file is one source."
+    ),
+)
+all_approved_option: _Decorator = click.option(
+    "--all-approved",
+    is_flag=True,
+    help="A person vouches for every row of a table that does not say what was approved.",
+)
+
+# Each passes `columns`, an omop_emb.mapping.approvals.ApprovedColumns.
+approved_options = option_group("columns", make_approved_columns, *_APPROVED_OPTIONS, all_approved_option)
+training_options = option_group(
+    "columns", make_approved_columns, *_APPROVED_OPTIONS, *_LEARNING_OPTIONS, all_approved_option
+)
+gold_options = option_group("columns", make_approved_columns, *_APPROVED_OPTIONS, *_LEARNING_OPTIONS)
 
 index_type_option: _Decorator = click.option(
     "--index-type",

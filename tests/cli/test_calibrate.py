@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ConfigurationError, InputError
+from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.evaluation.evaluate import EvaluationOptions, measure
 from omop_emb.mapping.mapper import map_terms, open_mapper
 from omop_emb.mapping.ranking import ranker_store
@@ -23,6 +24,8 @@ from omop_emb.mapping.records import Decision, SourceTerm
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.training.site_training import Training, train
 from omop_emb.service import demo
+
+ALL = ApprovedColumns(all_approved=True)
 
 
 def sample_concepts() -> list[tuple[int, str]]:
@@ -72,7 +75,7 @@ def approvals(folder: Path, seed: int, matched: int, no_match: int) -> list[Path
 def test_accepted_unseen_terms_have_the_precision_even_with_no_match_terms_among_them(
     sample: Session, tmp_path: Path
 ) -> None:
-    trained = train(sample, approvals(tmp_path, 1, 300, 40), Training(rounds=25))
+    trained = train(sample, approvals(tmp_path, 1, 300, 40), Training(columns=ALL, rounds=25))
     assert (trained.terms, trained.no_match) == (300, 40)
     names = [validation.ranker for validation in trained.cross_validations]
     assert names[0] == "shipped ranker"
@@ -121,7 +124,7 @@ def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path
     target = sample_concepts()[200][0]
     rows += [f"{target},our own jargon", f"{target},GH/Sinus-X"]
     path.write_text("concept_id,name\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    train(sample, [path], Training(site="north", rounds=10))
+    train(sample, [path], Training(columns=ALL, site="north", rounds=10))
     names = ("our own jargon", "gh sinus x", "Osteoarthritis")
     same, other_case, elsewhere = map_terms(sample, names, site="north")
     for mapped in (same, other_case):
@@ -134,7 +137,7 @@ def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path
 
 
 def test_a_ranker_belongs_to_its_site_and_explains_itself(sample: Session, tmp_path: Path) -> None:
-    train(sample, approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=10))
+    train(sample, approvals(tmp_path, 3, 110, 20), Training(columns=ALL, site="north", rounds=10))
     with open_mapper(sample, site="south") as mapper:
         assert not mapper.engine.ranker.is_site_trained
     policy = Policy(accept_precision=0.95)
@@ -148,7 +151,7 @@ def test_a_ranker_belongs_to_its_site_and_explains_itself(sample: Session, tmp_p
 def test_a_ranker_of_an_earlier_version_is_refused_until_the_next_training(
     sample: Session, tmp_path: Path
 ) -> None:
-    paths, asked = approvals(tmp_path, 3, 110, 20), Training(site="north", rounds=5)
+    paths, asked = approvals(tmp_path, 3, 110, 20), Training(columns=ALL, site="north", rounds=5)
     train(sample, paths, asked)
     driver_connection(sample).execute(
         "update omop_emb.mapping_ranker "
@@ -166,7 +169,7 @@ def test_too_few_approvals_are_refused(sample: Session, tmp_path: Path) -> None:
     path = tmp_path / "few.csv"
     path.write_text("name,concept_id\nOsteoarthritis,80180\n", encoding="utf-8")
     with pytest.raises(InputError, match="at least 100"):
-        train(sample, [path])
+        train(sample, [path], Training(columns=ALL))
 
 
 def test_the_command_prints_the_cross_validation(
@@ -177,7 +180,7 @@ def test_the_command_prints_the_cross_validation(
     command = import_module("omop_emb.cli.calibrate").command
     paths = [str(path) for path in approvals(tmp_path, 4, 120, 20)]
     result = CliRunner().invoke(
-        command, [*paths, "--format", "json"], standalone_mode=False, catch_exceptions=False
+        command, [*paths, "--all-approved", "--format", "json"], standalone_mode=False, catch_exceptions=False
     )
     assert result.return_value == 0
     rows = json.loads(result.stdout)

@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from sqlalchemy.orm import Session
 
 from omop_emb.errors import InputError
+from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.evaluation.evaluate import EvaluationOptions, measure
-from omop_emb.mapping.evaluation.gold import GoldColumns, read_gold
+from omop_emb.mapping.evaluation.gold import read_gold
 from omop_emb.mapping.evaluation.metrics import compute_metrics
 
 DEMO = Path(__file__).parents[2] / "omop_emb/data/demo/terms.csv"
@@ -107,18 +108,18 @@ def test_gold_is_read_from_tables_usagi_and_source_to_concept_map(tmp_path: Path
     table.write_text(
         "name\tconcept_id\tclinic\nfirst\t14|15\tnorth\nfirst\t16\tnorth\nbad\tx\tsouth\n", encoding="utf-8"
     )
-    read = read_gold([usagi, mapped])
+    read = read_gold([usagi, mapped], ApprovedColumns(all_approved=True))
     assert [(term.term.name, sorted(term.targets), term.source) for term in read.terms] == [
         ("approved", [10, 11], "usagi.csv"),
         ("nothing", [], "usagi.csv"),
         ("from the map", [13], "stcm.csv"),
     ]
     assert len(read.digests["usagi.csv"]) == 64
-    read = read_gold([table], GoldColumns(source="clinic"))
+    read = read_gold([table], ApprovedColumns(source="clinic", all_approved=True))
     assert [(term.term.name, sorted(term.targets), term.source) for term in read.terms] == [
         ("first", [14, 15, 16], "north")
     ]
-    assert read.problems == ("table.tsv, line 4: concept_id holds no concept ids",)
+    assert read.problems == ("table.tsv, line 4: 'concept_id' holds no concept ids",)
 
 
 def test_a_table_without_concept_ids_says_which_option_names_them(tmp_path: Path) -> None:
@@ -126,4 +127,4 @@ def test_a_table_without_concept_ids_says_which_option_names_them(tmp_path: Path
     path.write_text("name,chosen\nx,1\n", encoding="utf-8")
     with pytest.raises(InputError, match="--target-column"):
         read_gold([path])
-    assert read_gold([path], GoldColumns(target="chosen")).terms[0].targets == {1}
+    assert read_gold([path], ApprovedColumns(target="chosen", all_approved=True)).terms[0].targets == {1}

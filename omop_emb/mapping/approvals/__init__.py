@@ -17,5 +17,6 @@ if TYPE_CHECKING:
         withdraw_approvals as withdraw_approvals,
     )
     from omop_emb.mapping.approvals.approved_file import read_approved as read_approved
+    from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns as ApprovedColumns
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 
 from omop_emb.database.migrations import migrate
 from omop_emb.mapping.approvals.approved_file import read_approved
+from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.records import Concept
 from omop_emb.vocabulary import reader
@@ -38,25 +39,31 @@ class Remembered:
     approvals: int  # mappings of a name to a concept in it
     added: int  # of these, mappings that are new, or back after they were withdrawn
     unknown: int  # targets that the vocabulary does not have; 0 without a vocabulary
-    problems: list[Problem]  # rows that could not be used
+    problems: tuple[Problem, ...]  # rows that could not be used
+    note: str  # what says that they are approved
 
 
-def remember_file(connection: psycopg.Connection[Any], site: str, path: str | Path) -> Remembered:
+def remember_file(
+    connection: psycopg.Connection[Any],
+    site: str,
+    path: str | Path,
+    columns: ApprovedColumns | None = None,
+) -> Remembered:
     """Remember the approved mappings of a file for a site; the caller commits.
 
     Names with the concepts that they mean are remembered, not the values and units that belong to a
     mapping, nor terms approved as "no match".
 
     Raises:
-        InputError: it is neither a file that Usagi saved nor a source_to_concept_map.
+        InputError: it cannot be read, does not say what was approved, or nothing in it is.
     """
     migrate(connection)
-    mappings, problems = read_approved(path)
+    file = read_approved(path, columns)
     approvals = [
-        Approval(source_name=name, concept_id=target.concept_id, source_code=code)
-        for (code, name), mapping in mappings.items()
+        Approval(source_name=mapping.term.name, concept_id=target.concept_id, source_code=mapping.term.code)
+        for mapping in file.approved
         for target in mapping.targets
-        if target.is_mapping and name.strip()
+        if target.is_mapping and mapping.term.name.strip()
     ]
     concepts = _concepts(connection, approvals)
     return Remembered(
@@ -64,7 +71,8 @@ def remember_file(connection: psycopg.Connection[Any], site: str, path: str | Pa
         approvals=len(approvals),
         added=remember_approvals(connection, site, approvals, Path(path).name),
         unknown=sum(one.concept_id not in concepts for one in approvals) if concepts is not None else 0,
-        problems=problems,
+        problems=file.problems,
+        note=file.note,
     )
 
 

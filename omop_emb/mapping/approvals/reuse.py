@@ -138,6 +138,11 @@ class CheckedMappings:
         concepts = (entry.concept for status in self.statuses.values() for entry in status.replacements)
         return {concept.concept_id: concept for concept in concepts}
 
+    def approved_by(self, key: TermKey) -> str:
+        """Who approved the mapping of a source code and name; "" if nobody is named."""
+        mapping = self.mappings.get(key)
+        return mapping.approved_by if mapping is not None else ""
+
     def outdated_rows(self) -> Iterator[dict[str, Any]]:
         """Rows of OUTDATED_COLUMNS: each target that is no longer valid, one row per replacement."""
         for mapping in self.mappings.values():

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         EvaluationOptions as EvaluationOptions,
         measure as measure,
     )
-    from omop_emb.mapping.evaluation.gold import GoldColumns as GoldColumns
     from omop_emb.mapping.evaluation.report import write_report as write_report
 
 __getattr__, __dir__ = lazy_names(__name__)

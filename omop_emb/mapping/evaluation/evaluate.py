@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omop_emb.database.engine import driver_connection, readable_errors
+from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.evaluation.comparison import compare_ranks, ranks_by_key
-from omop_emb.mapping.evaluation.gold import GoldColumns, read_gold
+from omop_emb.mapping.evaluation.gold import read_gold
 from omop_emb.mapping.evaluation.metrics import compute_metrics
 from omop_emb.mapping.evaluation.outcomes import evaluate_terms
 from omop_emb.mapping.evaluation.report import Evaluation, read_ranks
@@ -35,7 +36,7 @@ class EvaluationOptions:
         no_match_below: a first candidate with a lower probability counts as the answer "no match".
         against: an earlier report to compare with; None for none.
         settings: how terms are mapped.
-        gold_columns: how tables are read.
+        columns: how the files are read; a table that does not say what was approved counts as a whole.
     """
 
     site: str = DEFAULT_SITE
@@ -46,7 +47,7 @@ class EvaluationOptions:
     no_match_below: float = 0.0
     against: Path | None = None
     settings: Settings = field(default_factory=Settings)
-    gold_columns: GoldColumns = field(default_factory=GoldColumns)
+    columns: ApprovedColumns = field(default_factory=ApprovedColumns)
 
 
 def measure(
@@ -61,7 +62,7 @@ def measure(
     """
     options = options or EvaluationOptions()
     earlier = read_ranks(options.against) if options.against is not None else None
-    gold = read_gold(paths, options.gold_columns)
+    gold = read_gold(paths, options.columns, whole_tables=True)
     with readable_errors():
         connection = driver_connection(session)
         with open_mapper(
@@ -71,7 +72,7 @@ def measure(
             use_memory=options.use_memory,
             use_own_ranker=not options.shipped,
         ) as mapper:
-            notes = list(mapper.notes)
+            notes = [*gold.notes, *mapper.notes]
             if mapper.engine.ranker.is_site_trained:
                 digest = mapper.space.fingerprint.digest
                 trained_on = ranker_store.active_training(connection, options.site, digest).get("files", {})

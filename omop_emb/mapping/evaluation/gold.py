@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omop_emb.errors import InputError
-from omop_emb.mapping.approvals.approved_file import MAP_HEADERS, read_approved
-from omop_emb.mapping.files.columns import Columns
-from omop_emb.mapping.files.delimited import Problem
-from omop_emb.mapping.files.input_file import InputFile
-from omop_emb.mapping.files.term_file import FileKind, ReadOptions, TermFile
+from omop_emb.mapping.approvals.approved_file import read_approved
+from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.records import SourceTerm
 from omop_emb.mapping.retrieval.lexicon import Lexicon
-
-TARGET_HEADERS = ("targetconceptids", "targetconceptid", "conceptids", "conceptid", "omopconceptid")
-"""Recognised headers of the column with the chosen concepts, lower case without punctuation, best first."""
-
-_SEPARATORS = re.compile(r"[|;,\s]+")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GoldColumns:
-    """How a table of gold terms is read.
-
-    Attributes:
-        columns: of the term, by role.
-        target: the column with the chosen concept ids; None looks for TARGET_HEADERS.
-        source: the column with the hospital or system of a row; None makes each file one source.
-    """
-
-    columns: Columns = field(default_factory=Columns)
-    target: str | None = None
-    source: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,78 +28,51 @@ class GoldFile:
 
     terms: tuple[GoldTerm, ...]  # in their order, one per source, code and name
     problems: tuple[str, ...]  # a line for each row that could not be used
+    notes: tuple[str, ...]  # a line for each file: what says that its rows are approved
     digests: dict[str, str]  # SHA-256 by file name
 
 
-def read_gold(paths: Iterable[str | Path], columns: GoldColumns | None = None) -> GoldFile:
-    """Read Usagi's files, source_to_concept_maps, or tables with a column of concept ids.
+def read_gold(
+    paths: Iterable[str | Path], columns: ApprovedColumns | None = None, *, whole_tables: bool = False
+) -> GoldFile:
+    """The terms that a person approved, each with its concepts; see read_approved().
 
-    In Usagi's file the APPROVED rows count. In a table, several ids are separated by "|" in one cell or are
-    in several rows; an empty cell or 0 means "no match".
+    Args:
+        paths: of the files.
+        columns: how they are read.
+        whole_tables: whether every row counts of a table that does not say what was approved: only to
+            measure, where nothing is learned from it.
+
+    Raises:
+        InputError: a file cannot be read, does not say what was approved, or nothing in it is.
     """
-    columns = columns or GoldColumns()
+    columns = columns or ApprovedColumns()
+    reading = replace(columns, all_approved=columns.all_approved or whole_tables)
+    files = {Path(path).name: read_approved(path, reading) for path in paths}
+    if columns.all_approved and all(file.says_so for file in files.values()):
+        raise InputError("--all-approved does nothing here: the files say themselves what was approved")
     terms: dict[tuple[str, str, str], GoldTerm] = {}
-    problems: list[str] = []
-    digests: dict[str, str] = {}
-    for path in paths:
-        name = Path(path).name
-        with InputFile(path) as source, TermFile(source, ReadOptions(columns=columns.columns)) as file:
-            digests[name] = source.digest()
-            is_table = file.kind is not FileKind.USAGI and not set(file.headers) >= MAP_HEADERS
-            rows, wrong = _read_table(file, name, columns) if is_table else _read_approved(path)
-        problems.extend(f"{name}, line {problem.line}: {problem.reason}" for problem in wrong)
-        for row in rows:
-            key = (row.source, *row.term.key)
-            earlier = terms.get(key, row)
-            targets = row.targets | earlier.targets
-            terms[key] = GoldTerm(term=earlier.term, targets=targets, source=row.source)
+    for file in files.values():
+        for mapping in file.approved:
+            # A name with nothing but a value or a unit is no term without a match.
+            has_only_values = bool(mapping.targets) and not any(one.is_mapping for one in mapping.targets)
+            if mapping.term.name.strip() and not has_only_values:
+                key = (mapping.source, *mapping.key)
+                targets = frozenset(one.concept_id for one in mapping.targets if one.is_mapping)
+                earlier = terms.get(key)
+                terms[key] = GoldTerm(
+                    term=mapping.term if earlier is None else earlier.term,
+                    targets=targets if earlier is None else targets | earlier.targets,
+                    source=mapping.source,
+                )
     if not terms:
-        raise InputError("these files have no approved mapping to learn from or to measure with")
-    return GoldFile(terms=tuple(terms.values()), problems=tuple(problems), digests=digests)
-
-
-def _read_approved(path: str | Path) -> tuple[list[GoldTerm], list[Problem]]:
-    mappings, problems = read_approved(path)
-    terms = [
-        GoldTerm(
-            term=SourceTerm(
-                name=name,
-                code=code,
-                line=mapping.line,
-                extra={"judge": mapping.judge} if mapping.judge else {},
-            ),
-            targets=frozenset(target.concept_id for target in mapping.targets if target.is_mapping),
-            source=Path(path).name,
-        )
-        for (code, name), mapping in mappings.items()
-        # A name with nothing but a value or a unit is no term without a match.
-        if name.strip() and (not mapping.targets or any(target.is_mapping for target in mapping.targets))
-    ]
-    return terms, problems
-
-
-def _read_table(file: TermFile, name: str, columns: GoldColumns) -> tuple[list[GoldTerm], list[Problem]]:
-    headers = {re.sub(r"[\W_]+", "", header).casefold(): header for header in reversed(file.headers)}
-    target = columns.target or next((headers[key] for key in TARGET_HEADERS if key in headers), None)
-    for column in (target, columns.source):
-        if column is not None and column not in file.headers:
-            raise InputError(f"{name} has no column {column!r}; found {', '.join(file.headers)}")
-    if target is None:
-        raise InputError(
-            f"{name} has no column with concept ids, such as target_concept_ids or concept_id: name it with "
-            "--target-column"
-        )
-    terms: list[GoldTerm] = []
-    problems: list[Problem] = []
-    for term in file:
-        ids = [part for part in _SEPARATORS.split(term.extra.get(target, "")) if part]
-        if not all(part.isdecimal() for part in ids):
-            problems.append(Problem(term.line or 0, f"{target} holds no concept ids"))
-        elif term.name.strip():
-            source = term.extra.get(columns.source, "") if columns.source else name
-            targets = frozenset(int(part) for part in ids if int(part))
-            terms.append(GoldTerm(term=term, targets=targets, source=source or name))
-    return terms, [*problems, *file.problems]
+        raise InputError("these files have no approved mapping with a source name")
+    return GoldFile(
+        terms=tuple(terms.values()),
+        problems=tuple(f"{name}, {problem}" for name, file in files.items() for problem in file.problems),
+        notes=tuple(file.note for file in files.values()),
+        digests={name: file.digest for name, file in files.items()},
+    )
 
 
 ResolvedTerm = tuple[GoldTerm, frozenset[int]]

@@ -17,6 +17,7 @@ from omop_emb.embeddings.models import find_model
 from omop_emb.errors import InputError, UnknownValueError
 from omop_emb.mapping.approvals.approved_file import read_approved
 from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous
+from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter, open_outputs
 from omop_emb.mapping.file_job.run_store import RunOrigin
 from omop_emb.mapping.file_job.target_check import TargetCheck
@@ -51,7 +52,9 @@ class FileJob:
         reading: how the file is read.
         settings: how terms are mapped.
         site: the site whose memory and ranker are used.
+        shipped: use the shipped ranker, even if the site has one of its own.
         previous: a file of approved mappings, which are reused while their targets are valid.
+        previous_columns: how that file is read.
         judge: asks a generative model about terms in review; None asks none.
         resume: continue an interrupted run.
         batch_size: terms per batch.
@@ -62,7 +65,9 @@ class FileJob:
     reading: ReadOptions = field(default_factory=ReadOptions)
     settings: Settings = field(default_factory=Settings)
     site: str = DEFAULT_SITE
+    shipped: bool = False
     previous: Path | None = None
+    previous_columns: ApprovedColumns = field(default_factory=ApprovedColumns)
     judge: JudgeJob | None = None
     resume: bool = False
     batch_size: int = BATCH_SIZE
@@ -135,8 +140,10 @@ def run(
         _check_outputs(job, file)
         path = _journal_path(job, stack)
         with session_scope(engine) as session:
-            mapper = stack.enter_context(open_mapper(session, site=job.site, settings=job.settings))
-            previous = _read_previous(session, job.previous, on_message) if job.previous is not None else None
+            mapper = stack.enter_context(
+                open_mapper(session, site=job.site, settings=job.settings, use_own_ranker=not job.shipped)
+            )
+            previous = _read_previous(session, job, on_message)
         for note in [*mapper.notes, *_language_warnings(mapper, file)]:
             on_message(note)
         _check_vocabulary(job.reading.source_vocabulary, mapper.values)
@@ -231,13 +238,17 @@ def _journal_path(job: FileJob, stack: ExitStack) -> Path:
     return path
 
 
-def _read_previous(session: Session | Connection, path: Path, on_message: OnMessage) -> CheckedMappings:
-    approved, problems = read_approved(path)
-    for problem in problems:
-        on_message(f"{path}, {problem}; skipped")
-    checked = check_previous(driver_connection(session), approved)
+def _read_previous(
+    session: Session | Connection, job: FileJob, on_message: OnMessage
+) -> CheckedMappings | None:
+    if job.previous is None:
+        return None
+    file = read_approved(job.previous, job.previous_columns)
+    for problem in file.problems:
+        on_message(f"{job.previous}, {problem}; skipped")
+    checked = check_previous(driver_connection(session), file.by_key)
     outdated = sum(1 for _ in checked.outdated_rows())
-    on_message(f"{len(approved):,} approved mappings in {path}; {outdated:,} of their targets are outdated")
+    on_message(f"{file.note}; {outdated:,} of their targets are outdated")
     return checked
 
 
@@ -290,5 +301,6 @@ def _all_settings(job: FileJob, file: TermFile, mapper: Mapper) -> dict[str, obj
         "site": job.site,
         "made with": asdict(mapper.provenance),
         "previous": previous,
+        "previous columns": asdict(job.previous_columns),
         "memory": hashlib.sha256(approved.encode()).hexdigest(),
     }

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omop_emb.mapping.files.table_writer import Column, Kind
-from omop_emb.mapping.records import VALUE_COLUMNS, Candidate, MappedTerm, Retriever, value_row
+from omop_emb.mapping.records import VALUE_COLUMNS, Candidate, Decision, MappedTerm, Retriever, value_row
+
+REVIEWED = "reviewed"
+"""The column that a reviewer fills with approve or no match; omop-emb writes what was approved before."""
 
 _TERM = ("source_code", "source_name", "source_frequency", "line")
 _CONCEPT = (
@@ -19,11 +22,12 @@ _EVIDENCE = (
     "speaks_against",
 )  # fmt: skip
 _CANDIDATE_TABLE = (
-    *_TERM, "rank", *_CONCEPT, "score", "probability", *_RETRIEVER_SCORES, *_EVIDENCE, "judged", "decision",
+    *_TERM, REVIEWED, "rank", *_CONCEPT, "score", "probability", *_RETRIEVER_SCORES, *_EVIDENCE, "judged",
+    "decision",
 )  # fmt: skip
 _TERM_TABLE = (
-    *_TERM, "decision", "reason", "probability", *_CONCEPT, *_EVIDENCE, "targets", "outdated", "by_code",
-    "disagrees", "judge", "others", "priority", "provenance",
+    *_TERM, REVIEWED, "decision", "reason", "probability", *_CONCEPT, *_EVIDENCE, "targets", "outdated",
+    "by_code", "disagrees", "judge", "others", "priority", "provenance",
 )  # fmt: skip
 _INTEGERS = frozenset({"source_frequency", "line", "rank", "concept_id"})
 _REALS = frozenset({"score", "probability", "priority", *_RETRIEVER_SCORES})
@@ -46,7 +50,7 @@ def candidate_rows(mapped: MappedTerm) -> Iterator[dict[str, Any]]:
     """One row per candidate of a term, best first; without candidates one row with an empty rank."""
     head = _term(mapped)
     if not mapped.candidates:
-        yield head
+        yield {**head, REVIEWED: _reviewed(mapped)}
     for candidate in mapped.candidates:
         scores = {
             f"{retriever.value}_score": _rounded(score) for retriever, score in candidate.retrievers.items()
@@ -55,6 +59,7 @@ def candidate_rows(mapped: MappedTerm) -> Iterator[dict[str, Any]]:
             **head,
             **concept_row(candidate),
             **scores,
+            REVIEWED: _reviewed(mapped) if candidate.concept_id in mapped.targets else "",
             "rank": candidate.rank,
             "score": _rounded(candidate.score),
             "probability": _rounded(candidate.probability),
@@ -69,6 +74,7 @@ def term_row(mapped: MappedTerm) -> dict[str, Any]:
         **_term(mapped),
         **best,
         **value_row(mapped.mapped_values),
+        REVIEWED: _reviewed(mapped),
         "reason": mapped.reason,
         "probability": _rounded(mapped.probability),
         "targets": ";".join(map(str, mapped.targets)),
@@ -80,6 +86,12 @@ def term_row(mapped: MappedTerm) -> dict[str, Any]:
         "priority": _rounded(mapped.priority),
         "provenance": provenance_text(mapped),
     }
+
+
+def _reviewed(mapped: MappedTerm) -> str:
+    if not mapped.is_reused:
+        return ""
+    return "no match" if mapped.decision is Decision.NO_MATCH else "approve"
 
 
 def concept_row(candidate: Candidate) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class PreviousTargets(Protocol):
     def concept(self, concept_id: int) -> Concept | None:
         """A target, or its replacement, as in the vocabulary."""
 
+    def approved_by(self, key: tuple[str, str]) -> str:
+        """Who approved the mapping of a source code and name; "" if nobody is named."""
+
 
 @contextmanager
 def write_usagi(
@@ -179,7 +182,7 @@ class UsagiWriter:
             **base,
             "matchScore": f"{_match_score(mapped):.2f}",
             "mappingStatus": "APPROVED" if accepted else "UNCHECKED",
-            "statusSetBy": AUTHOR if accepted else "",
+            "statusSetBy": self._approved_by(mapped) if accepted else "",
             "statusSetOn": now if accepted else "0",
             "comment": base.get("comment") or _comment(mapped),
         }
@@ -203,6 +206,13 @@ class UsagiWriter:
                 "createdBy": AUTHOR if concept_id else "",
                 "createdOn": now if concept_id else "0",
             }
+
+    def _approved_by(self, mapped: MappedTerm) -> str:
+        """Who approved it; only what omop-emb decides by itself bears its own name."""
+        if not mapped.is_reused:
+            return AUTHOR
+        named = self._previous.approved_by(mapped.term.key) if self._previous is not None else ""
+        return named or "approved before"
 
     def _name_and_domain(self, concept_id: int, candidate: Candidate | None) -> tuple[str, str]:
         if concept_id == 0:  # approved as no match

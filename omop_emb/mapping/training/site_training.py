@@ -15,7 +15,8 @@ import omop_emb
 from omop_emb.arrays import Floats
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.mapping.approvals.approval_store import Approval, remember_approvals
-from omop_emb.mapping.evaluation.gold import GoldColumns, GoldTerm, ResolvedTerm, read_gold, resolve_targets
+from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
+from omop_emb.mapping.evaluation.gold import GoldTerm, ResolvedTerm, read_gold, resolve_targets
 from omop_emb.mapping.judge import judge_calibration
 from omop_emb.mapping.mapper import DEFAULT_SITE, open_mapper
 from omop_emb.mapping.ranking import ranker_store, trees
@@ -48,13 +49,13 @@ class Training:
     Attributes:
         site: the site whose ranker it will be.
         remember: whether approved names are added to the site's memory.
-        gold_columns: how tables are read.
+        columns: how the files are read.
         rounds: number of trees; None means trees.DEFAULT_ROUNDS.
     """
 
     site: str = DEFAULT_SITE
     remember: bool = True
-    gold_columns: GoldColumns = field(default_factory=GoldColumns)
+    columns: ApprovedColumns = field(default_factory=ApprovedColumns)
     rounds: int | None = None
 
 
@@ -88,13 +89,15 @@ def train(
     """
     training = training or Training()
     trees.load_lightgbm()
-    gold = read_gold(paths, training.gold_columns)
+    gold = read_gold(paths, training.columns)
     with readable_errors():
         connection = driver_connection(session)
         remembered = _remember(connection, training.site, gold.terms) if training.remember else 0
         with open_mapper(session, site=training.site, use_own_ranker=False) as mapper:
             engine, space, provenance = mapper.engine, mapper.space, mapper.provenance
             notes = [] if mapper.outdated is None else [mapper.outdated]
+    for line in gold.notes:
+        on_message(line)
     digest, shipped = space.fingerprint.digest, default_ranker()
     usable = resolve_targets(engine.lexicon, gold.terms)
     terms = sample_terms(usable)

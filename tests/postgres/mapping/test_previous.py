@@ -13,6 +13,7 @@ from omop_emb.errors import DatabaseError, InputError, VocabularyError
 from omop_emb.mapping.approvals.approved_file import read_approved
 from omop_emb.mapping.approvals.replacements import target_statuses
 from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous
+from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.file_job.map_table import MapTableCounts, write_map_rows
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.source_to_concept_map import MapRow
@@ -161,9 +162,9 @@ def checked(cdm: psycopg.Connection[Any], tmp_path: Path) -> CheckedMappings:
         + "d,none,1,1,APPROVED,0,MAPS_TO\n"
         + "e,suggested,1,1,UNCHECKED,1,MAPS_TO\n"
     )
-    approved, problems = read_approved(path)
-    assert problems == []
-    return check_previous(cdm, approved)
+    approved = read_approved(path)
+    assert approved.problems == ()
+    return check_previous(cdm, approved.by_key)
 
 
 def test_a_mapping_with_valid_targets_is_reused_as_it_was_approved(checked: CheckedMappings) -> None:
@@ -245,9 +246,9 @@ def test_a_source_to_concept_map_is_read_too(cdm: psycopg.Connection[Any], tmp_p
         "source_code,source_code_description,target_concept_id,invalid_reason\n"
         f"a,name,1,\na,name,5,\nb,other,3,D\nc,{long[:255]},1,\nd,e,x,\n"
     )
-    approved, problems = read_approved(path)
-    assert problems == [Problem(6, "not a row of source_to_concept_map")]
-    checked = check_previous(cdm, approved)
+    approved = read_approved(path, ApprovedColumns(all_approved=True))
+    assert approved.problems == (Problem(6, "'target_concept_id' holds no concept ids"),)
+    checked = check_previous(cdm, approved.by_key)
     reused = checked.reuse(SourceTerm(name="name", code="a"), PROVENANCE)
     assert reused is not None
     assert reused.targets == (1, 5)
@@ -260,7 +261,7 @@ def test_a_source_to_concept_map_is_read_too(cdm: psycopg.Connection[Any], tmp_p
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("code,name\n1,a\n")
-    with pytest.raises(InputError, match="neither"):
+    with pytest.raises(InputError, match="no column with concept ids"):
         read_approved(tmp_path / "x.csv")
 
 

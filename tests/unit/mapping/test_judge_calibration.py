@@ -119,7 +119,9 @@ def test_a_calibration_keeps_what_it_learned_of_a_judge() -> None:
 
 def test_a_judges_answers_are_read_from_approved_tables_and_usagi_files(tmp_path: Path) -> None:
     table = tmp_path / "approved.csv"
-    table.write_text("code,name,concept_id,judge\n1,cough,7,7: it is\n2,cold,8,\n", encoding="utf-8")
+    table.write_text(
+        "code,name,concept_id,judge,reviewed\n1,cough,7,7: it is,x\n2,cold,8,,x\n", encoding="utf-8"
+    )
     read = {gold.term.name: gold.term.extra.get("judge", "") for gold in read_gold([table]).terms}
     assert read == {"cough": "7: it is", "cold": ""}
     usagi = tmp_path / "approved.usagi.csv"

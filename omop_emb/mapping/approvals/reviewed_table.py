@@ -1,0 +1,184 @@
+"""Reviewed tables: terms with concept ids, and what a person said about each row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from omop_emb.errors import InputError
+from omop_emb.mapping.approvals.review_words import Verdict, read_verdict
+from omop_emb.mapping.files.columns import Columns
+from omop_emb.mapping.files.delimited import Problem
+from omop_emb.mapping.files.result_rows import REVIEWED
+from omop_emb.mapping.files.term_file import TermFile
+from omop_emb.mapping.files.usagi_file import UsagiTarget
+from omop_emb.mapping.files.usagi_writer import AUTHOR
+from omop_emb.mapping.records import Decision, SourceTerm
+
+MAP_HEADERS = frozenset({"source_code", "target_concept_id"})
+"""Headers by which a source_to_concept_map is recognised."""
+
+# Recognised headers, lower case without punctuation, best first: of the chosen concepts, and of what a
+# person said about them.
+_TARGET_HEADERS = ("targetconceptids", "targetconceptid", "conceptids", "conceptid", "omopconceptid")
+_APPROVED_HEADERS = (
+    *(REVIEWED, "approved", "isapproved", "mappingstatus", "approvalstatus", "reviewstatus"),
+    *("reviewdecision", "approval", "validated"),
+)
+_SEPARATORS = re.compile(r"[|;,\s]+")
+_GROUPED_DIGITS = re.compile(r"\d{1,3}(,\d{3})+")  # 4,329,847 is one number, written by a spreadsheet
+_MISSING = frozenset({"na", "nan", "null", "none", "<na>", "n/a"})
+_MAX_CONCEPT_ID = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovedColumns:
+    """How a file of approved mappings is read, as far as its headers do not say.
+
+    Attributes:
+        columns: of the term, by role.
+        target: the column with the chosen concept ids; None looks for a usual header.
+        source: the column with the hospital or system of a row; None makes each file one source.
+        approved: the column that says what a person decided; None looks for a usual header.
+        approved_values: the values of it that mean approved; () means the usual words.
+        all_approved: whether a person vouches for every row of a table that has no such column.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    target: str | None = None
+    source: str | None = None
+    approved: str | None = None
+    approved_values: tuple[str, ...] = ()
+    all_approved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedRow:
+    """A row of any file, with what a person said about it."""
+
+    term: SourceTerm
+    verdict: Verdict
+    targets: tuple[UsagiTarget, ...] = ()
+    approved_by: str = ""
+    source: str = ""
+
+
+class ReviewedTable:
+    """A table of terms and concept ids, and the column that says which rows a person approved."""
+
+    def __init__(self, file: TermFile, columns: ApprovedColumns, problems: list[Problem]) -> None:
+        self._file, self._columns, self._problems = file, columns, problems
+        self._name = Path(file.source.name).name
+        self._headers = {_plain(header): header for header in reversed(file.headers)}
+        # What `map` wrote: its column decision is a program's, and domain_id is the candidate's.
+        self._is_own = {"source_name", "decision", "concept_id"} <= set(file.headers)
+        for column in (columns.target, columns.source, columns.approved):
+            if column is not None and column not in file.headers:
+                raise InputError(f"{self._name} has no column {column!r}; found {', '.join(file.headers)}")
+        own_target = "concept_id" if self._is_own else None
+        target = columns.target or own_target or self._first(_TARGET_HEADERS)
+        if target is None:
+            raise InputError(
+                f"{self._name} has no column with concept ids, such as target_concept_ids or concept_id: "
+                "name it with --target-column"
+            )
+        self._target = target
+        self.approved = columns.approved or self._first(_APPROVED_HEADERS)
+        if self.approved is None and self._is_own:
+            raise InputError(
+                f"{self._name} is what map wrote, and it does not say what a person approved: add a column "
+                f"{REVIEWED!r} with approve or no match in the rows that a person has checked"
+            )
+        if self.approved is None and columns.approved_values:
+            raise InputError("--approved-value needs --approved-column, the column that has these values")
+        if self.approved is None and not columns.all_approved:
+            raise InputError(
+                f"{self._name} does not say which rows a person approved: name the column that does "
+                "(--approved-column), or add --all-approved if a person vouches for every row"
+            )
+
+    def rows(self) -> Iterator[ReviewedRow]:
+        """The rows, with what was said about them; unusable ones are reported."""
+        understood, odd, approved_values = 0, [], self._columns.approved_values
+        for term in self._file:
+            cells = term.extra
+            said = cells.get(self.approved, "") if self.approved is not None else ""
+            verdict = read_verdict(said, approved_values) if self.approved is not None else Verdict.APPROVED
+            if verdict is None:
+                odd.append(Problem(term.line or 0, f"{self.approved!r} says neither approve nor no match"))
+                continue
+            understood += bool(said.strip())
+            if cells.get("invalid_reason", "").strip():
+                verdict = Verdict.UNDECIDED  # withdrawn from a source_to_concept_map
+            verdict = by_person(verdict, cells.get("statusSetBy", ""))
+            row = self._row(term, verdict)
+            if isinstance(row, Problem):
+                self._problems.append(row)
+            else:
+                yield row
+        if odd and not understood:
+            raise InputError(
+                f"none of the words in the column {self.approved!r} of {self._name} is understood: say which "
+                "mean approved with --approved-value"
+            )
+        self._problems += odd
+
+    def _row(self, term: SourceTerm, verdict: Verdict) -> ReviewedRow | Problem:
+        """A row with its targets, or why it cannot be used."""
+        line, cells = term.line or 0, term.extra
+        ids = read_concept_ids(cells.get(self._target, "")) if verdict is Verdict.APPROVED else ()
+        if ids is None:
+            return Problem(line, f"{self._target!r} holds no concept ids")
+        if self._is_own and verdict is Verdict.APPROVED:
+            found_none = cells["decision"] == Decision.NO_MATCH.value
+            if found_none and ids and cells.get("matched_text"):
+                return Problem(line, "approved, though map decided no match: write no match if that is right")
+            if found_none and not ids:
+                verdict = Verdict.NO_MATCH
+            listed = read_concept_ids(cells.get("targets", "")) or ()
+            if set(ids) < set(listed):
+                ids = listed  # the other targets of its code
+        if verdict is Verdict.APPROVED and not ids and self.approved is not None:
+            return Problem(line, f"approved, but {self._target!r} is empty: write an id, or no match")
+        if verdict is Verdict.APPROVED and not any(ids):
+            verdict = Verdict.NO_MATCH
+        if self._is_own and self._columns.columns.domain is None:
+            term = replace(term, domain=None)  # domain_id is the candidate's
+        if MAP_HEADERS <= set(self._file.headers):
+            term = replace(term, source_vocabulary=None)  # a name of the site's own
+        source = cells.get(self._columns.source, "") if self._columns.source else ""
+        targets = tuple(UsagiTarget(concept_id) for concept_id in dict.fromkeys(ids) if concept_id)
+        return ReviewedRow(term, verdict, targets, cells.get("statusSetBy", ""), source)
+
+    def _first(self, usual: Sequence[str]) -> str | None:
+        return next((self._headers[key] for key in usual if key in self._headers), None)
+
+
+def read_concept_ids(text: str) -> tuple[int, ...] | None:
+    """The concept ids in a cell, separated by | ; , or spaces; None if it holds anything else.
+
+    "317009.0" is what pandas writes of a whole number; "317,009" may be one number or two, and is neither.
+    """
+    if _GROUPED_DIGITS.fullmatch(text.strip()):
+        return None
+    ids = []
+    for part in filter(None, _SEPARATORS.split(text)):
+        if part.casefold() in _MISSING:
+            continue
+        digits = re.sub(r"\.0+$", "", part)
+        if not (digits.isascii() and digits.isdecimal() and int(digits) <= _MAX_CONCEPT_ID):
+            return None
+        ids.append(int(digits))
+    return tuple(ids)
+
+
+def by_person(verdict: Verdict | None, author: str) -> Verdict:
+    """What a person said: what omop-emb accepted by itself was approved by nobody."""
+    by_program = author.strip() == AUTHOR and verdict in (Verdict.APPROVED, Verdict.NO_MATCH)
+    return Verdict.UNDECIDED if by_program or verdict is None else verdict
+
+
+def _plain(header: str) -> str:
+    return re.sub(r"[\W_]+", "", header).casefold()
