@@ -21,11 +21,17 @@ _COLUMNS = (
 @click.command("calibrate")
 @click.argument("approved", nargs=-1, required=True, metavar="APPROVED…")
 @click.option("--site", default="default", help="Name of the site whose ranker is trained.")
+@click.option("--name", help="Name of the ranker; by default the site's with a number.")
 @click.option("--no-remember", is_flag=True, help="Do not add the approved names to the site's memory.")
 @training_options
 @format_option
 def command(
-    approved: tuple[str, ...], site: str, no_remember: bool, columns: ApprovedColumns, format_: str
+    approved: tuple[str, ...],
+    site: str,
+    name: str | None,
+    no_remember: bool,
+    columns: ApprovedColumns,
+    format_: str,
 ) -> int:
     """Train a site's ranker and probabilities for the active space from its approved mappings.
 
@@ -44,13 +50,13 @@ def command(
     from omop_emb.database import session_scope
     from omop_emb.mapping.training import Training, train
 
-    training = Training(site=site, remember=not no_remember, columns=columns)
+    training = Training(site=site, name=name, remember=not no_remember, columns=columns)
     with session_scope() as session:
         trained = train(session, approved, training, on_message=echo)
     for line in (*trained.notes, *(f"{problem}; skipped" for problem in trained.problems)):
         echo(line)
     echo(
-        f"ranker {site}-{trained.ranker_id} learned from {trained.terms:,} terms with a match and "
+        f"ranker {trained.name} learned from {trained.terms:,} terms with a match and "
         f"{trained.no_match:,} without, and is used from now on; {trained.remembered:,} approved names are "
         "new in the memory"
     )

@@ -15,7 +15,7 @@ from omop_emb import OmopEmbError
 # Each command is `command` in the module of its name.
 _COMMANDS = (
     *("demo", "db", "vocabulary", "models", "index", "estimate", "search", "map", "memory"),
-    *("evaluate", "calibrate", "doctor"),
+    *("evaluate", "calibrate", "ranker", "doctor"),
 )
 _STOPPED = 130  # the exit code that shells give a program ended by Ctrl-C
 

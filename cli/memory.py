@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from omop_emb.mapping.approvals import ApprovedColumns
 
 _COLUMNS = ("source_code", "source_name", "concept_id", "concept_name", "approved_from", "approved_at")
+_SITE_COLUMNS = ("site", "approvals", "names", "files", "last_approved", "rankers", "active_rankers")
 _site = click.option("--site", default="default", help="Name of the site.")
 
 
@@ -39,35 +40,52 @@ def remember(files: tuple[str, ...], site: str, columns: ApprovedColumns) -> Non
     omop-emb memory remember source_to_concept_map.csv --all-approved
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.mapping.approvals import remember_file
+    from omop_emb.mapping.approvals import remember_file, unknown_site_note
 
     with session_scope() as session:
-        done = [remember_file(driver_connection(session), site, file, columns) for file in files]
+        connection = driver_connection(session)
+        site_note = unknown_site_note(connection, site)
+        done = [remember_file(connection, site, file, columns) for file in files]
+    if site_note:
+        echo(site_note)
     for one in done:
         for problem in one.problems:
             echo(f"{one.file}, {problem}; left out")
         if one.unknown:
             echo(f"{one.file}: {one.unknown:,} targets are no longer in the vocabulary")
+        if one.not_standard:
+            echo(f"{one.file}: {one.not_standard:,} targets are not standard; map offers what they map to")
         echo(one.note)
         echo(f"{one.file}: {one.approvals:,} approved mappings, {one.added:,} of them new to {site!r}")
 
 
 @command.command("list")
-@_site
+@click.option("--site", help="List the approvals of this site; by default the sites are listed.")
 @format_option
-def list_(site: str, format_: str) -> None:
-    """List what a site has approved, oldest first.
+def list_(site: str | None, format_: str) -> None:
+    """List the sites and how much each has approved, or with --site what it has approved, oldest first.
 
     \b
-    omop-emb memory list --format csv
+    omop-emb memory list
+    omop-emb memory list --site default --format csv
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.mapping.approvals import list_approvals
+    from omop_emb.mapping.approvals import check_site, list_approvals, list_sites
 
     with session_scope() as session:
-        rows = list_approvals(driver_connection(session), site)
+        connection = driver_connection(session)
+        if site is None:
+            sites = [vars(one) for one in list_sites(connection)]
+        else:
+            check_site(connection, site)
+            rows = list_approvals(connection, site)
+    if site is None:
+        if not sites:
+            echo("no site has approved anything yet: run omop-emb memory remember FILE")
+        render(sites, _SITE_COLUMNS, format_)
+        return
     if not rows:
-        echo(f"{site!r} has approved nothing yet: run omop-emb memory remember FILE")
+        echo(f"{site!r} has no approvals: run omop-emb memory remember FILE --site {site}")
     render(rows, _COLUMNS, format_)
 
 
@@ -77,22 +95,29 @@ def list_(site: str, format_: str) -> None:
 @click.option("--file", "file_", type=click.Path(path_type=Path), help="Only approvals from this file.")
 @click.option("--all", "everything", is_flag=True, help="All approvals of the site.")
 def forget(site: str, name: str | None, file_: Path | None, everything: bool) -> None:
-    """Withdraw approvals, so that map no longer finds their names; remember brings them back.
+    """Withdraw approvals and what was learned from them; remember brings the approvals back.
+
+    Map no longer finds their names, and a ranker that learned from any of them is not used any more.
 
     \b
     omop-emb memory forget --name "GLUC POC"
     omop-emb memory forget --file approved.usagi.csv
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.mapping.approvals import withdraw_approvals
+    from omop_emb.mapping.training import forget_approvals
 
     if (name is None and file_ is None) != everything:
         raise click.UsageError("say which approvals: --name, --file, or else --all")
     with session_scope() as session:
-        count = withdraw_approvals(
+        done = forget_approvals(
             driver_connection(session),
             site,
             source_name=name,
             approved_from=None if file_ is None else file_.name,
         )
-    echo(f"{count:,} approvals of {site!r} were withdrawn")
+    echo(f"{done.approvals:,} approvals of {site!r} were withdrawn")
+    for ranker in done.rankers:
+        echo(
+            f"the ranker {ranker} learned from them and is not used any more: run omop-emb calibrate "
+            f"APPROVED --site {site} to train another, or omop-emb ranker use {ranker} to use it all the same"
+        )

@@ -122,7 +122,7 @@ def main(base: Path, memory: Path, gold: Path, output: Path, fingerprint: str) -
     print_quality("a third of these, with memory", terms, ranks, core & third)
     print_quality("the same, without", terms, examples.target_ranks(scores), core & third)
     ranker = LinearRanker(
-        name="default-2",
+        name="shipped-2",
         fingerprint=fingerprint,
         is_site_trained=False,
         calibration=calibration,

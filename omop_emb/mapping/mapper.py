@@ -17,6 +17,7 @@ from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError, InputError
 from omop_emb.mapping.approvals.reuse import CheckedMappings
 from omop_emb.mapping.approvals.site_memory import read_memory
+from omop_emb.mapping.approvals.sites import unknown_site_note
 from omop_emb.mapping.engine import Engine, PendingBatch
 from omop_emb.mapping.files.journal import Journal
 from omop_emb.mapping.ranking import ranker_store
@@ -57,6 +58,7 @@ class Mapper:
         provenance: what every result is marked with.
         outdated: a line about the space's release, if it is not the loaded one; None if it is.
         values: spells the domains and vocabularies of terms, and counts what it changed.
+        site_note: a line for the user if the site is unknown, "" if it is not.
     """
 
     def __init__(
@@ -67,9 +69,11 @@ class Mapper:
         provenance: Provenance,
         *,
         outdated: str | None = None,
+        site_note: str = "",
     ) -> None:
         self.engine, self.space, self.settings, self.provenance = engine, space, settings, provenance
         self.values = TermValues(engine.lexicon)
+        self.site_note = site_note
         self.outdated = outdated
         self._background = ThreadPoolExecutor(1, "omop-emb-candidates")  # starts its thread at first use
 
@@ -80,7 +84,9 @@ class Mapper:
     @property
     def notes(self) -> list[str]:
         """What the user should know before reading the results."""
-        notes = [] if self.outdated is None else [self.outdated]
+        notes = [self.site_note] if self.site_note else []
+        if self.outdated is not None:
+            notes.append(self.outdated)
         if self.settings.includes_non_standard:
             notes.append(
                 "non-standard concepts are candidates: they are marked by a flag, have no probabilities and "
@@ -232,6 +238,7 @@ def open_mapper(
         dense = open_dense_index(connection, space, index)
         tables = reader.vocabulary_tables(connection)
         outdated = release_warning(connection, space)
+        site_note = unknown_site_note(connection, site) if site != DEFAULT_SITE else ""
     engine = Engine(
         index.lexical, index.attributes, dense, embed, ranker, calibrated=calibrated, memory=memory
     )
@@ -248,7 +255,9 @@ def open_mapper(
         concept_filter=settings.filter_text,
         space_vocabulary=None if outdated is None else space.vocabulary_release or "",
     )
-    with closing(Mapper(engine, space, settings, provenance, outdated=outdated)) as mapper:
+    with closing(
+        Mapper(engine, space, settings, provenance, outdated=outdated, site_note=site_note)
+    ) as mapper:
         yield mapper
 
 

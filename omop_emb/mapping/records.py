@@ -186,7 +186,7 @@ class Provenance:
         model: provider:model of that space.
         fingerprint: digest of the space's fingerprint.
         vocabulary: release of the loaded vocabulary, "" if it names none.
-        ranker: such as "default-2" or "site-3".
+        ranker: such as "shipped-2" or "north-3".
         calibrated: whether the probabilities are valid for this space.
         accept_precision, accept_untrained: see Policy; False if the ranker was trained for the site.
         version: of omop-emb.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import random
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from sqlalchemy.orm import Session
 
 from omop_emb.database.engine import driver_connection
@@ -186,3 +188,108 @@ def test_the_command_prints_the_cross_validation(
     rows = json.loads(result.stdout)
     assert {"ranker", "recall@1", "precision at 0.95"} <= set(rows[0])
     assert "ranker default-" in result.stderr
+
+
+@pytest.fixture
+def omop_emb(sample_database_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", sample_database_url)
+    monkeypatch.setattr("omop_emb.mapping.ranking.trees.DEFAULT_ROUNDS", 5)
+
+    def run(command: str, *arguments: str) -> Result:
+        group = import_module(f"omop_emb.cli.{command}").command
+        result = CliRunner().invoke(group, list(arguments), standalone_mode=False)
+        if result.exception is not None:
+            raise result.exception
+        return result
+
+    return run
+
+
+def test_rankers_are_listed_switched_dropped_and_undone_by_forgetting(
+    omop_emb: Callable[..., Result], tmp_path: Path
+) -> None:
+    paths = [str(path) for path in approvals(tmp_path, 6, 110, 10)]
+
+    def active() -> list[str]:
+        rows = json.loads(omop_emb("ranker", "list", "--format", "json").stdout)
+        return [row["name"] for row in rows if row["active"]]
+
+    calibrate = ("calibrate", *paths, "--all-approved", "--site", "north")
+    omop_emb(*calibrate, "--name", "first")
+    with pytest.raises(InputError, match="already"):
+        omop_emb(*calibrate, "--name", "first")
+    with pytest.raises(InputError, match="shipped"):
+        omop_emb(*calibrate, "--name", "Shipped-9")
+    omop_emb(*calibrate)
+    rows = json.loads(omop_emb("ranker", "list", "--site", "north", "--format", "json").stdout)
+    assert [(row["name"] == "first", row["site"], row["terms"]) for row in rows] == [
+        (True, "north", 120),
+        (False, "north", 120),
+    ]
+    second = rows[1]["name"]
+    assert second.startswith("north-")
+    assert rows[1]["recall@1"] > 0
+    assert active() == [second]
+    assert "'north' uses the ranker first" in omop_emb("ranker", "use", "first").stderr
+    assert active() == ["first"]
+    omop_emb("ranker", "use", "shipped", "--site", "north")
+    assert active() == []
+    with pytest.raises(InputError, match="already"):
+        omop_emb("ranker", "use", "shipped", "--site", "north")
+    for arguments in (("use", "frst"), ("drop", "frst", "--yes"), ("list", "--site", "nrth")):
+        with pytest.raises(InputError, match="there is no"):
+            omop_emb("ranker", *arguments)
+    omop_emb("ranker", "use", second)
+    with pytest.raises(click.Abort):  # nobody is there to answer
+        omop_emb("ranker", "drop", second)
+    assert "back to the shipped" in omop_emb("ranker", "drop", second, "--yes").stderr
+    omop_emb("ranker", "use", "first")
+    told = omop_emb("memory", "forget", "--site", "north", "--file", paths[0]).stderr
+    assert "the ranker first learned from them" in told
+    assert "omop-emb calibrate APPROVED --site north" in told
+    assert active() == []
+    assert "withdrawn since" in omop_emb("ranker", "use", "first").stderr
+
+
+def test_forgetting_one_name_takes_only_the_rankers_out_of_use_that_learned_from_it(
+    omop_emb: Callable[..., Result], tmp_path: Path
+) -> None:
+    paths = [str(path) for path in approvals(tmp_path, 7, 110, 10)]
+    extra = tmp_path / "extra.csv"
+    extra.write_text("name,concept_id\nunrelated jargon,80180\n", encoding="utf-8")
+    omop_emb("calibrate", *paths, "--all-approved", "--name", "own")
+    omop_emb("memory", "remember", str(extra), "--all-approved")
+    assert "own" not in omop_emb("memory", "forget", "--name", "Unrelated Jargon").stderr
+    learned = next(csv.DictReader(open(paths[0], encoding="utf-8", newline="")))["name"]
+    assert "the ranker own learned" in omop_emb("memory", "forget", "--name", learned).stderr
+
+
+def test_a_job_may_use_the_shipped_ranker_of_a_site_that_has_its_own(
+    omop_emb: Callable[..., Result], tmp_path: Path
+) -> None:
+    paths = [str(path) for path in approvals(tmp_path, 8, 110, 10)]
+    omop_emb("calibrate", *paths, "--all-approved", "--name", "own")
+    terms, output = tmp_path / "terms.csv", tmp_path / "mapped.csv"
+    terms.write_text("name\nOsteoarthritis\n", encoding="utf-8")
+    for options, ranker in (((), "ranker own"), (("--shipped",), "ranker shipped-")):
+        omop_emb("map", str(terms), "-o", str(output), *options)
+        assert ranker in output.read_text()
+    with pytest.raises(ConfigurationError, match="calibrate"):
+        omop_emb("map", str(terms), "-o", str(output), "--shipped", "--accept-precision", "0.95")
+
+
+def test_maps_own_unreviewed_output_trains_nothing(omop_emb: Callable[..., Result], tmp_path: Path) -> None:
+    terms, output = tmp_path / "terms.csv", tmp_path / "mapped.csv"
+    terms.write_text("name\nOsteoarthritis\n", encoding="utf-8")
+    omop_emb("map", str(terms), "-o", str(output))
+    again = tmp_path / "again.csv"
+    for command in (
+        ("calibrate", str(output), "--all-approved"),
+        ("memory", "remember", str(output)),
+        ("evaluate", str(output)),
+        ("map", str(terms), "-o", str(again), "--previous", str(output)),
+    ):
+        with pytest.raises(InputError, match="no approved mapping"):
+            omop_emb(*command)
+    assert not again.exists()
+    assert json.loads(omop_emb("memory", "list", "--format", "json").stdout) == []

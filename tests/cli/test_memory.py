@@ -12,12 +12,14 @@ from click.testing import CliRunner, Result
 
 from omop_emb import EmbeddingClient, config, database_engine
 from omop_emb.database.engine import driver_connection, session_scope
+from omop_emb.errors import InputError, UnknownValueError
 from omop_emb.indexing.build import build_index
 from omop_emb.mapping.mapper import map_terms, open_mapper
 from omop_emb.mapping.records import MappedTerm, SourceTerm
 from omop_emb.records import IndexType
 
 Memory = Callable[..., Result]
+NOTHING_SAID = "name,concept_id\nour jargon,80180\n"
 HEADER = "sourceCode,sourceName,sourceFrequency,matchScore,mappingStatus,conceptId,mappingType\n"
 OSTEOARTHRITIS, SINUSITIS = 80180, 4283893
 
@@ -74,7 +76,7 @@ def test_approved_concepts_rank_first_for_their_site_until_they_are_forgotten(me
     assert found.best is not None
     assert (found.best.concept_id, found.best.matched_kind) == (OSTEOARTHRITIS, "alias")
     assert first("Sinusitis", site="elsewhere") == before
-    listed = json.loads(memory("list", "--format", "json").stdout)
+    listed = json.loads(memory("list", "--site", "default", "--format", "json").stdout)
     assert [(row["source_name"], row["concept_id"], row["approved_from"]) for row in listed] == [
         ("SINUSITIS", OSTEOARTHRITIS, "approved.csv"),
         ("lost", 999999999, "approved.csv"),
@@ -82,7 +84,7 @@ def test_approved_concepts_rank_first_for_their_site_until_they_are_forgotten(me
     assert "1 approvals" in memory("forget", "--name", "SINUSITIS").stderr
     assert first("Sinusitis") == before
     assert "1 approvals" in memory("forget", "--file", "elsewhere/approved.csv").stderr
-    assert "approved nothing yet" in memory("list").stderr
+    assert "no approvals" in memory("list", "--site", "default").stderr
 
 
 def test_memory_survives_a_build_and_is_not_stored_in_a_space(
@@ -117,3 +119,40 @@ def test_forget_requires_a_selection(memory: Memory) -> None:
         memory("forget")
     with pytest.raises(Exception, match="--name, --file, or else --all"):
         memory("forget", "--all", "--name", "x")
+
+
+def test_a_file_without_approvals_leaves_nothing_of_the_others_behind(memory: Memory) -> None:
+    approve(f"1,SINUSITIS,3,1,APPROVED,{OSTEOARTHRITIS},MAPS_TO")
+    Path("plain.csv").write_text(NOTHING_SAID, encoding="utf-8")
+    with pytest.raises(InputError, match="--all-approved"):
+        memory("remember", "approved.csv", "plain.csv")
+    assert json.loads(memory("list", "--format", "json").stdout) == []
+    assert "1 of them new" in memory("remember", "plain.csv", "--all-approved").stderr
+
+
+def test_sites_are_listed_and_an_unknown_one_is_said(memory: Memory) -> None:
+    memory("remember", approve(f"1,SINUSITIS,3,1,APPROVED,{OSTEOARTHRITIS},MAPS_TO"), "--site", "north")
+    told = memory("remember", "approved.csv", "--site", "nrth").stderr
+    assert "'nrth' is new" in told
+    assert "'north'" in told
+    (north, nrth) = json.loads(memory("list", "--format", "json").stdout)
+    assert (north["site"], north["approvals"], north["names"], north["files"]) == ("north", 1, 1, 1)
+    assert nrth["site"] == "nrth"
+    for arguments in (("list", "--site", "nort"), ("forget", "--site", "nort", "--all")):
+        with pytest.raises(UnknownValueError, match="did you mean 'north'"):
+            memory(*arguments)
+    engine = database_engine()
+    with session_scope(engine) as session:
+        with open_mapper(session, site="south") as mapper:
+            assert "'south' is new" in mapper.notes[0]
+        with open_mapper(session, site="north") as mapper:
+            assert mapper.notes == []
+    engine.dispose()
+
+
+def test_forgetting_what_was_never_approved_is_an_error(memory: Memory) -> None:
+    memory("remember", approve(f"1,SINUSITIS,3,1,APPROVED,{OSTEOARTHRITIS},MAPS_TO"))
+    for selection in (("--name", "never"), ("--file", "other.csv")):
+        with pytest.raises(InputError, match="memory list"):
+            memory("forget", *selection)
+    assert "1 approvals" in memory("forget", "--name", "sinusitis").stderr

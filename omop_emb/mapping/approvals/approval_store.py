@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from omop_emb.database.migrations import migrate
 from omop_emb.mapping.approvals.approved_file import read_approved
@@ -39,6 +39,7 @@ class Remembered:
     approvals: int  # mappings of a name to a concept in it
     added: int  # of these, mappings that are new, or back after they were withdrawn
     unknown: int  # targets that the vocabulary does not have; 0 without a vocabulary
+    not_standard: int  # targets that are not standard concepts: map offers what they map to
     problems: tuple[Problem, ...]  # rows that could not be used
     note: str  # what says that they are approved
 
@@ -57,8 +58,8 @@ def remember_file(
     Raises:
         InputError: it cannot be read, does not say what was approved, or nothing in it is.
     """
-    migrate(connection)
     file = read_approved(path, columns)
+    migrate(connection)
     approvals = [
         Approval(source_name=mapping.term.name, concept_id=target.concept_id, source_code=mapping.term.code)
         for mapping in file.approved
@@ -71,6 +72,12 @@ def remember_file(
         approvals=len(approvals),
         added=remember_approvals(connection, site, approvals, Path(path).name),
         unknown=sum(one.concept_id not in concepts for one in approvals) if concepts is not None else 0,
+        not_standard=sum(
+            one.concept_id in concepts and concepts[one.concept_id].standard_concept != "S"
+            for one in approvals
+        )
+        if concepts is not None
+        else 0,
         problems=file.problems,
         note=file.note,
     )
@@ -103,17 +110,20 @@ def withdraw_approvals(
     *,
     source_name: str | None = None,
     approved_from: str | None = None,
-) -> int:
-    """Withdraw a site's approvals: all, those of a name, or those that came with a file. Returns how many."""
+) -> list[tuple[str, str]]:
+    """Withdraw a site's approvals: all, those of a name, or those that came with a file.
+
+    Case does not matter in the name. Returns code and name of each that was withdrawn.
+    """
     migrate(connection)
-    cursor = connection.execute(
+    cursor = connection.cursor(row_factory=tuple_row).execute(
         "update omop_emb.mapping_memory set withdrawn_at = now() "
         "where site = %(site)s and withdrawn_at is null "
-        "and (%(name)s::text is null or source_name = %(name)s) "
-        "and (%(file)s::text is null or approved_from = %(file)s)",
+        "and (%(name)s::text is null or lower(trim(source_name)) = lower(trim(%(name)s))) "
+        "and (%(file)s::text is null or approved_from = %(file)s) returning source_code, source_name",
         {"site": site, "name": source_name, "file": approved_from},
     )
-    return cursor.rowcount
+    return cursor.fetchall()
 
 
 def stored_approvals(connection: psycopg.Connection[Any], site: str) -> list[Approval]:

@@ -19,7 +19,7 @@ class Ranker(Protocol):
     """Orders candidates.
 
     Attributes:
-        name: such as "default-2" or "site-3".
+        name: such as "shipped-2" or "north-3".
         fingerprint: digest of the space that it was trained in; its probabilities are valid for no other.
         is_site_trained: whether it was trained on approvals of the site itself.
         calibration: from scores to a probability.

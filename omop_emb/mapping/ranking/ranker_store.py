@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
+from omop_emb.mapping.ranking import stored_rankers
 from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.linear import LinearRanker
 from omop_emb.mapping.ranking.ranker import Ranker
@@ -27,8 +28,8 @@ def active_ranker(connection: psycopg.Connection[Any], site: str, fingerprint: s
     row = _active_row(connection, site, fingerprint)
     if row is None:
         return None
-    ranker_id, kind, model, calibration_json, trained_on = row
-    name, calibration = f"{site}-{ranker_id}", Calibration.from_json(calibration_json)
+    name, kind, model, calibration_json, trained_on = row
+    calibration = Calibration.from_json(calibration_json)
     if kind == "linear":
         return replace(LinearRanker.from_json(json.loads(model)), name=name, calibration=calibration)
     return TreeRanker.from_stored(
@@ -52,10 +53,15 @@ def store_ranker(
     site: str,
     ranker: LinearRanker | TreeRanker,
     *,
+    name: str | None = None,
     figures: dict[str, Any],
     trained_on: dict[str, Any],
-) -> int:
-    """Store a site's ranker and make it the active one; earlier ones stay stored. Returns its number."""
+    learned_terms: bytes = b"",
+) -> str:
+    """Store a site's ranker and make it the active one; earlier ones stay stored.
+
+    Returns its name: the given one, or the site's with a number.
+    """
     if isinstance(ranker, LinearRanker):
         kind, model = "linear", json.dumps(ranker.to_json())
     else:
@@ -63,20 +69,20 @@ def store_ranker(
         features, domains = list(ranker.features), list(ranker.model.domains)
         trained_on = {**trained_on, "features": features, "domains": domains}
     assert ranker.calibration is not None  # noqa: S101 - train() always fits one
-    connection.execute(
-        "update omop_emb.mapping_ranker set is_active = false "
-        "where site = %(site)s and fingerprint = %(fingerprint)s and is_active",
-        {"site": site, "fingerprint": ranker.fingerprint},
-    )
+    stored_rankers.use_shipped(connection, site, ranker.fingerprint)
+    number, numbered = stored_rankers.next_name(connection, site)
     row = (
         _cursor(connection)
         .execute(
             "insert into omop_emb.mapping_ranker "
-            "(site, fingerprint, kind, model, calibration, figures, trained_on) "
-            "values (%(site)s, %(fingerprint)s, %(kind)s, %(model)s, %(calibration)s, %(figures)s, "
-            "%(trained_on)s) "
-            "returning ranker_id",
+            "(ranker_id, name, site, fingerprint, kind, model, calibration, figures, trained_on, "
+            "learned_terms) overriding system value "
+            "values (%(id)s, %(name)s, %(site)s, %(fingerprint)s, %(kind)s, %(model)s, %(calibration)s, "
+            "%(figures)s, %(trained_on)s, %(learned)s) returning name",
             {
+                "id": number,
+                "name": name or numbered,
+                "learned": learned_terms,
                 "site": site,
                 "fingerprint": ranker.fingerprint,
                 "kind": kind,
@@ -89,7 +95,7 @@ def store_ranker(
         .fetchone()
     )
     assert row is not None  # noqa: S101 - returning always gives one
-    return int(row[0])
+    return str(row[0])
 
 
 def _cursor(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
@@ -97,11 +103,13 @@ def _cursor(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
 
 
 def _active_row(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> tuple[Any, ...] | None:
-    """Number, kind, model, calibration and training of a site's active ranker; None if there is none."""
+    """Name, kind, model, calibration and training of a site's active ranker; None if there is none."""
     if not has_mapping_tables(connection):
         return None
+    # By its row as JSON, so that a database that is not migrated yet can be mapped with.
     query = (
-        "select ranker_id, kind, model, calibration, trained_on from omop_emb.mapping_ranker "
+        "select coalesce(to_jsonb(stored) ->> 'name', site || '-' || ranker_id), kind, model, calibration, "
+        "trained_on from omop_emb.mapping_ranker as stored "
         "where site = %(site)s and fingerprint = %(fingerprint)s and is_active"
     )
     return _cursor(connection).execute(query, {"site": site, "fingerprint": fingerprint}).fetchone()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from omop_emb.mapping.training.forgetting import forget_approvals as forget_approvals
     from omop_emb.mapping.training.site_training import Training as Training, train as train
 
 __getattr__, __dir__ = lazy_names(__name__)

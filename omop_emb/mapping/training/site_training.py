@@ -14,12 +14,14 @@ import psycopg
 import omop_emb
 from omop_emb.arrays import Floats
 from omop_emb.database.engine import driver_connection, readable_errors
+from omop_emb.database.migrations import migrate
 from omop_emb.mapping.approvals.approval_store import Approval, remember_approvals
 from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
+from omop_emb.mapping.approvals.sites import unknown_site_note
 from omop_emb.mapping.evaluation.gold import GoldTerm, ResolvedTerm, read_gold, resolve_targets
 from omop_emb.mapping.judge import judge_calibration
 from omop_emb.mapping.mapper import DEFAULT_SITE, open_mapper
-from omop_emb.mapping.ranking import ranker_store, trees
+from omop_emb.mapping.ranking import ranker_store, stored_rankers, trees
 from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import LinearRanker, default_ranker
@@ -49,12 +51,14 @@ class Training:
     Attributes:
         site: the site whose ranker it will be.
         remember: whether approved names are added to the site's memory.
+        name: the ranker's; None is the site's with a number.
         columns: how the files are read.
         rounds: number of trees; None means trees.DEFAULT_ROUNDS.
     """
 
     site: str = DEFAULT_SITE
     remember: bool = True
+    name: str | None = None
     columns: ApprovedColumns = field(default_factory=ApprovedColumns)
     rounds: int | None = None
 
@@ -63,7 +67,7 @@ class Training:
 class TrainedRanker:
     """A ranker that was trained and stored."""
 
-    ranker_id: int  # its number in the database
+    name: str
     # whether the site's own trees order candidates; if not, the shipped ranker does, calibrated for the site
     uses_own_trees: bool
     terms: int  # that it learned from, with a match
@@ -92,6 +96,11 @@ def train(
     gold = read_gold(paths, training.columns)
     with readable_errors():
         connection = driver_connection(session)
+        migrate(connection)
+        if training.name is not None:
+            stored_rankers.check_name(connection, training.name)
+        if site_note := unknown_site_note(connection, training.site):
+            on_message(site_note)
         remembered = _remember(connection, training.site, gold.terms) if training.remember else 0
         with open_mapper(session, site=training.site, use_own_ranker=False) as mapper:
             engine, space, provenance = mapper.engine, mapper.space, mapper.provenance
@@ -119,10 +128,12 @@ def train(
     else:
         ranker = replace(shipped, fingerprint=digest, is_site_trained=True, calibration=calibration)
     with readable_errors():
-        ranker_id = ranker_store.store_ranker(
+        name = ranker_store.store_ranker(
             connection,
             training.site,
             ranker,
+            name=training.name,
+            learned_terms=stored_rankers.hash_terms(gold.term.key for gold, _ in terms),
             figures={validation.ranker: validation.metrics for validation in validations},
             trained_on={
                 "files": gold.digests,
@@ -136,7 +147,7 @@ def train(
         )
     matched = sum(bool(rows) for _, rows in terms)
     return TrainedRanker(
-        ranker_id=ranker_id,
+        name=name,
         uses_own_trees=uses_own_trees,
         terms=matched,
         no_match=len(terms) - matched,

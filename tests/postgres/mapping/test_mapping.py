@@ -104,7 +104,7 @@ def test_an_approved_name_leads_back_to_its_concept_until_it_is_withdrawn(sample
     with open_mapper(sample) as mapper:
         assert mapper.engine.memory is not None
         assert len(mapper.engine.memory) == 1
-    assert approval_store.withdraw_approvals(connection, "default") == 1
+    assert approval_store.withdraw_approvals(connection, "default") == [("", approval.source_name)]
     with open_mapper(sample) as mapper:
         assert mapper.engine.memory is None
 
