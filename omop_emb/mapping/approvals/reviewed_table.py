@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from omop_emb.mapping.files.result_rows import REVIEWED
 from omop_emb.mapping.files.term_file import TermFile
 from omop_emb.mapping.files.usagi_file import UsagiTarget
 from omop_emb.mapping.files.usagi_writer import AUTHOR
-from omop_emb.mapping.records import Decision, SourceTerm
+from omop_emb.mapping.records import VALUE_COLUMNS, Decision, SourceTerm
 
 MAP_HEADERS = frozenset({"source_code", "target_concept_id"})
 """Headers by which a source_to_concept_map is recognised."""
@@ -131,14 +131,14 @@ class ReviewedTable:
         ids = read_concept_ids(cells.get(self._target, "")) if verdict is Verdict.APPROVED else ()
         if ids is None:
             return Problem(line, f"{self._target!r} holds no concept ids")
+        listed = read_concept_ids(cells.get("targets", "")) or ids
         if self._is_own and verdict is Verdict.APPROVED:
             found_none = cells["decision"] == Decision.NO_MATCH.value
             if found_none and ids and cells.get("matched_text"):
                 return Problem(line, "approved, though map decided no match: write no match if that is right")
             if found_none and not ids:
                 verdict = Verdict.NO_MATCH
-            listed = read_concept_ids(cells.get("targets", "")) or ()
-            if set(ids) < set(listed):
+            if ids and set(ids) < set(listed):
                 ids = listed  # the other targets of its code
         if verdict is Verdict.APPROVED and not ids and self.approved is not None:
             return Problem(line, f"approved, but {self._target!r} is empty: write an id, or no match")
@@ -149,8 +149,10 @@ class ReviewedTable:
         if MAP_HEADERS <= set(self._file.headers):
             term = replace(term, source_vocabulary=None)  # a name of the site's own
         source = cells.get(self._columns.source, "") if self._columns.source else ""
-        targets = tuple(UsagiTarget(concept_id) for concept_id in dict.fromkeys(ids) if concept_id)
-        return ReviewedRow(term, verdict, targets, cells.get("statusSetBy", ""), source)
+        targets = [UsagiTarget(concept_id) for concept_id in dict.fromkeys(ids) if concept_id]
+        if self._is_own and targets and set(ids) <= set(listed):  # not changed by the reviewer
+            targets += _values_beside(cells)
+        return ReviewedRow(term, verdict, tuple(targets), cells.get("statusSetBy", ""), source)
 
     def _first(self, usual: Sequence[str]) -> str | None:
         return next((self._headers[key] for key in usual if key in self._headers), None)
@@ -172,6 +174,14 @@ def read_concept_ids(text: str) -> tuple[int, ...] | None:
             return None
         ids.append(int(digits))
     return tuple(ids)
+
+
+def _values_beside(cells: Mapping[str, str]) -> Iterator[UsagiTarget]:
+    """The values, units … that map wrote beside a target."""
+    for column, relationship in VALUE_COLUMNS.items():
+        mapping_type = relationship.upper().replace(" ", "_")
+        for concept_id in read_concept_ids(cells.get(column, "")) or ():
+            yield UsagiTarget(concept_id, mapping_type)
 
 
 def by_person(verdict: Verdict | None, author: str) -> Verdict:

@@ -123,7 +123,7 @@ def test_a_replacement_has_the_values_that_belong_beside_it_now(
     assert sorted(replacement.mapped_values, key=lambda value: value.concept_id) == list(beside)
     path = tmp_path / "old.csv"
     path.write_text(HEADER + "c,lost,1,1,APPROVED,3,MAPS_TO\n")
-    checked = check_previous(cdm, read_approved(path)[0])
+    checked = check_previous(cdm, read_approved(path).by_key)
     result = checked.apply_to(mapped(SourceTerm(name="lost", code="c"), candidate(11)))
     assert (result.decision, result.targets) == (Decision.REVIEW, (5,))
     assert set(result.mapped_values) == set(beside)

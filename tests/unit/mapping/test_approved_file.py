@@ -225,6 +225,21 @@ def test_a_reviewed_output_is_read_back_with_what_the_reviewer_changed(tmp_path:
     assert approved_in(read_approved(path)) == {"cough": [], "nothing": [13]}
 
 
+def test_the_values_beside_a_mapping_are_approved_with_it_unless_the_reviewer_changed_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mapped.csv"
+    write_terms(path, RESULTS)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame["value_concept_id"] = "99"
+    frame.to_csv(path, index=False)
+    review(path, {"cough": "x", "cold": "x"}, {"cold": "10"})
+    types = {
+        one.term.name: [target.mapping_type for target in one.targets] for one in read_approved(path).approved
+    }
+    assert types == {"cough": ["MAPS_TO", "MAPS_TO_VALUE"], "cold": ["MAPS_TO"]}
+
+
 def test_approving_a_candidate_where_map_decided_no_match_is_unclear(tmp_path: Path) -> None:
     path = tmp_path / "mapped.csv"
     write_terms(path, (mapped(COUGH, candidate(7), decision=Decision.NO_MATCH), *RESULTS[1:]))
