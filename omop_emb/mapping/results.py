@@ -9,7 +9,6 @@ from typing import Any
 from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.candidate_features import ScoredCandidates
 from omop_emb.mapping.features.feature_names import NAMES
-from omop_emb.mapping.features.memory_features import SIMILARITIES
 from omop_emb.mapping.features.sign_features import signs_of_query
 from omop_emb.mapping.ranking.policy import is_acceptable
 from omop_emb.mapping.ranking.ranker import Ranker
@@ -35,7 +34,6 @@ from omop_emb.mapping.terms.signs import Signs, closest_differences, objection, 
 from omop_emb.mapping.terms.words import normalise
 
 _SIGNS_DIFFER = NAMES.index("signs differ")
-_MEMORY_FEATURES = [NAMES.index(name) for name in SIMILARITIES]
 _FLAGS = ("S", "C", None, None)  # CONCEPT's standard_concept by status, see lexicon.STATUSES
 _MIN_MEMORY_SIMILARITY = 0.5  # below, an approved name is no better an explanation than the concept's own
 
@@ -226,7 +224,7 @@ class ResultBuilder:
         matched_text, kind = lexicon.texts[text], TEXT_KINDS[lexicon.text_kind[text]]
         approved = int(scored.approved_name[number])
         if self.memory is not None and approved >= 0:
-            similarity = float(scored.features[number, _MEMORY_FEATURES].max())
+            similarity = float(scored.approved_similarity[number])
             if similarity > max(lexical, _MIN_MEMORY_SIMILARITY):
                 matched_text, kind = self.memory.names[approved], "alias"
                 retrievers[Retriever.MEMORY] = similarity

@@ -12,7 +12,6 @@ from omop_emb.mapping.engine import Engine
 from omop_emb.mapping.evaluation.gold import GoldTerm, ResolvedTerm, resolve_targets
 from omop_emb.mapping.evaluation.leakage import rank_without_leakage
 from omop_emb.mapping.features.feature_names import NAMES
-from omop_emb.mapping.features.memory_features import SIMILARITIES
 from omop_emb.mapping.ranking.examples import target_rank
 from omop_emb.mapping.results import RankedBatch
 from omop_emb.mapping.settings import Settings
@@ -22,7 +21,6 @@ RANKINGS = ("exact", "dense", "lexical", "memory", "fusion", "ranker")
 """What is measured: each retriever alone, their weighted sum, and the ranker over the union."""
 
 _JOINT, _SAME_UNIT = NAMES.index("joint score"), NAMES.index("same unit")
-_MEMORY = [NAMES.index(name) for name in SIMILARITIES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +86,7 @@ def _outcome(engine: Engine, ranked: RankedBatch, number: int, term: ResolvedTer
         "exact": (found_by["exact"] | found_by["unit"], features[:, _JOINT]),
         "dense": (found_by["dense"], scored.dense[span]),
         "lexical": (found_by["lexical"], scored.lexical[span]),
-        "memory": (found_by["memory"], features[:, _MEMORY].max(axis=1, initial=0)),
+        "memory": (found_by["memory"], scored.approved_similarity[span]),
         "fusion": (np.ones(len(concepts), bool), features[:, _JOINT] + 0.3 * features[:, _SAME_UNIT]),
     }
     ranks = {}

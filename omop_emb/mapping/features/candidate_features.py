@@ -38,6 +38,7 @@ class ScoredCandidates:
     dense: Floats  # (p,) best cosine over variants and texts
     lexical: Floats  # (p,) the same
     approved_name: Ints  # (p,) number of the most similar approved name in the memory, -1 for none
+    approved_similarity: Floats  # (p,) how similar that name is, 0 for none
 
 
 class Features:
@@ -55,7 +56,7 @@ class Features:
         self._memory: MemoryFeatures | None = None
         self._neighbours: NeighbourFeatures | None = None
         if memory is not None and len(memory):
-            self._memory = MemoryFeatures(memory)
+            self._memory = MemoryFeatures(memory, lexicon)
             self._neighbours = NeighbourFeatures(memory, lexicon, attributes)
         self._contrasts = ContrastFeatures(attributes)
         self._others = (
@@ -76,6 +77,7 @@ class Features:
             np.zeros(count, np.float32),
             np.zeros(count, np.float32),
             np.full(count, -1, np.int64),
+            np.zeros(count, np.float32),
         )
         words, word_total = self._lexical.words.encode(
             [text for query in batch.queries for text in query.normal]
@@ -103,7 +105,8 @@ class Features:
             result.text[span], result.variant[span] = best.text, best.variant
             result.dense[span], result.lexical[span] = best.dense, best.lexical
             if self._memory is not None:
-                columns, result.approved_name[span] = self._memory.describe(term, concepts)
+                columns, name, similarity = self._memory.describe(term, concepts)
+                result.approved_name[span], result.approved_similarity[span] = name, similarity
                 _write(columns, table)
             if votes is not None and self._neighbours is not None:
                 _write(self._neighbours.describe(votes, number, concepts), table)

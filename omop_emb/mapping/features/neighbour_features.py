@@ -9,6 +9,7 @@ import numpy as np
 
 from omop_emb.arrays import Floats, Ints
 from omop_emb.mapping.features.encoded_term import Columns
+from omop_emb.mapping.features.name_sharing import sharing_rates
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Candidates
 from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes
@@ -38,12 +39,14 @@ class Votes:
 class NeighbourFeatures:
     """Finds the approved names most similar to a term and compares their targets with its candidates.
 
-    The votes for a concept are added up; those for its vocabulary, domain, the axes of its LOINC name and its
+    The votes for a concept are added up, as far as the site gives several names one concept (see
+    name_sharing); those for its vocabulary, domain, the axes of its LOINC name and its
     kind of drug are shares of all votes, so that less similar names count too.
     """
 
     def __init__(self, memory: MemoryIndex, lexicon: Lexicon, attributes: ConceptAttributes) -> None:
         self._memory, self._lexicon = memory, lexicon
+        self._sharing = sharing_rates(memory, lexicon)
         drugs = attributes.drugs
         kind = drugs.level.astype(np.int32) + 1
         for stated in (drugs.brand, drugs.box, drugs.supplier, drugs.quantity):
@@ -98,5 +101,7 @@ class NeighbourFeatures:
         for number, feature in enumerate(SHARED_FEATURES):
             of_candidates = self._shared[concepts, number, None]
             shares = (of_candidates == targets[None, :, number]) & (of_candidates >= 0)
-            columns[feature] = shares @ weight if number == 0 else (shares @ weight) / total
+            columns[feature] = (shares @ weight) / total
+            if number == 0:
+                columns[feature] = (shares @ weight) * self._sharing[self._lexicon.domain[concepts]]
         return columns

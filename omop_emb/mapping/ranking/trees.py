@@ -16,7 +16,7 @@ from omop_emb.mapping.features.feature_signs import STATED_SIGNS
 from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import LinearRanker, default_ranker
-from omop_emb.mapping.ranking.ranker import add_approved_bonus
+from omop_emb.mapping.ranking.ranker import APPROVED_COLUMN, add_approved_bonus
 
 DEFAULT_ROUNDS = 150
 MAX_RERANKED = 100
@@ -62,10 +62,13 @@ class TreeModel:
         self._booster = load_lightgbm().Booster(model_str=text)
 
     def score(self, columns: Floats, domains: Sequence[str] | npt.NDArray[np.str_]) -> Floats:
-        """(p,) scores of (p, columns); all but the first MAX_RERANKED candidates keep their order."""
+        """(p,) scores of (p, columns); all but the first MAX_RERANKED candidates keep their order.
+
+        A concept that was approved for precisely this name is scored wherever the shipped ranker puts it.
+        """
         rank = columns[:, relative_features.RANK_COLUMN]
         scores = np.asarray(_UNRERANKED_SCORE - rank, np.float32)
-        first = np.flatnonzero(rank < MAX_RERANKED)
+        first = np.flatnonzero((rank < MAX_RERANKED) | (columns[:, APPROVED_COLUMN] > 0))
         if len(first):
             scores[first] = self._booster.predict(
                 append_domain_code(columns[first], np.asarray(domains, dtype=object)[first], self.domains)

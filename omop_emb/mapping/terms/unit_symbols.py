@@ -78,6 +78,7 @@ def glued_symbols(token: str) -> tuple[str, str] | None:
     word = fold(token)
     for volume in _VOLUMES:
         amount = word.removesuffix(volume.lower())
-        if amount != word and len(amount) > 1 and amount in _with_prefixes(*_AMOUNTS):
+        # A prefixed amount that reads two ways, as "pu" of "PUL", is no word.
+        if amount != word and len(amount) > 1 and amount in _with_prefixes(*_AMOUNTS) and amount in _words():
             return _words()[amount], volume
     return None

@@ -7,6 +7,7 @@ import pytest
 
 from omop_emb.mapping.evaluation.leakage import LeakageGuard
 from omop_emb.mapping.features.feature_names import NAMES
+from omop_emb.mapping.features.name_sharing import sharing_rates
 from omop_emb.mapping.features.neighbour_features import SHARED_FEATURES, NeighbourFeatures
 from omop_emb.mapping.records import SourceTerm, Variant
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
@@ -69,7 +70,7 @@ def test_approvals_of_other_domains_have_no_vote(lexical: LexicalIndex) -> None:
 def test_a_term_does_not_vote_for_itself(lexical: LexicalIndex) -> None:
     memory = memory_of(lexical, ("potassium", 4), ("sodium", 1))
     query = measurement("Potassium")
-    assert features_of(query, lexical, memory)["memory concept"].loc[4] > 0.9
+    assert features_of(query, lexical, memory)["memory concept"].loc[4] > 0.9 / 6  # two names, none shared
     hidden = LeakageGuard(lexical.lexicon, memory).hide(query, SourceTerm(name="Potassium"))
     assert features_of(hidden, lexical, memory)["memory concept"].loc[4] == 0
     candidates = candidates_of(hidden, lexical, memory)
@@ -80,9 +81,25 @@ def test_a_term_does_not_vote_for_itself(lexical: LexicalIndex) -> None:
 def test_approvals_of_a_concept_are_counted_without_the_terms_own(lexical: LexicalIndex) -> None:
     memory = memory_of(lexical, ("potassium", 4), ("K in serum", 4), ("sodium", 1))
     query = measurement("potassium")
-    assert features_of(query, lexical, memory)["memory approvals"].loc[4] == pytest.approx(np.log(3))
+    assert features_of(query, lexical, memory)["memory approvals"].loc[4] == pytest.approx(np.log(3) * 3 / 7)
     hidden = LeakageGuard(lexical.lexicon, memory).hide(query, SourceTerm(name="potassium"))
-    assert features_of(hidden, lexical, memory)["memory approvals"].loc[4] == pytest.approx(np.log(2))
+    assert features_of(hidden, lexical, memory)["memory approvals"].loc[4] == pytest.approx(np.log(2) * 3 / 7)
+
+
+@pytest.mark.parametrize(
+    ("approved", "rate"),
+    [
+        ([], 0.25),
+        ([("a", 1), ("b", 2), ("c", 3), ("d", 4)], 1 / 8),
+        ([("a", 1), ("b", 1), ("c", 1), ("d", 4)], 4 / 8),
+        ([("a", 1), ("A", 1), ("b", 2), ("c", 3)], 1 / 7),  # the same name twice is one name
+    ],
+)
+def test_similarity_counts_as_far_as_a_site_gives_several_names_one_concept(
+    lexical: LexicalIndex, approved: list[tuple[str, int]], rate: float
+) -> None:
+    memory = memory_of(lexical, *approved)
+    assert sharing_rates(memory, lexical.lexicon).tolist() == pytest.approx([rate])
 
 
 def test_without_a_memory_its_features_are_zero(lexical: LexicalIndex) -> None:

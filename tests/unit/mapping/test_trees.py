@@ -76,6 +76,16 @@ def test_trees_rerank_the_shipped_rankers_first_candidates_and_leave_the_rest_be
     assert (np.diff(scores[behind][np.argsort(rank[behind], kind="stable")]) <= 0).all()
 
 
+def test_what_was_approved_for_a_name_comes_first_wherever_the_shipped_ranker_puts_it() -> None:
+    unseen = make_examples(5, 2)
+    last = unseen.offsets[:-1] + relative_features.ranks(unseen.shipped_scores, unseen.offsets).reshape(
+        5, -1
+    ).argmax(axis=1)
+    unseen.features[last, NAMES.index("memory exact")] = 1
+    scores = trees.train_trees(make_examples(150, 1), rounds=20).score_examples(unseen)
+    assert (scores.reshape(5, -1).argmax(axis=1) + unseen.offsets[:-1]).tolist() == last.tolist()
+
+
 def test_agreement_never_lowers_a_score_and_contradiction_never_raises_one() -> None:
     examples = make_examples(150, 1)
     # What is learned against its meaning: the target is contradicted, and all others agree.

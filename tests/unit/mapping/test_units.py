@@ -166,3 +166,8 @@ def test_another_sign_or_magnitude_is_not_found_as_the_same_unit() -> None:
     units = [(8938, "UCUM", "10*-3/uL", "thousandth per microliter"), (8583, "UCUM", "fL", "femtoliter")]
     assert _found("10*3/uL", *units) == set()
     assert _found("/fL", *units) == set()
+
+
+@pytest.mark.parametrize("written", ["PUL", "pul", "MGDL", "mmoll", "UL", "MUL", "NGML"])
+def test_a_quantity_and_its_volume_without_a_slash_are_read_or_left_alone(written: str) -> None:
+    unit_readings(written)  # "pu" of "PUL" is no word: it must not cost the term
