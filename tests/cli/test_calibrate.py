@@ -127,7 +127,7 @@ def test_a_term_like_one_that_was_approved_comes_first(sample: Session, tmp_path
     rows += [f"{target},our own jargon", f"{target},GH/Sinus-X"]
     path.write_text("concept_id,name\n" + "\n".join(rows) + "\n", encoding="utf-8")
     train(sample, [path], Training(columns=ALL, site="north", rounds=10))
-    names = ("our own jargon", "gh sinus x", "Osteoarthritis")
+    names = ("our own jargon", "gh/sinus-x", "Osteoarthritis")
     same, other_case, elsewhere = map_terms(sample, names, site="north")
     for mapped in (same, other_case):
         assert mapped.best is not None
