@@ -19,14 +19,14 @@ _COLUMNS = (
 
 
 @click.command("calibrate")
-@click.argument("approved", nargs=-1, required=True, metavar="APPROVED…")
+@click.argument("files", nargs=-1, required=True, metavar="APPROVED…")
 @click.option("--site", default="default", help="Name of the site whose ranker is trained.")
 @click.option("--name", help="Name of the ranker; by default the site's with a number.")
 @click.option("--no-remember", is_flag=True, help="Do not add the approved names to the site's memory.")
 @training_options
 @format_option
 def command(
-    approved: tuple[str, ...],
+    files: tuple[str, ...],
     site: str,
     name: str | None,
     no_remember: bool,
@@ -52,7 +52,7 @@ def command(
 
     training = Training(site=site, name=name, remember=not no_remember, columns=columns)
     with session_scope() as session:
-        trained = train(session, approved, training, on_message=echo)
+        trained = train(session, files, training, on_message=echo)
     for line in (*trained.notes, *(f"{problem}; skipped" for problem in trained.problems)):
         echo(line)
     echo(

@@ -187,7 +187,10 @@ create table mapping_ranker (
     figures jsonb not null,  -- what cross-validation found
     trained_on jsonb not null,  -- files with their SHA-256 and number of terms, version, features
     created_at timestamptz not null default now(),
-    is_active boolean not null default true
+    is_active boolean not null default true,
+    name text not null unique,
+    learned_terms bytea not null default '\x'::bytea,  -- 8 bytes of the SHA-256 of each code and name
+    withdrawn_terms integer not null default 0  -- how many of them were withdrawn since
 );
 create unique index mapping_ranker_one_active on mapping_ranker (site, fingerprint) where is_active;
 
