@@ -56,9 +56,8 @@ class Mapper:
         space: the embedding space in use.
         settings: how terms are mapped.
         provenance: what every result is marked with.
-        outdated: a line about the space's release, if it is not the loaded one; None if it is.
+        warnings: lines about an unknown site, and about a space of another release than the loaded one.
         values: spells the domains and vocabularies of terms, and counts what it changed.
-        site_note: a line for the user if the site is unknown, "" if it is not.
     """
 
     def __init__(
@@ -68,13 +67,10 @@ class Mapper:
         settings: Settings,
         provenance: Provenance,
         *,
-        outdated: str | None = None,
-        site_note: str = "",
+        warnings: Sequence[str] = (),
     ) -> None:
         self.engine, self.space, self.settings, self.provenance = engine, space, settings, provenance
-        self.values = TermValues(engine.lexicon)
-        self.site_note = site_note
-        self.outdated = outdated
+        self.values, self.warnings = TermValues(engine.lexicon), warnings
         self._background = ThreadPoolExecutor(1, "omop-emb-candidates")  # starts its thread at first use
 
     def close(self) -> None:
@@ -84,9 +80,7 @@ class Mapper:
     @property
     def notes(self) -> list[str]:
         """What the user should know before reading the results."""
-        notes = [self.site_note] if self.site_note else []
-        if self.outdated is not None:
-            notes.append(self.outdated)
+        notes = list(self.warnings)
         if self.settings.includes_non_standard:
             notes.append(
                 "non-standard concepts are candidates: they are marked by a flag, have no probabilities and "
@@ -255,9 +249,8 @@ def open_mapper(
         concept_filter=settings.filter_text,
         space_vocabulary=None if outdated is None else space.vocabulary_release or "",
     )
-    with closing(
-        Mapper(engine, space, settings, provenance, outdated=outdated, site_note=site_note)
-    ) as mapper:
+    warnings = [line for line in (site_note, outdated) if line]
+    with closing(Mapper(engine, space, settings, provenance, warnings=warnings)) as mapper:
         yield mapper
 
 

@@ -99,12 +99,12 @@ def train(
         migrate(connection)
         if training.name is not None:
             stored_rankers.check_name(connection, training.name)
-        if site_note := unknown_site_note(connection, training.site):
-            on_message(site_note)
+        if training.remember and (site_note := unknown_site_note(connection, training.site)):
+            on_message(site_note)  # without, the mapper says so
         remembered = _remember(connection, training.site, gold.terms) if training.remember else 0
         with open_mapper(session, site=training.site, use_own_ranker=False) as mapper:
             engine, space, provenance = mapper.engine, mapper.space, mapper.provenance
-            notes = [] if mapper.outdated is None else [mapper.outdated]
+            notes = list(mapper.warnings)
     for line in gold.notes:
         on_message(line)
     digest, shipped = space.fingerprint.digest, default_ranker()
