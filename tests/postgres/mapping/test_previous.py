@@ -254,7 +254,7 @@ def test_a_source_to_concept_map_is_read_too(cdm: psycopg.Connection[Any], tmp_p
     assert reused.targets == (1, 5)
     assert checked.find(SourceTerm(name="other", code="b")) is None
     assert checked.find(SourceTerm(name=long, code="c")) is not None
-    without_code = check_previous(cdm, {("", key[1]): mapping for key, mapping in approved.items()})
+    without_code = check_previous(cdm, {("", key[1]): mapping for key, mapping in approved.by_key.items()})
     assert without_code.find(SourceTerm(name=long[:255])) is not None
     assert without_code.find(SourceTerm(name=f"{long[:255]}+")) is None
 
