@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from omop_emb.database.engine import driver_connection, session_scope
 from omop_emb.embeddings.models import find_model
 from omop_emb.errors import InputError, UnknownValueError
-from omop_emb.mapping.approvals.approved_file import read_approved
-from omop_emb.mapping.approvals.reuse import CheckedMappings, check_previous
+from omop_emb.mapping.approvals.previous_file import read_previous
 from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter, open_outputs
 from omop_emb.mapping.file_job.run_store import RunOrigin
@@ -35,8 +34,7 @@ from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.language import looks_english
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-    from sqlalchemy.orm import Session
+    from sqlalchemy import Engine
 
 _LANGUAGE_SAMPLE = 1_000  # terms
 OnMessage = Callable[[str], None]
@@ -143,7 +141,9 @@ def run(
             mapper = stack.enter_context(
                 open_mapper(session, site=job.site, settings=job.settings, use_own_ranker=not job.shipped)
             )
-            previous = _read_previous(session, job, on_message)
+            previous = read_previous(
+                driver_connection(session), job.previous, job.previous_columns, on_message
+            )
         for note in [*mapper.notes, *_language_warnings(mapper, file)]:
             on_message(note)
         _check_vocabulary(job.reading.source_vocabulary, mapper.values)
@@ -236,20 +236,6 @@ def _journal_path(job: FileJob, stack: ExitStack) -> Path:
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}; create it first")
     return path
-
-
-def _read_previous(
-    session: Session | Connection, job: FileJob, on_message: OnMessage
-) -> CheckedMappings | None:
-    if job.previous is None:
-        return None
-    file = read_approved(job.previous, job.previous_columns)
-    for problem in file.problems:
-        on_message(f"{job.previous}, {problem}; skipped")
-    checked = check_previous(driver_connection(session), file.by_key)
-    outdated = sum(1 for _ in checked.outdated_rows())
-    on_message(f"{file.note}; {outdated:,} of their targets are outdated")
-    return checked
 
 
 def _usable_terms(file: TermFile, values: TermValues, problems: list[Problem]) -> Iterator[SourceTerm]:
