@@ -26,6 +26,7 @@ from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import LinearRanker, default_ranker
 from omop_emb.mapping.ranking.ranker import add_approved_bonus
+from omop_emb.mapping.records import Provenance
 from omop_emb.mapping.training.cross_validation import (
     CrossValidation,
     Scorer,
@@ -120,13 +121,13 @@ def train(
     if not uses_own_trees:
         notes.append("your own trees order no better than the shipped ranker, which stays, calibrated here")
     calibration, note = _calibrate(examples, scores, terms)
-    ranker: LinearRanker | trees.TreeRanker
+    ranker: LinearRanker | trees.TreeRanker = replace(
+        shipped, fingerprint=digest, is_site_trained=True, calibration=calibration
+    )
     if uses_own_trees:
         on_message("training on all terms")
         model = trees.train_trees(examples, rounds=training.rounds)
         ranker = trees.TreeRanker("", digest, calibration, model, shipped)
-    else:
-        ranker = replace(shipped, fingerprint=digest, is_site_trained=True, calibration=calibration)
     with readable_errors():
         name = ranker_store.store_ranker(
             connection,
@@ -135,15 +136,7 @@ def train(
             name=training.name,
             learned_terms=stored_rankers.hash_terms(gold.term.key for gold, _ in terms),
             figures={validation.ranker: validation.metrics for validation in validations},
-            trained_on={
-                "files": gold.digests,
-                "terms": len(terms),
-                "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-                "space": space.name,
-                "model": provenance.model,
-                "vocabulary": provenance.vocabulary,
-                "version": omop_emb.__version__,
-            },
+            trained_on=_origin(gold.digests, len(terms), space.name, provenance),
         )
     matched = sum(bool(rows) for _, rows in terms)
     return TrainedRanker(
@@ -156,6 +149,18 @@ def train(
         problems=gold.problems,
         notes=[*notes, *note, *_missing_targets(examples, matched)],
     )
+
+
+def _origin(files: dict[str, str], terms: int, space_name: str, provenance: Provenance) -> dict[str, Any]:
+    return {
+        "files": files,
+        "terms": terms,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "space": space_name,
+        "model": provenance.model,
+        "vocabulary": provenance.vocabulary,
+        "version": omop_emb.__version__,
+    }
 
 
 def _remember(connection: psycopg.Connection[Any], site: str, terms: Iterable[GoldTerm]) -> int:
