@@ -91,6 +91,10 @@ def command(
     from omop_emb.mapping.file_job import FileJob, run
 
     previous_file, previous_columns = previous
+    if reading.columns.context and judge is None:
+        raise click.UsageError(
+            "--context-column is for a judge, and none is asked: add --judge PROVIDER:MODEL"
+        )
     job = FileJob(
         input=input,
         reading=reading,

@@ -823,6 +823,11 @@ def test_a_database_error_leaves_no_file(run_map: Map) -> None:
         (("--review-queue", "out.csv"), "two outputs have the same name"),
         (("--review-queue", "terms.csv"), "is the input"),
         (("--encoding", "klingon"), "klingon"),
+        (("--context-column", "name"), "--judge"),
+        (("--sheet", "Terms"), "--sheet does nothing"),
+        (("--separator", ";"), "leave out --separator"),
+        (("--header-row", "9"), "--header-row"),
+        (("--code-column", "name", "--name-column", "nmae"), "did you mean 'name'"),
         (("--name-column", "nmae"), "did you mean 'name'"),
     ],
 )
