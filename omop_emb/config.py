@@ -42,7 +42,9 @@ VARIABLES = (
     Variable("OLLAMA_HOST", "where Ollama listens; default 127.0.0.1:11434"),
     Variable("OLLAMA_API_KEY", "the key for Ollama, where a proxy or its cloud asks for one"),
     Variable("GEMINI_API_KEY", "the key for the Gemini API"),
-    Variable("GOOGLE_API_KEY", "the key for the Gemini API; wins over GEMINI_API_KEY"),
+    Variable(
+        "GOOGLE_API_KEY", "the same; wins over GEMINI_API_KEY. Without a project, the key for Vertex AI"
+    ),
     Variable("GOOGLE_GENAI_USE_VERTEXAI", "true: Gemini models are asked for through Vertex AI"),
     Variable("GOOGLE_GENAI_USE_ENTERPRISE", "the same; wins over GOOGLE_GENAI_USE_VERTEXAI"),
     Variable("GOOGLE_CLOUD_PROJECT", "the project that Vertex AI bills"),

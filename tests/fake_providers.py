@@ -55,6 +55,10 @@ class Call:
             return [
                 "".join(part["text"] for part in entry["content"]["parts"]) for entry in self.body["requests"]
             ]
+        if "instances" in self.body:
+            return [entry["content"] for entry in self.body["instances"]]
+        if isinstance(self.body.get("content"), dict):
+            return ["".join(part["text"] for part in self.body["content"]["parts"])]
         return list(self.body.get("input", []))
 
 
@@ -93,6 +97,8 @@ class FakeProviders:
         ollama_models: name -> digest.
         floats_only: the OpenAI endpoint ignores encoding_format.
         max_texts: more in one request are refused; None accepts any number.
+        vertex_max_texts: the same for Vertex AI, in its words.
+        vertex_max_tokens: of a text on Vertex AI, a word each; a longer one is cut or refused, as was asked.
     """
 
     def __init__(self) -> None:
@@ -126,6 +132,8 @@ class FakeProviders:
         self.ollama_models = {"nomic-embed-text:latest": "sha256:aaaa"}
         self.floats_only = False
         self.max_texts: int | None = None
+        self.vertex_max_texts = 1
+        self.vertex_max_tokens = 2048
         self.jobs = FakeJobs(fake_vector)
         self.released = threading.Event()
 
@@ -155,6 +163,8 @@ class FakeProviders:
         path = call.path.partition("?")[0]
         if match := re.fullmatch(r"/v1\w*/.*models/([^/:]+):batchEmbedContents", path):
             return self._gemini(call, match[1])
+        if re.fullmatch(r"/v1\w*/.*models/[^/:]+:(embedContent|predict)", path):
+            return self._vertex(call)
         if path == "/api/embed":
             return self._ollama(call)
         if path == "/api/tags":
@@ -176,6 +186,41 @@ class FakeProviders:
         size = settings[0].get("outputDimensionality") or 3072
         vectors = [fake_vector(text, size) for text in call.texts]
         return {"embeddings": [{"values": vector} for vector in vectors]}
+
+    def _vertex(self, call: Call) -> Json:
+        settings = call.body.get("embedContentConfig") or call.body.get("parameters", {})
+        size = settings.get("outputDimensionality") or 3072
+        counts = [len(text.split()) for text in call.texts]
+        is_cut = [count > self.vertex_max_tokens for count in counts]
+        vectors = [fake_vector(text, size) for text in call.texts]
+        if "content" in call.body:
+            usage = {"promptTokenCount": counts[0]}
+            return {"embedding": {"values": vectors[0]}, "usageMetadata": usage, "truncated": is_cut[0]}
+        return {
+            "predictions": [
+                {"embeddings": {"values": vector, "statistics": {"token_count": count, "truncated": cut}}}
+                for vector, count, cut in zip(vectors, counts, is_cut, strict=True)
+            ]
+        }
+
+    def _vertex_refusal(self, call: Call) -> Fault | None:
+        """The 400 of Vertex AI for too many texts or a long one; None for a good request."""
+        message = ""
+        if len(call.texts) > self.vertex_max_texts:
+            message = (
+                "Unable to submit request because it included too many instances. Reduce the number of "
+                f"instances and try again: Unable to submit request because batchSize must be "
+                f"{self.vertex_max_texts} but the entered value was {len(call.texts)}. Update the batchSize "
+                "value and try again."
+            )
+        longest = max((len(text.split()) for text in call.texts), default=0)
+        if longest > self.vertex_max_tokens and '"autoTruncate": false' in json.dumps(call.body):
+            message = (
+                f"Unable to submit request because the input token count is {longest} but the model supports "
+                f"up to {self.vertex_max_tokens}. Reduce the input token count and try again."
+            )
+        error = {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}
+        return Fault(400, json.dumps({"error": error})) if message else None
 
     def _ollama(self, call: Call) -> Json:
         vectors = self._vectors(call, call.body.get("dimensions"))
@@ -246,6 +291,8 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(self.fake.latency_seconds)
         of_job = self.fake.jobs.answer(call.method, call.path, body, raw, self.fake.url)
         fault = self.fake.fault(call) if call.texts or of_job is not None else None
+        if fault is None and "/publishers/" in call.path:
+            fault = self.fake._vertex_refusal(call)
         if fault is None and self.fake.max_texts is not None and len(call.texts) > self.fake.max_texts:
             message = f"batch size {len(call.texts)} > maximum allowed batch size {self.fake.max_texts}"
             fault = Fault(413, json.dumps({"message": message, "type": "validation"}))

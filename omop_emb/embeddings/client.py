@@ -175,7 +175,7 @@ class EmbeddingClient:
         """(n, dimensions) float32, rows of unit length, one for each text in the same order.
 
         No texts give (0, dimensions). A repeated text is sent once, and query vectors are cached. A text
-        longer than the model reads is cut by local and Gemini models and refused by Ollama's.
+        longer than the model reads is cut by local models and the Gemini API; Ollama and Vertex AI refuse it.
 
         Args:
             texts: a sequence of str, none of them blank; one text alone is a list of one.

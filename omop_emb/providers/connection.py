@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import threading
 import time
 import weakref
@@ -12,20 +13,28 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, ClassVar
 
-from omop_emb.errors import MissingExtraError, ProviderError
+from omop_emb.errors import (
+    ConfigurationError,
+    MissingExtraError,
+    OmopEmbError,
+    ProviderError,
+    ProviderRefusedError,
+)
 from omop_emb.providers.http_errors import connection_error, unreadable_response
 
 
 class Connection(ABC):
     """The HTTP client for one model, shared by threads; no SDK is imported before the first call.
 
-    `source` (provider:model) and `server` ("Ollama at gpu-server") are for messages.
+    `source` (provider:model), `server` ("Ollama at gpu-server") and `settings` (the variables to check if the
+    SDK refuses them) are for messages.
     """
 
     extra: ClassVar[str]  # of this package, installs the SDK; also the provider's name
 
-    def __init__(self, model: str, *, server: str) -> None:
+    def __init__(self, model: str, *, server: str, settings: str = "its settings") -> None:
         self.model, self.source, self.server = model, f"{self.extra}:{model}", server
+        self._settings = settings
         self._call = _Call()
         self._lock = threading.Lock()
         self._sdk_client: Any = None
@@ -43,8 +52,16 @@ class Connection(ABC):
                     self._sdk_client = self._open(event_hooks=hooks)
                 except ImportError:
                     raise MissingExtraError(f"the model {self.source}", self.extra) from None
+                except OmopEmbError:
+                    raise
+                except Exception as error:
+                    # Such as an address or a proxy that cannot be read; the message may hold a password.
+                    raise ConfigurationError(
+                        f"{self.source} cannot be set up ({type(error).__name__}): check {self._settings}, "
+                        "and the proxy if there is one"
+                    ) from None
                 weakref.finalize(self, self._sdk_client.close)
-        self._call.timeout_seconds, self._call.headers = timeout_seconds, {}
+        self._call.begin(timeout_seconds)
         try:
             yield self._sdk_client
         except Exception as error:
@@ -64,10 +81,21 @@ class Connection(ABC):
         return None
 
     def _http_error(self, error: Exception) -> ProviderError | None:
-        # What SDKs raise for a body that is not JSON, or not the JSON that they expect.
-        if isinstance(error, (ValueError, TypeError, AttributeError, LookupError)):
-            return unreadable_response(self.source, self.server)
         is_of_httpx = type(error).__module__.partition(".")[0] in ("httpx", "httpx2")
+        is_unsendable = is_of_httpx and (
+            type(error).__name__ in ("InvalidURL", "UnsupportedProtocol")
+            or (type(error).__name__ == "LocalProtocolError" and "header" in str(error).lower())
+        )
+        is_argument_error = isinstance(error, (ValueError, TypeError)) and not is_of_httpx
+        is_before_response = not self._call.has_response and not isinstance(error, json.JSONDecodeError)
+        if is_unsendable or (is_argument_error and is_before_response):
+            # The SDK refuses to send it, and would again. Its message may quote a text or a key.
+            return ProviderRefusedError(
+                f"{self.source}: the request cannot be sent ({type(error).__name__}): check {self._settings}"
+            )
+        # What SDKs raise for a body that is not JSON, or not the JSON that they expect.
+        if is_argument_error or isinstance(error, (AttributeError, LookupError)):
+            return unreadable_response(self.source, self.server)
         if is_of_httpx or isinstance(error, ConnectionError):
             return connection_error(self.source, self.server, error)
         return None
@@ -79,6 +107,10 @@ class _Call(threading.local):
     def __init__(self) -> None:
         self.timeout_seconds: float | None = None
         self.headers: Mapping[str, str] = {}  # of the last response, names in lower case
+        self.has_response = False
+
+    def begin(self, timeout_seconds: float) -> None:
+        self.timeout_seconds, self.headers, self.has_response = timeout_seconds, {}, False
 
     def before_request(self, request: Any) -> None:
         if self.timeout_seconds is not None:
@@ -86,6 +118,7 @@ class _Call(threading.local):
             request.extensions["timeout"] = dict.fromkeys(phases, self.timeout_seconds)
 
     def after_response(self, response: Any) -> None:
+        self.has_response = True
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         if self.timeout_seconds is not None:
             # The library's own timeout starts again with each chunk: a server that drips would hold a call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from omop_emb.errors import ConfigurationError
+from omop_emb.errors import ConfigurationError, TextRejectedError
 from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
 from omop_emb.providers.gemini_batch_api import GeminiBatchApi
 from omop_emb.providers.gemini_client import GeminiClient, request_options
@@ -29,10 +29,16 @@ _TAKES_TASKS = re.compile(
 _SHUT_DOWN = re.compile(r"text-embedding-004|embedding-001|gemini-embedding-exp.*")
 
 
-class GeminiProvider:
-    """A Gemini model; the service cuts vectors, and texts longer than the model reads.
+# Google's lists for Vertex AI: "250 input texts for non-Gemini models, and a single input text for Gemini
+# Embedding models", 20,000 tokens a request; partners' models ("maas") take one text as well.
+_ONE_TEXT = re.compile(r"gemini|maas")
 
-    `tasks` are task types in place of those that follow the role.
+
+class GeminiProvider:
+    """A Gemini model; the service cuts vectors.
+
+    The Gemini API also cuts texts longer than the model reads; Vertex AI is told to refuse them. `tasks` are
+    task types in place of those that follow the role.
     """
 
     name = "gemini"
@@ -42,6 +48,7 @@ class GeminiProvider:
     ) -> None:
         self._client = GeminiClient(model)
         self.model = self._client.model
+        self._base_name = self.model.rpartition("/")[2]  # of publishers/google/models/…
         if _SHUT_DOWN.fullmatch(self.model) and not self._client.is_vertex:
             raise ConfigurationError(
                 f"{self._client.source} was shut down by Google: use gemini:gemini-embedding-2 or "
@@ -50,13 +57,20 @@ class GeminiProvider:
             )
         self.tasks = self._role_tasks(tasks or {})
         self.limits = Limits(batch_texts=100, batch_tokens=20_000, concurrency=8)
+        if self._client.is_vertex:
+            is_single = _ONE_TEXT.search(self._base_name) is not None
+            self.limits = Limits(
+                batch_texts=1 if is_single else 250,
+                batch_tokens=16_000,  # below its 20,000, as ours are estimates
+                concurrency=16 if is_single else 8,
+            )
         self._dimensions = dimensions
 
     def _role_tasks(self, chosen: Mapping[EmbeddingRole, str]) -> dict[EmbeddingRole, str]:
         for task in chosen.values():
             if task not in _TASKS:
                 raise ConfigurationError(f"there is no task type {task!r}; there are {', '.join(_TASKS)}")
-        if _TAKES_TASKS.fullmatch(self.model):
+        if _TAKES_TASKS.fullmatch(self._base_name):
             return {**_ROLE_TASKS, **chosen}
         if chosen:
             raise ConfigurationError(
@@ -80,16 +94,25 @@ class GeminiProvider:
                 config=types.EmbedContentConfig(
                     task_type=self.tasks.get(role),
                     output_dimensionality=self._dimensions,
+                    # The Gemini API does not know the option, and the SDK refuses it there.
+                    auto_truncate=False if self._client.is_vertex else None,
                     http_options=request_options(timeout_seconds),
                 ),
             )
-            vectors = [entry.values or [] for entry in response.embeddings or []]
-            usage = response.usage_metadata
-        return EmbeddingResponse(vectors, tokens=usage.prompt_token_count if usage else None)
+            embeddings = response.embeddings or []
+            statistics = [entry.statistics for entry in embeddings]
+            vectors = [entry.values or [] for entry in embeddings]
+            tokens = response.usage_metadata.prompt_token_count if response.usage_metadata else None
+        if response.truncated or any(entry.truncated for entry in statistics if entry):
+            raise TextRejectedError(f"it is longer than {self._client.source} accepts: Vertex AI has cut it")
+        counts = [entry.token_count for entry in statistics if entry and entry.token_count is not None]
+        if tokens is None and counts and len(counts) == len(vectors):
+            tokens = round(sum(counts))
+        return EmbeddingResponse(vectors, tokens=tokens)
 
     def model_info(self, *, timeout_seconds: float) -> ModelInfo:
         """The known dimensions; the service offers no digest."""
-        return ModelInfo(dimensions=3072 if self.model.startswith("gemini-embedding-") else None)
+        return ModelInfo(dimensions=3072 if self._base_name.startswith("gemini-embedding-") else None)
 
     def batch_api(self) -> GeminiBatchApi:
         """The Batch API; Vertex AI has none for embeddings."""

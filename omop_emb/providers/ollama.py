@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from omop_emb import config
-from omop_emb.errors import ProviderError, ProviderRefusedError
+from omop_emb.errors import ConfigurationError, ProviderError, ProviderRefusedError
 from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
 from omop_emb.providers.connection import Connection
 from omop_emb.providers.http_errors import http_error
@@ -25,9 +25,14 @@ class OllamaConnection(Connection):
 
     def __init__(self, model: str) -> None:
         self._host = config.variable("OLLAMA_HOST") or "127.0.0.1"
-        hostname = urlsplit(self._host if "://" in self._host else f"//{self._host}").hostname
+        try:
+            hostname = urlsplit(self._host if "://" in self._host else f"//{self._host}").hostname
+        except ValueError:
+            raise ConfigurationError("OLLAMA_HOST must be host:port or http://host:port") from None
         self.is_local = hostname in _LOCAL_HOSTS
-        super().__init__(model, server=f"Ollama at {hostname or self._host}")
+        super().__init__(
+            model, server=f"Ollama at {hostname or 'OLLAMA_HOST'}", settings="OLLAMA_HOST and OLLAMA_API_KEY"
+        )
 
     def _open(self, **client_arguments: Any) -> Any:
         import ollama

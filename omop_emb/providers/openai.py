@@ -32,12 +32,18 @@ class OpenAIConnection(Connection):
 
     def __init__(self, model: str) -> None:
         self._url = (config.variable("OPENAI_BASE_URL") or _OPENAI_URL).rstrip("/")
-        address = urlsplit(self._url)
-        if address.scheme not in ("http", "https") or not address.hostname:
+        try:
+            address = urlsplit(self._url)
+            is_address = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address:
             raise ConfigurationError("OPENAI_BASE_URL must begin with http:// or https:// and a host")
         self.is_openai = address.hostname == "api.openai.com"
         self._key = config.variable("OPENAI_API_KEY")
-        super().__init__(model, server=f"the endpoint at {address.hostname}")
+        super().__init__(
+            model, server=f"the endpoint at {address.hostname}", settings="OPENAI_BASE_URL and OPENAI_API_KEY"
+        )
 
     def _open(self, **client_arguments: Any) -> Any:
         import httpx

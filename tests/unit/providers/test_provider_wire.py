@@ -134,43 +134,6 @@ def test_gemini_without_a_key_says_which_variable_to_set(
         EmbeddingClient("gemini:gemini-embedding-001").embeddings(["a"], embedding_role=QUERY)
 
 
-def test_vertex_is_chosen_by_its_own_variables(fake: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:
-    import google.auth
-    from google.oauth2.credentials import Credentials
-
-    # Google's library looks for credentials on this machine; a token of nobody's stands in for them.
-    monkeypatch.setattr(google.auth, "default", lambda **_: (Credentials("nobody"), "hospital"))  # type: ignore[no-untyped-call] # google-auth has no types
-    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "hospital")
-    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "europe-west1")
-    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", fake.url)
-    rows = EmbeddingClient("gemini:gemini-embedding-001", dimensions=768).embeddings(
-        ["a", "b"], embedding_role=QUERY
-    )
-    (call,) = fake.calls
-    assert call.path == (
-        "/v1beta1/projects/hospital/locations/europe-west1/publishers/google/models/"
-        "gemini-embedding-001:batchEmbedContents"
-    )
-    assert call.headers["authorization"] == "Bearer nobody"
-    assert "x-goog-api-key" not in call.headers
-    assert call.body == {
-        "requests": [
-            {
-                "content": {"parts": [{"text": text}]},
-                "embedContentConfig": {"taskType": "RETRIEVAL_QUERY", "outputDimensionality": 768},
-            }
-            for text in ("a", "b")
-        ]
-    }
-    np.testing.assert_allclose(rows, unit(["a", "b"], 768), atol=1e-6)
-    # The other variable wins; switched off, the Gemini API with its key is asked.
-    monkeypatch.setenv("GOOGLE_GENAI_USE_ENTERPRISE", "false")
-    EmbeddingClient("gemini:gemini-embedding-001").embeddings(["a"], embedding_role=QUERY)
-    assert fake.calls[-1].path == "/v1/models/gemini-embedding-001:batchEmbedContents"
-    assert fake.calls[-1].headers["x-goog-api-key"] == KEY
-
-
 def test_ollama_is_told_not_to_cut_and_to_keep_the_model(fake: FakeProviders) -> None:
     client = EmbeddingClient(
         "ollama:nomic-embed-text",
