@@ -41,7 +41,12 @@ def command(format_: str) -> None:
     rows: list[dict[str, Any]] = [_row(hit) for hit in result.hits]
     if format_ == "table":
         rows = [row | {name: _shortened(row[name], width) for name, width in _WIDTHS.items()} for row in rows]
-    render(rows, _COLUMNS if format_ == "table" else (*_COLUMNS, *_MORE_COLUMNS), format_)
+    render(
+        rows,
+        _COLUMNS if format_ == "table" else (*_COLUMNS, *_MORE_COLUMNS),
+        format_,
+        optional=("concept_id",),
+    )
     _echo_summary(result, seconds)
 
 

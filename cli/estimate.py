@@ -10,7 +10,7 @@ import click
 from omop_emb.errors import ConfigurationError
 
 from .options import index_type_option, limit_option, recipe_options
-from .render import echo, format_option, render
+from .render import echo, format_option, render, render_record
 
 if TYPE_CHECKING:
     from omop_emb import EmbeddingClient, IndexType
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _COMPARED_COLUMNS = (
     *("model", "price", "batch_price", "price_date", "price_source", "cost_usd", "batch_cost_usd"),
 )
+_OPTIONAL_COLUMNS = ("price_source", "price_date", "batch_price", "price", "batch_cost_usd")
 
 
 @click.command("estimate")
@@ -83,7 +84,7 @@ def command(
         client, preview, measure=False if compare else measure, rate=None if rate == Rate() else rate
     )
     if compare:
-        render(compare_prices(estimate.tokens), _COMPARED_COLUMNS, format_)
+        render(compare_prices(estimate.tokens), _COMPARED_COLUMNS, format_, optional=_OPTIONAL_COLUMNS)
     elif format_ == "table":
         _print_estimate(estimate)
     else:
@@ -139,7 +140,7 @@ def _print_estimate(estimate: BuildEstimate) -> None:
         "model": estimate.model,
         "texts to embed": f"{estimate.texts:,}",
         "of these, distinct": f"{estimate.distinct_texts:,}",
-        "tokens": f"{estimate.tokens:,} ({counted_by})",
+        "tokens": f"{estimate.tokens:,} ({counted_by})" if estimate.tokens else "0",
     }
     if price is None:
         values["price"] = "free, or not known (see OMOP_EMB_PRICES)"
@@ -154,8 +155,7 @@ def _print_estimate(estimate: BuildEstimate) -> None:
     if estimate.index_bytes:
         values["index on disk"] = _bytes(estimate.index_bytes)
         values["memory to build the index"] = _bytes(estimate.index_memory_bytes)
-    rows = [{"item": name, "estimate": value} for name, value in values.items()]
-    render(rows, ("item", "estimate"), "table")
+    render_record(values, "table")
 
 
 def _duration(hours: float | None) -> str:

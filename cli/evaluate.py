@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from omop_emb.mapping.approvals import ApprovedColumns
 
 _COLUMNS = ("by", "group", "ranking", "metric", "value", "low", "high", "terms")
+_OPTIONAL_COLUMNS = (
+    *("recall@50", "recall@5", "coverage at 0.98", "calibration error", "coverage at 0.95", "accuracy"),
+)
 _WIDE_COLUMNS = (
     *("by", "group", "ranking", "terms", "recall@1", "recall@5", "recall@10", "recall@50", "MRR"),
     *("accuracy", "coverage at 0.95", "coverage at 0.98", "calibration error"),
@@ -106,7 +109,7 @@ def command(
         page, data = write_report(evaluation, report)
         echo(f"report: {page}, its data: {data}")
     if format_ == "table":
-        render(_by_ranking(rows), _WIDE_COLUMNS, format_)
+        render(_by_ranking(rows), _WIDE_COLUMNS, format_, optional=_OPTIONAL_COLUMNS)
     else:
         render(rows, _COLUMNS, format_)
     return 3 if problems else 0

@@ -52,7 +52,9 @@ def list_(format_: str) -> None:
         rows = [status.summary() for status in space_statuses(driver_connection(session))]
     if not rows:
         echo("there is no space yet: run omop-emb index build")
-    render(rows, _LIST_COLUMNS, format_)
+    render(
+        rows, _LIST_COLUMNS, format_, optional=("index_type", "concepts", "dimensions", "model", "release")
+    )
 
 
 @command.command("show")

@@ -9,7 +9,7 @@ import click
 from .estimate import approve_cost
 from .options import index_type_option, limit_option, option_group, recipe_options
 from .progress import build_progress
-from .render import echo, format_option, render
+from .render import echo, format_option, render, render_record
 
 if TYPE_CHECKING:
     from omop_emb import EmbeddingClient, IndexType
@@ -208,8 +208,7 @@ def _print_report(report: BuildReport) -> None:
         "texts deleted": report.withdrawn + report.obsolete,
         "texts failed": report.failed,
     }
-    rows = [{"result": name, "count": f"{count:,}"} for name, count in counts.items()]
-    render(rows, ("result", "count"), "table")
+    render_record({name: f"{count:,}" for name, count in counts.items()}, "table")
     if report.is_dry_run:
         if report.loss:
             echo(f"this needs --allow-shrink: {report.loss}")

@@ -86,7 +86,7 @@ def list_(site: str | None, format_: str) -> None:
         return
     if not rows:
         echo(f"{site!r} has no approvals: run omop-emb memory remember FILE --site {site}")
-    render(rows, _COLUMNS, format_)
+    render(rows, _COLUMNS, format_, optional=("approved_at", "approved_from", "source_code"))
 
 
 @command.command("forget")

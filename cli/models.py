@@ -19,7 +19,12 @@ def list_(format_: str) -> None:
     from omop_emb.embeddings import known_models
 
     rows = [{**vars(known), "matryoshka": " ".join(map(str, known.matryoshka))} for known in known_models()]
-    render(rows, ("name", "dimensions", "matryoshka", "max_tokens", "role", "price"), format_)
+    render(
+        rows,
+        ("name", "dimensions", "matryoshka", "max_tokens", "role", "price"),
+        format_,
+        optional=("matryoshka", "role", "price", "max_tokens"),
+    )
 
 
 @command.command()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import click
+
+from .table import one_line, stacked_lines, table_lines
 
 Row = Mapping[str, Any]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -25,13 +29,19 @@ def format_option(command: _Command) -> _Command:
     )(command)
 
 
-def render(rows: Iterable[Row], columns: Sequence[str], format_: str) -> None:
-    """Write rows to stdout, columns in the given order; a missing or None value is empty (JSON: null)."""
+def render(
+    rows: Iterable[Row], columns: Sequence[str], format_: str, *, optional: Sequence[str] = ()
+) -> None:
+    """Write rows to stdout, columns in the given order; a missing or None value is empty (JSON: null).
+
+    A table on a narrow terminal is without as many of the `optional` columns, the least important one
+    first, as need be.
+    """
     if format_ == "json":
         plain = [{column: row.get(column) for column in columns} for row in rows]
         click.echo(json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False))
     elif format_ == "table":
-        _print_table(rows, columns)
+        _print_table(rows, columns, optional)
     else:
         dialect = "excel-tab" if format_ == "tsv" else "excel"
         writer = csv.writer(sys.stdout, dialect=dialect, lineterminator="\n")
@@ -45,12 +55,9 @@ def render_record(record: Row, format_: str) -> None:
     if format_ != "table":
         render([record], tuple(record), format_)
         return
-    lines = [
-        {"property": name.replace("_", " "), "value": value}
-        for name, value in record.items()
-        if value is not None
-    ]
-    render(lines, ("property", "value"), format_)
+    shown = {_header(name): one_line(_plain(value)) for name, value in record.items() if value is not None}
+    for line in stacked_lines(tuple(shown), [tuple(shown.values())], _terminal_width()):
+        click.echo(line)
 
 
 def echo(message: str) -> None:
@@ -68,18 +75,25 @@ def _plain(value: object) -> str:
     return str(value)
 
 
-def _print_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _print_table(rows: Iterable[Row], columns: Sequence[str], optional: Sequence[str]) -> None:
+    width = _terminal_width()
+    lines, left_out = table_lines(
+        [_header(column) for column in columns],
+        [[one_line(_plain(row.get(column))) for column in columns] for row in rows],
+        width,
+        optional=[_header(column) for column in optional],
+        emphasise=str if width is None else partial(click.style, bold=True),
+    )
+    for line in lines:
+        click.echo(line)
+    if left_out:
+        echo(f"not shown: {', '.join(left_out)} (a wider window or --format csv shows all)")
 
-    console = Console()
-    if not console.is_terminal:
-        # Piped, a table is as wide as its contents: nothing is cut off.
-        console.width = 10_000
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_plain(row.get(column))) for column in columns))
-    console.print(table)
+
+def _header(column: str) -> str:
+    return column.replace("_", " ")
+
+
+def _terminal_width() -> int | None:
+    """Characters of a line; None if stdout is no terminal: piped, a table is as wide as its contents."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

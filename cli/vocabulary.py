@@ -130,7 +130,12 @@ def list_(format_: str) -> None:
         }
         for release in releases
     ]
-    render(rows, ("version", "source", "active", "concepts", "bytes", "loaded_at"), format_)
+    render(
+        rows,
+        ("version", "source", "active", "concepts", "bytes", "loaded_at"),
+        format_,
+        optional=("bytes", "source"),
+    )
 
 
 @command.command("rollback")
