@@ -9,6 +9,7 @@ import click
 
 from .options import (
     APPROVED_COLUMN_OPTIONS,
+    FILE_OPTIONS,
     FILTER_OPTIONS,
     all_approved_option,
     make_approved_columns,
@@ -175,17 +176,7 @@ input_options = option_group(
     click.option("--context-column", "context", multiple=True, help="Column that a judge sees; repeatable."),
     click.option("--source-vocabulary", help="OMOP vocabulary in which to look the source codes up."),
     click.option("--source-vocabulary-column", help="Column of the source vocabulary."),
-    click.option("--encoding", help="Encoding of a text file, such as cp1252; detected by default."),
-    click.option(
-        "--separator", help="Separator of a text file, or none for one term a line; detected by default."
-    ),
-    click.option("--sheet", help="Sheet of a workbook; by default the first visible one with terms."),
-    click.option(
-        "--header-row",
-        type=click.IntRange(min=0),
-        metavar="LINE",
-        help="Line of the header; 0 if there is none. Detected by default.",
-    ),
+    *FILE_OPTIONS,
 )
 
 # Passes `settings`, an omop_emb.mapping.Settings.

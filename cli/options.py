@@ -128,6 +128,21 @@ recipe_options = option_group(
     *FILTER_OPTIONS,
 )
 
+# How any file of terms or mappings is read, where that is not detected rightly.
+FILE_OPTIONS: tuple[_Decorator, ...] = (
+    click.option("--encoding", help="Encoding of a text file, such as cp1252; detected by default."),
+    click.option(
+        "--separator", help="Separator of a text file, or none for one term a line; detected by default."
+    ),
+    click.option("--sheet", help="Sheet of a workbook; by default the first visible one with terms."),
+    click.option(
+        "--header-row",
+        type=click.IntRange(min=0),
+        metavar="LINE",
+        help="Line of the header; 0 if there is none. Detected by default.",
+    ),
+)
+
 APPROVED_COLUMN_OPTIONS: tuple[_Decorator, ...] = (
     click.option(
         "--approved-column", "approved", help="Column that says what a person decided; by default reviewed."
@@ -144,6 +159,7 @@ _APPROVED_OPTIONS: tuple[_Decorator, ...] = (
     click.option("--code-column", help="Column of the source code."),
     click.option("--target-column", "target", help="Column of the concept ids that people chose."),
     *APPROVED_COLUMN_OPTIONS,
+    *FILE_OPTIONS,
 )
 _LEARNING_OPTIONS: tuple[_Decorator, ...] = (
     click.option("--domain-column", help="Column of the OMOP domain that the concept must be in."),

@@ -17,6 +17,7 @@ from omop_emb.mapping.approvals.reviewed_table import (
 )
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.mapping.files.reading_report import reading_lines
 from omop_emb.mapping.files.term_file import ReadOptions, TermFile
 from omop_emb.mapping.files.usagi_file import UsagiTarget
 from omop_emb.mapping.records import SourceTerm
@@ -77,7 +78,15 @@ def read_approved(path: str | Path, columns: ApprovedColumns | None = None) -> A
         InputError: it cannot be read, does not say what was approved, or nothing in it is.
     """
     columns = columns or ApprovedColumns()
-    with InputFile(path) as source, TermFile(source, ReadOptions(columns=columns.columns)) as file:
+    reading = ReadOptions(
+        columns=columns.columns,
+        encoding=columns.encoding,
+        separator=columns.separator,
+        sheet=columns.sheet,
+        header_row=columns.header_row,
+    )
+    with InputFile(path) as source, TermFile(source, reading) as file:
+        understood = next(reading_lines(file)).partition(": ")[2]
         name, problems, counts = Path(source.name).name, list[Problem](), Counter[Verdict]()
         if file.usagi is not None:
             rows, column = _usagi_rows(file, columns, problems), "mappingStatus"
@@ -94,7 +103,8 @@ def read_approved(path: str | Path, columns: ApprovedColumns | None = None) -> A
             f"{counts.total() + len(problems):,} rows"
         )
     said_by = f"its column {column!r}" if column else "a person who vouches for every row"
-    note = f"{name}: {len(approved):,} mappings are approved, says {said_by}; {left:,} rows are not"
+    counted = f"{len(approved):,} mappings are approved, says {said_by}; {left:,} rows are not"
+    note = f"{name}: {counted} (read as {understood})"
     return ApprovedFile(
         digest=digest,
         approved=approved,

@@ -44,9 +44,14 @@ class ApprovedColumns:
         approved: the column that says what a person decided; None looks for a usual header.
         approved_values: the values of it that mean approved; () means the usual words.
         all_approved: whether a person vouches for every row of a table that has no such column.
+        encoding, separator, sheet, header_row: as in ReadOptions.
     """
 
     columns: Columns = field(default_factory=Columns)
+    encoding: str | None = None
+    separator: str | None = None
+    sheet: str | None = None
+    header_row: int | None = None
     target: str | None = None
     source: str | None = None
     approved: str | None = None

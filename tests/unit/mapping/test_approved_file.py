@@ -281,3 +281,25 @@ def test_only_to_measure_a_whole_table_counts_and_is_said_to(tmp_path: Path) -> 
     with pytest.raises(InputError, match="does nothing"):
         read_gold([usagi], ALL)
     assert len(read_gold([path, usagi], ALL).terms) == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (ApprovedColumns(all_approved=True, sheet="Terms"), "--sheet does nothing"),
+        (ApprovedColumns(all_approved=True, separator="|"), "leave out --separator"),
+        (ApprovedColumns(all_approved=True, header_row=9), "--header-row"),
+        (ApprovedColumns(all_approved=True, encoding="klingon"), "no encoding"),
+    ],
+)
+def test_an_option_that_can_do_nothing_with_a_file_is_refused(
+    tmp_path: Path, columns: ApprovedColumns, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read_approved(written(tmp_path, "name;concept_id\ncough;254761\n"), columns)
+
+
+def test_how_an_approved_file_was_read_is_said(tmp_path: Path) -> None:
+    path = written(tmp_path, "name;concept_id\ncough;254761\n")
+    file = read_approved(path, ApprovedColumns(all_approved=True, encoding="cp1252", header_row=1))
+    assert "read as CSV or TSV, encoding cp1252, separator ;, header in line 1" in file.note
