@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from omop_emb import config
+from omop_emb.safe_files.private_file import cache_folder, open_private
 
+_NAME = "matrices"
 _FREE_BYTES = 1 << 30  # of the disk that are never used
 
 
 def folder() -> Path:
     """Where everything is cached."""
-    return config.cache_dir() / "matrices"
+    return config.cache_dir() / _NAME
 
 
 def limit_bytes() -> int:
@@ -26,8 +28,8 @@ def limit_bytes() -> int:
 
 def cached_folder(name: str) -> Path | None:
     """The finished folder of that name, marked as used now; None where there is none."""
-    path = folder() / name
     try:
+        path = cache_folder(config.cache_dir(), _NAME, make=False) / name
         os.utime(path)
     except FileNotFoundError:
         return None
@@ -44,9 +46,9 @@ def build_folder(name: str, size: int, *, wait: bool = True) -> Iterator[Path | 
     Raises:
         OSError: there is no room, the folder cannot be written, or another process is in such a block and
             `wait` is false.
+        ConfigurationError: another user can write to the folder, see cache_folder().
     """
-    top = folder()
-    top.mkdir(parents=True, exist_ok=True, mode=0o700)
+    top = cache_folder(config.cache_dir(), _NAME)
     with _locked(top, wait=wait):
         if (top / name).is_dir():
             yield None
@@ -65,8 +67,9 @@ def build_folder(name: str, size: int, *, wait: bool = True) -> Iterator[Path | 
 
 def clear() -> int:
     """Remove everything; how many bytes that freed. A process that reads from it can finish."""
-    top = folder()
-    if not top.is_dir():
+    try:
+        top = cache_folder(config.cache_dir(), _NAME, make=False)
+    except FileNotFoundError:
         return 0
     freed = 0
     with _locked(top):
@@ -78,7 +81,7 @@ def clear() -> int:
 
 @contextmanager
 def _locked(top: Path, *, wait: bool = True) -> Iterator[None]:
-    with (top / ".lock").open("w") as lock:
+    with os.fdopen(open_private(top / ".lock"), "r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 

@@ -11,7 +11,6 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from omop_emb.arrays import HalfVectors
-from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import SpaceError
 from omop_emb.indexing import space_file
 from omop_emb.indexing.connections import Connection, open_connection
@@ -19,6 +18,7 @@ from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.indexing.space_file import SpaceMetadata
 from omop_emb.indexing.status import space_status
 from omop_emb.records import TextKind
+from omop_emb.safe_files.atomic_file import atomic_write
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import TEXT_COLUMNS

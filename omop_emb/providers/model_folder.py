@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from omop_emb import config
-from omop_emb.errors import ConfigurationError, MissingExtraError
+from omop_emb.errors import ConfigurationError, InputError, MissingExtraError
 from omop_emb.records import EmbeddingRole
+from omop_emb.safe_files.atomic_file import atomic_write
+from omop_emb.safe_files.private_file import cache_folder
 
 PACKAGED_MODEL = "all-MiniLM-L6-v2"
 POOLINGS = ("mean", "cls", "max", "last")
@@ -193,9 +195,9 @@ def _sha256(path: Path) -> str:
 def _cached_sha256(path: Path) -> str:
     stat = path.stat()
     key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
-    cached = config.cache_dir() / "hashes" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.txt"
+    name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.txt"
     try:
-        digest = cached.read_text().strip()
+        digest = (cache_folder(config.cache_dir(), "hashes", make=False) / name).read_text().strip()
         if len(digest) == 64:
             return digest
     except OSError:
@@ -203,8 +205,8 @@ def _cached_sha256(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        cached.write_text(digest + "\n")
-    except OSError:
+        with atomic_write(cache_folder(config.cache_dir(), "hashes") / name) as handle:
+            handle.write(f"{digest}\n".encode())
+    except (OSError, InputError):
         pass  # in a read-only home, each start takes some seconds more
     return digest

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from omop_emb import config
 from omop_emb.errors import ConfigurationError, MissingExtraError
+from omop_emb.safe_files.private_file import cache_folder
 
 
 def quantized_weights(weights: Path, revision: str) -> Path:
     """An int8 copy of an ONNX file, named by its revision: half the time and memory, and other vectors."""
     copy = config.cache_dir() / "int8" / f"{revision}.onnx"
-    if copy.is_file():
+    if copy.is_file() and cache_folder(config.cache_dir(), "int8"):
         return copy
     try:
         import onnx  # noqa: F401 - onnxruntime's quantisation is built on it
@@ -24,7 +25,7 @@ def quantized_weights(weights: Path, revision: str) -> Path:
     logger = logging.getLogger()
     level = logger.level
     try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        cache_folder(config.cache_dir(), "int8")
         handle, unfinished = tempfile.mkstemp(suffix=".onnx", dir=copy.parent)
         os.close(handle)
         try:

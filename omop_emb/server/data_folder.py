@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from omop_emb.errors import ServerError
+from omop_emb.errors import InputError, ServerError
+from omop_emb.safe_files.private_file import open_private
 from omop_emb.server.account import Account
 from omop_emb.server.file_errors import readable_file_errors
 from omop_emb.server.processes import command_of, commands
@@ -168,9 +169,13 @@ def try_start_lock(descriptor: int) -> bool:
 
 def open_lock(path: Path, account: Account) -> int:
     """Open or create a lock file that belongs to the server's account, even if root creates it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     with readable_file_errors(path.parent):
-        descriptor = os.open(path, flags, 0o600)
+        try:
+            descriptor = open_private(path, owners=(account.uid,))
+        except InputError as error:
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None  # the server's own advice fits better
+            raise ServerError(str(error)) from error
         if not account.is_self and os.fstat(descriptor).st_uid != account.uid:
             os.fchown(descriptor, account.uid, account.gid)
     return descriptor

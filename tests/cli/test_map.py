@@ -692,7 +692,7 @@ def test_a_code_with_several_names_is_left_out_by_code_and_written_by_code_and_n
 # the database is.
 KILLS = [
     ("in the transaction", "omop_emb.mapping.file_job.map_table", "write_map_rows", 0, [], False),
-    ("before the first rename", "omop_emb.atomic_file", "AtomicFiles.publish", 0, [], True),
+    ("before the first rename", "omop_emb.safe_files.atomic_file", "AtomicFiles.publish", 0, [], True),
     ("between the renames", "pathlib", "Path.replace", 1, ["map.csv"], True),
     (
         "before the journal goes", "omop_emb.mapping.files.journal", "Journal.remove",

@@ -30,7 +30,7 @@ FLOORS = (
     "vocabulary",
     "embeddings | database",
     "providers | server | disk_cache",
-    "config | records | vectors | atomic_file | machine",
+    "config | records | vectors | safe_files | machine",
     "errors | version | lazy | sql | arrays",
 )
 # The same inside mapping.

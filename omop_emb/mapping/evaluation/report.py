@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import InputError
 from omop_emb.mapping.evaluation.charts import Axes, Series, line_chart
 from omop_emb.mapping.evaluation.comparison import Difference, GoldKey
 from omop_emb.mapping.evaluation.metrics import MetricValue
 from omop_emb.mapping.evaluation.outcomes import RANKINGS, TermOutcome
 from omop_emb.mapping.records import Provenance
+from omop_emb.safe_files.atomic_file import atomic_write
 
 PAGE, DATA = "report.html", "report.json"
 _MAX_MISSES = 8  # per domain

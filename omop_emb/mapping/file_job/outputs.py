@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omop_emb.atomic_file import AtomicFiles
 from omop_emb.database.engine import driver_connection, session_scope
 from omop_emb.errors import InputError
 from omop_emb.mapping.approvals.reuse import OUTDATED_COLUMNS, CheckedMappings, outdated_rows
@@ -24,6 +23,7 @@ from omop_emb.mapping.files.table_writer import Column, OpenFile, WriteRow, writ
 from omop_emb.mapping.files.usagi_writer import UsagiWriter, write_usagi
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.records import Concept
+from omop_emb.safe_files.atomic_file import AtomicFiles
 from omop_emb.vocabulary import reader
 
 if TYPE_CHECKING:

@@ -13,8 +13,10 @@ from typing import IO, Any
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.result_json import from_json, to_json
 from omop_emb.mapping.records import MappedTerm
+from omop_emb.safe_files.private_file import open_private
 
 _FORMAT = 3
+_BEGINNING = b'{"omop_emb_journal"'
 
 
 def journal_path(output: str | Path) -> Path:
@@ -55,9 +57,10 @@ class Journal:
         """Open and lock it.
 
         Raises:
-            InputError: another run has locked it, or it belongs to another input or other settings.
+            InputError: another run has locked it, it belongs to another input or other settings, or something
+                else than a file of this user's own has its name.
         """
-        self._handle: IO[bytes] = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        self._handle: IO[bytes] = os.fdopen(open_private(self._path), "r+b")
         try:
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,6 +68,7 @@ class Journal:
                 raise InputError(
                     f"another run is writing the same output ({self._path} is locked)"
                 ) from error
+            self._check_is_journal()
             if not self._resume:
                 self._handle.truncate(0)
             self._end = self._read() or self._start()
@@ -75,7 +79,9 @@ class Journal:
 
     def replay(self) -> Iterator[MappedTerm]:
         """The mapped terms, in order."""
-        with self._path.open("rb") as handle:
+        with os.fdopen(open_private(self._path), "rb") as handle:
+            if not os.path.samestat(os.fstat(handle.fileno()), os.fstat(self._handle.fileno())):
+                raise InputError(f"{self._path} was replaced while this run wrote it: run again")
             read = handle.seek(len(self._head_line))
             while read < self._end:
                 line = next(handle)
@@ -99,6 +105,11 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._handle.close()
 
+    def _check_is_journal(self) -> None:
+        first = self._handle.read(len(_BEGINNING))
+        if not _BEGINNING.startswith(first):
+            raise InputError(f"{self._path} is not a journal; move it away, or delete it, then run again")
+
     def _start(self) -> int:
         self._handle.seek(0)
         self._handle.truncate(0)
@@ -115,7 +126,7 @@ class Journal:
         try:
             head = json.loads(first)
         except ValueError as error:
-            raise InputError(f"{self._path} is not a journal; delete it, or leave out --resume") from error
+            raise InputError(f"{self._path} is not a journal; delete it, then run again") from error
         for key, what in (
             ("omop_emb_journal", "another version of omop-emb"),
             ("input", "another input"),

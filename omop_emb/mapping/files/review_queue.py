@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omop_emb.atomic_file import atomic_write
 from omop_emb.mapping.files.disk_buffer import DiskBuffer
 from omop_emb.mapping.files.result_rows import term_columns, term_row
 from omop_emb.mapping.files.table_writer import OpenFile, write_table
 from omop_emb.mapping.records import Decision, MappedTerm
+from omop_emb.safe_files.atomic_file import atomic_write
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import InputError, MissingExtraError
+from omop_emb.safe_files.atomic_file import atomic_write
 
 Kind = Literal["text", "integer", "real", "boolean", "date"]
 WriteRow = Callable[[Mapping[str, Any]], object]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from omop_emb.atomic_file import atomic_write
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.result_rows import other_candidates, provenance_text, target_candidates
 from omop_emb.mapping.files.table_writer import OpenFile
@@ -16,6 +15,7 @@ from omop_emb.mapping.files.usagi_dialect import UsagiDialect, join_line, join_r
 from omop_emb.mapping.files.usagi_file import ADD_INFO, MAPS_TO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
 from omop_emb.mapping.records import Candidate, CheckedTargets, Decision, MappedTerm
 from omop_emb.records import Concept
+from omop_emb.safe_files.atomic_file import atomic_write
 
 AUTHOR = "omop-emb"
 # Usagi reads a frequency as a 32-bit integer, and writes -1 for none.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omop_emb import config
 from omop_emb.mapping.judge.verdict import Verdict
+from omop_emb.safe_files.private_file import cache_folder, open_private
 
 # A table "answer" in the same file is from an earlier version, which stored other values: it is never read.
 _TABLE = """
@@ -26,10 +27,11 @@ class JudgeCache:
 
     def __init__(self, path: Path | None = None) -> None:
         """Open or create the file, by default judge.sqlite3 in the cache folder."""
-        path = path if path is not None else config.cache_dir() / "judge.sqlite3"
+        path = path if path is not None else cache_folder(config.cache_dir()) / "judge.sqlite3"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Created here, because SQLite would create it readable by everybody.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # SQLite would follow a link, and create a file that everybody can read. Its journals get the file's
+        # own mode.
+        os.close(open_private(path))
         self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
         self._connection.execute(_TABLE)
 

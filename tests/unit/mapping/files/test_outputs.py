@@ -18,7 +18,6 @@ import openpyxl
 import pyarrow.parquet
 import pytest
 
-from omop_emb.atomic_file import atomic_write
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.journal import Journal, journal_path
@@ -31,6 +30,7 @@ from omop_emb.mapping.files.usagi_file import UsagiFile
 from omop_emb.mapping.mapper import map_in_batches
 from omop_emb.mapping.records import CheckedTargets, Decision, MappedTerm, MappedValue, SourceTerm
 from omop_emb.records import Concept
+from omop_emb.safe_files.atomic_file import atomic_write
 from tests.unit.mapping.files.sample_results import candidate, mapped, rich
 
 TERM = SourceTerm(name='Köhä, "dry"', code="007", frequency=12, extra={"ward": "A", "rank": "R"}, line=2)
@@ -72,7 +72,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
     script = (
         "import sys, time\n"
-        "from omop_emb.atomic_file import atomic_write\n"
+        "from omop_emb.safe_files.atomic_file import atomic_write\n"
         "with atomic_write(sys.argv[1]) as handle:\n"
         "    handle.write(b'x' * 10_000_000)\n"
         "    print('written', flush=True)\n"

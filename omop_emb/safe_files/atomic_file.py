@@ -58,8 +58,9 @@ class AtomicFiles:
             raise InputError(f"there is no folder {target.parent}; make it first")
         temporary = target.with_name(f".{target.name[:80]}.{uuid4().hex[:8]}.part")
         with _readable_errors(path):
-            # Created with the permissions of the user's umask; tempfile's are 0600.
-            handle = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+            # A new file has the permissions of the user's umask (tempfile's are 0600), another keeps its own.
+            mode = 0o600 if target.exists() else 0o666
+            handle = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
         try:
             with _readable_errors(path), handle:
                 if target.exists():

@@ -1,0 +1,1 @@
+"""Files that are complete or absent, and files that nobody else can have put there."""
