@@ -1,16 +1,20 @@
-"""Disk cache: folders found by name, built by one process at a time, limited in size."""
+"""Disk cache: folders found by name, built by one process at a time, limited in size, checked when opened."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omop_emb import config
 from omop_emb.safe_files.private_file import cache_folder, open_private
+from omop_emb.safe_files.sealed_folder import is_intact, publish, seal
+
+logger = logging.getLogger(__name__)
 
 _NAME = "matrices"
 _FREE_BYTES = 1 << 30  # of the disk that are never used
@@ -27,18 +31,19 @@ def limit_bytes() -> int:
 
 
 def cached_folder(name: str) -> Path | None:
-    """The finished folder of that name, marked as used now; None where there is none."""
+    """The finished folder of that name, marked as used now; None where there is none, or it is damaged."""
     try:
         path = cache_folder(config.cache_dir(), _NAME, make=False) / name
-        os.utime(path)
     except FileNotFoundError:
         return None
-    return path
+    with suppress(OSError):
+        os.utime(path)
+    return path if is_intact(path) else None
 
 
 @contextmanager
 def build_folder(name: str, size: int, *, wait: bool = True) -> Iterator[Path | None]:
-    """A folder to fill with `size` bytes, which is named at the end; None if another process has built it.
+    """A folder to fill with `size` bytes, sealed and named at the end; None if another process has built it.
 
     Only one process at a time is in such a block; the others wait. Folders that were not used for the longest
     time are removed until the new one fits the limit. If the block raises, nothing is left.
@@ -51,8 +56,11 @@ def build_folder(name: str, size: int, *, wait: bool = True) -> Iterator[Path | 
     top = cache_folder(config.cache_dir(), _NAME)
     with _locked(top, wait=wait):
         if (top / name).is_dir():
-            yield None
-            return
+            if is_intact(top / name):
+                yield None
+                return
+            logger.warning("%s was damaged and is made again: is the disk sound?", top / name)
+            _remove(top / name)
         for unfinished in top.glob("*.part"):  # of a process that was killed: this one holds the lock
             shutil.rmtree(unfinished, ignore_errors=True)
         _make_room(top, size)
@@ -60,7 +68,8 @@ def build_folder(name: str, size: int, *, wait: bool = True) -> Iterator[Path | 
         part.mkdir(mode=0o700)
         try:
             yield part
-            part.rename(top / name)
+            seal(part)
+            publish(part, top / name)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 

@@ -28,7 +28,7 @@ from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import ROW_COLUMNS, ROW_DTYPE, row_layout
 from omop_emb.sql import read
 
-_FORMAT = 1  # of the files below; another format is another name
+_FORMAT = 2  # of the files below; another format is another name
 _ATTEMPTS = 3
 
 _COPY = sql.SQL("copy (select {columns} from {rows}) to stdout (format binary)")

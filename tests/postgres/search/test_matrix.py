@@ -161,17 +161,17 @@ def test_the_cache_is_limited_and_removes_the_least_recently_used(
             assert folder is not None
             (folder / "vectors").write_bytes(bytes(size))
 
-    monkeypatch.setattr(disk_cache, "limit_bytes", lambda: 250)
-    make("old", 100)
-    make("used", 100)
+    monkeypatch.setattr(disk_cache, "limit_bytes", lambda: 25_000)
+    make("old", 10_000)
+    make("used", 10_000)
     os.utime(cache / "old", (1, 1))
     os.utime(cache / "used", (2, 2))
     assert disk_cache.cached_folder("old") is not None
-    make("new", 100)
+    make("new", 10_000)
     assert sorted(path.name for path in cache.glob("*/")) == ["new", "old"]
     with pytest.raises(OSError, match="OMOP_EMB_CACHE_GB"):
-        make("huge", 300)
-    assert disk_cache.clear() == 200
+        make("huge", 30_000)
+    assert 20_000 <= disk_cache.clear() < 22_000
     assert disk_cache.clear() == 0
 
 

@@ -62,16 +62,6 @@ def test_another_state_has_another_key() -> None:
     assert names[0] == array_cache.cache_key("vocabulary", "1") != names[1]
 
 
-@pytest.mark.parametrize("file", ["arrays", "structure"])
-def test_a_truncated_file_is_not_loaded(file: str) -> None:
-    array_cache.store("name", np.arange(1000))
-    place = disk_cache.folder() / "name" / file
-    place.write_bytes(place.read_bytes()[:40])
-    assert array_cache.load("name") is None
-    place.unlink()
-    assert array_cache.load("name") is None
-
-
 def test_without_room_the_object_itself_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMOP_EMB_CACHE_GB", "1")
     monkeypatch.setattr(disk_cache, "_FREE_BYTES", 1 << 60)
