@@ -22,6 +22,9 @@ class Variable:
 
 VARIABLES = (
     Variable("OMOP_EMB_MODEL", f"the embedding model as provider:model; default {DEFAULT_MODEL}"),
+    Variable(
+        "OMOP_EMB_MODEL_FAMILY", "the known model behind a name of your own, such as an Azure deployment's"
+    ),
     Variable("OMOP_EMB_DIMENSIONS", "a smaller Matryoshka size; vectors are cut and normalised again"),
     Variable("OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX", "put before every concept text, exactly as given"),
     Variable("OMOP_EMB_QUERY_EMBEDDING_PREFIX", "put before every query text, exactly as given"),

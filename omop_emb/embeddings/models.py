@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from omop_emb import config
+from omop_emb.embeddings.model_names import model_keys, split_size
+from omop_emb.errors import ConfigurationError
 from omop_emb.records import EmbeddingRole
 
 PREFIX_VARIABLES = {
@@ -24,6 +27,8 @@ class KnownModel:
     Attributes:
         name: provider:model.
         aliases: other names of the same model.
+        spellings: further keys of its names (see model_names.model_keys), without provider, format and size.
+        sizes: its number of parameters, as names give it ("137m").
         dimensions: of its own vectors.
         matryoshka: shorter lengths that it was trained for.
         role: how it tells roles apart: "prefix", "task", "two encoders", "adapters" or "none".
@@ -41,6 +46,8 @@ class KnownModel:
     max_tokens: int
     role: str
     aliases: tuple[str, ...] = ()
+    spellings: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
     matryoshka: tuple[int, ...] = ()
     document: str = ""
     query: str = ""
@@ -66,20 +73,51 @@ def known_models() -> tuple[KnownModel, ...]:
     text = resources.files("omop_emb").joinpath("data/models.toml").read_text(encoding="utf-8")
     entries = tomllib.loads(text)["model"]
     for entry in entries:
-        for name in ("aliases", "matryoshka"):
+        for name in ("aliases", "spellings", "sizes", "matryoshka"):
             entry[name] = tuple(entry.get(name, ()))
     return tuple(KnownModel(**entry) for entry in entries)
 
 
 def find_model(model: str) -> KnownModel | None:
-    """The known model of that name; options, and an Ollama tag without an entry of its own, are ignored."""
-    provider, _, name = model.partition(":")
-    if provider == "local":
-        bare = ",".join(part.partition("@")[0] for part in name.split(","))
-    else:
-        bare = name.partition(":")[0]
+    """The known model that a name means, however it is spelled; else that of OMOP_EMB_MODEL_FAMILY, if set.
+
+    Raises:
+        ConfigurationError: OMOP_EMB_MODEL_FAMILY names no known model.
+    """
+    known = named_model(model)
+    family = config.variable("OMOP_EMB_MODEL_FAMILY") if known is None else None
+    if family is None:
+        return known
+    known = named_model(family)
+    if known is None:
+        raise ConfigurationError(
+            f"OMOP_EMB_MODEL_FAMILY must be a model that omop-emb models list shows; found {family!r}"
+        )
+    return known
+
+
+def named_model(model: str) -> KnownModel | None:
+    """The known model that a name says by itself: by family, not by provider, format or spelling."""
+    by_name, by_key = _registry()
+    if model in by_name:
+        return by_name[model]
+    for key in model_keys(model):
+        if key in by_key:
+            return by_key[key]
+        base, size = split_size(key)
+        known = by_key.get(base)
+        if known is not None and size in known.sizes:
+            return known
+    return None
+
+
+@cache
+def _registry() -> tuple[dict[str, KnownModel], dict[str, KnownModel]]:
+    """Every known model by its names, and by the keys of its names."""
     by_name = {name: known for known in known_models() for name in (known.name, *known.aliases)}
-    return by_name.get(model) or by_name.get(f"{provider}:{bare}")
+    by_key = {model_keys(name)[0]: known for name, known in by_name.items()}
+    by_key |= {key: known for known in known_models() for key in known.spellings}
+    return by_name, by_key
 
 
 def advice(model: str, prefixes: Mapping[EmbeddingRole, str], dimensions: int | None = None) -> list[str]:

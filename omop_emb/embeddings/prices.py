@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omop_emb import config
-from omop_emb.embeddings.models import find_model, known_models
+from omop_emb.embeddings.models import find_model, known_models, named_model
 from omop_emb.errors import ConfigurationError
 from omop_emb.providers.usage import Usage
 
@@ -32,10 +32,20 @@ def money(dollars: float) -> str:
 
 
 def price_of(model: str) -> Price | None:
-    """The price of provider:model; None if it is free or its price unknown."""
-    known = find_model(model)
-    names = {model} if known is None else {model, known.name, *known.aliases}
-    return next((price for price in price_list() if price.model in names), None)
+    """The price of provider:model; None if it is free or its price unknown.
+
+    Only what that provider charges counts: behind another one the same model costs something else.
+    """
+    prices = price_list()
+    known, provider = find_model(model), model.partition(":")[0]
+    same = [
+        price
+        for price in prices
+        if known is not None
+        and price.model.partition(":")[0] == provider
+        and named_model(price.model) is known
+    ]
+    return next((price for price in prices if price.model == model), same[0] if same else None)
 
 
 def cost_of(model: str, usage: Usage) -> float | None:

@@ -261,9 +261,9 @@ def _language_warnings(mapper: Mapper, file: TermFile) -> list[str]:
     if not columns or any(looks_english(filter(None, column), words) for column in columns):
         return []
     return [
-        f"warning: {model.name} knows only English: terms in other languages are found by their spelling "
-        "alone. Add a translation with a further --name-column, or build a space with a multilingual "
-        "model (omop-emb models list)"
+        f"warning: {mapper.provenance.model} knows only English: terms in other languages are found by their "
+        "spelling alone. Add a translation with a further --name-column, or build a space with a "
+        "multilingual model (omop-emb models list)"
     ]
 
 
