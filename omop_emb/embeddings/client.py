@@ -75,7 +75,14 @@ class EmbeddingClient:
         elif isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1:
             raise ConfigurationError(f"dimensions must be a whole number above 0; found {dimensions!r}")
         if provider is None:
-            provider = providers.make_provider(model or config.model(), dimensions=dimensions, tasks=tasks)
+            model = model or config.model()
+            known = models.find_model(model)
+            provider = providers.make_provider(
+                model,
+                dimensions=dimensions,
+                tasks=tasks,
+                is_matryoshka=known is not None and bool(known.matryoshka),
+            )
         self._rate = rate or Rate.from_environment()
         self._embedder = BatchEmbedder(provider, dimensions=dimensions, rate=self._rate)
         self._prefixes = {

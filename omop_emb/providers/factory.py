@@ -13,7 +13,11 @@ _PROVIDERS = ("local", "ollama", "gemini", "openai")
 
 
 def make_provider(
-    model: str, *, dimensions: int | None = None, tasks: Mapping[EmbeddingRole, str] | None = None
+    model: str,
+    *,
+    dimensions: int | None = None,
+    tasks: Mapping[EmbeddingRole, str] | None = None,
+    is_matryoshka: bool = False,
 ) -> Provider:
     """The provider of a model, set up from its name and the environment; nothing is loaded or sent yet.
 
@@ -21,6 +25,7 @@ def make_provider(
         model: provider:model.
         dimensions: for a provider that can cut vectors itself.
         tasks: task types in place of those that follow the role; only Gemini has them.
+        is_matryoshka: whether the model is known to be trained for shorter vectors.
 
     Raises:
         ConfigurationError: the model's name or a variable cannot be used.
@@ -40,7 +45,7 @@ def make_provider(
     if provider == "openai":
         from omop_emb.providers.openai import OpenAIProvider
 
-        return OpenAIProvider(name, dimensions=dimensions)
+        return OpenAIProvider(name, dimensions=dimensions, is_matryoshka=is_matryoshka)
     from omop_emb.providers.local import LocalProvider
 
     return LocalProvider(name, threads=config.positive_integer("OMOP_EMB_THREADS"))

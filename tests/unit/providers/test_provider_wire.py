@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
@@ -241,8 +242,69 @@ def test_vectors_are_cut_here_if_an_endpoint_ignores_dimensions(fake: FakeProvid
 def test_a_vllm_model_that_cannot_be_cut_is_reported_as_such(fake: FakeProviders) -> None:
     message = 'Model "served-model" does not support matryoshka representation'
     fake.always(Fault(400, f'{{"error": {{"message": {message!r}}}}}'))
-    with pytest.raises(ProviderRefusedError, match=r"cannot cut its vectors .* unset OMOP_EMB_DIMENSIONS"):
+    with pytest.raises(ProviderRefusedError, match=r"refuses to cut .* unset OMOP_EMB_DIMENSIONS"):
         EmbeddingClient("openai:served-model", dimensions=256).embeddings(["a"], embedding_role=DOCUMENT)
+
+
+REFUSALS = {
+    "vLLM, not declared Matryoshka": 'Model "m" does not support matryoshka representation, changing '
+    "output dimensions will lead to poor results.",
+    "OpenAI, an older model": "This model does not support specifying dimensions.",
+    "a field that is not known": "dimensions: Extra inputs are not permitted",
+    "llama.cpp": "unsupported parameter: dimensions",
+    "says nothing": "bad request",
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [(message, status) for message in REFUSALS.values() for status in (400, 422)]
+    + [(REFUSALS["llama.cpp"], 500), (REFUSALS["llama.cpp"], 501)],
+)
+@pytest.mark.parametrize("model", ["served-model", "nomic-ai/nomic-embed-text-v1.5"])
+def test_refused_dimensions_are_tried_without_or_named(
+    fake: FakeProviders, model: str, message: str, status: int
+) -> None:
+    is_named, is_known = "imension" in message, "nomic" in model
+    refusal = Fault(status, json.dumps({"error": {"message": message}}))
+    fake.fault = lambda call: refusal if "dimensions" in call.body else None
+    client = EmbeddingClient(f"openai:{model}", dimensions=256)
+    if is_named and not is_known:
+        with pytest.raises(ProviderRefusedError, match=r"256 numbers .* unset OMOP_EMB_DIMENSIONS"):
+            client.embeddings(["a"], embedding_role=DOCUMENT)
+        return
+    rows = client.embeddings(["a"], embedding_role=DOCUMENT)
+    np.testing.assert_allclose(rows, unit(["a"], 256), atol=1e-6)
+    fake.calls.clear()
+    client.embeddings(["b"], embedding_role=DOCUMENT)
+    assert [call.body for call in fake.calls] == [
+        {"model": model, "input": ["b"], "encoding_format": "base64"}
+    ]
+
+
+def test_refused_dimensions_that_the_model_has_anyway_do_not_matter(fake: FakeProviders) -> None:
+    refusal = Fault(400, json.dumps({"message": REFUSALS["vLLM, not declared Matryoshka"]}))
+    fake.fault = lambda call: refusal if "dimensions" in call.body else None
+    rows = EmbeddingClient("openai:served-model", dimensions=768).embeddings(["a"], embedding_role=DOCUMENT)
+    np.testing.assert_allclose(rows, unit(["a"], 768), atol=1e-6)
+
+
+def test_a_server_that_refuses_every_option_is_sent_none(fake: FakeProviders) -> None:
+    refusal = Fault(400, json.dumps({"error": "unknown field"}))
+    fake.fault = lambda call: refusal if call.body.keys() - {"model", "input"} else None
+    client = EmbeddingClient("openai:served-model", dimensions=256)
+    rows = client.embeddings(["a", "b"], embedding_role=DOCUMENT)
+    np.testing.assert_allclose(rows, unit(["a", "b"], 256), atol=1e-6)
+    assert fake.calls[-1].body.keys() == {"model", "input"}
+
+
+def test_a_bad_text_does_not_take_the_options_away(fake: FakeProviders) -> None:
+    client = EmbeddingClient("openai:served-model", dimensions=256, concurrency=1)
+    fake.poison("bad", Fault(400, '{"error": "bad input"}'))
+    with pytest.raises(TextRejectedError, match="text 1 cannot be embedded"):
+        client.embeddings(["good", "bad"], embedding_role=DOCUMENT)
+    client.embeddings(["fine"], embedding_role=DOCUMENT)
+    assert fake.calls[-1].body.keys() == {"model", "input", "encoding_format", "dimensions"}
 
 
 def test_openai_itself_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
