@@ -10,6 +10,7 @@ from omop_emb import config
 from omop_emb.errors import ConfigurationError
 
 from .render import echo, format_option, render_record
+from .suggestions import Group
 
 _URL = "OMOP_EMB_DATABASE_URL"
 _STATUS_NAMES = (
@@ -18,7 +19,7 @@ _STATUS_NAMES = (
 )
 
 
-@click.group("db")
+@click.group("db", cls=Group)
 def command() -> None:
     """The database: the embedded server, or yours in OMOP_EMB_DATABASE_URL.
 

@@ -11,6 +11,7 @@ import click
 from .index_build import build
 from .progress import build_progress
 from .render import echo, format_option, render, render_record
+from .suggestions import Choice, Group
 
 if TYPE_CHECKING:
     from omop_emb.indexing import SpaceStatus
@@ -28,7 +29,7 @@ _LIST_COLUMNS = (
 )
 
 
-@click.group("index")
+@click.group("index", cls=Group)
 def command() -> None:
     """Embedding spaces: build, list, show, activate, drop, verify, export, import."""
 
@@ -184,9 +185,7 @@ def export(file: Path, name: str | None) -> None:
 @command.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the new space; by default after the model.")
-@click.option(
-    "--index-type", type=click.Choice(["flat", "hnsw"]), help="By default that of the exported space."
-)
+@click.option("--index-type", type=Choice(["flat", "hnsw"]), help="By default that of the exported space.")
 @click.option("--any-release", is_flag=True, help="Accept a file of another vocabulary release.")
 @click.option("--unasked", is_flag=True, help="Do not check whether this site's model is the file's.")
 def import_(file: Path, name: str | None, index_type: str | None, any_release: bool, unasked: bool) -> None:
@@ -217,7 +216,7 @@ def import_(file: Path, name: str | None, index_type: str | None, any_release: b
     echo(f"space {space.name!r} is ready, and {active}")
 
 
-@command.group("cache")
+@command.group("cache", cls=Group)
 def cache() -> None:
     """The cache on this computer's disk, which bulk searches and mapping use."""
 

@@ -12,6 +12,8 @@ import click
 import omop_emb
 from omop_emb import OmopEmbError
 
+from .suggestions import Group
+
 # Each command is `command` in the module of its name.
 _COMMANDS = (
     *("demo", "db", "vocabulary", "models", "index", "estimate", "search", "map", "memory"),
@@ -20,7 +22,7 @@ _COMMANDS = (
 _STOPPED = 130  # the exit code that shells give a program ended by Ctrl-C
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports each command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

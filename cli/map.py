@@ -13,7 +13,6 @@ import click
 from omop_emb import config
 
 from .map_options import (
-    input_options,
     judge_options,
     mapping_options,
     output_options,
@@ -21,6 +20,7 @@ from .map_options import (
 )
 from .options import site_option
 from .progress import count_progress
+from .reading_options import input_options
 from .render import echo
 
 if TYPE_CHECKING:

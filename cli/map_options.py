@@ -1,4 +1,4 @@
-"""The options of omop-emb map: which columns are read, which files are written, how terms are mapped."""
+"""The options of omop-emb map: which files are written, how terms are mapped."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import click
 
 from .options import (
     APPROVED_COLUMN_OPTIONS,
-    FILE_OPTIONS,
     FILTER_OPTIONS,
     all_approved_option,
     make_approved_columns,
     make_filter,
     option_group,
 )
+from .suggestions import Choice
 
 if TYPE_CHECKING:
     from omop_emb.mapping import Settings
     from omop_emb.mapping.approvals import ApprovedColumns
     from omop_emb.mapping.file_job import Outputs
-    from omop_emb.mapping.files import MapKey, ReadOptions
+    from omop_emb.mapping.files import MapKey
     from omop_emb.mapping.judge import JudgeJob
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -48,27 +48,6 @@ def _make_outputs(
             source_vocabulary_id=source_vocabulary_id, unreviewed=unreviewed, key=map_key or "code"
         )
     return Outputs(map_settings=settings, **files)
-
-
-def _make_reading(
-    encoding: str | None,
-    separator: str | None,
-    sheet: str | None,
-    header_row: int | None,
-    source_vocabulary: str | None,
-    source_vocabulary_column: str | None,
-    **columns: Any,
-) -> ReadOptions:
-    from omop_emb.mapping.files import Columns, ReadOptions
-
-    return ReadOptions(
-        columns=Columns(source_vocabulary=source_vocabulary_column, **columns),
-        encoding=encoding,
-        separator=separator,
-        sheet=sheet,
-        header_row=header_row,
-        source_vocabulary=source_vocabulary,
-    )
 
 
 def _make_settings(
@@ -140,43 +119,12 @@ output_options = option_group(
     click.option("--source-vocabulary-id", help="Your own name for the codes in source_to_concept_map."),
     click.option(
         "--map-key",
-        type=click.Choice(["code", "code+name"]),
+        type=Choice(["code", "code+name"]),
         help="What source_code is: the code (default; the name if there is none), or code|name.",
     ),
     click.option("--unreviewed", is_flag=True, help="Write unreviewed terms to source_to_concept_map, too."),
     click.option("--outdated", type=_FILE, help="Approved targets that are no longer valid, and why."),
     click.option("--keep-run", is_flag=True, help="Store every candidate in the database, too."),
-)
-
-# Passes `reading`, an omop_emb.mapping.files.ReadOptions.
-input_options = option_group(
-    "reading",
-    _make_reading,
-    click.option(
-        "--name-column",
-        "names",
-        multiple=True,
-        help="Column of the term; repeatable: each further one (a translation) is a query of its own.",
-    ),
-    click.option(
-        "--name-template",
-        "template",
-        metavar="TEMPLATE",
-        help='The term made of several columns, such as "{LABEL} in {FLUID}"; the text around an empty one '
-        "is left out.",
-    ),
-    click.option("--code-column", "code", help="Column of the source code."),
-    click.option("--frequency-column", "frequency", help="Column of how often a term occurs."),
-    click.option("--domain-column", "domain", help="Column of the OMOP domain that the concept must be in."),
-    click.option(
-        "--candidate-column",
-        "suggestions",
-        help="Column of concept ids that are to be candidates too; a person still decides.",
-    ),
-    click.option("--context-column", "context", multiple=True, help="Column that a judge sees; repeatable."),
-    click.option("--source-vocabulary", help="OMOP vocabulary in which to look the source codes up."),
-    click.option("--source-vocabulary-column", help="Column of the source vocabulary."),
-    *FILE_OPTIONS,
 )
 
 # Passes `settings`, an omop_emb.mapping.Settings.

@@ -9,6 +9,7 @@ import click
 
 from .options import approved_options
 from .render import echo, format_option, render
+from .suggestions import Group
 
 if TYPE_CHECKING:
     from omop_emb.mapping.approvals import ApprovedColumns
@@ -18,7 +19,7 @@ _SITE_COLUMNS = ("site", "approvals", "names", "files", "last_approved", "ranker
 _site = click.option("--site", default="default", help="Name of the site.")
 
 
-@click.group("memory")
+@click.group("memory", cls=Group)
 def command() -> None:
     """Approved mappings of a site, whose names map then finds like those of the vocabulary."""
 

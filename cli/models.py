@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from .render import format_option, render, render_record
+from .suggestions import Group
 
 
-@click.group("models")
+@click.group("models", cls=Group)
 def command() -> None:
     """Known embedding models: dimensions, limits, prefixes or task types, prices."""
 

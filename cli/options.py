@@ -10,6 +10,8 @@ import click
 
 from omop_emb import ConceptFilter, IndexType
 
+from .suggestions import Choice
+
 if TYPE_CHECKING:
     from omop_emb.mapping.approvals import ApprovedColumns
 
@@ -110,7 +112,7 @@ recipe_options = option_group(
     _make_recipe,
     click.option(
         "--texts",
-        type=click.Choice(["name", "name+synonyms", "name+synonyms+codes"]),
+        type=Choice(["name", "name+synonyms", "name+synonyms+codes"]),
         help="Which texts of a concept are embedded, each with its own vector.  [at first: name+synonyms]",
     ),
     click.option(
@@ -182,7 +184,7 @@ gold_options = option_group("columns", make_approved_columns, *_APPROVED_OPTIONS
 
 index_type_option: _Decorator = click.option(
     "--index-type",
-    type=click.Choice(["flat", "hnsw"]),
+    type=Choice(["flat", "hnsw"]),
     callback=lambda _context, _option, value: None if value is None else IndexType(value),
     help="FLAT is exact, HNSW approximate and fast; a model's second index type embeds nothing again.  "
     "[default: that of the space, HNSW for a new one]",

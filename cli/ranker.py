@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .render import echo, format_option, render
+from .suggestions import Group
 
 _COLUMNS = (
     *("name", "site", "active", "space", "kind", "terms", "trained", "recall@1", "calibration error"),
@@ -12,7 +13,7 @@ _COLUMNS = (
 )
 
 
-@click.group("ranker")
+@click.group("ranker", cls=Group)
 def command() -> None:
     """Rankers that calibrate trained for a site. A site without one in use has the shipped ranker."""
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .suggestions import Choice
 from .table import one_line, stacked_lines, table_lines
 
 Row = Mapping[str, Any]
@@ -23,7 +24,7 @@ def format_option(command: _Command) -> _Command:
     return click.option(
         "--format",
         "format_",
-        type=click.Choice(("table", "json", "csv", "tsv")),
+        type=Choice(("table", "json", "csv", "tsv")),
         default="table",
         help="Format of the data on stdout.",
     )(command)

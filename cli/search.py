@@ -13,27 +13,28 @@ import click
 from omop_emb import ConceptFilter, ConceptMatch, MetricType
 
 from .options import filter_options
+from .reading_options import term_file_options
 from .render import echo, format_option, render
+from .suggestions import Choice
 
 if TYPE_CHECKING:
     from omop_emb import SearchResult
+    from omop_emb.mapping.files import ReadOptions
 
 _COLUMNS = ("query", "rank", *(field.name for field in fields(ConceptMatch)))
-_TABLE_COLUMNS = ("query", "rank", "concept_id", "concept_name", "domain_id", "similarity", "matched_text")
+_TABLE_COLUMNS = (
+    *("query", "rank", "concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_code"),
+    *("similarity", "matched_text"),
+)
 
 
 @click.command("search")
 @click.argument("terms", nargs=-1, metavar="TERM…")
-@click.option(
-    "--file",
-    "file",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Terms from a file, as omop-emb map reads it: a list or a table; - is stdin.",
-)
+@term_file_options
 @click.option("-k", default=10, type=click.IntRange(min=1), help="Concepts per term.")
 @click.option(
     "--metric",
-    type=click.Choice([metric.value for metric in MetricType]),
+    type=Choice([metric.value for metric in MetricType]),
     default=MetricType.COSINE.value,
     help="Distance by which concepts are ranked.",
 )
@@ -52,7 +53,7 @@ _TABLE_COLUMNS = ("query", "rank", "concept_id", "concept_name", "domain_id", "s
 @format_option
 def command(
     terms: tuple[str, ...],
-    file: Path | None,
+    term_file: tuple[Path, ReadOptions] | None,
     k: int,
     metric: str,
     recall: float | None,
@@ -71,11 +72,12 @@ def command(
     omop-emb search "heart attack" --domain Drug --explain
     omop-emb search 4329847 SNOMED:22298006
     omop-emb search --file terms.txt --format csv > hits.csv
+    omop-emb search --file terms.xlsx --sheet Lab --name-column TEST
     """
     from omop_emb.database import session_scope
     from omop_emb.vocabulary import look_up
 
-    terms = (*terms, *_terms_of(file))
+    terms = (*terms, *_terms_of(term_file))
     if not terms:
         raise click.UsageError('give at least one term, such as omop-emb search "heart attack"')
     rows: list[dict[str, Any]] = []
@@ -102,7 +104,9 @@ def command(
         echo("no concept passes the filter")
     for reason in found.missing.values():
         echo(f"error: {reason}")
-    render(rows, _TABLE_COLUMNS if format_ == "table" else _COLUMNS, format_)
+    # One term need not be repeated in each of its rows.
+    optional = (*(("query",) if len(terms) == 1 else ()), "matched_text", "domain_id", "vocabulary_id")
+    render(rows, _TABLE_COLUMNS if format_ == "table" else _COLUMNS, format_, optional=optional)
     if not found.missing:
         return 0
     return 3 if texts or found.concepts else 1
@@ -139,12 +143,13 @@ def _explanation(result: SearchResult) -> Iterator[str]:
     )
 
 
-def _terms_of(file: Path | None) -> list[str]:
+def _terms_of(term_file: tuple[Path, ReadOptions] | None) -> list[str]:
     from omop_emb.mapping.files import count_lines, first_problems, open_terms, reading_lines
 
-    if file is None:
+    if term_file is None:
         return []
-    with open_terms(file, stdin=sys.stdin.buffer if str(file) == "-" else None) as terms:
+    file, options = term_file
+    with open_terms(file, options, stdin=sys.stdin.buffer if str(file) == "-" else None) as terms:
         for line in reading_lines(terms):
             echo(line)
         names = [term.name for term in terms]

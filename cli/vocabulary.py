@@ -12,6 +12,7 @@ import click
 
 from .progress import load_progress
 from .render import echo, format_option, render, render_record
+from .suggestions import Group
 
 if TYPE_CHECKING:
     from omop_emb.vocabulary import ConceptChange, LoadedVocabulary
@@ -23,7 +24,7 @@ _TABLES = (
 _CPT4_HINT = "run Athena's CPT4 tool in the download's folder and load that"
 
 
-@click.group("vocabulary")
+@click.group("vocabulary", cls=Group)
 def command() -> None:
     """The OMOP vocabulary: a download of your own, or the tables of a CDM (OMOP_EMB_VOCABULARY_SCHEMA)."""
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import psycopg
 import pytest
 
@@ -169,6 +170,12 @@ def test_an_explained_index_search_shows_its_ef_search_and_measured_recall(run: 
     assert "ef_search: " in done.stderr
 
 
+def test_the_table_has_vocabulary_and_code(run: Run) -> None:
+    header, row = run("search", "heart attack", "-k", "1").stdout.splitlines()
+    assert "vocabulary id  concept code" in header
+    assert "SNOMED         22298006" in row
+
+
 def test_terms_are_read_in_order_from_a_file_or_stdin(run: Run) -> None:
     done = run(
         "search", "--file", "-", "-k", "1", "--format", "tsv", text="metformin\nheart attack\n\nmetformin\n"
@@ -193,8 +200,38 @@ def test_a_table_is_searched_by_its_names_and_what_was_understood_is_said(run: R
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "queries"),
+    [
+        ("terms.xlsx", ("--sheet", "Lab", "--name-column", "TEST"), ["metformin"]),
+        ("terms.xlsx", (), ["warfarin"]),
+        ("terms.parquet", ("--name-column", "TEST"), ["metformin"]),
+        ("terms.csv", ("--name-template", "{TEST} in {FLUID}"), ["metformin in blood"]),
+        ("terms.csv", ("--name-column", "FLUID", "--header-row", "1"), ["blood"]),
+        ("latin.txt", ("--encoding", "cp850"), ["fi\u00e8vre"]),
+        ("list.txt", ("--separator", "none"), ["pain, chest", "fever, acute"]),
+    ],
+)
+def test_a_file_is_read_as_map_reads_it(
+    run: Run, tmp_path: Path, name: str, options: tuple[str, ...], queries: list[str]
+) -> None:
+    table = pd.DataFrame({"FLUID": ["blood"], "TEST": ["metformin"]})
+    with pd.ExcelWriter(tmp_path / "terms.xlsx") as workbook:
+        pd.DataFrame({"name": ["warfarin"]}).to_excel(workbook, sheet_name="Drugs", index=False)
+        table.to_excel(workbook, sheet_name="Lab", index=False)
+    table.to_parquet(tmp_path / "terms.parquet")
+    table.to_csv(tmp_path / "terms.csv", index=False)
+    (tmp_path / "latin.txt").write_bytes("fi\u00e8vre\n".encode("cp850"))
+    (tmp_path / "list.txt").write_text("pain, chest\nfever, acute\n")
+    done = run("search", "--file", str(tmp_path / name), "-k", "1", "--format", "json", *options)
+    assert done.returncode == 0, done.stderr
+    assert [hit["query"] for hit in json.loads(done.stdout)] == queries
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        (("search", "gout", "--sheet", "Lab"), 2, "--sheet says how --file is read"),
+        (("search", "gout", "--name-column", "x"), 2, "--name-column says how --file is read"),
         (("search",), 2, "give at least one term"),
         (("search", "gout", "--recall", "0"), 2, "--recall"),
         (("search", "gout", "--domain", "condition"), 1, "did you mean 'Condition'"),

@@ -9,6 +9,7 @@ from typing import Any
 from omop_emb.mapping.files.delimited import NO_SEPARATOR, Problem
 from omop_emb.mapping.files.file_format import FileKind
 from omop_emb.mapping.files.header_row import LINE_OF_NO_HEADER
+from omop_emb.mapping.files.name_template import NameTemplate
 from omop_emb.mapping.files.term_file import TermFile
 
 _LISTED_PROBLEMS = 5
@@ -18,15 +19,22 @@ _SEPARATOR_NAMES = {"\t": "tab", " ": "space", NO_SEPARATOR: "none, one term a l
 def reading_values(file: TermFile) -> dict[str, Any]:
     """What was understood: container, encoding, separator, sheet, header, columns by role, others."""
     table, columns = file.table, file.columns
+    template = columns.template
+    parts = template.headers if isinstance(template, NameTemplate) else ()
     roles = {
-        "term": list(columns.names),
+        "term": list(dict.fromkeys((*parts, *columns.names))),
         "code": columns.code,
         "frequency": columns.frequency,
         "domain": columns.domain,
         "source vocabulary": columns.source_vocabulary,
         "context": list(columns.context),
     }
-    used = {*columns.names, *columns.context, *(name for name in roles.values() if isinstance(name, str))}
+    used = {
+        *parts,
+        *columns.names,
+        *columns.context,
+        *(name for name in roles.values() if isinstance(name, str)),
+    }
     separator = table.separator
     return {
         "file": Path(file.source.name).name,
