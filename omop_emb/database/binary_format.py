@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg.adapt import Dumper
+from psycopg.abc import Buffer
+from psycopg.adapt import AdaptersMap, Dumper, Loader
 from psycopg.pq import Format
+from psycopg.rows import tuple_row
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
@@ -42,11 +44,26 @@ class _HalfVectorDumper(Dumper):
         return bytes(obj)
 
 
+class _BytesLoader(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)
+
+
 def binary_cursor(connection: psycopg.Connection) -> psycopg.Cursor[tuple[Any, ...]]:
     """A cursor that takes HalfVector parameters and returns halfvec values as bytes."""
-    cursor = connection.cursor(binary=True)
+    cursor = connection.cursor(binary=True, row_factory=tuple_row)
     cursor.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+    load_half_vectors_as_bytes(cursor.adapters)
     return cursor
+
+
+def load_half_vectors_as_bytes(adapters: AdaptersMap) -> None:
+    """Undo for one cursor what pgvector's register_vector() has done to its connection."""
+    registered = adapters.types.get("halfvec")
+    if registered is not None:
+        adapters.register_loader(registered.oid, _BytesLoader)
 
 
 def encode_half_vector(vector: NDArray[np.float32]) -> HalfVector:

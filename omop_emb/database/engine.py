@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy
+from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import make_url
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from omop_emb import config
 from omop_emb.database import migrations
 from omop_emb.database.readable_errors import is_not_ready, readable_errors as readable_errors
 from omop_emb.database.requirements import read_database_info
-from omop_emb.errors import ConfigurationError, DatabaseError
+from omop_emb.database.session_settings import correct_settings
+from omop_emb.errors import ConfigurationError, DatabaseError, InputError
 from omop_emb.server import supervisor
 
 if TYPE_CHECKING:
@@ -44,30 +46,68 @@ def database_engine(
     if url is None and data_dir is None:
         url = config.variable("OMOP_EMB_DATABASE_URL")
     options: dict[str, Any] = {"pool_pre_ping": True, "echo": echo, "hide_parameters": not echo}
-    if url is None:
-        return sqlalchemy.create_engine(
-            "postgresql+psycopg://", creator=lambda: _embedded_connection(data_dir), **options
-        )
+    engine = _embedded_engine(data_dir, options) if url is None else _engine_of_url(url, options)
+    sqlalchemy.event.listen(engine, "connect", _correct_new_connection)
+    return engine
+
+
+def _correct_new_connection(connection: psycopg.Connection[Any], _: object) -> None:
+    correct_settings(connection, for_session=True)
+
+
+def _embedded_engine(data_dir: Path | None, options: dict[str, Any]) -> sqlalchemy.Engine:
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: _embedded_connection(data_dir), **options
+    )
+
+
+def _engine_of_url(url: str, options: dict[str, Any]) -> sqlalchemy.Engine:
     parsed = _parse_url(url)
-    defaults = {"application_name": "omop-emb", "connect_timeout": "10"}
+    defaults = {"application_name": "omop-emb", "connect_timeout": "10", "client_encoding": "utf8"}
     connect_args = {name: value for name, value in defaults.items() if name not in parsed.normalized_query}
     return sqlalchemy.create_engine(
         parsed, connect_args={"prepare_threshold": None, **connect_args}, **options
     )
 
 
-def driver_connection(source: Session | sqlalchemy.Connection) -> psycopg.Connection:
-    """The psycopg connection inside a session's or connection's transaction; never commit through it."""
-    connection = source.connection() if isinstance(source, Session) else source
-    if not connection.in_transaction():
-        connection.begin()
-    driver = connection.connection.driver_connection
+def driver_connection(
+    source: Session | scoped_session[Session] | sqlalchemy.Connection,
+) -> psycopg.Connection:
+    """The psycopg connection inside a session's or connection's transaction; never commit through it.
+
+    Its settings are those of correct_settings() until the transaction ends.
+    """
+    try:
+        connection = _opened_connection(source)
+        if not connection.in_transaction():
+            connection.begin()
+        driver = connection.connection.driver_connection
+    except sqlalchemy.exc.InvalidRequestError as error:
+        # Closed, without an engine, or in a transaction that has failed: SQLAlchemy says which.
+        reason = str(error.args[0]).partition("\n")[0].partition("(Background")[0].rstrip(" .")
+        raise InputError(f"this {type(source).__name__} cannot be used: {reason}") from error
     if not isinstance(driver, psycopg.Connection):
         raise DatabaseError(
             f"omop-emb needs PostgreSQL through psycopg 3, and this session uses {connection.dialect.name}+"
             f"{connection.dialect.driver}: make its engine with omop_emb.database_engine()"
         )
+    if driver.info.transaction_status is not TransactionStatus.INERROR:
+        correct_settings(driver)
     return driver
+
+
+def _opened_connection(source: object) -> sqlalchemy.Connection:
+    if isinstance(source, scoped_session):
+        source = source()
+    if isinstance(source, Session):
+        return source.connection()
+    if isinstance(source, sqlalchemy.Connection):
+        return source
+    found = type(source).__name__
+    remedy = "such as sqlalchemy.orm.Session(engine)"
+    if found.startswith("Async"):
+        remedy = "in a thread of its own, such as asyncio.to_thread(), as omop-emb does not await"
+    raise InputError(f"session must be a SQLAlchemy Session or Connection, {remedy}; found {found}")
 
 
 @contextmanager
@@ -127,7 +167,9 @@ def _embedded_connection(data_dir: Path | None) -> psycopg.Connection:
     while True:
         target = supervisor.ensure_running(data_dir)
         try:
-            return psycopg.connect(target, application_name="omop-emb", prepare_threshold=None)
+            return psycopg.connect(
+                target, application_name="omop-emb", client_encoding="utf8", prepare_threshold=None
+            )
         except psycopg.OperationalError as error:
             # It was ready, and now recovers from a crash or stops: the next round waits for it or starts it.
             if not is_not_ready(error):

@@ -12,7 +12,7 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed
 
 from omop_emb.database.fetch import fetch_value
-from omop_emb.database.requirements import check_database
+from omop_emb.database.requirements import check_database, install_extension
 from omop_emb.database.transactions import atomic
 from omop_emb.errors import MigrationError
 from omop_emb.sql import migrations as files, read
@@ -34,11 +34,14 @@ def migrate(connection: psycopg.Connection[Any]) -> list[str]:
         names = pending_migrations(connection)
         if names:
             check_database(connection)
-            connection.execute("create extension if not exists vector")
+            install_extension(connection, "vector")
             connection.execute(read("migration_table"))
-        for name in names:
-            connection.execute(files()[name])
-            connection.execute(_record(name))
+            search_path = fetch_value(connection, "select current_setting('search_path')")
+            connection.execute(read("migration_search_path"))
+            for name in names:
+                connection.execute(files()[name])
+                connection.execute(_record(name))
+            connection.execute("select set_config('search_path', %s, true)", (search_path,))
     return names
 
 
@@ -71,7 +74,7 @@ def pending_migrations(connection: psycopg.Connection[Any]) -> list[str]:
 def migration_script(names: Sequence[str] | None = None) -> str:
     """What migrate() would run, as SQL for an administrator; by default, every migration."""
     parts = ["begin;", read("migration_lock"), "create extension if not exists vector;"]
-    parts.append(read("migration_table"))
+    parts += [read("migration_table"), read("migration_search_path").rstrip() + ";"]
     for name in files() if names is None else names:
         parts += [f"-- {name}", files()[name], _record(name).as_string() + ";"]
     return "\n".join([*parts, "commit;", ""])

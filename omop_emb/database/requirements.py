@@ -7,7 +7,9 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import class_row
+from psycopg.sql import SQL, Identifier
 
+from omop_emb.database.fetch import fetch_value
 from omop_emb.database.readable_errors import readable_errors
 from omop_emb.errors import DatabaseError
 from omop_emb.sql import read
@@ -79,6 +81,13 @@ def check_database(connection: psycopg.Connection[Any]) -> DatabaseInfo:
     return info
 
 
+def install_extension(connection: psycopg.Connection[Any], name: str) -> None:
+    """Create an extension if the database lacks it, also where the search_path is empty."""
+    is_searched = fetch_value(connection, "select current_schema() is not null")
+    statement = SQL("create extension if not exists {}" + ("" if is_searched else " schema public"))
+    connection.execute(statement.format(Identifier(name)))
+
+
 def _check_pgvector(name: str, installed: str | None, available: str | None) -> None:
     oldest = ".".join(map(str, _OLDEST_PGVECTOR))
     if installed is None and available is None:
@@ -101,7 +110,7 @@ def _check_may_install(connection: psycopg.Connection[Any], name: str, user: str
     # Managed servers let some roles that are no superusers: only trying shows it. It is rolled back.
     try:
         with connection.transaction(force_rollback=True):
-            connection.execute("create extension vector")
+            install_extension(connection, "vector")
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseError(
             f"{name} lacks the extension vector, and role {user!r} may not create it: let a superuser run "

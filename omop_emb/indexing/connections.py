@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from omop_emb.database.engine import driver_connection
 from omop_emb.database.readable_errors import readable_errors
+from omop_emb.database.session_settings import correct_settings
 
 Connection: TypeAlias = psycopg.Connection[Any]
 
@@ -21,4 +22,7 @@ def open_connection(engine: Engine, *, autocommit: bool = False) -> Iterator[Con
     with readable_errors(), engine.connect() as connection:
         if autocommit:
             connection.execution_options(isolation_level="AUTOCOMMIT")
-        yield driver_connection(connection)
+        driver = driver_connection(connection)
+        # Of a caller's engine, whose settings end with each transaction otherwise.
+        correct_settings(driver, for_session=True)
+        yield driver

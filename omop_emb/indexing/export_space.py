@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from omop_emb.arrays import HalfVectors
+from omop_emb.database.binary_format import load_half_vectors_as_bytes
 from omop_emb.errors import SpaceError
 from omop_emb.indexing import space_file
 from omop_emb.indexing.connections import Connection, open_connection
@@ -114,6 +115,7 @@ def _batches(connection: Connection, space: Space) -> Iterator[tuple[dict[str, l
     )
     dimensions = space.fingerprint.dimensions
     with connection.cursor("omop_emb_export", binary=True) as cursor:
+        load_half_vectors_as_bytes(cursor.adapters)
         cursor.execute(statement)
         while rows := cursor.fetchmany(_BATCH_ROWS):
             *columns, vectors = zip(*rows, strict=True)

@@ -217,7 +217,10 @@ class _Verifier:
 
     def _query(self, name: str, **parts: sql.Composable) -> Any:
         statement = sql.SQL(read(name)).format(
-            texts=self.space.tables.texts, rows=self.space.tables.rows, **parts
+            texts=self.space.tables.texts,
+            rows=self.space.tables.rows,
+            vector=sql.Identifier(self.space.vector_schema),
+            **parts,
         )
         row = self.connection.execute(statement).fetchone()
         assert row is not None  # noqa: S101 - aggregates have one row

@@ -11,11 +11,12 @@ from omop_emb.spaces.filters import Condition, clauses
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import BINARY, SpaceTables
 
+# Every name of pgvector's is given with its schema: a search_path need not contain it.
 _OPERATORS = {
-    MetricType.COSINE: sql.SQL("<=>"),
-    MetricType.L2: sql.SQL("<->"),
-    MetricType.INNER_PRODUCT: sql.SQL("<#>"),
-    MetricType.L1: sql.SQL("<+>"),
+    MetricType.COSINE: "<=>",
+    MetricType.L2: "<->",
+    MetricType.INNER_PRODUCT: "<#>",
+    MetricType.L1: "<+>",
 }
 SLACK = 24  # rows fetched beyond k, so that a second fetch is rare
 
@@ -24,7 +25,8 @@ _COLUMNS = sql.SQL("concept_id, text_kind, text_hash, embedding")
 # Sorting copies each row that it looks at, so it sorts row addresses alone: a tenth less time.
 _EXACT = sql.SQL(
     "with nearest as materialized (select ctid as address from {rows} {where} "
-    "order by (embedding {operator} cast(%(query)s as halfvec)) + 0 limit %(limit)s) "
+    "order by (embedding operator({vector}.{operator}) cast(%(query)s as {vector}.halfvec)) + 0 "
+    "limit %(limit)s) "
     "select {columns} from nearest join {rows} as stored on stored.ctid = nearest.address"
 )
 # Without `materialized` the planner may sort past the limit inside; the final ranking is done in Python.
@@ -36,7 +38,8 @@ _INDEX = sql.SQL(
 _CANDIDATES = sql.SQL(
     "with nearest as materialized (select {columns} from {rows} {where} "
     "order by {index_order} limit %(candidates)s) "
-    "select * from nearest order by embedding <=> cast(%(query)s as halfvec) limit %(limit)s"
+    "select * from nearest order by embedding operator({vector}.<=>) cast(%(query)s as {vector}.halfvec) "
+    "limit %(limit)s"
 )
 _TEMPLATES = {"exact": _EXACT, "index": _INDEX, "candidates": _CANDIDATES}
 
@@ -58,36 +61,36 @@ def index_statement(
     return _statement(template, space, MetricType.COSINE, condition, partial_domain)
 
 
-def index_order(first_pass: str, dimensions: int) -> sql.Composable:
+def index_order(first_pass: str, dimensions: int, vector_schema: str) -> sql.Composable:
     """What an HNSW search orders by: the expression of SpaceTables.create_hnsw() and the query's."""
+    vector = sql.Identifier(vector_schema)
     if first_pass == BINARY:
-        bits = sql.Literal(dimensions)
         return sql.SQL(
-            "cast(binary_quantize(embedding) as bit({bits})) <~> "
-            "cast(binary_quantize(cast(%(query)s as halfvec)) as bit({bits}))"
-        ).format(bits=bits)
+            "cast({vector}.binary_quantize(embedding) as bit({bits})) operator({vector}.<~>) "
+            "cast({vector}.binary_quantize(cast(%(query)s as {vector}.halfvec)) as bit({bits}))"
+        ).format(vector=vector, bits=sql.Literal(dimensions))
     if first_pass:
         return sql.SQL(
-            "cast(subvector(embedding, 1, {first}) as halfvec({first})) <=> "
-            "cast(subvector(cast(%(query)s as halfvec), 1, {first}) as halfvec({first}))"
-        ).format(first=sql.Literal(int(first_pass)))
-    return sql.SQL("embedding <=> cast(%(query)s as halfvec)")
+            "cast({vector}.subvector(embedding, 1, {first}) as {vector}.halfvec({first})) "
+            "operator({vector}.<=>) cast({vector}.subvector(cast(%(query)s as {vector}.halfvec), 1, {first}) "
+            "as {vector}.halfvec({first}))"
+        ).format(vector=vector, first=sql.Literal(int(first_pass)))
+    return sql.SQL("embedding operator({vector}.<=>) cast(%(query)s as {vector}.halfvec)").format(
+        vector=vector
+    )
 
 
 def _statement(
     template: str, space: Space, metric_type: MetricType, condition: Condition, partial_domain: int | None
 ) -> str:
-    names, dimensions = tuple(condition.parameters), space.fingerprint.dimensions
-    return _composed(
-        template, space.space_id, dimensions, space.first_pass, metric_type, names, partial_domain
-    )
+    names = tuple(condition.parameters)
+    return _composed(template, space.tables, space.first_pass, metric_type, names, partial_domain)
 
 
 @lru_cache(maxsize=512)  # composing costs a tenth of an index search
 def _composed(
     template: str,
-    space_id: int,
-    dimensions: int,
+    tables: SpaceTables,
     first_pass: str,
     metric_type: MetricType,
     names: tuple[str, ...],
@@ -101,10 +104,11 @@ def _composed(
         _TEMPLATES[template]
         .format(
             columns=_COLUMNS,
-            rows=SpaceTables(space_id, dimensions).rows,
+            rows=tables.rows,
             where=sql.SQL("where {}").format(sql.SQL(" and ").join(passing)) if passing else sql.SQL(""),
-            operator=_OPERATORS[metric_type],
-            index_order=index_order(first_pass, dimensions),
+            vector=sql.Identifier(tables.vector_schema),
+            operator=sql.SQL(_OPERATORS[metric_type]),
+            index_order=index_order(first_pass, tables.dimensions, tables.vector_schema),
         )
         .as_string(None)
     )

@@ -50,6 +50,7 @@ class Space:
     recall: Recall = ()  # measured on the HNSW index: (k, ef_search, recall at k)
     partial_recall: Mapping[int, Recall] = field(default_factory=dict)  # by domain code
     has_index: bool = False  # whether the HNSW index exists
+    vector_schema: str = "public"  # where the database has pgvector
     is_complete: bool = True  # False until the first build is finished: some concepts are missing
 
     @property
@@ -60,7 +61,7 @@ class Space:
     @property
     def tables(self) -> SpaceTables:
         """The space's own tables."""
-        return SpaceTables(self.space_id, self.fingerprint.dimensions)
+        return SpaceTables(self.space_id, self.fingerprint.dimensions, self.vector_schema)
 
 
 def registry_exists(connection: psycopg.Connection) -> bool:

@@ -61,7 +61,7 @@ TEXT_KEY_LAYOUT: CopyColumns = (
 )
 
 _CREATE_ROWS = sql.SQL(
-    "create table {rows} ({columns}, embedding halfvec({dimensions}) not null, "
+    "create table {rows} ({columns}, embedding {vector}.halfvec({dimensions}) not null, "
     "primary key (concept_id, text_kind, text_hash)); "
     "alter table {rows} alter column embedding set storage {storage}; "
     "create index on {rows} (domain, vocabulary, concept_class)"
@@ -83,6 +83,7 @@ class SpaceTables:
 
     space_id: int
     dimensions: int
+    vector_schema: str  # where pgvector is installed; its names are found whatever the search_path is
 
     @property
     def rows(self) -> sql.Identifier:
@@ -110,7 +111,11 @@ class SpaceTables:
         storage = sql.SQL("plain" if self.dimensions <= MAX_PLAIN_DIMENSIONS else "external")
         connection.execute(
             _CREATE_ROWS.format(
-                rows=self.rows, columns=columns, dimensions=sql.Literal(self.dimensions), storage=storage
+                rows=self.rows,
+                columns=columns,
+                vector=sql.Identifier(self.vector_schema),
+                dimensions=sql.Literal(self.dimensions),
+                storage=storage,
             )
         )
         columns = _column_list(sql.SQL("{} {}"), _TEXT_TYPES)
@@ -146,15 +151,17 @@ class SpaceTables:
         )
 
     def _index_expression(self, first_pass: str) -> sql.Composable:
+        vector = sql.Identifier(self.vector_schema)
         if first_pass == BINARY:
-            return sql.SQL("(cast(binary_quantize(embedding) as bit({}))) bit_hamming_ops").format(
-                sql.Literal(self.dimensions)
-            )
+            return sql.SQL(
+                "(cast({vector}.binary_quantize(embedding) as bit({bits}))) {vector}.bit_hamming_ops"
+            ).format(vector=vector, bits=sql.Literal(self.dimensions))
         if first_pass:
             return sql.SQL(
-                "(cast(subvector(embedding, 1, {first}) as halfvec({first}))) halfvec_cosine_ops"
-            ).format(first=sql.Literal(int(first_pass)))
-        return sql.SQL("embedding halfvec_cosine_ops")
+                "(cast({vector}.subvector(embedding, 1, {first}) as {vector}.halfvec({first}))) "
+                "{vector}.halfvec_cosine_ops"
+            ).format(vector=vector, first=sql.Literal(int(first_pass)))
+        return sql.SQL("embedding {vector}.halfvec_cosine_ops").format(vector=vector)
 
     def drop(self, connection: psycopg.Connection) -> None:
         """Drop all tables with their indexes."""

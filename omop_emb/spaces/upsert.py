@@ -200,7 +200,8 @@ def _upsert_from(staged: sql.Identifier, table: sql.Identifier, columns: Sequenc
     return sql.SQL(
         "insert into {table} as t ({columns}) select {columns} from {staged} "
         "on conflict (concept_id, text_kind, text_hash) do update set ({values}) = row({new}) "
-        "where ({old}) is distinct from ({new})"
+        # Compared as stored: "is distinct from" needs pgvector's "=" to be in the search_path.
+        "where row({old})::record operator(pg_catalog.*<>) row({new})::record"
     ).format(
         table=table,
         staged=staged,

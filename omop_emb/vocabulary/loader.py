@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from omop_emb.database.fetch import fetch_value
 from omop_emb.database.migrations import migrate
+from omop_emb.database.requirements import install_extension
 from omop_emb.database.transactions import atomic
 from omop_emb.errors import VocabularyError
 from omop_emb.sql import read
@@ -193,7 +194,7 @@ def _add_trigrams(connection: psycopg.Connection[Any], concept: Identifier) -> b
     """An index for searching names by spelling, where the server has pg_trgm and this role may use it."""
     try:
         with atomic(connection):
-            connection.execute("create extension if not exists pg_trgm")
+            install_extension(connection, "pg_trgm")
             schema = fetch_value(connection, read("trigram_schema"))
             statement: Composed = SQL(
                 "create index on {} using gin (lower(concept_name) {})"

@@ -14,6 +14,13 @@ select
         from jsonb_object_keys(partial_recall) code
         where to_regclass(format('omop_emb.space_%s_hnsw_%s', space_id, code)) is not null
         order by 1
-    ) as partial_domains
+    ) as partial_domains,
+    coalesce(
+        (
+            select nspname::text from pg_namespace
+            where oid = (select extnamespace from pg_extension where extname = 'vector')
+        ),
+        'public'
+    ) as vector_schema
 from omop_emb.space
 order by space_id

@@ -1,1 +1,1 @@
-select extnamespace::regnamespace::text from pg_extension where extname = 'pg_trgm'
+select nspname::text from pg_namespace where oid = (select extnamespace from pg_extension where extname = 'pg_trgm')

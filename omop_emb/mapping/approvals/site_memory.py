@@ -59,7 +59,7 @@ def query_vectors(
         for key, vector in zip(missing, embed(list(missing.values())), strict=True):
             cursor.execute(
                 "insert into omop_emb.mapping_memory_vector (space_id, source_name_hash, embedding) "
-                "values (%(space)s, %(key)s, %(vector)s::halfvec) on conflict do nothing",
+                "values (%(space)s, %(key)s, %(vector)s) on conflict do nothing",
                 {"space": space.space_id, "key": key, "vector": binary_format.encode_half_vector(vector)},
             )
             vectors[key] = vector
