@@ -113,6 +113,11 @@ def one_blas_thread() -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
+def no_telemetry() -> None:
+    """Forbid onnxruntime and the hub's library to report their use; call it before they are imported."""
+    os.environ.update(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1")
+
+
 def _xdg(name: str, fallback: str) -> Path:
     base = os.environ.get(name, "")
     return (Path(base) if base.startswith("/") else Path.home() / fallback) / "omop-emb"

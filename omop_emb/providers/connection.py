@@ -22,6 +22,10 @@ from omop_emb.errors import (
 )
 from omop_emb.providers.http_errors import connection_error, unreadable_response
 
+# A proxy (HTTP_PROXY, ALL_PROXY) is elsewhere: it would see the texts, and reach its own localhost, not ours.
+_THIS_MACHINE = ("localhost", "*.localhost", "127.0.0.1", "127.0.1.1", "127.1", "[::1]", "0.0.0.0")  # noqa: S104
+_WITHOUT_PROXY = {f"all://{host}": None for host in _THIS_MACHINE}
+
 
 class Connection(ABC):
     """The HTTP client for one model, shared by threads; no SDK is imported before the first call.
@@ -49,7 +53,7 @@ class Connection(ABC):
             if self._sdk_client is None:
                 hooks = {"request": [self._call.before_request], "response": [self._call.after_response]}
                 try:
-                    self._sdk_client = self._open(event_hooks=hooks)
+                    self._sdk_client = self._open(event_hooks=hooks, mounts=_WITHOUT_PROXY)
                 except ImportError:
                     raise MissingExtraError(f"the model {self.source}", self.extra) from None
                 except OmopEmbError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from omop_emb.errors import ConfigurationError, MissingExtraError, ProviderError
+from omop_emb.providers.no_telemetry import import_huggingface_hub
 
 # No pickles, no Python: what is not listed is not downloaded.
 _FILES = (
@@ -24,6 +25,7 @@ def hub_folder(name: str, *, revision: str | None = None) -> Path:
     ProviderError, which is not retried, stands for an unreachable hub: the hub library has retried already.
     """
     try:
+        import_huggingface_hub()
         from huggingface_hub import errors, snapshot_download
     except ImportError:
         raise MissingExtraError(f"the model local:{name}", "local") from None

@@ -23,6 +23,7 @@ from omop_emb.providers.model_folder import (
     folder_files,
     packaged_files,
 )
+from omop_emb.providers.no_telemetry import import_onnxruntime
 from omop_emb.records import EmbeddingRole
 
 # On one thread 8 to 16 texts in one run of the model are fastest; more only take memory.
@@ -199,7 +200,7 @@ class _Encoder:
                 return
             files = self.files()
             try:
-                import onnxruntime
+                onnxruntime = import_onnxruntime()
                 from tokenizers import Tokenizer
             except ImportError:
                 raise MissingExtraError(f"the model local:{self._spec}", "local") from None

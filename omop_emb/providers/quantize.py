@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omop_emb import config
 from omop_emb.errors import ConfigurationError, MissingExtraError
+from omop_emb.providers.no_telemetry import import_onnxruntime
 from omop_emb.safe_files.private_file import cache_folder
 
 
@@ -19,6 +20,8 @@ def quantized_weights(weights: Path, revision: str) -> Path:
         return copy
     try:
         import onnx  # noqa: F401 - onnxruntime's quantisation is built on it
+
+        import_onnxruntime()
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError:
         raise MissingExtraError("an int8 model", "quantize") from None

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from omop_emb.arrays import Floats, HalfVectors, Ints
 from omop_emb.database import binary_format
 from omop_emb.mapping.retrieval import array_cache
+from omop_emb.providers.no_telemetry import import_onnxruntime
 
 BLOCK_ROWS = 2048
 """Rows of a block, whose scores stay in the processor's cache; four times as many take half as long again."""
@@ -78,8 +79,7 @@ class IntegerProducts:
     """
 
     def __init__(self, rows: IntegerRows) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         # Spinning threads would take the processor from the model that embeds the next terms meanwhile.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -10,6 +10,8 @@ import pytest
 
 from omop_emb.errors import MissingExtraError, ProviderUnavailableError
 from omop_emb.providers.connection import Connection
+from omop_emb.providers.ollama import OllamaConnection
+from omop_emb.providers.openai import OpenAIConnection
 
 
 class Client:
@@ -68,3 +70,26 @@ def test_a_missing_library_names_the_extra_that_installs_it() -> None:
         Uninstalled("m", server="the server").client(1),
     ):
         pass
+
+
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+@pytest.mark.parametrize("variable", PROXIES)
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "api.localhost", "[::1]", "127.0.1.1"])
+@pytest.mark.parametrize("provider", ["ollama", "openai"])
+def test_a_server_on_this_machine_is_asked_without_a_proxy(
+    provider: str, host: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "http://proxy.example:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("OLLAMA_HOST", f"http://{host}:9")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://{host}:9/v1")
+    connection = OllamaConnection("m") if provider == "ollama" else OpenAIConnection("m")
+    with connection.client(1) as client:
+        http = client if provider == "openai" else client._client
+        for scheme in ("http", "https"):
+            assert http._transport_for_url(httpx.URL(f"{scheme}://{host}:9/v1")) is http._transport
+        elsewhere = httpx.URL(f"{'https' if 'https' in variable.lower() else 'http'}://gpu.example/v1")
+        assert http._transport_for_url(elsewhere) is not http._transport
