@@ -13,6 +13,7 @@ OmopEmbError
 │   ├── InvalidAnswerError        an answer that cannot be this model's embeddings
 │   └── TextRejectedError         single texts that the provider cannot embed; names their positions
 ├── DatabaseError                 the database cannot be reached or used
+│   ├── DamageError               the server's files have lost or altered pages
 │   ├── ServerError               the embedded server does not start, stop or answer
 │   └── MigrationError            the schema is newer, altered, or cannot be migrated
 ├── VocabularyError               a vocabulary that cannot be read or loaded
@@ -109,6 +110,25 @@ class TextRejectedError(ProviderError):
 
 class DatabaseError(OmopEmbError):
     """The database cannot be reached, or cannot do what is needed."""
+
+
+class DamageError(DatabaseError):
+    """The server's files have lost or altered pages.
+
+    Attributes:
+        reason: the server's own message.
+        relation: its kind and name, such as ("table", "omop_emb.space_1"); None where that is not known.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        relation: tuple[str, str] | None = None,
+        remedy: str = "run omop-emb db check, which says what is damaged, and restore a dump (db restore)",
+    ) -> None:
+        self.reason, self.relation = reason, relation
+        what = "a file of the database" if relation is None else " ".join(relation)
+        super().__init__(f"{what} is damaged ({reason}): {remedy}")
 
 
 class ServerError(DatabaseError):

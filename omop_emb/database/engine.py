@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from omop_emb import config
 from omop_emb.database import migrations
+from omop_emb.database.damage import named_damage
 from omop_emb.database.readable_errors import is_not_ready, readable_errors as readable_errors
 from omop_emb.database.requirements import read_database_info
 from omop_emb.database.session_settings import correct_settings
@@ -130,7 +131,7 @@ def session_scope(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
         with engine_scope() as engine, session_scope(engine) as session:
             yield session
         return
-    with readable_errors(), Session(engine) as session, session.begin():
+    with named_damage(engine), readable_errors(), Session(engine) as session, session.begin():
         yield session
 
 

@@ -10,7 +10,8 @@ import psycopg
 import sqlalchemy.exc
 from psycopg import errors
 
-from omop_emb.errors import DatabaseError
+from omop_emb.database.damage import is_damage
+from omop_emb.errors import DamageError, DatabaseError
 
 _VARIABLE = "OMOP_EMB_DATABASE_URL"
 
@@ -67,24 +68,31 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        message = _message(error)
-        if message is None:
+        readable = _readable(error)
+        if readable is None:
             raise
-        raise DatabaseError(message) from error
+        raise readable from error
     except sqlalchemy.exc.TimeoutError as error:
         raise DatabaseError(
             "no database connection became free in time: close sessions that are no longer used"
         ) from error
     except sqlalchemy.exc.DBAPIError as error:
-        message = _message(error.orig) if isinstance(error.orig, psycopg.Error) else None
-        if message is None:
+        readable = _readable(error.orig) if isinstance(error.orig, psycopg.Error) else None
+        if readable is None:
             raise
-        raise DatabaseError(message) from error
+        raise readable from error
 
 
 def is_not_ready(error: psycopg.OperationalError) -> bool:
     """Whether a connection failed because the server is starting, stopping or recovering."""
     return _NOT_READY.search(str(error)) is not None
+
+
+def _readable(error: psycopg.Error) -> DatabaseError | None:
+    if is_damage(error):
+        return DamageError(_first_line(error))
+    message = _message(error)
+    return None if message is None else DatabaseError(message)
 
 
 def _message(error: psycopg.Error) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import psycopg
 from sqlalchemy import Engine
 
+from omop_emb.database.damage import named_damage
 from omop_emb.database.engine import driver_connection
 from omop_emb.database.readable_errors import readable_errors
 from omop_emb.database.session_settings import correct_settings
@@ -19,7 +20,7 @@ Connection: TypeAlias = psycopg.Connection[Any]
 @contextmanager
 def open_connection(engine: Engine, *, autocommit: bool = False) -> Iterator[Connection]:
     """A connection for the block; what the block does not commit is rolled back."""
-    with readable_errors(), engine.connect() as connection:
+    with named_damage(engine), readable_errors(), engine.connect() as connection:
         if autocommit:
             connection.execution_options(isolation_level="AUTOCOMMIT")
         driver = driver_connection(connection)

@@ -10,8 +10,8 @@ import psycopg
 from psycopg import errors as postgres
 
 from omop_emb.arrays import Vectors
-from omop_emb.database import binary_format
-from omop_emb.errors import DatabaseError, SpaceError, SpaceNotFoundError
+from omop_emb.database import binary_format, damage
+from omop_emb.errors import DamageError, DatabaseError, SpaceError, SpaceNotFoundError
 from omop_emb.records import ConceptMatch, IndexType
 from omop_emb.search import match_rows, matrix, matrix_policy, matrix_search, planner, row_search
 from omop_emb.search.matrix import MatrixUnavailableError, VectorMatrix
@@ -71,6 +71,7 @@ def search(
             f"space {space.name!r} is FLAT and has no HNSW index: search it with FLAT, or run omop-emb index "
             "build --index-type hnsw and activate that space"
         )
+    states: set[str | None] = set()
     try:
         for _ in range(_ATTEMPTS):
             try:
@@ -78,11 +79,14 @@ def search(
                     connection, space, queries, options, max(len(queries), queries_in_all), explain
                 )
             except match_rows.RowsChangedError:
-                continue
+                states.add(matrix.committed_state(connection, space))
     except postgres.UndefinedTable as error:
         raise SpaceNotFoundError(
             f"space {space.name!r} was dropped while it was searched: run omop-emb index list"
         ) from error
+    if len(states) == 1 and None not in states:
+        table = ("table", space.tables.texts.as_string(connection).replace('"', ""))
+        raise DamageError("it lacks rows, and nothing was written", table, damage.remedy(*table))
     raise DatabaseError(f"space {space.name!r} was changed each time it was searched: try again in a moment")
 
 
