@@ -79,7 +79,7 @@ def command(
     """
     from omop_emb.database import session_scope
     from omop_emb.mapping import Settings
-    from omop_emb.mapping.evaluation import EvaluationOptions, measure, write_report
+    from omop_emb.mapping.evaluation import EvaluationOptions, check_report_folder, measure, write_report
     from omop_emb.mapping.terms import RULES
 
     if unknown := sorted(set(rules) - set(RULES)):
@@ -95,6 +95,8 @@ def command(
         settings=Settings(rules=tuple(rule for rule in RULES if rule not in rules)),
         columns=columns,
     )
+    if report is not None:
+        check_report_folder(report)
     with session_scope() as session:
         evaluation, problems = measure(session, gold, options)
     rows = [metric.to_row() for metric in evaluation.metrics]

@@ -102,7 +102,7 @@ output_options = option_group(
         "-o",
         "--output",
         required=True,
-        help="The mapped terms: .usagi.csv for Usagi, otherwise a .csv, .tsv or .parquet table; - is stdout.",
+        help="The mapped terms: .usagi.csv for Usagi, or a table: .csv, .tsv, .xlsx, .parquet; - is stdout.",
     ),
     click.option(
         "--candidates-output", "candidate_table", type=_FILE, help="All candidates with scores, one per row."

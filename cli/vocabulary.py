@@ -50,10 +50,11 @@ def load(path: str, changes: Path | None, allow_shrink: bool, no_keep: bool) -> 
     omop-emb vocabulary load vocabulary_download_v5.zip --changes changes.csv
     """
     from omop_emb.database import driver_connection, engine_scope, migrate, session_scope
+    from omop_emb.mapping.files import check_table_path
     from omop_emb.vocabulary import drop_retired, load_vocabulary, vocabulary_changes
 
     if changes is not None:
-        _check_table_name(changes)
+        check_table_path(changes)
     with engine_scope() as engine:
         with session_scope(engine) as session:
             migrate(driver_connection(session))
@@ -172,18 +173,12 @@ def changes(file: Path) -> None:
     omop-emb vocabulary changes changes.xlsx
     """
     from omop_emb.database import driver_connection, session_scope
+    from omop_emb.mapping.files import check_table_path
     from omop_emb.vocabulary import vocabulary_changes
 
-    _check_table_name(file)
+    check_table_path(file)
     with session_scope() as session:
         _write_changes(file, vocabulary_changes(driver_connection(session)))
-
-
-def _check_table_name(file: Path) -> None:
-    if file.suffix.lower() not in (".csv", ".tsv", ".xlsx", ".parquet"):
-        raise click.UsageError(f"{file} must end in .csv, .tsv, .xlsx or .parquet")
-    if not file.resolve().parent.is_dir():
-        raise click.UsageError(f"there is no folder {file.resolve().parent}; make it first")
 
 
 def _write_changes(file: Path, changes: Iterable[ConceptChange]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from omop_emb.arrays import HalfVectors
 from omop_emb.database.binary_format import load_half_vectors_as_bytes
-from omop_emb.errors import SpaceError
+from omop_emb.errors import InputError, SpaceError
 from omop_emb.indexing import space_file
 from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
@@ -46,9 +46,11 @@ def export_index(
     Raises:
         SpaceNotFoundError: there is no such space.
         SpaceError: it is being built.
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or does not end in .parquet.
         MissingExtraError: pyarrow is not installed.
     """
+    if path.suffix.lower() != ".parquet":
+        raise InputError(f"{path} must end in .parquet, the format of an exported space")
     _, parquet = space_file.import_parquet()
     with open_connection(engine) as connection:
         connection.execute("set transaction isolation level repeatable read, read only")

@@ -26,6 +26,15 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         files.publish()
 
 
+def check_folder_of(path: str | Path) -> None:
+    """Raise InputError if there is no folder for a file, or the path is itself a folder."""
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file")
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder {target.parent}; make it first")
+
+
 class AtomicFiles:
     """Files that wait, complete and on disk, until all of them are published; those left are deleted."""
 
@@ -48,14 +57,11 @@ class AtomicFiles:
             return
         # Links are followed: renaming over a link would leave its target unchanged.
         target = Path(path).resolve()
+        check_folder_of(path)
         if target.exists() and not target.is_file():
-            if target.is_dir():
-                raise InputError(f"{path} is a folder; give the name of a file")
             with target.open("wb") as handle:
                 yield handle
             return
-        if not target.parent.is_dir():
-            raise InputError(f"there is no folder {target.parent}; make it first")
         temporary = target.with_name(f".{target.name[:80]}.{uuid4().hex[:8]}.part")
         with _readable_errors(path):
             # A new file has the permissions of the user's umask (tempfile's are 0600), another keeps its own.

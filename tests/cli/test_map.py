@@ -17,12 +17,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psycopg
 import pytest
 from click.testing import CliRunner
 from psycopg.sql import SQL
 
 from omop_emb import OmopEmbError
+from omop_emb.errors import InputError
 from omop_emb.mapping.files.journal import journal_path
 from omop_emb.mapping.files.usagi_dialect import join_line, split_line
 from omop_emb.mapping.judge.judge import Judge
@@ -80,6 +82,35 @@ def usagi(path: str) -> list[dict[str, str]]:
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     header = split_line(lines[0])
     return [dict(zip(header, split_line(line), strict=True)) for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-o", "out.txt"),
+        ("-o", "out"),
+        ("-o", "out.usagi"),
+        ("-o", "out.csv", "--review-queue", "queue.xls"),
+        ("-o", "out.csv", "--candidates-output", "all.json"),
+        ("-o", "out.csv", "--map-file", "map.sql", "--source-vocabulary-id", "X"),
+        ("-o", "out.csv", "--previous", "terms.csv", "--outdated", "lost.html"),
+    ],
+)
+def test_an_output_of_an_unknown_ending_is_refused_before_the_file_is_read(
+    run_map: Map, options: tuple[str, ...]
+) -> None:
+    write("terms.csv", "not a list of terms")
+    with pytest.raises(InputError, match=r"must end in \.csv, \.tsv, \.xlsx or \.parquet"):
+        run_map("terms.csv", *options)
+    assert [path.name for path in Path().iterdir()] == ["terms.csv"]
+
+
+def test_outputs_that_end_in_xlsx_are_workbooks(run_map: Map) -> None:
+    write("terms.csv", "code,name\n007,Osteoarthritis\n8,Cough\n")
+    run_map("terms.csv", "-o", "out.xlsx", "--candidates-output", "all.xlsx", "--review-queue", "queue.xlsx")
+    for name in ("out", "all", "queue"):
+        frame = pd.read_excel(f"{name}.xlsx", dtype=str)
+        assert set(frame["source_code"]) == {"007", "8"}
 
 
 TERMS = """\

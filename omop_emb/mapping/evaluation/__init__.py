@@ -15,6 +15,9 @@ if TYPE_CHECKING:
         EvaluationOptions as EvaluationOptions,
         measure as measure,
     )
-    from omop_emb.mapping.evaluation.report import write_report as write_report
+    from omop_emb.mapping.evaluation.report import (
+        check_report_folder as check_report_folder,
+        write_report as write_report,
+    )
 
 __getattr__, __dir__ = lazy_names(__name__)

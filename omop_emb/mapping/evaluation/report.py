@@ -64,6 +64,7 @@ class Evaluation:
 
 def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
     """Write the page and the data into a folder, which is created if need be; returns their paths."""
+    check_report_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / PAGE, folder / DATA
     with atomic_write(page) as out:
@@ -71,6 +72,13 @@ def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
     with atomic_write(data) as out:
         out.write(json.dumps(evaluation.to_json(), ensure_ascii=False, indent=1).encode())
     return page, data
+
+
+def check_report_folder(folder: Path) -> None:
+    """Raise InputError if a report cannot be written into a folder, which need not exist."""
+    above = next(one for one in (folder, *folder.resolve().parents) if one.exists())
+    if not above.is_dir():
+        raise InputError(f"{above} is a file: a report is a folder, give another name")
 
 
 def read_ranks(report: Path) -> dict[GoldKey, int]:

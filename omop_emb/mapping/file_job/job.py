@@ -129,6 +129,7 @@ def run(
         ConfigurationError: the settings ask for acceptance that is not possible.
         OmopEmbError: anything else that the user can fix.
     """
+    job.outputs.check_names()
     with ExitStack() as stack:
         file = stack.enter_context(open_terms(job.input, job.reading, stdin=stdin))
         for line in reading_lines(file):

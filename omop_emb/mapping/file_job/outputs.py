@@ -19,7 +19,7 @@ from omop_emb.mapping.files.disk_buffer import DiskBuffer
 from omop_emb.mapping.files.result_rows import candidate_columns, candidate_rows, term_columns, term_row
 from omop_emb.mapping.files.review_queue import write_review_queue
 from omop_emb.mapping.files.source_to_concept_map import MapRow, MapRowBuilder, MapSettings
-from omop_emb.mapping.files.table_writer import Column, OpenFile, WriteRow, write_table
+from omop_emb.mapping.files.table_writer import Column, OpenFile, WriteRow, check_table_path, write_table
 from omop_emb.mapping.files.usagi_writer import UsagiWriter, write_usagi
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.records import Concept
@@ -40,7 +40,7 @@ class Outputs:
 
     Attributes:
         output: Usagi's CSV if it ends in .usagi.csv, or in .csv and the input is Usagi's; else a table with
-            one row per term: .tsv, .parquet or CSV; "-" is stdout.
+            one row per term: .csv, .tsv, .xlsx or .parquet; "-" is stdout.
         candidate_table: all candidates with their scores, one per row.
         review_queue: what a person must look at, the most valuable first.
         map_file: source_to_concept_map; needs `map_settings`.
@@ -58,6 +58,17 @@ class Outputs:
     map_settings: MapSettings | None = None
     outdated: Path | None = None
     keep_run: bool = False
+
+    def check_names(self) -> None:
+        """Refuse names that cannot be written, before anything is read.
+
+        Raises:
+            InputError: a file has an unknown ending, or its folder does not exist.
+            MissingExtraError: the library for its format is not installed.
+        """
+        for path in (self.output, self.candidate_table, self.review_queue, self.map_file, self.outdated):
+            if path is not None:
+                check_table_path(path)
 
     def check(self, file: TermFile) -> None:
         """Refuse outputs that would overwrite each other or the input; Usagi's input may be replaced.

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
         MapRowBuilder as MapRowBuilder,
         MapSettings as MapSettings,
     )
-    from omop_emb.mapping.files.table_writer import Column as Column, write_table as write_table
+    from omop_emb.mapping.files.table_writer import (
+        Column as Column,
+        check_table_path as check_table_path,
+        write_table as write_table,
+    )
     from omop_emb.mapping.files.term_file import ReadOptions as ReadOptions, open_terms as open_terms
 
 __getattr__, __dir__ = lazy_names(__name__)

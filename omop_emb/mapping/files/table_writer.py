@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from omop_emb.errors import InputError, MissingExtraError
-from omop_emb.safe_files.atomic_file import atomic_write
+from omop_emb.safe_files.atomic_file import atomic_write, check_folder_of
 
 Kind = Literal["text", "integer", "real", "boolean", "date"]
 WriteRow = Callable[[Mapping[str, Any]], object]
 """Writes a row: values by column name; None or missing is no value."""
 OpenFile = Callable[[str | Path], AbstractContextManager[BinaryIO]]
 """How a file is opened: atomic_write, or AtomicFiles.open for one that appears with others."""
+_ENDINGS = (".csv", ".tsv", ".xlsx", ".parquet")
 _PARQUET_ROWS = 5_000  # per row group: enough to compress well
 _EXCEL_ROWS = 1_048_576  # of a sheet, its header among them
 _NOT_IN_EXCEL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -33,26 +34,49 @@ class Column:
     kind: Kind = "text"
 
 
+def check_table_path(path: str | Path) -> None:
+    """Refuse what write_table() cannot write, before any work is done.
+
+    Raises:
+        InputError: an unknown ending, or there is no such folder.
+        MissingExtraError: Excel or Parquet, and the library for it is not installed.
+    """
+    suffix = _ending(path)
+    if suffix == ".parquet":
+        _import_pyarrow()
+    if suffix == ".xlsx":
+        _import_openpyxl()
+    if str(path) != "-":
+        check_folder_of(path)
+
+
+def _ending(path: str | Path) -> str:
+    """The format of a table by its file's name, such as ".xlsx"; stdout, a pipe and the like take CSV."""
+    target = Path(path)
+    if (suffix := target.suffix.lower()) in _ENDINGS:
+        return suffix
+    if str(path) == "-" or Path("/dev") in target.parents or target.is_fifo():
+        return ".csv"
+    raise InputError(f"{path} must end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
+
+
 @contextmanager
 def write_table(
     path: str | Path, columns: Sequence[Column], *, open_file: OpenFile = atomic_write
 ) -> Iterator[WriteRow]:
     """A function that writes rows to a file, which appears, complete, when the block ends.
 
-    .tsv, .xlsx and .parquet by the file's name, everything else is CSV. CSV and TSV follow RFC 4180 in
-    UTF-8: a missing value is empty, a date is ISO 8601, a boolean true or false, a real number the shortest
-    text that reads back to it.
+    .csv, .tsv, .xlsx or .parquet by the file's name. CSV and TSV follow RFC 4180 in UTF-8: a missing value
+    is empty, a date is ISO 8601, a boolean true or false, a real number the shortest text that reads back to
+    it.
 
     Raises:
-        InputError: the file cannot be written, or has more rows than a sheet of Excel.
+        InputError: the file cannot be written, has another ending, or more rows than a sheet of Excel.
         MissingExtraError: Excel or Parquet, and the library for it is not installed.
     """
     names = [column.name for column in columns]
-    suffix = Path(path).suffix.lower()
-    if suffix == ".parquet":
-        _import_pyarrow()  # raises before the file is created
-    if suffix == ".xlsx":
-        _import_openpyxl()
+    check_table_path(path)  # raises before the file is created
+    suffix = _ending(path)
     with open_file(path) as handle:
         if suffix == ".parquet":
             opened = _write_parquet(handle, columns)

@@ -25,7 +25,7 @@ from omop_emb.mapping.files.result_json import from_json, to_json
 from omop_emb.mapping.files.result_rows import candidate_columns, candidate_rows, term_columns, term_row
 from omop_emb.mapping.files.review_queue import write_review_queue
 from omop_emb.mapping.files.source_to_concept_map import COLUMNS, MapKey, MapRow, MapRowBuilder, MapSettings
-from omop_emb.mapping.files.table_writer import Column, write_table
+from omop_emb.mapping.files.table_writer import Column, check_table_path, write_table
 from omop_emb.mapping.files.usagi_file import UsagiFile
 from omop_emb.mapping.mapper import map_in_batches
 from omop_emb.mapping.records import CheckedTargets, Decision, MappedTerm, MappedValue, SourceTerm
@@ -118,6 +118,62 @@ def test_an_unwritable_place_is_a_user_error(tmp_path: Path) -> None:
 
 
 # --- tables
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "t.txt",
+        "t.json",
+        "t.xls",
+        "t.xlsm",
+        "t.ods",
+        "t.csv.gz",
+        "t",
+        "t.",
+        ".csv",
+        "t.CSVX",
+        "t.html",
+        "t.feather",
+    ],
+)
+def test_a_table_of_an_unknown_ending_is_refused_before_anything_is_written(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(InputError, match=r"must end in \.csv, \.tsv, \.xlsx or \.parquet"):
+        check_table_path(tmp_path / name)
+    with pytest.raises(InputError, match="must end in"), write_table(tmp_path / name, [Column("a")]):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["t.csv", "t.CSV", "t.tsv", "t.xlsx", "t.XLSX", "t.parquet", "a.b.usagi.csv"]
+)
+def test_a_table_of_a_known_ending_is_accepted(tmp_path: Path, name: str) -> None:
+    check_table_path(tmp_path / name)
+
+
+@pytest.mark.parametrize("path", ["-", "/dev/stdout", "/dev/null"])
+def test_what_is_no_regular_file_takes_csv(path: str) -> None:
+    check_table_path(path)
+
+
+def test_a_table_in_no_folder_or_in_the_name_of_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        check_table_path(tmp_path / "folder.csv")
+    with pytest.raises(InputError, match="there is no folder"):
+        check_table_path(tmp_path / "none" / "t.csv")
+
+
+def test_a_table_as_a_workbook_is_read_back(tmp_path: Path) -> None:
+    columns = [Column("a"), Column("n", "integer"), Column("d", "date")]
+    with write_table(tmp_path / "t.xlsx", columns) as write_row:
+        write_row({"a": "007", "n": 3, "d": datetime.date(2024, 1, 2)})
+    sheet = openpyxl.load_workbook(tmp_path / "t.xlsx").worksheets[0]
+    rows = [list(row) for row in sheet.iter_rows(values_only=True)]
+    assert rows == [["a", "n", "d"], ["007", 3, datetime.datetime(2024, 1, 2)]]
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.tsv", "\t")])
