@@ -23,7 +23,9 @@ class Job:
     model: str
     label: str
     lines: list[Json]
+    file: str = ""
     state: str = PENDING
+    error: Json | None = None
 
 
 @dataclass
@@ -36,6 +38,7 @@ class FakeJobs:
         max_jobs: further ones are refused with 429 while this many are unfinished.
         finishes: whether a job is finished at the first question about it.
         spoil: changes the lines of a job's results.
+        deleted: the files that were deleted, in order.
     """
 
     vector: Callable[[str, int], list[float]]
@@ -44,6 +47,7 @@ class FakeJobs:
     max_jobs: int | None = None
     finishes: bool = True
     spoil: Callable[[list[Json]], list[Json]] = lambda lines: lines
+    deleted: list[str] = field(default_factory=list)
 
     def finish(self, state: str = DONE) -> None:
         """Let every job end."""
@@ -67,7 +71,11 @@ class FakeJobs:
             return 200, json.dumps({"operations": [self._shown(job) for job in self.jobs.values()]}), {}
         if match := re.fullmatch(r"/v1/(batches/\w+)(:cancel)?", path):
             return self._job(match[1], is_cancel=bool(match[2]))
+        if match := re.fullmatch(r"/v1/(files/\w+)", path):
+            return self._deleted(match[1]) if method == "DELETE" else None
         if match := re.fullmatch(r"/v1/files/(\w+):download", path):
+            if f"files/{match[1]}" in self.deleted:
+                return self._missing()
             return self._results(f"batches/{match[1].removeprefix('of')}")
         return None
 
@@ -77,13 +85,13 @@ class FakeJobs:
             return 429, json.dumps({"error": {"code": 429, "message": "too many", "status": "X"}}), {}
         name = f"batches/j{len(self.jobs)}"
         lines = self.uploads[batch["inputConfig"]["file_name"]]
-        self.jobs[name] = Job(name, model, batch["displayName"], lines)
+        self.jobs[name] = Job(name, model, batch["displayName"], lines, batch["inputConfig"]["file_name"])
         return 200, json.dumps(self._shown(self.jobs[name])), {}
 
     def _job(self, name: str, *, is_cancel: bool) -> tuple[int, str, Json]:
         job = self.jobs.get(name)
         if job is None:
-            return 404, json.dumps({"error": {"code": 404, "message": "none", "status": "NOT_FOUND"}}), {}
+            return self._missing()
         if is_cancel:
             job.state = CANCELLED
             return 200, "{}", {}
@@ -92,10 +100,25 @@ class FakeJobs:
         return 200, json.dumps(self._shown(job)), {}
 
     def _shown(self, job: Job) -> Json:
-        metadata: Json = {"state": job.state, "displayName": job.label, "model": f"models/{job.model}"}
+        metadata: Json = {
+            "state": job.state,
+            "displayName": job.label,
+            "model": f"models/{job.model}",
+            "inputConfig": {"fileName": job.file},
+        }
         if job.state == DONE:
             metadata["output"] = {"responsesFile": f"files/of{job.name.removeprefix('batches/')}"}
-        return {"name": job.name, "metadata": metadata, "done": job.state != PENDING}
+        shown = {"name": job.name, "metadata": metadata, "done": job.state != PENDING}
+        return shown if job.error is None else {**shown, "error": job.error}
+
+    def _deleted(self, file: str) -> tuple[int, str, Json]:
+        if file in self.deleted:
+            return self._missing()
+        self.deleted.append(file)
+        return 200, "{}", {}
+
+    def _missing(self) -> tuple[int, str, Json]:
+        return 404, json.dumps({"error": {"code": 404, "message": "none", "status": "NOT_FOUND"}}), {}
 
     def _results(self, name: str) -> tuple[int, str, Json]:
         lines = []

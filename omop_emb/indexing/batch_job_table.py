@@ -66,16 +66,17 @@ def release_chunk(connection: Connection, builder: Builder, chunk: int) -> None:
     )
 
 
-def mark_collected(connection: Connection, job_id: int, keys: Sequence[bytes]) -> None:
-    """Delete the collected texts of a job, and the job itself with its last text."""
+def mark_collected(connection: Connection, job_id: int, keys: Sequence[bytes]) -> bool:
+    """Delete the collected texts of a job, and with the last one the job itself; whether it was the last."""
     connection.execute(
         "delete from omop_emb.batch_text where job_id = %s and text_key = any(%s)", (job_id, list(keys))
     )
-    connection.execute(
+    deleted = connection.execute(
         "delete from omop_emb.batch_job where job_id = %s "
         "and not exists (select from omop_emb.batch_text t where t.job_id = batch_job.job_id)",
         (job_id,),
     )
+    return deleted.rowcount > 0
 
 
 def delete(connection: Connection, job_id: int) -> None:

@@ -18,7 +18,7 @@ from omop_emb.indexing.builders import Builder
 from omop_emb.indexing.chunks import Chunk
 from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.pipeline import CountsCallback, EmbeddedCounts
-from omop_emb.providers.base import JobState
+from omop_emb.providers.base import JobFailedError, JobState
 from omop_emb.providers.embedding_jobs import EmbeddingJobs, text_key
 from omop_emb.records import IndexType
 from omop_emb.spaces import registry
@@ -70,8 +70,12 @@ def cancel_unused_jobs(builder: Builder) -> None:
                 connection.commit()
 
 
-def cancel_jobs(engine: Engine, client: EmbeddingClient, *, index_type: IndexType) -> tuple[int, int]:
-    """Cancel the unfinished batch jobs of the client's space.
+def cancel_jobs(
+    engine: Engine, client: EmbeddingClient, *, index_type: IndexType, keep_results: bool = True
+) -> tuple[int, int]:
+    """Cancel the unfinished batch jobs of the client's space, and delete their files at the provider.
+
+    `keep_results` False also deletes the files of finished jobs, which then can no longer be collected.
 
     Returns:
         How many were cancelled, and how many are finished and wait to be collected by the next build.
@@ -88,6 +92,8 @@ def cancel_jobs(engine: Engine, client: EmbeddingClient, *, index_type: IndexTyp
         for job in batch_job_table.jobs_of_space(connection, space):
             if job.name is not None and jobs.state(job.name) is JobState.DONE:
                 finished += 1
+                if not keep_results:
+                    jobs.delete_files(job.name)
                 continue
             _cancel(jobs, job)
             batch_job_table.mark_cancelled(connection, job.job_id)
@@ -100,6 +106,7 @@ def _cancel(jobs: EmbeddingJobs, job: BatchJob) -> None:
     name = job.name or jobs.find_by_label(job.label)
     if name is not None:
         jobs.cancel(name)
+        jobs.delete_files(name)
 
 
 class _Jobs:
@@ -142,7 +149,7 @@ class _Jobs:
             return self._find_name(job)
         state = self._jobs.state(job.name)
         if state is JobState.FAILED:
-            return self._lose(job, f"{job.name} failed, expired or was cancelled")
+            return self._lose(job, self._jobs.failure_reason(job.name))
         return state is JobState.DONE and self._collect(job, job.name)
 
     def _submit(self, chunk: Chunk, job_id: int, label: str) -> None:
@@ -181,15 +188,19 @@ class _Jobs:
         if chunk is None:
             return False  # another builder collects it
         with self._released_after(chunk):
-            result = self._jobs.collect(name, chunk.inputs)
-            if result is None:
-                return self._lose(job, f"{name} answered none of its texts")
+            try:
+                result = self._jobs.collect(name, chunk.inputs)
+            except JobFailedError as error:
+                return self._lose(job, str(error))
             vectors = np.zeros((len(chunk.inputs), self._space.fingerprint.dimensions), np.float32)
             vectors[result.positions] = result.vectors
             rows = chunks.write(self._connection, self._builder, chunk, vectors, result.failures)
-            if rows is not None:
-                batch_job_table.mark_collected(self._connection, job.job_id, _keys(chunk))
+            is_done = rows is not None and batch_job_table.mark_collected(
+                self._connection, job.job_id, _keys(chunk)
+            )
             self._connection.commit()
+        if is_done:
+            self._jobs.delete_files(name)
         self._is_full = False
         if rows is not None:
             self._counts.add_chunk(chunk, rows, len(result.failures))
@@ -203,6 +214,8 @@ class _Jobs:
 
     def _lose(self, job: BatchJob, reason: str) -> bool:
         self._delete(job.job_id)
+        if job.name is not None and not job.cancelled:
+            self._jobs.delete_files(job.name)
         self.lost.append(reason)
         self._is_full = False
         return True

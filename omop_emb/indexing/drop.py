@@ -45,7 +45,7 @@ def drop_index(
     if status.batch_jobs:
         try:
             client = EmbeddingClient.for_fingerprint(space.fingerprint)
-            cancelled, _ = cancel_jobs(engine, client, index_type=space.index_type)
+            cancelled, _ = cancel_jobs(engine, client, index_type=space.index_type, keep_results=False)
         except OmopEmbError as failure:
             error = str(failure)
     with open_connection(engine) as connection:

@@ -91,6 +91,11 @@ class JobResult:
     key: str
     vector: Sequence[float] | None
     tokens: int | None = None
+    error: str = ""  # the provider's code for why there is none, such as INVALID_ARGUMENT
+
+
+class JobFailedError(ProviderError):
+    """A batch job has ended without results; the message names it and says why."""
 
 
 class BatchTooLargeError(ProviderError):

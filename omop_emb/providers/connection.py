@@ -43,11 +43,17 @@ class Connection(ABC):
         self._lock = threading.Lock()
         self._sdk_client: Any = None
 
+    @property
+    def response_body(self) -> bytes:
+        """The last response of this thread, as it came, if its block was opened with `keep_body`."""
+        return self._call.body
+
     @contextmanager
-    def client(self, timeout_seconds: float) -> Iterator[Any]:
+    def client(self, timeout_seconds: float, *, keep_body: bool = False) -> Iterator[Any]:
         """The SDK's client; each request within the block may take `timeout_seconds` as a whole.
 
-        What the SDK and its HTTP library raise within the block becomes a ProviderError.
+        What the SDK and its HTTP library raise within the block becomes a ProviderError. `keep_body` is for
+        small responses of which the SDK leaves something out.
         """
         with self._lock:
             if self._sdk_client is None:
@@ -65,7 +71,7 @@ class Connection(ABC):
                         "and the proxy if there is one"
                     ) from None
                 weakref.finalize(self, self._sdk_client.close)
-        self._call.begin(timeout_seconds)
+        self._call.begin(timeout_seconds, keep_body=keep_body)
         try:
             yield self._sdk_client
         except Exception as error:
@@ -111,10 +117,12 @@ class _Call(threading.local):
     def __init__(self) -> None:
         self.timeout_seconds: float | None = None
         self.headers: Mapping[str, str] = {}  # of the last response, names in lower case
-        self.has_response = False
+        self.has_response = self.keep_body = False
+        self.body = b""
 
-    def begin(self, timeout_seconds: float) -> None:
+    def begin(self, timeout_seconds: float, *, keep_body: bool) -> None:
         self.timeout_seconds, self.headers, self.has_response = timeout_seconds, {}, False
+        self.keep_body, self.body = keep_body, b""
 
     def before_request(self, request: Any) -> None:
         if self.timeout_seconds is not None:
@@ -129,6 +137,8 @@ class _Call(threading.local):
             # for ever.
             bounded_stream = _bounded_stream(type(response).__module__.partition(".")[0])
             response.stream = bounded_stream(response, time.monotonic() + self.timeout_seconds)
+        if self.keep_body:
+            self.body = response.read()
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from omop_emb.errors import ProviderError
 from omop_emb.providers.base import JobResult, JobState
 from omop_emb.providers.gemini_client import GeminiClient
+from omop_emb.providers.gemini_job_details import cause_of, error_of, file_names
 from omop_emb.providers.http_errors import unreadable_response
 from omop_emb.records import EmbeddingRole
 
@@ -22,6 +23,10 @@ _STATES = {
     "JOB_STATE_FAILED": JobState.FAILED,
     "JOB_STATE_CANCELLED": JobState.FAILED,
     "JOB_STATE_EXPIRED": JobState.FAILED,
+}
+_ENDS = {
+    "JOB_STATE_CANCELLED": "was cancelled",
+    "JOB_STATE_EXPIRED": "expired: Google gives up after two days",
 }
 _JOBS_PER_PAGE = 100
 
@@ -76,6 +81,28 @@ class GeminiBatchApi:
             return JobState.FAILED
         return _STATES.get(job.state.name, JobState.PENDING) if job.state else JobState.PENDING
 
+    def failure_reason(self, name: str, *, timeout_seconds: float) -> str:
+        """Why a failed job has no results, with its name; the service's own words are not passed on."""
+        job = self._job(name, timeout_seconds)
+        if job is None:
+            return f"{name} is no longer known to Google"
+        end = _ENDS.get(job.state.name if job.state else "", "failed")
+        code, message = error_of(self._details().get("error"))
+        causes = "; ".join(filter(None, (code, cause_of(message))))
+        return f"{name} {end} ({causes})" if causes else f"{name} {end}"
+
+    def delete_files(self, name: str, *, timeout_seconds: float) -> None:
+        """Delete a job's file of texts and its file of results at the service."""
+        if self._job(name, timeout_seconds) is None:
+            return
+        for file in file_names(self._details()):
+            self.delete_file(file, timeout_seconds=timeout_seconds)
+
+    def delete_file(self, file: str, *, timeout_seconds: float) -> None:
+        """Delete a file at the service, if it is still there."""
+        with self._client.client(timeout_seconds) as client:
+            _none_if_not_found(lambda: client.files.delete(name=file))
+
     def results(self, name: str, *, timeout_seconds: float) -> Iterator[JobResult]:
         """The results of a finished job; none if the service has deleted them."""
         job = self._job(name, timeout_seconds)
@@ -113,8 +140,16 @@ class GeminiBatchApi:
 
     def _job(self, name: str, timeout_seconds: float) -> Any:
         """The SDK's description of a job; None if the service does not know it any more."""
-        with self._client.client(timeout_seconds) as client:
+        with self._client.client(timeout_seconds, keep_body=True) as client:
             return _none_if_not_found(lambda: client.batches.get(name=name))
+
+    def _details(self) -> dict[str, Any]:
+        """What the service has just said of a job; the SDK leaves out its error and its file of texts."""
+        try:
+            details = json.loads(self._client.response_body)
+        except ValueError:
+            return {}
+        return details if isinstance(details, dict) else {}
 
 
 def _none_if_not_found(call: Callable[[], _T]) -> _T | None:
@@ -136,7 +171,8 @@ def _result(line: str) -> JobResult | None:
         response = entry.get("response") or {}
         values = (response.get("embedding") or {}).get("values")
         tokens = response.get("tokenCount", response.get("token_count"))
-    except (ValueError, AttributeError):
+        code, _ = error_of(entry.get("error") or entry.get("status"))
+    except (ValueError, AttributeError, RecursionError):
         return None
     if not isinstance(key, str):
         return None
@@ -144,4 +180,5 @@ def _result(line: str) -> JobResult | None:
         key=key,
         vector=values if isinstance(values, list) else None,
         tokens=int(tokens) if isinstance(tokens, int | str) and str(tokens).isdigit() else None,
+        error=code,
     )

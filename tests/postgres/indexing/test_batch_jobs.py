@@ -20,6 +20,7 @@ from omop_emb import ConceptFilter, EmbeddingClient, IndexType
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ConfigurationError, ProviderError, ProviderUnavailableError, RateLimitError
 from omop_emb.indexing.batch_jobs import cancel_jobs
+from omop_emb.indexing.drop import drop_index
 from omop_emb.indexing.report import BuildReport, Phase, Progress
 from omop_emb.indexing.status import space_statuses
 from omop_emb.providers.embedding_jobs import text_key
@@ -95,6 +96,7 @@ def test_a_build_by_batch_jobs_writes_the_same_rows_as_an_ordinary_build(
     assert report.is_active
     assert jobs_of(engine) == []
     assert not fake.embedding_calls
+    assert fake.jobs.deleted == ["files/up0", "files/ofj0"]
     again = build(engine, client)
     assert (again.unchanged, again.embedded) == (7, 0)
     assert len(fake.jobs.jobs) == 1
@@ -163,6 +165,7 @@ def test_a_job_whose_texts_are_no_longer_needed_is_cancelled(
     assert report.embedded == 6
     assert [job.state for job in fake.jobs.jobs.values()] == [CANCELLED]
     assert jobs_of(engine) == []
+    assert fake.jobs.deleted == ["files/up0"]
 
 
 def test_a_limited_build_leaves_the_jobs_of_other_texts_alone(
@@ -239,11 +242,15 @@ def test_a_failed_job_does_not_affect_the_others_and_a_rerun_embeds_its_texts(
 ) -> None:
     def first_fails(_call: object) -> None:
         if len(fake.jobs.jobs) == 2:
-            next(iter(fake.jobs.jobs.values())).state = FAILED
+            failed = next(iter(fake.jobs.jobs.values()))
+            failed.state = FAILED
+            failed.error = {"code": 3, "message": "Failed to parse line 2: Hypertension"}
 
     fake.fault = first_fails
-    with pytest.raises(ProviderError, match=r"1 batch jobs .* failed \(batches/j0 failed"):
+    reason = r"\(batches/j0 failed \(INVALID_ARGUMENT; the file of texts cannot be read\)\)"
+    with pytest.raises(ProviderError, match=rf"1 batch jobs .* failed {reason}"):
         build(engine, client, chunk_texts=3)
+    assert set(fake.jobs.deleted) == {"files/up0", "files/up1", "files/ofj1"}
     lost, kept = sent(fake)
     assert texts_of(engine) == kept
     fake.fault = lambda _call: None
@@ -266,6 +273,7 @@ def test_a_waiting_build_does_not_submit_cancelled_jobs_again(
         build(engine, client, chunk_texts=3, on_progress=cancel)
     assert told == [(2, 0)]
     assert [job.state for job in fake.jobs.jobs.values()] == [CANCELLED, CANCELLED]
+    assert sorted(fake.jobs.deleted) == ["files/up0", "files/up1"]
     assert jobs_of(engine) == []
 
 
@@ -294,6 +302,7 @@ def test_a_finished_job_is_not_cancelled_and_can_still_be_collected(
         build(engine, client, chunk_texts=3, on_progress=stop_when_waiting)
     next(iter(fake.jobs.jobs.values())).state = "BATCH_STATE_SUCCEEDED"
     assert cancel_jobs(engine, client, index_type=IndexType.FLAT) == (1, 1)
+    assert fake.jobs.deleted == ["files/up1"]
     fake.jobs.finishes = True
     build(engine, client)
     assert len(fake.jobs.jobs) == 3
@@ -353,8 +362,8 @@ def test_a_killed_builder_loses_no_job_and_the_next_one_submits_none_twice(
 @pytest.mark.parametrize(
     ("options", "counted", "requests"),
     [
-        # Upload (its three parts are one), submit, ask, collect; Gemini's jobs report five tokens a text.
-        (["--batch-api"], {"tokens": 30, "tokens_estimated": 0, "cost_usd": 30 * 0.075e-6}, 4),
+        # Upload (its parts are one), submit, ask, collect, delete; Gemini's jobs report five tokens a text.
+        (["--batch-api"], {"tokens": 30, "tokens_estimated": 0, "cost_usd": 30 * 0.075e-6}, 5),
         ([], {"tokens": 27, "tokens_estimated": 27, "cost_usd": 27 * 0.15e-6}, 1),
     ],
     ids=["--batch-api", "ordinary"],
@@ -430,6 +439,18 @@ def test_dropping_a_space_cancels_its_jobs_or_warns_that_they_continue(
         assert told.startswith("its batch jobs could not be cancelled and go on: ")
         assert states == {PENDING}
     assert jobs_of(engine) == []
+
+
+def test_dropping_a_space_deletes_the_files_of_finished_jobs_too(
+    engine: Engine, vocabulary: SmallVocabulary, client: EmbeddingClient, fake: FakeProviders
+) -> None:
+    fake.jobs.finishes = False
+    with pytest.raises(Stopped):
+        build(engine, client, chunk_texts=3, on_progress=stop_when_waiting)
+    next(iter(fake.jobs.jobs.values())).state = "BATCH_STATE_SUCCEEDED"
+    report = drop_index(engine, "gemini-embedding-001-flat")
+    assert (report.cancelled_jobs, report.cancel_error) == (1, "")
+    assert sorted(fake.jobs.deleted) == ["files/ofj0", "files/up0", "files/up1"]
 
 
 def test_two_builders_share_the_jobs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from typing import Any
 
@@ -11,10 +12,10 @@ import pytest
 
 from omop_emb import EmbeddingClient
 from omop_emb.errors import ConfigurationError, ProviderError, ProviderUnavailableError, RateLimitError
-from omop_emb.providers.base import JobState
+from omop_emb.providers.base import JobFailedError, JobState
 from omop_emb.providers.embedding_jobs import EmbeddingJobs, text_key
 from omop_emb.providers.retrying import RetryPolicy
-from tests.fake_gemini_jobs import CANCELLED, EXPIRED, FAILED
+from tests.fake_gemini_jobs import CANCELLED, DONE, EXPIRED, FAILED
 from tests.fake_providers import KEY, FakeProviders, Fault, fake_vector
 
 BRIEF = RetryPolicy(timeout_seconds=2, max_attempts=2, deadline_seconds=5, first_wait_seconds=0.01)
@@ -74,7 +75,6 @@ def test_gemini_2_gets_prefixes_and_no_task_type_in_a_job_too(fake: FakeProvider
         }
     ]
     collected = gemini.batch_jobs().collect(name, ["Asthma"])
-    assert collected is not None
     np.testing.assert_allclose(collected.vectors, [unit("title: none | text: Asthma", 3072)], atol=1e-6)
 
 
@@ -87,7 +87,6 @@ def test_results_are_collected_by_key_normalised_and_counted(fake: FakeProviders
     fake.jobs.finish()
     assert jobs.state(name) is JobState.DONE
     collected = jobs.collect(name, TEXTS[::-1])
-    assert collected is not None
     assert collected.positions.tolist() == [0, 1, 2]
     np.testing.assert_allclose(collected.vectors, [unit(text) for text in TEXTS[::-1]], atol=1e-6)
     assert (gemini.usage.texts, gemini.usage.reported_tokens, gemini.usage.batch_tokens) == (3, 15, 15)
@@ -117,7 +116,6 @@ def test_texts_without_a_usable_result_are_embedded_at_once(
     fake.jobs.spoil = spoilt(kind)
     fake.calls.clear()
     collected = jobs.collect(name, TEXTS)
-    assert collected is not None
     assert [call.texts for call in fake.embedding_calls] == [["Asthma"]]
     np.testing.assert_allclose(collected.vectors, [unit(text) for text in TEXTS], atol=1e-6)
 
@@ -129,7 +127,6 @@ def test_a_text_that_fails_both_in_the_job_and_at_once_is_a_failure(
     fake.jobs.spoil = spoilt("error")
     fake.poison("Asthma", Fault(400, json.dumps({"error": {"code": 400, "message": "bad"}})))
     collected = jobs.collect(name, TEXTS)
-    assert collected is not None
     assert collected.positions.tolist() == [0, 1]
     assert list(collected.failures) == [2]
 
@@ -137,8 +134,107 @@ def test_a_text_that_fails_both_in_the_job_and_at_once_is_a_failure(
 def test_a_job_without_any_usable_result_collects_nothing(fake: FakeProviders, jobs: EmbeddingJobs) -> None:
     name = jobs.submit(TEXTS, label="ours")
     fake.jobs.spoil = lambda lines: [{"key": "another", "response": {}}, *lines[:0]]
-    assert jobs.collect(name, TEXTS) is None
+    with pytest.raises(JobFailedError, match=r"^batches/j0 answered none of its texts$"):
+        jobs.collect(name, TEXTS)
     assert not fake.embedding_calls
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ({"code": 13, "message": "Asthma"}, "3 times INTERNAL"),
+        ({"code": 400, "status": "INVALID_ARGUMENT", "message": "Asthma"}, "3 times INVALID_ARGUMENT"),
+        ({"code": 429, "message": "Asthma"}, "3 times code 429"),
+    ],
+)
+def test_a_job_whose_texts_all_failed_says_with_which_code(
+    fake: FakeProviders, jobs: EmbeddingJobs, error: dict[str, Any], told: str
+) -> None:
+    name = jobs.submit(TEXTS, label="ours")
+    fake.jobs.spoil = lambda lines: [{"key": line["key"], "error": error} for line in lines]
+    with pytest.raises(JobFailedError, match=rf"answered none of its texts \({told}\)$") as caught:
+        jobs.collect(name, TEXTS)
+    assert "Asthma" not in str(caught.value)
+
+
+REASONS: dict[str, tuple[str, object, str]] = {
+    "unreadable file": (
+        FAILED,
+        {"code": 3, "message": "Failed to parse line 7: Asthma"},
+        "failed (INVALID_ARGUMENT; the file of texts cannot be read)",
+    ),
+    "quota": (
+        FAILED,
+        {"code": 8, "message": "Quota exceeded for Asthma"},
+        "failed (RESOURCE_EXHAUSTED; a quota is used up, or billing is not set up)",
+    ),
+    "too large": (
+        FAILED,
+        {"code": 3, "message": "Request payload size exceeds the limit"},
+        "failed (INVALID_ARGUMENT; the file of texts is too large)",
+    ),
+    "rights": (
+        FAILED,
+        {"code": 7, "status": "PERMISSION_DENIED", "message": "The caller lacks permission"},
+        "failed (PERMISSION_DENIED; the key is not allowed to do this)",
+    ),
+    "model": (
+        FAILED,
+        {"code": 5, "message": "models/gemini-embedding-001 does not exist"},
+        "failed (NOT_FOUND; the model or a file is not there)",
+    ),
+    "its own": (FAILED, {"code": 13, "message": "Asthma"}, "failed (INTERNAL)"),
+    "only words": (FAILED, {"message": "Internal error"}, "failed (the service itself failed)"),
+    "none": (FAILED, None, "failed"),
+    "not an error": (FAILED, "Asthma", "failed"),
+    "expired": (EXPIRED, None, "expired: Google gives up after two days"),
+    "cancelled": (CANCELLED, {"code": 1, "message": "by Asthma"}, "was cancelled (CANCELLED)"),
+}
+
+
+@pytest.mark.parametrize(("state", "error", "told"), REASONS.values(), ids=REASONS)
+def test_the_reason_of_a_failed_job_is_told_without_the_service_s_words(
+    fake: FakeProviders, jobs: EmbeddingJobs, state: str, error: Any, told: str
+) -> None:
+    name = jobs.submit(TEXTS, label="ours")
+    fake.jobs.finish(state)
+    fake.jobs.jobs[name].error = error
+    assert jobs.failure_reason(name) == f"batches/j0 {told}"
+
+
+def test_a_job_that_is_not_known_any_more_says_so(fake: FakeProviders, jobs: EmbeddingJobs) -> None:
+    assert jobs.failure_reason("batches/nowhere") == "batches/nowhere is no longer known to Google"
+
+
+@pytest.mark.parametrize("state", [DONE, FAILED, CANCELLED, EXPIRED])
+def test_both_files_of_a_job_are_deleted(fake: FakeProviders, jobs: EmbeddingJobs, state: str) -> None:
+    name = jobs.submit(TEXTS, label="ours")
+    fake.jobs.finish(state)
+    jobs.delete_files(name)
+    assert fake.jobs.deleted == ["files/up0", *(["files/ofj0"] if state == DONE else [])]
+    jobs.delete_files(name)  # there is nothing left to delete
+    jobs.delete_files("batches/nowhere")
+
+
+def test_a_file_that_cannot_be_deleted_is_logged_and_stops_nothing(
+    fake: FakeProviders, jobs: EmbeddingJobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = jobs.submit(TEXTS, label="ours")
+    fake.fault = lambda call: Fault(403, "{}") if call.method == "DELETE" else None
+    jobs.delete_files(name)
+    assert "files of batches/j0 were not deleted at the provider: gemini:gemini-embedding-001" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "deleted"), [(400, ["files/up0"]), (403, ["files/up0"]), (429, ["files/up0"]), (503, [])]
+)
+def test_a_file_for_which_there_is_no_job_is_deleted(
+    fake: FakeProviders, jobs: EmbeddingJobs, status: int, deleted: list[str]
+) -> None:
+    fake.fault = lambda call: Fault(status, "{}") if re.search("asyncBatch|batches", call.path) else None
+    with pytest.raises(ProviderError):
+        jobs.submit(TEXTS, label="ours")
+    assert fake.jobs.deleted == deleted
 
 
 @pytest.mark.parametrize("state", [FAILED, CANCELLED, EXPIRED])
@@ -212,7 +308,6 @@ def test_a_job_survives_a_passing_fault(
     collected = jobs.collect(name, TEXTS)
     assert pending == []
     assert list(fake.jobs.jobs) == [name]
-    assert collected is not None
     np.testing.assert_allclose(collected.vectors, [unit(text) for text in TEXTS], atol=1e-6)
     assert not fake.embedding_calls
 
@@ -231,7 +326,8 @@ def test_a_job_whose_results_were_deleted_collects_nothing(fake: FakeProviders, 
     name = jobs.submit(TEXTS, label="ours")
     gone = Fault(404, json.dumps({"error": {"code": 404, "message": "none", "status": "NOT_FOUND"}}))
     fake.fault = lambda call: gone if ":download" in call.path else None
-    assert jobs.collect(name, TEXTS) is None
+    with pytest.raises(JobFailedError, match="answered none of its texts"):
+        jobs.collect(name, TEXTS)
 
 
 def test_a_full_disk_is_reported_and_the_job_can_be_collected_later(
@@ -242,7 +338,7 @@ def test_a_full_disk_is_reported_and_the_job_can_be_collected_later(
         patch.setattr(tempfile, "tempdir", "/dev/null")
         with pytest.raises(ProviderError, match=r"cannot be stored in /dev/null: .*set TMPDIR"):
             jobs.collect(name, TEXTS)
-    assert jobs.collect(name, TEXTS) is not None
+    assert len(jobs.collect(name, TEXTS).positions) == 3
 
 
 def test_providers_without_batch_jobs_refuse_in_one_line(
