@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from omop_emb.errors import OmopEmbError as OmopEmbError
     from omop_emb.interface.frames import nearest_concepts_frame as nearest_concepts_frame
     from omop_emb.interface.interface import EmbeddingInterface as EmbeddingInterface
+    from omop_emb.mapping.mapper import map_terms as map_terms
+    from omop_emb.mapping.term_frames import to_frame as to_frame
     from omop_emb.records import (
         ConceptFilter as ConceptFilter,
         ConceptMatch as ConceptMatch,

@@ -4,28 +4,50 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
+from numbers import Number
+from typing import Any, Self
 
 from omop_emb.errors import InputError
 
 
-class EmbeddingRole(Enum):
+class Choice(Enum):
+    """An enumeration whose members may also be written as text: by value or name, in any case."""
+
+    @classmethod
+    def parse(cls, value: object, name: str) -> Self:
+        """The member that is meant; for anything else, InputError with `name`, that of the parameter."""
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            written = value.strip().lower().replace("-", "_").replace(" ", "_")
+            for member in cls:
+                if written in (member.value, member.name.lower()):
+                    return member
+        members = ", ".join(f"{cls.__name__}.{member.name}" for member in cls)
+        values = ", ".join(repr(member.value) for member in cls)
+        # A long text may be a patient's.
+        found = repr(value) if isinstance(value, str) and len(value) <= 20 else type(value).__name__
+        raise InputError(f"{name} must be one of {members}, or {values}; found {found}")
+
+
+class EmbeddingRole(Choice):
     """The role of a text: a document that is searched, or a query that searches."""
 
     DOCUMENT = "document"
     QUERY = "query"
 
 
-class IndexType(Enum):
+class IndexType(Choice):
     """How a space's vectors are searched: FLAT is exact, HNSW is approximate and fast."""
 
     FLAT = "flat"
     HNSW = "hnsw"
 
 
-class MetricType(Enum):
+class MetricType(Choice):
     """The distance by which concepts are ranked; smaller is nearer for each of them.
 
     COSINE: 1 - cosine, 0 to 2. L2: Euclidean, 0 to 2 on unit rows. INNER_PRODUCT: minus the inner
@@ -47,12 +69,43 @@ class TextKind(Enum):
     ALIAS = "a"
 
 
-def _plural(values: str | Iterable[str] | None) -> tuple[str, ...] | None:
+MAX_CONCEPT_ID = 2**31 - 1  # OMOP's concept_id is an integer of 32 bits (decisions/0013)
+
+
+def shown_number(number: int) -> str:
+    """A number as errors show it; Python writes none of over 4,300 digits."""
+    return str(number) if abs(number) < 10**20 else "one of over 20 digits"
+
+
+def _names(field: str, values: object) -> tuple[str, ...] | None:
     if values is None:
         return None
-    if isinstance(values, str):
-        values = (values,)
-    return tuple(sorted(set(values)))
+    listed = (values,) if isinstance(values, str) else _listed(field, values)
+    for value in listed:
+        if not isinstance(value, str):
+            raise InputError(f"{field} must be names; found {type(value).__name__} in it")
+    return tuple(sorted(set(listed)))
+
+
+def _ids(values: object) -> tuple[int, ...] | None:
+    if values is None:
+        return None
+    # 5.0 and numpy's integers too, which pandas makes of whole numbers.
+    ids = set()
+    for value in _listed("concept_ids", values):
+        is_number = isinstance(value, Number) and not isinstance(value, bool | complex)
+        if not is_number or value % 1 != 0:
+            raise InputError(f"a concept id is a whole number; found {value!r}")
+        ids.add(int(value))
+    if ids and not -MAX_CONCEPT_ID <= min(ids) <= max(ids) <= MAX_CONCEPT_ID:
+        raise InputError(f"a concept id must fit 32 bits; found {shown_number(max(ids, key=abs))}")
+    return tuple(sorted(ids))
+
+
+def _listed(field: str, values: object) -> tuple[Any, ...]:
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InputError(f"{field} must be a sequence; found {type(values).__name__}")
+    return tuple(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +125,21 @@ class ConceptFilter:
 
     def __post_init__(self) -> None:
         for name in ("domains", "vocabularies", "concept_classes"):
-            object.__setattr__(self, name, _plural(getattr(self, name)))
-        if self.concept_ids is not None:
-            ids: list[int] = []
-            for concept_id in self.concept_ids:
-                if isinstance(concept_id, bool) or int(concept_id) != concept_id:
-                    raise InputError(f"a concept id is a whole number; found {concept_id!r}")
-                ids.append(int(concept_id))
-            object.__setattr__(self, "concept_ids", tuple(sorted(set(ids))))
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
+        object.__setattr__(self, "concept_ids", _ids(self.concept_ids))
+        for name in ("standard_only", "valid_only"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False; found {value!r}")
+
+    @classmethod
+    def parse(cls, value: object) -> ConceptFilter | None:
+        """The value, if it is a filter or None; InputError otherwise."""
+        if value is None or isinstance(value, cls):
+            return value
+        raise InputError(
+            "concept_filter must be a ConceptFilter, such as ConceptFilter(domains='Condition'); "
+            f"found {type(value).__name__}"
+        )
 
     @property
     def is_empty(self) -> bool:

@@ -67,7 +67,7 @@ class EmbeddingClient:
         bulk_retries: RetryPolicy | None = None,
         query_store: VectorStore | None = None,
         provider: Provider | None = None,
-        tasks: Mapping[EmbeddingRole, str] | None = None,
+        tasks: Mapping[EmbeddingRole, str] | Mapping[str, str] | None = None,
         warn: bool = True,
     ) -> None:
         if dimensions is None:
@@ -80,7 +80,7 @@ class EmbeddingClient:
             provider = providers.make_provider(
                 model,
                 dimensions=dimensions,
-                tasks=tasks,
+                tasks={EmbeddingRole.parse(role, "tasks"): task for role, task in (tasks or {}).items()},
                 is_matryoshka=known is not None and bool(known.matryoshka),
             )
         self._rate = rate or Rate.from_environment()
@@ -178,7 +178,7 @@ class EmbeddingClient:
         """What is put before the texts of each role, exactly."""
         return dict(self._prefixes)
 
-    def embeddings(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> Vectors:
+    def embeddings(self, texts: Sequence[str], *, embedding_role: EmbeddingRole | str) -> Vectors:
         """(n, dimensions) float32, rows of unit length, one for each text in the same order.
 
         No texts give (0, dimensions). A repeated text is sent once, and query vectors are cached. A text
@@ -214,7 +214,7 @@ class EmbeddingClient:
         return np.stack([vectors[key] for key in keys])
 
     def embed_stream(
-        self, texts: Iterable[str], *, embedding_role: EmbeddingRole, window_texts: int = _WINDOW_TEXTS
+        self, texts: Iterable[str], *, embedding_role: EmbeddingRole | str, window_texts: int = _WINDOW_TEXTS
     ) -> Iterator[EmbeddedTexts]:
         """Embed any number of texts in parts; a text that cannot be embedded is reported, the rest goes on.
 
@@ -260,8 +260,8 @@ class EmbeddingClient:
         terms: str | Sequence[str],
         terms_to_match: str | Sequence[str],
         *,
-        terms_role: EmbeddingRole,
-        terms_to_match_role: EmbeddingRole,
+        terms_role: EmbeddingRole | str,
+        terms_to_match_role: EmbeddingRole | str,
     ) -> Vectors:
         """(m, n) float32 cosine similarity, -1 to 1, of m terms with n terms to match.
 

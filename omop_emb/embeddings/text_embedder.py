@@ -111,12 +111,7 @@ class TextEmbedder:
 
 def checked_role(role: object) -> EmbeddingRole:
     """The role; InputError if it is none."""
-    if not isinstance(role, EmbeddingRole):
-        raise InputError(
-            "embedding_role must be EmbeddingRole.DOCUMENT or EmbeddingRole.QUERY; "
-            f"found {type(role).__name__}"
-        )
-    return role
+    return EmbeddingRole.parse(role, "embedding_role")
 
 
 def checked_texts(texts: object) -> list[str]:

@@ -35,7 +35,7 @@ def build_index(
     engine: Engine,
     client: EmbeddingClient,
     *,
-    index_type: IndexType,
+    index_type: IndexType | str,
     space: SpaceOptions | None = None,
     recipe: RecipeChange | None = None,
     options: BuildOptions | None = None,
@@ -70,6 +70,7 @@ def build_index(
         DatabaseError: the database cannot be reached or used.
     """
     started = time.monotonic()
+    chosen = IndexType.parse(index_type, "index_type")
     space, options = space or SpaceOptions(), options or BuildOptions()
     on_progress = on_progress or (lambda _: None)
     if options.batch_api:
@@ -77,7 +78,7 @@ def build_index(
 
     def preview() -> BuildPreview:
         return preview_build(
-            engine, client.fingerprint, index_type=index_type, space=space, recipe=recipe, limit=options.limit
+            engine, client.fingerprint, index_type=chosen, space=space, recipe=recipe, limit=options.limit
         )
 
     if options.dry_run:
@@ -94,7 +95,7 @@ def build_index(
         check_loss(previewed.plan, allow_shrink=options.allow_shrink)  # before anybody agrees to a price
         approve(previewed)
     on_progress(Progress(Phase.PLAN))
-    with builder_lease(_builder(engine, client, index_type, space, recipe, options)) as builder:
+    with builder_lease(_builder(engine, client, chosen, space, recipe, options)) as builder:
         plan, counts, finished = _run(builder, on_progress)
     if counts.rows or plan.reused or plan.updated or plan.withdrawn or plan.obsolete:
         vacuum(engine, builder.space)

@@ -41,7 +41,7 @@ def import_index(
     path: Path,
     name: str | None = None,
     *,
-    index_type: IndexType | None = None,
+    index_type: IndexType | str | None = None,
     any_release: bool = False,
     ask_model: bool = True,
     on_progress: ProgressCallback | None = None,
@@ -69,6 +69,7 @@ def import_index(
         DatabaseError: the database cannot be reached or used.
         MissingExtraError: pyarrow is not installed.
     """
+    chosen = None if index_type is None else IndexType.parse(index_type, "index_type")
     with space_file.open_space_file(path) as (file, metadata):
         if ask_model:
             _check_model(metadata, path)
@@ -76,7 +77,7 @@ def import_index(
             migrations.migrate(connection)
             if not any_release:
                 _check_vocabulary(connection, metadata, path)
-            space = _create(connection, metadata, index_type or metadata.index_type, name)
+            space = _create(connection, metadata, chosen or metadata.index_type, name)
             connection.commit()
         try:
             with open_connection(engine) as connection:

@@ -53,9 +53,9 @@ class ConceptSearch:
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType | None = None,
+        index_type: IndexType | str | None = None,
         query_texts: Sequence[str],
-        metric_type: MetricType = MetricType.COSINE,
+        metric_type: MetricType | str = MetricType.COSINE,
         k: int = 10,
         concept_filter: ConceptFilter | None = None,
         recall: float | None = None,
@@ -69,8 +69,8 @@ class ConceptSearch:
 
         Args:
             session: whose transaction is used.
-            index_type: FLAT searches exactly, HNSW through the space's index; None is the space's own, with
-                a client HNSW first.
+            index_type: FLAT or "flat" searches exactly, HNSW through the space's index; None is the space's
+                own, with a client HNSW first.
             query_texts: free text; none may be blank.
             metric_type: the distance that ranks and is reported.
             k: how many concepts, at least 1.
@@ -85,7 +85,7 @@ class ConceptSearch:
             UnknownValueError: the filter names a domain, vocabulary or class that does not exist.
             InputError: a text is blank or no text.
         """
-        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
+        options = SearchOptions.parse(index_type, metric_type, k, concept_filter, recall, exact)
         texts = list(valid_texts(query_texts))
         return list(self._matches_of_texts(session, texts, options, distinct_texts=len(set(texts))))
 
@@ -93,9 +93,9 @@ class ConceptSearch:
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType | None = None,
+        index_type: IndexType | str | None = None,
         query_texts: Iterable[str],
-        metric_type: MetricType = MetricType.COSINE,
+        metric_type: MetricType | str = MetricType.COSINE,
         k: int = 10,
         concept_filter: ConceptFilter | None = None,
         recall: float | None = None,
@@ -107,16 +107,16 @@ class ConceptSearch:
         a time are read; all are searched in the space that is current at the call. Between two lists the
         caller may use the session, and may commit.
         """
-        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
+        options = SearchOptions.parse(index_type, metric_type, k, concept_filter, recall, exact)
         return self._matches_of_texts(session, valid_texts(query_texts), options)
 
     def explain_search(
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType | None = None,
+        index_type: IndexType | str | None = None,
         query_texts: Sequence[str],
-        metric_type: MetricType = MetricType.COSINE,
+        metric_type: MetricType | str = MetricType.COSINE,
         k: int = 10,
         concept_filter: ConceptFilter | None = None,
         recall: float | None = None,
@@ -126,11 +126,11 @@ class ConceptSearch:
 
         The arguments are the same. It takes the time of one more query, for the server to explain the first.
         """
-        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
+        options = SearchOptions.parse(index_type, metric_type, k, concept_filter, recall, exact)
         texts = list(valid_texts(query_texts))
         with readable_errors():
             connection = driver_connection(session)
-            space, client = self._space_and_client(connection, index_type)
+            space, client = self._space_and_client(connection, options.index_type)
             started = time.perf_counter()
             queries = client.embeddings(texts, embedding_role=EmbeddingRole.QUERY)
             milliseconds = (time.perf_counter() - started) * 1e3
@@ -141,9 +141,9 @@ class ConceptSearch:
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType | None = None,
+        index_type: IndexType | str | None = None,
         query_embeddings: ArrayLike,
-        metric_type: MetricType = MetricType.COSINE,
+        metric_type: MetricType | str = MetricType.COSINE,
         k: int = 10,
         concept_filter: ConceptFilter | None = None,
         recall: float | None = None,
@@ -157,10 +157,10 @@ class ConceptSearch:
         Raises:
             InputError: the shape does not fit, or a row is zero or not finite.
         """
-        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
+        options = SearchOptions.parse(index_type, metric_type, k, concept_filter, recall, exact)
         with readable_errors():
             connection = driver_connection(session)
-            space = self._space(connection, index_type)
+            space = self._space(connection, options.index_type)
             queries = unit_rows(query_embeddings, space.fingerprint.dimensions)
             return search.search(connection, space, queries, options).matches
 
@@ -168,9 +168,9 @@ class ConceptSearch:
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType | None = None,
+        index_type: IndexType | str | None = None,
         concept_ids: Sequence[int],
-        metric_type: MetricType = MetricType.COSINE,
+        metric_type: MetricType | str = MetricType.COSINE,
         k: int = 10,
         concept_filter: ConceptFilter | None = None,
         recall: float | None = None,
@@ -184,11 +184,11 @@ class ConceptSearch:
         Raises:
             InputError: a concept is not embedded in the space.
         """
-        options = SearchOptions(index_type, metric_type, k, concept_filter, recall, exact)
+        options = SearchOptions.parse(index_type, metric_type, k, concept_filter, recall, exact)
         ids = integer_ids(concept_ids)
         with readable_errors():
             connection = driver_connection(session)
-            space = self._space(connection, index_type)
+            space = self._space(connection, options.index_type)
             queries = stored_vectors.concept_vectors(connection, space, ids)
             result = search.search(connection, space, queries, replace(options, k=options.k + 1))
         return [

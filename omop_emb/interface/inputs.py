@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from omop_emb import vectors
 from omop_emb.arrays import Floats, Vectors
 from omop_emb.errors import InputError
+from omop_emb.records import MAX_CONCEPT_ID, shown_number
 
 
 def unit_rows(rows: ArrayLike, dimensions: int) -> Vectors:
@@ -68,7 +69,9 @@ def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> t
 def integer_ids(concept_ids: Iterable[int]) -> list[int]:
     """Concept ids as plain integers."""
     given = _as_list(concept_ids)
-    if set(map(type, given)) <= {int} and (not given or -(2**31) <= min(given) <= max(given) < 2**31):
+    if set(map(type, given)) <= {int} and (
+        not given or -MAX_CONCEPT_ID <= min(given) <= max(given) <= MAX_CONCEPT_ID
+    ):
         return given  # nearly always, and many times faster than looking at each
     ids = []
     for position, concept_id in enumerate(given):
@@ -76,8 +79,8 @@ def integer_ids(concept_ids: Iterable[int]) -> list[int]:
             raise InputError(
                 f"concept_ids[{position}] must be a whole number; found {type(concept_id).__name__}"
             )
-        if not -(2**31) <= concept_id < 2**31:
-            raise InputError(f"concept_ids[{position}] must fit 32 bits; found {concept_id}")
+        if not -MAX_CONCEPT_ID <= concept_id <= MAX_CONCEPT_ID:
+            raise InputError(f"concept_ids[{position}] must fit 32 bits; found {shown_number(concept_id)}")
         ids.append(int(concept_id))
     return ids
 

@@ -43,7 +43,7 @@ class EmbeddingInterface(ConceptSearch):
             omop_emb.spaces.QueryVectors(engine); with a client, give it to the client.
     """
 
-    def embed_texts(self, texts: Sequence[str], *, embedding_role: EmbeddingRole) -> Vectors:
+    def embed_texts(self, texts: Sequence[str], *, embedding_role: EmbeddingRole | str) -> Vectors:
         """The texts' vectors for a role: (n, dimensions) float32, rows of unit length, same order.
 
         Raises:
@@ -61,7 +61,7 @@ class EmbeddingInterface(ConceptSearch):
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType,
+        index_type: IndexType | str,
         concept_ids: Sequence[int],
         concept_texts: Sequence[str],
     ) -> UpsertResult:
@@ -79,6 +79,7 @@ class EmbeddingInterface(ConceptSearch):
         Raises:
             InputError: lengths differ, an id is not a 32-bit integer, or a text is blank or no text.
         """
+        chosen = IndexType.parse(index_type, "index_type")
         ids, texts = ids_and_texts(concept_ids, concept_texts)
         with readable_errors():
             connection = driver_connection(session)
@@ -87,13 +88,13 @@ class EmbeddingInterface(ConceptSearch):
             row_of = {text: row for row, text in enumerate(unique)}
             embedded = client.embeddings(unique, embedding_role=EmbeddingRole.DOCUMENT)
             rows = embedded[[row_of[text] for text in texts]] if texts else embedded
-            return self._write(connection, client.fingerprint, index_type, ids, texts, rows)
+            return self._write(connection, client.fingerprint, chosen, ids, texts, rows)
 
     def upsert_concept_embeddings(
         self,
         *,
         session: Session | Connection,
-        index_type: IndexType,
+        index_type: IndexType | str,
         concept_ids: Sequence[int],
         concept_texts: Sequence[str],
         embeddings: ArrayLike,
@@ -110,12 +111,13 @@ class EmbeddingInterface(ConceptSearch):
         Raises:
             InputError: shapes do not fit, or a row is zero or not finite.
         """
+        chosen = IndexType.parse(index_type, "index_type")
         ids, texts = ids_and_texts(concept_ids, concept_texts)
         with readable_errors():
             connection = driver_connection(session)
             fingerprint = self._writing_client(connection).fingerprint
             rows, lengths = valid_rows(embeddings, fingerprint.dimensions, count=len(ids))
-            return self._write(connection, fingerprint, index_type, ids, texts, rows, lengths)
+            return self._write(connection, fingerprint, chosen, ids, texts, rows, lengths)
 
     def _write(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from omop_emb.errors import InputError
 from omop_emb.mapping.ranking.policy import Policy
 from omop_emb.mapping.terms.variants import RULES
 from omop_emb.records import ConceptFilter
@@ -37,6 +38,10 @@ class Settings:
     accept_codes: bool = False
     policy: Policy = field(default_factory=Policy)
     concept_filter: ConceptFilter = STANDARD_AND_VALID
+
+    def __post_init__(self) -> None:
+        if ConceptFilter.parse(self.concept_filter) is None:
+            raise InputError("concept_filter must be a ConceptFilter; found None")
 
     @property
     def includes_non_standard(self) -> bool:

@@ -30,12 +30,33 @@ class SearchOptions:
     exact: bool = False  # find exactly the nearest, however long it takes
 
     def __post_init__(self) -> None:
-        if not isinstance(self.metric_type, MetricType):
-            raise InputError(f"metric_type must be a MetricType; found {self.metric_type!r}")
-        if self.index_type is not None and not isinstance(self.index_type, IndexType):
-            raise InputError(f"index_type must be an IndexType or None; found {self.index_type!r}")
         if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
-            raise InputError(f"k must be at least 1; found {self.k!r}")
-        if self.recall is not None and not 0 < self.recall <= 1:
-            raise InputError(f"recall must be above 0 and at most 1; found {self.recall!r}")
+            raise InputError(f"k must be a whole number, at least 1; found {self.k!r}")
+        if self.recall is not None:
+            is_number = isinstance(self.recall, int | float | np.number) and not isinstance(self.recall, bool)
+            if not is_number or not 0 < self.recall <= 1:
+                raise InputError(f"recall must be a number above 0 and at most 1; found {self.recall!r}")
+            object.__setattr__(self, "recall", float(self.recall))
+        if not isinstance(self.exact, bool | np.bool):
+            raise InputError(f"exact must be True or False; found {self.exact!r}")
         object.__setattr__(self, "k", int(self.k))  # numpy's integers too
+
+    @classmethod
+    def parse(
+        cls,
+        index_type: IndexType | str | None,
+        metric_type: MetricType | str,
+        k: int,
+        concept_filter: ConceptFilter | None,
+        recall: float | None,
+        exact: bool,
+    ) -> SearchOptions:
+        """The options of a caller, who may write an index type and a metric as text."""
+        return cls(
+            None if index_type is None else IndexType.parse(index_type, "index_type"),
+            MetricType.parse(metric_type, "metric_type"),
+            k,
+            ConceptFilter.parse(concept_filter),
+            recall,
+            exact,
+        )

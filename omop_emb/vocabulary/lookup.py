@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from omop_emb.database.engine import driver_connection, readable_errors
-from omop_emb.records import Concept
+from omop_emb.records import MAX_CONCEPT_ID, Concept
 from omop_emb.vocabulary import reader
 from omop_emb.vocabulary.spelling import closest_values, intended_value, loose_code
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
-_MAX_CONCEPT_ID = 2**31 - 1
 _FIRST_LOCAL_ID = 2_000_000_000  # OMOP leaves ids from here to the sites
 # An id, also as pandas and R write one that was a float.
 _ID = re.compile(r"\s*([0-9]+)(?:\.0)?\s*")
@@ -61,7 +60,7 @@ def look_up(session: Session | Connection, terms: Iterable[str]) -> LookUp:
     missing: dict[str, str] = {}
     with readable_errors():
         connection = driver_connection(session)
-        valid_ids = sorted({number for number in ids.values() if number <= _MAX_CONCEPT_ID})
+        valid_ids = sorted({number for number in ids.values() if number <= MAX_CONCEPT_ID})
         by_id = reader.concepts_by_id(connection, valid_ids) if valid_ids else {}
         for term, concept_id in ids.items():
             if concept_id in by_id:
@@ -125,9 +124,9 @@ def _missing_id(connection: psycopg.Connection[Any], concept_id: int) -> str:
     if with_code:
         codes = dict.fromkeys(f"{concept.vocabulary_id}:{concept.concept_code}" for concept in with_code)
         return f"{missing}; did you mean the code {' or '.join(list(codes)[:3])}?"
-    if _FIRST_LOCAL_ID <= concept_id <= _MAX_CONCEPT_ID:
+    if _FIRST_LOCAL_ID <= concept_id <= MAX_CONCEPT_ID:
         return f"{missing}; ids from 2,000,000,000 are a site's own"
-    if concept_id > _MAX_CONCEPT_ID:
+    if concept_id > MAX_CONCEPT_ID:
         return f"{missing}; a concept id has at most 10 digits: is it a code? Write VOCABULARY:{concept_id}"
     return f"{missing}; its vocabulary may not be loaded, see {_STATUS}"
 

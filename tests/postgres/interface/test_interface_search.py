@@ -214,7 +214,7 @@ def test_a_concept_that_is_not_embedded_has_no_similar_ones(
 ) -> None:
     with pytest.raises(InputError, match=r"concepts 7, 8, 9, 10, 11 and 1 more are not embedded in space"):
         interface.get_similar_concepts(session=filled, concept_ids=(201826, 7, 8, 9, 10, 11, 12))
-    with pytest.raises(InputError, match="k must be at least 1; found 0"):
+    with pytest.raises(InputError, match="k must be a whole number, at least 1; found 0"):
         interface.get_similar_concepts(session=filled, concept_ids=(201826,), k=0)
 
 
@@ -268,17 +268,44 @@ def test_the_callers_options_reach_the_planner(interface: EmbeddingInterface, fi
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recall": 0.0}, "recall must be above 0 and at most 1; found 0.0"),
-        ({"recall": 1.5}, "recall must be above 0"),
-        ({"k": 2.5}, "k must be at least 1; found 2.5"),
-        ({"metric_type": "cosine"}, "metric_type must be a MetricType; found 'cosine'"),
+        ({"recall": 0.0}, "recall must be a number above 0 and at most 1; found 0.0"),
+        ({"recall": 1.5}, "recall must be a number above 0"),
+        ({"recall": "0.9"}, "recall must be a number above 0"),
+        ({"recall": True}, "recall must be a number above 0"),
+        ({"recall": float("nan")}, "recall must be a number above 0"),
+        ({"k": 2.5}, "k must be a whole number, at least 1; found 2.5"),
+        ({"k": "3"}, "k must be a whole number, at least 1; found '3'"),
+        ({"k": None}, "k must be a whole number, at least 1; found None"),
+        ({"k": 0}, "k must be a whole number, at least 1; found 0"),
+        ({"exact": "no"}, "exact must be True or False; found 'no'"),
+        ({"metric_type": "euclid"}, r"metric_type must be one of .*'cosine', 'l2'.*; found 'euclid'"),
+        ({"metric_type": None}, "metric_type must be one of .*; found NoneType"),
+        ({"index_type": "ivfflat"}, "index_type must be one of .*'flat', 'hnsw'; found 'ivfflat'"),
+        ({"index_type": MetricType.L2}, "index_type must be one of .*; found MetricType"),
+        ({"concept_filter": {"domains": "Condition"}}, "must be a ConceptFilter, .*; found dict"),
+        ({"concept_filter": "Condition"}, "must be a ConceptFilter, .*; found str"),
+        ({"concept_filter": ["Condition"]}, "must be a ConceptFilter, .*; found list"),
     ],
 )
 def test_an_impossible_argument_is_refused_in_one_line(
     interface: EmbeddingInterface, filled: Session, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         interface.get_nearest_concepts_from_query_texts(session=filled, query_texts=["gout"], **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("index_type", [IndexType.HNSW, "hnsw", "HNSW", " Hnsw "])
+@pytest.mark.parametrize("metric_type", [MetricType.INNER_PRODUCT, "Inner Product", "INNER-PRODUCT"])
+def test_index_types_and_metrics_may_be_written_as_text(
+    interface: EmbeddingInterface, filled: Session, index_type: IndexType | str, metric_type: MetricType | str
+) -> None:
+    def found(index: IndexType | str, metric: MetricType | str) -> Any:
+        return interface.get_nearest_concepts_from_query_texts(
+            session=filled, query_texts=["gout"], index_type=index, metric_type=metric
+        )
+
+    assert found(index_type, metric_type) == found(IndexType.HNSW, MetricType.INNER_PRODUCT)
 
 
 def test_a_search_leaves_the_callers_settings_and_rows_as_they_were(

@@ -297,7 +297,7 @@ def test_no_queries_give_no_lists_and_an_empty_space_gives_empty_ones(
 
 
 def test_k_below_one_is_refused(connection: Connection, space: Space) -> None:
-    with pytest.raises(InputError, match="k must be at least 1; found 0"):
+    with pytest.raises(InputError, match="k must be a whole number, at least 1; found 0"):
         nearest(connection, space, (1, 0, 0), k=0)
 
 

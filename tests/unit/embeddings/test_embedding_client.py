@@ -146,8 +146,10 @@ def test_what_is_not_a_text_is_an_error_that_names_its_position(
 def test_the_role_is_required_and_must_be_a_role(packaged: EmbeddingClient) -> None:
     with pytest.raises(TypeError, match="embedding_role"):
         packaged.embeddings(["a"])  # type: ignore[call-arg] # the error is tested
-    with pytest.raises(InputError, match=r"EmbeddingRole\.DOCUMENT or EmbeddingRole\.QUERY"):
-        packaged.embeddings(["a"], embedding_role="query")  # type: ignore[arg-type] # the error is tested
+    with pytest.raises(InputError, match=r"EmbeddingRole\.DOCUMENT, EmbeddingRole\.QUERY"):
+        packaged.embeddings(["a"], embedding_role="passage")
+    as_text = packaged.embeddings(["a"], embedding_role="query")
+    assert np.array_equal(as_text, packaged.embeddings(["a"], embedding_role=EmbeddingRole.QUERY))
 
 
 def test_similarity_has_a_row_for_each_term_and_a_column_for_each_match(packaged: EmbeddingClient) -> None:
