@@ -260,7 +260,8 @@ def test_forgetting_one_name_takes_only_the_rankers_out_of_use_that_learned_from
     omop_emb("calibrate", *paths, "--all-approved", "--name", "own")
     omop_emb("memory", "remember", str(extra), "--all-approved")
     assert "own" not in omop_emb("memory", "forget", "--name", "Unrelated Jargon").stderr
-    learned = next(csv.DictReader(open(paths[0], encoding="utf-8", newline="")))["name"]
+    with Path(paths[0]).open(encoding="utf-8", newline="") as lines:
+        learned = next(csv.DictReader(lines))["name"]
     assert "the ranker own learned" in omop_emb("memory", "forget", "--name", learned).stderr
 
 

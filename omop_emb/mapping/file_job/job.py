@@ -148,7 +148,7 @@ def run(
         for note in [*mapper.notes, *_language_warnings(mapper, file)]:
             on_message(note)
         _check_vocabulary(job.reading.source_vocabulary, mapper.values)
-        journal = stack.enter_context(_open_journal(job, file, mapper, path, on_message))
+        journal = _open_journal(job, file, mapper, path, stack, on_message)
         problems: list[Problem] = []
         judge_failures: list[str] = []
         results = mapper.map(
@@ -191,14 +191,18 @@ def run(
         )
 
 
-def _open_journal(job: FileJob, file: TermFile, mapper: Mapper, path: Path, on_message: OnMessage) -> Journal:
+def _open_journal(
+    job: FileJob, file: TermFile, mapper: Mapper, path: Path, stack: ExitStack, on_message: OnMessage
+) -> Journal:
     if not job.resume and path.exists():
         on_message(
             "an earlier run to this output did not finish: its files may be older than what it wrote to "
             "the database; this run writes all of them again"
         )
     settings = _all_settings(job, file, mapper)
-    journal = Journal(path, input_digest=file.source.digest(), settings=settings, resume=job.resume)
+    journal = stack.enter_context(
+        Journal(path, input_digest=file.source.digest(), settings=settings, resume=job.resume)
+    )
     if journal.done:
         on_message(f"resuming: {journal.done:,} terms are mapped already")
     return journal
