@@ -8,16 +8,17 @@ PROVIDERS = ("local", "ollama", "gemini", "openai")
 
 # What a name says of the file and its numbers, and nothing of the model.
 _FORMATS = (
-    "gguf|ggml|onnx|mlx|awq|gptq|exl2|openvino|safetensors|bin|qat|imat|i1|dwq|ud|quantized|quantised|quant|latest"
-    r"|i?q[2-8](?:-(?:[01]|k|xxs|xs|nl))?(?:-(?:s|m|l|xl))?|u?int[48]|b?f(?:p)?(?:8|16|32)|[2-8]-?bit"
+    "gguf|ggml|onnx|mlx|awq|gptq|exl2|openvino|safetensors|bin|qat|imat|i1|dwq|ud|quant|(?:un)?quanti[sz]ed|o[1-4]|latest"
+    r"|i?q[2-8](?:-(?:[01]|k|xxs|xs|nl))?(?:-(?:s|m|l|xl))?|u?int[48]|b?fp?(?:8|16|32)|(?:mx|nv)fp[48]|[2-8]-?bit"
 )
 _FORMAT = re.compile(rf"[-.](?:{_FORMATS})(?=[-.]|$)")
-# Owners on the hub, as some servers and folders write them before the name. LM Studio adds text-embedding-.
+# Owners on the hub, as some servers and folders write them before the name.
 _OWNER = re.compile(
     "(?:models-)?(?:baai|intfloat|sentence-transformers|nomic-ai|mixedbread-ai|snowflake|google|qwen|ibm-granite"
     "|jinaai|cambridgeltl|fremycompany|neuml|abhinand|openai)-"
 )
-_LM_STUDIO = "text-embedding-"
+# What LM Studio writes before a name, and LlamaEdge after it.
+_KIND = re.compile(r"^text-embedding-|-embeddings?$")
 _SIZE = re.compile(r"-(?P<size>\d+(?:\.\d+)?[mb])(?=-|$)")
 # Folders below that of a model: an export's, or a snapshot's in the cache of the hub.
 _INNER_FOLDER = re.compile(r"onnx|gguf|snapshots|[0-9a-f]{40}|model[\w.-]*\.(?:onnx|gguf|safetensors)")
@@ -33,7 +34,7 @@ def model_keys(model: str) -> list[str]:
         name = model
     encoders = [_encoder_key(part) for part in name.split(",")]
     keys = [",".join(encoders)]
-    for shorten in (_without_owner, _without_lm_studio, lambda key: _without_owner(_without_lm_studio(key))):
+    for shorten in (_without_owner, _without_kind, lambda key: _without_owner(_without_kind(key))):
         keys.append(",".join(map(shorten, encoders)))
     return list(dict.fromkeys(keys))
 
@@ -60,5 +61,5 @@ def _without_owner(key: str) -> str:
     return key if match is None else key[match.end() :]
 
 
-def _without_lm_studio(key: str) -> str:
-    return key.removeprefix(_LM_STUDIO)
+def _without_kind(key: str) -> str:
+    return _KIND.sub("", key)
