@@ -60,7 +60,7 @@ def test_the_command_measures_every_ranking_and_writes_one_page_and_its_data(
     assert 0 <= value["all", "", "calibration error"] < 0.4
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 3
-    assert "parking ticket" not in page.split("Worst misses")[0]
+    assert "parking ticket" not in page.split("Misses by domain")[0]
     assert "src=" not in page
     assert "http" not in page
     data = json.loads((folder / "report.json").read_text())

@@ -8,10 +8,10 @@ from html import escape
 from math import log
 
 _WIDTH, _HEIGHT = 460, 330
-_LEFT, _RIGHT, _TOP, _BOTTOM = 54, _WIDTH - 120, 16, _HEIGHT - 46  # edges of the plot
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, _WIDTH - 104, 16, _HEIGHT - 46  # edges of the plot
 _TICKS = (0, 0.25, 0.5, 0.75, 1)
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "currentColor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Axes:
 
 
 def line_chart(title: str, axes: Axes, series: Sequence[Series]) -> str:
-    """An SVG element with one line per series."""
+    """An SVG element with one line per series, and a legend if there are several."""
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">',
         f"<title>{escape(title)}</title>",
@@ -56,6 +56,8 @@ def line_chart(title: str, axes: Axes, series: Sequence[Series]) -> str:
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         if line.dots:
             parts.extend(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
+        if len(series) == 1:
+            continue
         y = _TOP + 14 + 18 * number
         parts.append(f'<rect x="{_RIGHT + 10}" y="{y - 9}" width="12" height="4" fill="{colour}"/>')
         parts.append(f'<text x="{_RIGHT + 27}" y="{y - 3}">{escape(line.name)}</text>')
@@ -76,7 +78,7 @@ def _grid(axes: Axes) -> list[str]:
     middle, centre = (_LEFT + _RIGHT) / 2, (_TOP + _BOTTOM) / 2
     parts.append(f'<text x="{middle}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(axes.x)}</text>')
     parts.append(
-        f'<text x="14" y="{centre}" text-anchor="middle" transform="rotate(-90 14 {centre})">'
+        f'<text x="13" y="{centre}" text-anchor="middle" transform="rotate(-90 13 {centre})">'
         f"{escape(axes.y)}</text>"
     )
     if axes.diagonal:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from omop_emb.database.engine import driver_connection, readable_errors
 from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.evaluation.comparison import compare_ranks, ranks_by_key
+from omop_emb.mapping.evaluation.evaluation_record import Evaluation
 from omop_emb.mapping.evaluation.gold import read_gold
 from omop_emb.mapping.evaluation.metrics import compute_metrics
 from omop_emb.mapping.evaluation.outcomes import evaluate_terms
-from omop_emb.mapping.evaluation.report import Evaluation, read_ranks
+from omop_emb.mapping.evaluation.report import read_ranks
 from omop_emb.mapping.mapper import DEFAULT_SITE, open_mapper
 from omop_emb.mapping.ranking import ranker_store
 from omop_emb.mapping.settings import Settings
