@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import sqlalchemy
 from psycopg.pq import TransactionStatus
-from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, scoped_session
 
 from omop_emb import config
 from omop_emb.database import migrations
 from omop_emb.database.damage import named_damage
+from omop_emb.database.database_url import parse_database_url
 from omop_emb.database.readable_errors import is_not_ready, readable_errors as readable_errors
 from omop_emb.database.requirements import read_database_info
 from omop_emb.database.session_settings import correct_settings
-from omop_emb.errors import ConfigurationError, DatabaseError, InputError
+from omop_emb.errors import DatabaseError, InputError
 from omop_emb.server import supervisor
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_DRIVERS = ("postgresql", "postgres", "postgresql+psycopg")
-_URL_EXAMPLE = "postgresql://user:password@host:5432/database"
 
 
 def database_engine(
@@ -63,7 +60,7 @@ def _embedded_engine(data_dir: Path | None, options: dict[str, Any]) -> sqlalche
 
 
 def _engine_of_url(url: str, options: dict[str, Any]) -> sqlalchemy.Engine:
-    parsed = _parse_url(url)
+    parsed = parse_database_url(url)
     defaults = {"application_name": "omop-emb", "connect_timeout": "10", "client_encoding": "utf8"}
     connect_args = {name: value for name, value in defaults.items() if name not in parsed.normalized_query}
     return sqlalchemy.create_engine(
@@ -148,20 +145,6 @@ def database_status(engine: sqlalchemy.Engine | None = None) -> dict[str, str | 
             "user": info.user,
             "pending_migrations": len(migrations.pending_migrations(connection)),
         }
-
-
-def _parse_url(url: str) -> sqlalchemy.URL:
-    # No message repeats the URL, nor chains an error that does: it may hold a password.
-    try:
-        parsed = make_url(url.strip())
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise ConfigurationError(f"the database URL cannot be read: write it as {_URL_EXAMPLE}") from None
-    if parsed.drivername not in _DRIVERS:
-        raise ConfigurationError(
-            f"omop-emb works with PostgreSQL through psycopg 3, not with {parsed.drivername!r}: "
-            f"write the database URL as {_URL_EXAMPLE}"
-        )
-    return parsed.set(drivername="postgresql+psycopg")
 
 
 def _embedded_connection(data_dir: Path | None) -> psycopg.Connection:

@@ -38,7 +38,7 @@ _MESSAGES: tuple[tuple[type[psycopg.Error], str], ...] = (
 
 # What libpq reports while connecting -> the remedy, which goes before the variable's name.
 _CONNECTION_REMEDIES: tuple[tuple[str, str], ...] = (
-    (r"authentication failed|no password supplied", "check user and password in"),
+    (r"authentication failed|no password supplied", "check user and password (percent-encoded) in"),
     (r"no pg_hba\.conf entry", "let the server's pg_hba.conf admit this host and user, or check"),
     (r"database .* does not exist", "create the database, or check its name in"),
     (r"role .* does not exist", "create the role, or check its name in"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _URL = "OMOP_EMB_DATABASE_URL"
 _SECRETS = frozenset({_URL, "OLLAMA_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"})
+_ADDRESSES = frozenset({"OLLAMA_HOST", "OPENAI_BASE_URL"})
+_SECRET_OPTION = re.compile(r"(?i)((?:password|passwd|pwd|passphrase|key|token|secret)\s*=\s*)[^&\s]+")
 _CORE = ("sqlalchemy", "psycopg", "numpy", "pandas")
 # Extra -> the main distribution that it installs.
 _EXTRAS = {
@@ -109,8 +112,18 @@ def _variables() -> Iterator[Finding]:
     for variable in config.VARIABLES:
         value = config.variable(variable.name)
         if value is not None:
-            shown = "set (not shown)" if variable.name in _SECRETS else repr(value)
-            yield Finding(variable.name, State.OK, shown)
+            yield Finding(variable.name, State.OK, _without_secrets(variable.name, value))
+
+
+def _without_secrets(name: str, value: str) -> str:
+    """A variable's value as it may be shown: no key, and an address without user and password."""
+    if name in _SECRETS:
+        return "set (not shown)"
+    if name in _ADDRESSES or "://" in value:
+        # To the last @, as a password may hold signs that should have been encoded.
+        value = re.sub(r"^(\w+://)?.*@", r"\1…@", value, flags=re.DOTALL)
+        value = _SECRET_OPTION.sub(r"\1…", value)
+    return repr(value)
 
 
 def _database() -> Generator[Finding, None, registry.Space | None]:

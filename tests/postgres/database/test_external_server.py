@@ -151,7 +151,7 @@ def test_the_url_alone_is_enough_and_no_embedded_server_is_created(
     [
         (
             {"password": "not-it"},
-            r"password authentication failed for user .*check user and password in OMOP",
+            r"password authentication failed for user .*check user and password .* in OMOP",
         ),
         ({"user": "nobody_here"}, r"authentication failed"),
         ({"database": "none_such"}, r'database "none_such" does not exist; create the database'),
