@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from omop_emb.mapping.files.formula_text import APOSTROPHE
 from omop_emb.mapping.files.table_writer import Column, Kind
 from omop_emb.mapping.records import VALUE_COLUMNS, Candidate, Decision, MappedTerm, Retriever, value_row
 
@@ -32,7 +33,7 @@ _TERM_TABLE = (
 _INTEGERS = frozenset({"source_frequency", "line", "rank", "concept_id"})
 _REALS = frozenset({"score", "probability", "priority", *_RETRIEVER_SCORES})
 _BOOLEANS = frozenset({"judged", "disagrees"})
-_OWN_NAMES = frozenset({*_CANDIDATE_TABLE, *_TERM_TABLE})
+_OWN_NAMES = frozenset({*_CANDIDATE_TABLE, *_TERM_TABLE, APOSTROPHE})
 _REASONS_SHOWN = 6
 
 

@@ -23,7 +23,7 @@ def write_review_queue(
 
     It has the terms in review, and those without a match unless that was approved before, by frequency
     times uncertainty, largest first; equal ones in the order of the input. Rows wait on disk, only their
-    order is in memory.
+    order is in memory. No cell is a formula for a spreadsheet.
     """
     priorities, offsets = array("d"), array("q")
     with DiskBuffer[dict[str, Any]]() as rows:
@@ -34,6 +34,7 @@ def write_review_queue(
                 offsets.append(rows.append(term_row(mapped)))
 
         yield add
-        with write_table(path, term_columns(extra_headers), open_file=open_file) as write_row:
+        columns = term_columns(extra_headers)
+        with write_table(path, columns, for_people=True, open_file=open_file) as write_row:
             for number in sorted(range(len(offsets)), key=lambda n: (-priorities[n], n)):
                 write_row(rows.read(offsets[number]))

@@ -21,6 +21,7 @@ from omop_emb.mapping.files.delimited import (
 )
 from omop_emb.mapping.files.encoding import Encoding, detect_encoding, open_text
 from omop_emb.mapping.files.file_format import FileKind, detect_format
+from omop_emb.mapping.files.formula_text import APOSTROPHE, as_meant
 from omop_emb.mapping.files.header_row import (
     LINE_OF_NO_HEADER,
     find_header,
@@ -68,6 +69,7 @@ class TableFile:
         self.row_numbers: str | None = None
         self.headers: Sequence[str]
         self.is_usagi_csv = False
+        self._has_apostrophes = False  # before cells that a spreadsheet would calculate
         self._first_line, self._header_values = 1, list[str]()
         self.kind = detect_format(source)
         _refuse_useless_options(self.kind, options, source.name)
@@ -96,6 +98,8 @@ class TableFile:
             elif row.line > self.header_line + 1 and values == self._header_values:
                 report(Problem(row.line, "the header again"))
             else:
+                if self._has_apostrophes:
+                    values = [*map(as_meant, values)]
                 yield row if values is row.values else replace(row, values=values)
 
     @contextmanager
@@ -145,6 +149,9 @@ class TableFile:
         if has_row_numbers(self.headers, body):
             self.row_numbers = self.headers[0]
             renamed = [name for name in renamed if name != self.row_numbers]
+        if APOSTROPHE in self.headers and self.kind is not FileKind.PARQUET:
+            self._has_apostrophes = True
+            self.headers = [*map(as_meant, self.headers)]
         if renamed:
             self.notes.append(f"repeated or empty headers were renamed: {', '.join(renamed)}")
 

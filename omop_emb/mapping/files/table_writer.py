@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from omop_emb.errors import InputError, MissingExtraError
+from omop_emb.mapping.files.formula_text import APOSTROPHE, as_text, is_formula
 from omop_emb.safe_files.atomic_file import atomic_write, check_folder_of
 
 Kind = Literal["text", "integer", "real", "boolean", "date"]
@@ -62,13 +63,18 @@ def _ending(path: str | Path) -> str:
 
 @contextmanager
 def write_table(
-    path: str | Path, columns: Sequence[Column], *, open_file: OpenFile = atomic_write
+    path: str | Path,
+    columns: Sequence[Column],
+    *,
+    for_people: bool = False,
+    open_file: OpenFile = atomic_write,
 ) -> Iterator[WriteRow]:
     """A function that writes rows to a file, which appears, complete, when the block ends.
 
     .csv, .tsv, .xlsx or .parquet by the file's name. CSV and TSV follow RFC 4180 in UTF-8: a missing value
     is empty, a date is ISO 8601, a boolean true or false, a real number the shortest text that reads back to
-    it.
+    it. Text is written exactly, except `for_people`, who open CSV and TSV with a spreadsheet: there what it
+    would calculate gets an apostrophe, and a further column says so, see formula_text.py.
 
     Raises:
         InputError: the file cannot be written, has another ending, or more rows than a sheet of Excel.
@@ -83,7 +89,8 @@ def write_table(
         elif suffix == ".xlsx":
             opened = _write_excel(handle, names)
         else:
-            opened = _write_delimited(handle, names, "\t" if suffix == ".tsv" else ",")
+            separator = "\t" if suffix == ".tsv" else ","
+            opened = (_write_for_people if for_people else _write_delimited)(handle, names, separator)
         with opened as write_values:
             yield lambda row: write_values([row.get(name) for name in names])
 
@@ -99,6 +106,24 @@ def _write_delimited(
         yield lambda values: writer.writerow(map(_csv_text, values))
     finally:
         text.detach()  # flushes, and leaves the handle open
+
+
+@contextmanager
+def _write_for_people(
+    handle: BinaryIO, names: Sequence[str], separator: str
+) -> Iterator[Callable[[Sequence[Any]], object]]:
+    with _write_delimited(handle, [*map(as_text, names), APOSTROPHE], separator) as write_values:
+
+        def write(values: Sequence[Any]) -> None:
+            texts = [as_text(value) if isinstance(value, str) else value for value in values]
+            changed = [
+                name
+                for name, value, text in zip(names, values, texts, strict=True)
+                if isinstance(value, str) and text != value
+            ]
+            write_values([*texts, as_text(", ".join(changed))])
+
+        yield write
 
 
 @contextmanager
@@ -154,6 +179,8 @@ def _write_excel(handle: BinaryIO, names: Sequence[str]) -> Iterator[Callable[[S
             return value
         text = openpyxl.cell.WriteOnlyCell(sheet, _NOT_IN_EXCEL.sub("", value))
         text.data_type = "s"  # a text that begins with "=" is no formula
+        if is_formula(value):
+            text.quotePrefix = True  # nor does it become one when a person edits the cell
         return text
 
     def write(values: Sequence[Any]) -> None:
