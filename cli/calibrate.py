@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from omop_emb.records import counted
+
 from .options import training_options
 from .render import echo, format_option, render
 
@@ -56,9 +58,9 @@ def command(
     for line in (*trained.notes, *(f"{problem}; skipped" for problem in trained.problems)):
         echo(line)
     echo(
-        f"ranker {trained.name} learned from {trained.terms:,} terms with a match and "
-        f"{trained.no_match:,} without, and is used from now on; {trained.remembered:,} approved names are "
-        "new in the memory"
+        f"ranker {trained.name} learned from {counted(trained.terms, 'term')} with a match and "
+        f"{trained.no_match:,} without, and is used from now on; "
+        f"{counted(trained.remembered, 'approved name is', 'approved names are')} new in the memory"
     )
     rows = [{"ranker": one.ranker, **one.metrics} for one in trained.cross_validations]
     render(rows, _COLUMNS, format_)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omop_emb.records import counted
+
 from .render import echo, format_option, render
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def _echo_summary(result: DemoResult, seconds: float) -> None:
         f"{without} terms have none in the sample; their candidates have a low probability.",
         "Nothing is accepted automatically: every term goes to review.",
         f"The HNSW index finds the same nearest concept as exact search for {agree} of {len(result.hits)}.",
-        f"{result.concepts:,} concepts, {result.texts:,} texts in each of two spaces, "
+        f"{counted(result.concepts, 'concept')}, {counted(result.texts, 'text')} in each of two spaces, "
         f"{result.embedded:,} embedded now, {seconds:.1f} s.",
         f"The database is in {result.data_dir}; stop its server with",
         f"  {program} db stop",

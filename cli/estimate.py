@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omop_emb.errors import ConfigurationError
+from omop_emb.records import counted
 
 from .options import index_type_option, limit_option, recipe_options
 from .render import echo, format_option, render, render_record
@@ -114,8 +115,8 @@ def approve_cost(
     disk = _bytes(estimate.table_bytes + estimate.index_bytes)
     memory = f", and {_bytes(estimate.index_memory_bytes)} of memory to build its index"
     echo(
-        f"to embed: {estimate.texts:,} texts ({estimate.distinct_texts:,} distinct), about {tokens} tokens"
-        f"{cost}; the space then takes about {disk} of disk{memory if estimate.index_bytes else ''}"
+        f"to embed: {counted(estimate.texts, 'text')} ({estimate.distinct_texts:,} distinct), about {tokens} "
+        f"tokens{cost}; the space then takes about {disk} of disk{memory if estimate.index_bytes else ''}"
     )
     if ask_above is None or cost_usd is None or cost_usd <= ask_above:
         return
@@ -132,7 +133,7 @@ def _print_estimate(estimate: BuildEstimate) -> None:
 
     price = estimate.price
     counted_by = (
-        f"the model's own count of {estimate.sample_texts:,} texts"
+        f"the model's own count of {counted(estimate.sample_texts, 'text')}"
         if estimate.tokens_measured
         else "a token per 4 bytes"
     )

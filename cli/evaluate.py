@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omop_emb.records import counted
+
 from .options import gold_options, site_option
 from .render import echo, format_option, render
 
@@ -104,7 +106,8 @@ def command(
     for note in evaluation.notes:
         echo(note)
     if evaluation.left_out:
-        echo(f"{evaluation.left_out:,} terms were left out: their concepts lead to no standard concept here")
+        terms = counted(evaluation.left_out, "term was left out: its", "terms were left out: their")
+        echo(f"{terms} concepts lead to no standard concept here")
     for problem in problems:
         echo(f"{problem}; skipped")
     if report is not None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from omop_emb.records import counted
+
 from .index_build import build
 from .progress import build_progress
 from .render import echo, format_option, render, render_record
@@ -119,13 +121,13 @@ def drop(name: str, yes: bool) -> None:
             f"({report.cancel_error})"
         )
     elif report.cancelled_jobs:
-        echo(f"{report.cancelled_jobs:,} batch jobs were cancelled")
-    echo(f"space {name!r} was dropped, with {report.rows:,} embedded texts")
+        echo(f"{counted(report.cancelled_jobs, 'batch job was', 'batch jobs were')} cancelled")
+    echo(f"space {name!r} was dropped, with {counted(report.rows, 'embedded text')}")
 
 
 def _confirm_drop(status: SpaceStatus) -> None:
-    jobs = f" and cancel its {status.batch_jobs:,} batch jobs" if status.batch_jobs else ""
-    question = f"drop space {status.space.name!r} with {status.rows:,} embedded texts{jobs}?"
+    jobs = f" and cancel its {counted(status.batch_jobs, 'batch job')}" if status.batch_jobs else ""
+    question = f"drop space {status.space.name!r} with {counted(status.rows, 'embedded text')}{jobs}?"
     click.confirm(question, abort=True, err=True)
 
 
@@ -157,7 +159,7 @@ def verify(context: click.Context, /, name: str | None, sample: int, format_: st
     render([asdict(check) for check in checks], ("check", "ok", "details", "next_step"), format_)
     failed = sum(not check.ok for check in checks)
     if failed:
-        echo(f"{failed} of {len(checks)} checks failed")
+        echo(f"{failed} of {counted(len(checks), 'check')} failed")
         context.exit(1)
 
 
@@ -179,7 +181,10 @@ def export(file: Path, name: str | None) -> None:
 
     with build_progress() as on_progress, engine_scope() as engine:
         metadata = export_index(engine, file, name, on_progress=on_progress)
-    echo(f"{file} holds {metadata.rows:,} texts of {metadata.vocabulary_release or 'no recorded release'}")
+    echo(
+        f"{file} holds {counted(metadata.rows, 'text')} of "
+        f"{metadata.vocabulary_release or 'no recorded release'}"
+    )
 
 
 @command.command("import")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omop_emb.records import counted
+
 from .estimate import approve_cost
 from .options import index_type_option, limit_option, option_group, recipe_options
 from .progress import build_progress
@@ -159,7 +161,8 @@ def build(
         counts = {column: getattr(report, column) for column in _REPORT_COLUMNS}
         render([{**counts, **_usage(client)}], (*_REPORT_COLUMNS, *_USAGE_COLUMNS), format_)
     if report.failed:
-        echo(f"{report.failed:,} texts were refused by the model; the next index build tries them again")
+        refused = counted(report.failed, "text was refused by the model", "texts were refused by the model")
+        echo(f"{refused}; the next index build tries again")
         context.exit(3)
 
 
@@ -167,9 +170,9 @@ def _cancel_jobs(engine: Any, target: BuildTarget) -> None:
     from omop_emb.indexing import cancel_jobs
 
     cancelled, finished = cancel_jobs(engine, target.client, index_type=target.index_type)
-    echo(f"{cancelled:,} batch jobs were cancelled")
+    echo(f"{counted(cancelled, 'batch job was', 'batch jobs were')} cancelled")
     if finished:
-        echo(f"{finished:,} are finished: omop-emb index build collects them")
+        echo(f"{counted(finished, 'is', 'are')} finished: omop-emb index build collects the answers")
 
 
 def _usage(client: EmbeddingClient) -> dict[str, Any]:
@@ -190,8 +193,9 @@ def _echo_usage(client: EmbeddingClient) -> None:
     estimated = f", {usage['tokens_estimated']:,} of them estimated" if usage["tokens_estimated"] else ""
     cost = "" if usage["cost_usd"] is None else f", about {money(usage['cost_usd'])}"
     echo(
-        f"sent to {client.model}: {usage['requests']:,} requests, {usage['sent_texts']:,} texts, "
-        f"{usage['tokens']:,} tokens{estimated}{cost}"
+        f"sent to {client.model}: {counted(usage['requests'], 'request')}, "
+        f"{counted(usage['sent_texts'], 'text')}, "
+        f"{counted(usage['tokens'], 'token')}{estimated}{cost}"
     )
 
 

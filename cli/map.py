@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omop_emb import config
+from omop_emb.records import counted
 
 from .map_options import (
     judge_options,
@@ -129,29 +130,32 @@ def _echo_report(job: FileJob, report: JobReport) -> None:
     for line in first_problems(report.problems):
         echo(line)
     decisions = ", ".join(f"{count:,} {decision.value}" for decision, count in report.decisions.items())
-    echo(f"{report.terms:,} terms mapped to {job.outputs.output} ({decisions or 'none'})")
+    echo(f"{counted(report.terms, 'term')} mapped to {job.outputs.output} ({decisions or 'none'})")
     if report.judge_failure:
         echo(f"warning: {report.judge_failure}")
     if report.reused:
-        echo(f"{report.reused:,} of them keep an earlier approved mapping")
+        echo(f"{counted(report.reused, 'of them keeps', 'of them keep')} an earlier approved mapping")
     if report.disagreeing:
-        echo(f"{report.disagreeing:,} codes disagree with their names: see the column disagrees")
+        codes = counted(report.disagreeing, "code disagrees with its name", "codes disagree with their names")
+        echo(f"{codes}: see the column disagrees")
     if report.unknown_codes:
-        echo(f"{report.unknown_codes:,} codes do not exist in their vocabulary: see the column reason")
+        codes = counted(report.unknown_codes, "code does not exist in its", "codes do not exist in their")
+        echo(f"{codes} vocabulary: see the column reason")
     if report.replaced_rows is not None:
         rows = report.replaced_rows
-        echo(f"source_to_concept_map in {job.outputs.map_schema}: {rows:,} earlier rows replaced")
+        echo(f"source_to_concept_map in {job.outputs.map_schema}: {counted(rows, 'earlier row')} replaced")
     if report.outdated:
         echo(
-            f"{report.outdated:,} terms have a target that is no valid standard concept in this vocabulary: "
-            "see --outdated FILE, or the column outdated"
+            f"{counted(report.outdated, 'term has', 'terms have')} a target that is no valid standard "
+            "concept in this "
+            "vocabulary: see --outdated FILE, or the column outdated"
         )
     if report.map_rows is not None:
         _echo_map(report.map_rows)
     if report.run_id is not None:
         echo(f"every candidate is in omop_emb.mapping_result, run {report.run_id}")
     if report.problems:
-        echo(f"{len(report.problems):,} rows were skipped")
+        echo(f"{counted(len(report.problems), 'row was', 'rows were')} skipped")
 
 
 def _echo_map(rows: MapRowBuilder) -> None:
@@ -159,23 +163,33 @@ def _echo_map(rows: MapRowBuilder) -> None:
     table = "source_to_concept_map"
     if rows.unreviewed:
         echo(
-            f"{rows.unreviewed:,} terms need review and are not in {table} (add --unreviewed to include them)"
+            f"{counted(rows.unreviewed, 'term needs review and is', 'terms need review and are')} not "
+            f"in {table} "
+            "(--unreviewed includes them)"
         )
     if rows.replaced:
-        echo(f"{rows.replaced:,} terms are in {table} with what replaces a target that is no longer valid")
+        echo(
+            f"{counted(rows.replaced, 'term is', 'terms are')} in {table} with what replaces a target "
+            "that is no "
+            "longer valid"
+        )
     if rows.values:
         echo(
-            f"{rows.values:,} values, units, operators, numbers or types are not in {table}, which has no "
+            f"targets that are values, units, operators, numbers or types: {rows.values:,} not in "
+            f"{table}, which has no "
             "column for them: see value_concept_id and its like"
         )
     if rows.conflicting:
         echo(
-            f"{len(rows.conflicting):,} codes are not in {table}, because their names have different targets "
-            f"or one needs review: {_examples(rows.conflicting)}; --map-key code+name tells names apart"
+            f"{counted(len(rows.conflicting), 'code is', 'codes are')} not in {table}, because their "
+            "names have "
+            f"different targets or one needs review: {_examples(rows.conflicting)}; --map-key "
+            "code+name tells names apart"
         )
     if rows.only_case:
         echo(
-            f"{len(rows.only_case):,} codes differ only in case, which many databases ignore: "
+            f"{counted(len(rows.only_case), 'code differs', 'codes differ')} only in case, which many "
+            "databases ignore: "
             f"{_examples(rows.only_case)}"
         )
 

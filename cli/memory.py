@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from omop_emb.records import counted
+
 from .options import approved_options
 from .render import echo, format_option, render
 from .suggestions import Group
@@ -53,11 +55,16 @@ def remember(files: tuple[str, ...], site: str, columns: ApprovedColumns) -> Non
         for problem in one.problems:
             echo(f"{one.file}, {problem}; left out")
         if one.unknown:
-            echo(f"{one.file}: {one.unknown:,} targets are no longer in the vocabulary")
+            echo(
+                f"{one.file}: {counted(one.unknown, 'target is', 'targets are')} no longer in the vocabulary"
+            )
         if one.not_standard:
-            echo(f"{one.file}: {one.not_standard:,} targets are not standard; map offers what they map to")
+            targets = counted(one.not_standard, "target is not standard", "targets are not standard")
+            echo(f"{one.file}: {targets}; map offers what replaces or follows it")
         echo(one.note)
-        echo(f"{one.file}: {one.approvals:,} approved mappings, {one.added:,} of them new to {site!r}")
+        echo(
+            f"{one.file}: {counted(one.approvals, 'approved mapping')}, {one.added:,} of them new to {site!r}"
+        )
 
 
 @command.command("list")
@@ -116,7 +123,7 @@ def forget(site: str, name: str | None, file_: Path | None, everything: bool) ->
             source_name=name,
             approved_from=None if file_ is None else file_.name,
         )
-    echo(f"{done.approvals:,} approvals of {site!r} were withdrawn")
+    echo(f"withdrawn from {site!r}: {counted(done.approvals, 'approval')}")
     for ranker in done.rankers:
         echo(
             f"the ranker {ranker} learned from them and is not used any more: run omop-emb calibrate "

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from omop_emb.records import counted
+
 from .render import echo
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ def _detail(progress: Progress) -> str:
         return f"{progress.fraction:.0%}"
     if not progress.total:
         return ""
-    parts = [f"{progress.done:,} of {progress.total:,} texts"]
+    parts = [f"{progress.done:,} of {counted(progress.total, 'text')}"]
     if progress.skipped:
         parts.append(f"{progress.skipped:,} skipped")
     if progress.done:

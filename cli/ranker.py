@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from omop_emb.records import counted
+
 from .render import echo, format_option, render
 from .suggestions import Group
 
@@ -90,7 +92,7 @@ def drop(name: str, yes: bool) -> None:
         ranker = find_ranker(driver_connection(session), name)
     in_use = f", which the site {ranker.site!r} uses," if ranker.is_active else ""
     if not yes:
-        question = f"drop the ranker {name}{in_use} trained on {ranker.terms or 0:,} terms?"
+        question = f"drop the ranker {name}{in_use} trained on {counted(ranker.terms or 0, 'term')}?"
         click.confirm(question, abort=True, err=True)
     with session_scope() as session:
         ranker = drop_ranker(driver_connection(session), name)

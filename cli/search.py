@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omop_emb import ConceptFilter, ConceptMatch, MetricType
+from omop_emb.records import counted
 
 from .options import filter_options
 from .reading_options import term_file_options
@@ -134,11 +135,11 @@ def _explanation(result: SearchResult) -> Iterator[str]:
     scan = f" by {plan.scan}" if plan.scan else ""
     yield f"{read}{scan}, {plan.fetched:,} ranked again in double precision"
     if plan.ef_search is not None:
-        fell_back = f"; {plan.fell_back:,} queries were searched exactly after it" if plan.fell_back else ""
+        queries = counted(plan.fell_back, "query was", "queries were")
+        fell_back = f"; {queries} searched exactly after it" if plan.fell_back else ""
         yield f"ef_search: {plan.ef_search}{fell_back}"
-    texts = f"{plan.queries:,} text{'' if plan.queries == 1 else 's'}"
     yield (
-        f"time: {plan.milliseconds:,.1f} ms to search for {texts}, after "
+        f"time: {plan.milliseconds:,.1f} ms to search for {counted(plan.queries, 'text')}, after "
         f"{result.embedding_milliseconds:,.1f} ms to load the model and embed"
     )
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from omop_emb.records import counted
+
 from .progress import load_progress
 from .render import echo, format_option, render, render_record
 from .suggestions import Group
@@ -155,7 +157,8 @@ def rollback() -> None:
     with session_scope() as session:
         active, previous = rollback_vocabulary(driver_connection(session))
     echo(
-        f"{active.label} is active again, with {active.concepts:,} concepts; {previous.label} is kept: "
+        f"{active.label} is active again, with {counted(active.concepts, 'concept')}; "
+        f"{previous.label} is kept: "
         "omop-emb vocabulary rollback goes back to it"
     )
     _echo_outdated_space()
@@ -209,9 +212,12 @@ def _echo_loaded(loaded: LoadedVocabulary) -> None:
         echo(f"{loaded.before.label} is kept ({size}): omop-emb vocabulary rollback goes back to it")
     for vocabulary_id, count in loaded.blank_names.items():
         hint = f"; {_CPT4_HINT}" if vocabulary_id == "CPT4" else ""
-        echo(f"warning: {count:,} concepts of {vocabulary_id} have no name and are not embedded{hint}")
+        own = f"of {vocabulary_id}"
+        concepts = counted(count, f"concept {own} has no name and is", f"concepts {own} have no name and are")
+        echo(f"warning: {concepts} not embedded{hint}")
     for file, count in loaded.exchanged_dates.items():
-        echo(f"warning: {count:,} dates in {file} have day and month exchanged, and were read as YYYYDDMM")
+        dates = counted(count, f"date in {file} has", f"dates in {file} have")
+        echo(f"warning: {dates} day and month exchanged: read as YYYYDDMM")
     if not loaded.rows.get("concept_relationship"):
         echo("warning: without CONCEPT_RELATIONSHIP, no source code leads to a standard concept")
     if not loaded.has_trigrams:

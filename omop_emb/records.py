@@ -214,3 +214,8 @@ class Concept:
     standard_concept: str | None = None
     concept_code: str | None = None
     invalid_reason: str | None = None
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count and what it counts, for messages: "1 term", "2,000 terms"; `many` is `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

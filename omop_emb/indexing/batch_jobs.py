@@ -20,7 +20,7 @@ from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.pipeline import CountsCallback, EmbeddedCounts
 from omop_emb.providers.base import JobFailedError, JobState
 from omop_emb.providers.embedding_jobs import EmbeddingJobs, text_key
-from omop_emb.records import IndexType
+from omop_emb.records import IndexType, counted
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space
 
@@ -54,7 +54,8 @@ def embed_by_jobs(
                 time.sleep(options.poll_seconds)
     if jobs.lost:
         raise ProviderError(
-            f"{len(jobs.lost)} batch jobs for space {builder.space.name!r} failed ({jobs.lost[-1]}): run "
+            f"{counted(len(jobs.lost), 'batch job')} for space {builder.space.name!r} failed "
+            f"({jobs.lost[-1]}): run "
             f"{registry.build_command(builder.space.name)} --batch-api again for their texts, or leave "
             "--batch-api out"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from omop_emb.errors import ShrinkError
 from omop_emb.indexing.connections import Connection
 from omop_emb.indexing.difference import BuildPlan
+from omop_emb.records import counted
 from omop_emb.spaces.recipe import Recipe, filter_from_json
 from omop_emb.spaces.registry import Space
 from omop_emb.vocabulary.losses import is_loss
@@ -22,9 +23,11 @@ def describe_loss(connection: Connection, space: Space, recipe: Recipe, plan: Bu
     if not is_loss(before, after):
         return ""
     return (
-        f"space {space.name!r} has {before:,} texts and would lose {plan.withdrawn + plan.obsolete:,}, "
-        f"{plan.withdrawn:,} of them because {plan.withdrawn_concepts:,} concepts are no longer in the "
-        f"vocabulary or the filters; {plan.to_embed + plan.reused:,} would be added"
+        f"space {space.name!r} has {counted(before, 'text')} and would lose "
+        f"{plan.withdrawn + plan.obsolete:,}, "
+        f"{plan.withdrawn:,} of them because "
+        f"{counted(plan.withdrawn_concepts, 'concept is', 'concepts are')} no "
+        f"longer in the vocabulary or the filters; {plan.to_embed + plan.reused:,} would be added"
     )
 
 

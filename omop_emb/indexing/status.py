@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 
 from omop_emb.indexing.connections import Connection
 from omop_emb.indexing.vector_indexes import existing_indexes, index_state
-from omop_emb.records import IndexType
+from omop_emb.records import IndexType, counted
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Recall, Space
 from omop_emb.sql import read
@@ -39,11 +39,11 @@ class SpaceStatus:
         build = registry.build_command(self.space.name)
         if self.pending_texts is not None:
             state = f"being built by {self.builders}" if self.builders else f"unfinished: run {build}"
-            jobs = f", {self.batch_jobs:,} batch jobs" if self.batch_jobs else ""
-            return f"{state}, {self.pending_texts:,} texts to go{jobs}"
+            jobs = f", {counted(self.batch_jobs, 'batch job')}" if self.batch_jobs else ""
+            return f"{state}, {counted(self.pending_texts, 'text')} to go{jobs}"
         if self.index in ("none", "invalid"):
             return f"without its index: run {build}"
-        return "ready" if not self.failed else f"ready, {self.failed:,} texts failed"
+        return "ready" if not self.failed else f"ready, {counted(self.failed, 'text')} failed"
 
     def summary(self) -> dict[str, Any]:
         """What a list of spaces shows."""

@@ -19,7 +19,7 @@ from omop_emb.indexing.build_options import resolve_recipe
 from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.status import SpaceStatus, space_status
 from omop_emb.indexing.vector_indexes import desired_indexes, existing_indexes, index_state
-from omop_emb.records import EmbeddingRole, IndexType
+from omop_emb.records import EmbeddingRole, IndexType, counted
 from omop_emb.search import planner, recall
 from omop_emb.spaces import registry, upsert
 from omop_emb.spaces.recipe import TEMPLATE_FIELDS, fill_template, text_hash_sql
@@ -91,17 +91,20 @@ class _Verifier:
 
     def build(self) -> Check:
         if self.status.pending_texts is None:
-            refused = f", {self.status.failed:,} texts refused by the model" if self.status.failed else ""
+            refused = (
+                f", {counted(self.status.failed, 'text')} refused by the model" if self.status.failed else ""
+            )
             return _passed("build", f"no unfinished build{refused}")
-        builders = f"{self.status.builders} builders" if self.status.builders else "no builder"
-        details = f"unfinished: {self.status.pending_texts:,} texts to go, {builders} running"
+        builders = f"{counted(self.status.builders, 'builder')}" if self.status.builders else "no builder"
+        details = f"unfinished: {counted(self.status.pending_texts, 'text')} to go, {builders} running"
         return _failed("build", details, self._build)
 
     def rows(self) -> Check:
         texts, without_vector, without_text = self._query("verify_keys")
         if not without_vector and not without_text:
-            return _passed("rows", f"{texts:,} texts, each with its vector")
-        details = f"{without_vector:,} texts without a vector, {without_text:,} vectors without a text"
+            return _passed("rows", f"{counted(texts, 'text')}, each with its vector")
+        texts_without, vectors_without = counted(without_vector, "text"), counted(without_text, "vector")
+        details = f"{texts_without} without a vector, {vectors_without} without a text"
         return _failed("rows", details, self._rebuild)
 
     def hashes(self) -> Check:
@@ -110,7 +113,8 @@ class _Verifier:
         )
         if not wrong:
             return _passed("hashes", "every hash matches its text")
-        return _failed("hashes", f"{wrong:,} hashes do not match their text", self._build)
+        hashes = counted(wrong, "hash does not match its", "hashes do not match their")
+        return _failed("hashes", f"{hashes} text", self._build)
 
     def vectors(self) -> Check:
         dimensions = self.space.fingerprint.dimensions
@@ -118,8 +122,10 @@ class _Verifier:
             "verify_vectors", dimensions=sql.Literal(dimensions), tolerance=sql.Literal(NORM_TOLERANCE)
         )
         if not other_length and not not_unit:
-            return _passed("vectors", f"{dimensions:,} dimensions, unit length")
-        details = f"{other_length:,} without {dimensions:,} dimensions, {not_unit:,} not of unit length"
+            return _passed("vectors", f"{counted(dimensions, 'dimension')}, unit length")
+        details = (
+            f"{other_length:,} without {counted(dimensions, 'dimension')}, {not_unit:,} not of unit length"
+        )
         return _failed("vectors", details, self._rebuild)
 
     def index(self) -> Check:
@@ -135,7 +141,9 @@ class _Verifier:
         if None in missing:
             return _failed("index", "the HNSW index is missing", self._build)
         if missing:
-            return _failed("index", f"HNSW indexes of {len(missing)} domains are missing", self._build)
+            return _failed(
+                "index", f"HNSW indexes are missing, of {counted(len(missing), 'domain')}", self._build
+            )
         return _passed("index", f"valid: one of all rows, {len(existing) - 1} of single domains")
 
     def vocabulary(self) -> Check:
@@ -211,9 +219,11 @@ class _Verifier:
             cosines[part.positions] = np.sum(old * part.vectors, axis=1) / np.linalg.norm(old, axis=1)
         changed = int(np.sum(~(cosines >= _MIN_COSINE)))
         if changed:
-            details = f"{changed:,} of {len(inputs):,} texts now get another vector"
+            details = f"{changed:,} of {counted(len(inputs), 'text')} now get another vector"
             return _failed("model", details, self._rebuild)
-        return _passed("model", f"{len(inputs):,} texts embedded again, lowest cosine {np.min(cosines):.5f}")
+        return _passed(
+            "model", f"{counted(len(inputs), 'text')} embedded again, lowest cosine {np.min(cosines):.5f}"
+        )
 
     def _query(self, name: str, **parts: sql.Composable) -> Any:
         statement = sql.SQL(read(name)).format(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
-from omop_emb.records import IndexType, MetricType
+from omop_emb.records import IndexType, MetricType, counted
 from omop_emb.search.options import SearchOptions
 from omop_emb.spaces.filters import ALL_ROWS, Condition
 from omop_emb.spaces.registry import Recall, Space
@@ -129,9 +129,9 @@ def choose_method(
     if condition is ALL_ROWS:
         if exact_cost(count, dimensions) > cost:
             return index_plan
-        faster = f"comparing all {count.total:,} rows is faster than {ef_search:,} candidates of the index"
+        faster = f"comparing {count.total:,} rows is faster than {ef_search:,} candidates of the index"
         return replace(exact_plan, reason=faster)
-    passing = f"{count.passing:,} of {count.total:,} rows pass"
+    passing = f"{count.passing:,} of {counted(count.total, 'row')} pass"
     if exact_cost(count, dimensions) <= cost * _EXACT_FACTOR:
         return replace(exact_plan, reason=f"{passing}, few enough to compare all of them")
     passing += ", too many to compare" if domain is None else ", and their domain has an index of its own"

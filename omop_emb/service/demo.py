@@ -16,7 +16,7 @@ from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError
 from omop_emb.indexing.build import build_index
 from omop_emb.interface.interface import EmbeddingInterface
-from omop_emb.records import ConceptFilter, IndexType, MetricType
+from omop_emb.records import ConceptFilter, IndexType, MetricType, counted
 from omop_emb.spaces import registry
 from omop_emb.vocabulary import loader, reader
 
@@ -135,7 +135,7 @@ def run_demo(on_message: Callable[[str], None]) -> DemoResult:
         with session_scope(engine) as session:
             connection = driver_connection(session)
             if reader.vocabulary_status(connection) is None:
-                on_message(f"loading the sample vocabulary, {_sample_concepts():,} concepts")
+                on_message(f"loading the sample vocabulary, {counted(_sample_concepts(), 'concept')}")
                 loader.load_vocabulary(connection, SAMPLE)
         builds = []
         # HNSW first: it becomes the active space, and stays it when a real vocabulary is built.

@@ -20,7 +20,7 @@ from omop_emb.database.engine import database_engine, database_status, driver_co
 from omop_emb.database.requirements import check_database
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import OmopEmbError
-from omop_emb.records import EmbeddingRole, IndexType
+from omop_emb.records import EmbeddingRole, IndexType, counted
 from omop_emb.server import supervisor
 from omop_emb.spaces import registry
 from omop_emb.spaces.release import release_difference
@@ -177,9 +177,13 @@ def _vocabulary(connection: psycopg.Connection[Any]) -> Finding:
         next_step = "run omop-emb vocabulary load PATH, or omop-emb demo for a sample"
         return Finding("vocabulary", State.NOTE, "none", next_step)
     origin = f"schema {status.schema}" if status.source is None else f"loaded from {status.source}"
-    details = f"{status.version or 'no version'}, {status.rows.get('concept') or 0:,} concepts, {origin}"
+    details = (
+        f"{status.version or 'no version'}, {counted(status.rows.get('concept') or 0, 'concept')}, {origin}"
+    )
     if status.blank_names:
-        details += f"; {status.blank_names:,} concepts have no name and cannot be found"
+        details += (
+            f"; {counted(status.blank_names, 'concept has', 'concepts have')} no name and cannot be found"
+        )
         next_step = "add the names of CPT4 with the tool in the download, then load it again"
         return Finding("vocabulary", State.NOTE, details, next_step)
     return Finding("vocabulary", State.OK, details)
@@ -199,10 +203,11 @@ def _spaces(connection: psycopg.Connection[Any], spaces: list[registry.Space]) -
 def _space(connection: psycopg.Connection[Any], space: registry.Space) -> Finding:
     check = f"space {space.name}"
     query = sql.SQL(read("space_rows_and_index")).format(rows=space.tables.rows)
-    counted = connection.execute(query, {"index_name": space.tables.index_name()}).fetchone()
-    rows, index_is_valid = counted if counted is not None else (0, False)
+    row = connection.execute(query, {"index_name": space.tables.index_name()}).fetchone()
+    rows, index_is_valid = row if row is not None else (0, False)
     model = f"{space.fingerprint.provider}:{space.fingerprint.model}"
-    details = f"{rows:,} texts, {model}, {space.fingerprint.dimensions} dimensions, {space.index_type.value}"
+    dimensions = f"{space.fingerprint.dimensions} dimensions"
+    details = f"{counted(rows, 'text')}, {model}, {dimensions}, {space.index_type.value}"
     if space.is_active:
         details += ", active"
     build = f"run {registry.build_command(space.name)}"

@@ -70,7 +70,7 @@ def test_approved_concepts_rank_first_for_their_site_until_they_are_forgotten(me
     )
     told = memory("remember", "approved.csv").stderr
     assert "2 approved mappings, 2 of them new" in told
-    assert "1 targets are no longer in the vocabulary" in told
+    assert "1 target is no longer in the vocabulary" in told
     assert "0 of them new" in memory("remember", "approved.csv").stderr
     found = mapped("Sinusitis")
     assert found.best is not None
@@ -81,9 +81,9 @@ def test_approved_concepts_rank_first_for_their_site_until_they_are_forgotten(me
         ("SINUSITIS", OSTEOARTHRITIS, "approved.csv"),
         ("lost", 999999999, "approved.csv"),
     ]
-    assert "1 approvals" in memory("forget", "--name", "SINUSITIS").stderr
+    assert "1 approval" in memory("forget", "--name", "SINUSITIS").stderr
     assert first("Sinusitis") == before
-    assert "1 approvals" in memory("forget", "--file", "elsewhere/approved.csv").stderr
+    assert "1 approval" in memory("forget", "--file", "elsewhere/approved.csv").stderr
     assert "no approvals" in memory("list", "--site", "default").stderr
 
 
@@ -155,4 +155,4 @@ def test_forgetting_what_was_never_approved_is_an_error(memory: Memory) -> None:
     for selection in (("--name", "never"), ("--file", "other.csv")):
         with pytest.raises(InputError, match="memory list"):
             memory("forget", *selection)
-    assert "1 approvals" in memory("forget", "--name", "sinusitis").stderr
+    assert "1 approval" in memory("forget", "--name", "sinusitis").stderr

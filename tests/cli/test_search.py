@@ -194,7 +194,7 @@ def test_a_table_is_searched_by_its_names_and_what_was_understood_is_said(run: R
         "encoding cp1252, separator ;",
         "term: Bezeichnung; code: Kode",
         "line 3: no term",
-        "1 rows left out",
+        "1 row left out",
     ):
         assert said in done.stderr
 

@@ -21,6 +21,7 @@ from omop_emb.mapping.files.reading_report import reading_lines
 from omop_emb.mapping.files.term_file import ReadOptions, TermFile
 from omop_emb.mapping.files.usagi_file import UsagiTarget
 from omop_emb.mapping.records import SourceTerm
+from omop_emb.records import counted
 
 TermKey = tuple[str, str]
 """Source code and name."""
@@ -100,11 +101,12 @@ def read_approved(path: str | Path, columns: ApprovedColumns | None = None) -> A
     if not approved:
         raise InputError(
             f"{name} has no approved mapping: its column {column!r} approves none of "
-            f"{counts.total() + len(problems):,} rows"
+            f"{counted(counts.total() + len(problems), 'row')}"
         )
     said_by = f"its column {column!r}" if column else "a person who vouches for every row"
-    counted = f"{len(approved):,} mappings are approved, says {said_by}; {left:,} rows are not"
-    note = f"{name}: {counted} (read as {understood})"
+    mappings = counted(len(approved), "mapping is", "mappings are")
+    others = counted(left, "row is", "rows are")
+    note = f"{name}: {mappings} approved, says {said_by}; {others} not (read as {understood})"
     return ApprovedFile(
         digest=digest,
         approved=approved,

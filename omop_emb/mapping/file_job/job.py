@@ -32,6 +32,7 @@ from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
 from omop_emb.mapping.retrieval.term_values import TermValues
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.language import looks_english
+from omop_emb.records import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -204,7 +205,7 @@ def _open_journal(
         Journal(path, input_digest=file.source.digest(), settings=settings, resume=job.resume)
     )
     if journal.done:
-        on_message(f"resuming: {journal.done:,} terms are mapped already")
+        on_message(f"resuming: {counted(journal.done, 'term is', 'terms are')} mapped already")
     return journal
 
 

@@ -11,6 +11,7 @@ from omop_emb.mapping.files.file_format import FileKind
 from omop_emb.mapping.files.header_row import LINE_OF_NO_HEADER
 from omop_emb.mapping.files.name_template import NameTemplate
 from omop_emb.mapping.files.term_file import TermFile
+from omop_emb.records import counted
 
 _LISTED_PROBLEMS = 5
 _SEPARATOR_NAMES = {"\t": "tab", " ": "space", NO_SEPARATOR: "none, one term a line"}
@@ -71,11 +72,12 @@ def reading_lines(file: TermFile) -> Iterator[str]:
 def count_lines(file: TermFile) -> Iterator[str]:
     """After reading: how many terms, how many rows were left out, what was not used, what was put right."""
     name = Path(file.source.name).name
-    left_out = f"{len(file.problems):,} rows left out" if file.problems else "no row left out"
-    yield f"{name}: {file.terms_read:,} terms, {left_out}"
+    left_out = f"{counted(len(file.problems), 'row')} left out" if file.problems else "no row left out"
+    yield f"{name}: {counted(file.terms_read, 'term')}, {left_out}"
     yield from first_problems(file.dropped_values, "such values")
     if file.repaired:
-        yield f"{file.repaired:,} names were encoded twice and were repaired: check their accented letters"
+        names = counted(file.repaired, "name was encoded twice and was", "names were encoded twice and were")
+        yield f"{names} repaired: check the accented letters"
 
 
 def first_problems(problems: Sequence[Problem], what: str = "such rows") -> Iterator[str]:

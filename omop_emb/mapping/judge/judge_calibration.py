@@ -10,6 +10,7 @@ import numpy as np
 
 from omop_emb.arrays import Doubles, Ints, Mask
 from omop_emb.mapping.records import MappedTerm
+from omop_emb.records import counted
 
 ANSWERS = ("agrees", "chooses another", "says none")
 """What a judge can say about the first candidate. No answer is none of these, and changes nothing."""
@@ -80,8 +81,9 @@ def learn_shifts(
         return {}, ""
     if answered.sum() < MIN_ANSWERS:
         return {}, (
-            f"only {answered.sum():,} approved terms have a judge's answer; before answers change "
-            f"probabilities, at least {MIN_ANSWERS} are needed"
+            f"only {counted(int(answered.sum()), 'approved term has', 'approved terms have')} a "
+            "judge's answer; "
+            f"before answers change probabilities, at least {MIN_ANSWERS} are needed"
         )
     kind = np.array([ANSWERS.index(answer) for answer in answers if answer is not None], np.int64)
     log_odds, target = _log_odds(probability[answered]), correct[answered].astype(np.float64)
@@ -93,15 +95,16 @@ def learn_shifts(
     before, after = _log_loss(log_odds, target), _log_loss(shifted, target)
     if after >= before:
         return {}, (
-            f"the judge's answers on {len(log_odds):,} approved terms do not improve probabilities "
+            f"the judge's answers on {counted(len(log_odds), 'approved term')} do not improve probabilities "
             f"(loss {before:.3f} without, {after:.3f} with them) and are not used"
         )
     fitted = _fit_shifts(log_odds, kind, target)
     shifts = {answer: float(shift) for answer, shift in zip(ANSWERS, fitted, strict=True) if shift}
     factors = ", ".join(f"{answer} {np.exp(shift):.2g}" for answer, shift in shifts.items())
     return shifts, (
-        f"the judge's answers change probabilities from now on: learned from {len(log_odds):,} approved "
-        f"terms (loss {before:.3f} without, {after:.3f} with them; factors on the odds: {factors})"
+        f"the judge's answers change probabilities from now on: learned from "
+        f"{counted(len(log_odds), 'approved term')} (loss {before:.3f} without, {after:.3f} with "
+        f"them; factors on the odds: {factors})"
     )
 
 

@@ -17,6 +17,7 @@ from omop_emb.mapping.judge.judge_calibration import apply_answer, is_answer
 from omop_emb.mapping.judge.prompt import ConceptContext, concept_contexts, offered_concept_ids
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.providers.chat import ChatModel
+from omop_emb.records import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -79,13 +80,15 @@ def judge_terms(
         if judge.failure is not None:
             on_failure(f"the judge stopped before it had answered about every term: {judge.failure}")
         elif chosen and not answered:
-            on_failure(f"the judge answered about none of {len(chosen):,} terms; the first: {unanswered}")
+            on_failure(
+                f"the judge answered about none of {counted(len(chosen), 'term')}; the first: {unanswered}"
+            )
         usage = judge.usage
-        tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
+        tokens = f"{counted(usage.input_tokens, 'token')} in, {usage.output_tokens:,} out"
         cost = "" if job.prices is None else f", {money(usage.cost(*job.prices))}"
         on_message(
-            f"{job.model.source} gave a second opinion on {answered:,} of {len(chosen):,} terms: "
-            f"{usage.requests:,} requests, {tokens}{cost}"
+            f"{job.model.source} gave a second opinion on {answered:,} of {counted(len(chosen), 'term')}: "
+            f"{counted(usage.requests, 'request')}, {tokens}{cost}"
         )
 
 
@@ -116,8 +119,10 @@ def _contexts(engine: Engine, terms: Iterable[MappedTerm]) -> dict[int, ConceptC
 
 def _describe(job: JudgeJob, estimate: JudgeEstimate, terms: int) -> str:
     text = (
-        f"{job.model.source} will be asked about {terms:,} terms in review ({estimate.cached:,} answered "
-        f"before): about {estimate.requests:,} requests, {estimate.input_tokens:,} tokens in and "
-        f"{estimate.output_tokens:,} out"
+        f"{job.model.source} will be asked about {counted(terms, 'term')} in review "
+        f"({estimate.cached:,} answered "
+        f"before): about {counted(estimate.requests, 'request')}, "
+        f"{counted(estimate.input_tokens, 'token')} in "
+        f"and {estimate.output_tokens:,} out"
     )
     return text if job.prices is None else f"{text}, about {money(estimate.cost(*job.prices))} at your prices"

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from omop_emb.mapping.records import SourceTerm
 from omop_emb.mapping.retrieval.lexicon import Lexicon
+from omop_emb.records import counted
 from omop_emb.vocabulary.spelling import closest_values, intended_value, split_values
 
 
@@ -49,17 +50,18 @@ class TermValues:
     def messages(self) -> Iterator[str]:
         """One line for each value that was read as another one, or that does not exist."""
         for (kind, written, value), count in sorted(self._changed.items()):
-            yield f"{kind} {written!r} was read as {value!r} ({count:,} {_rows(count)})"
+            yield f"{kind} {written!r} was read as {value!r} ({counted(count, 'row')})"
         for (kind, written), count in sorted(self._unknown.items()):
             nearest = self.nearest(kind, written)[:1]
             hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
             by_name = ": mapped by name alone" if kind == "vocabulary" else ""
-            yield f"there is no {kind} {written!r} ({count:,} {_rows(count)}{by_name}){hint}"
+            yield f"there is no {kind} {written!r} ({counted(count, 'row')}{by_name}){hint}"
 
         if self._unknown_suggestions:
             yield (
-                f"{self._unknown_suggestions:,} suggested concept ids are not in the loaded vocabulary, "
-                "or lead to no standard concept"
+                f"{counted(self._unknown_suggestions, 'suggested concept id')} not in the loaded "
+                "vocabulary, or "
+                "without a standard concept"
             )
 
     def _spell(self, kind: str, text: str) -> str:
@@ -79,7 +81,3 @@ class TermValues:
             parts = split_values(text, existing)
             self._values[kind, text] = [(part, intended_value(part, existing)) for part in parts]
         return self._values[kind, text]
-
-
-def _rows(count: int) -> str:
-    return "row" if count == 1 else "rows"

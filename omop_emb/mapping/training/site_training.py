@@ -36,6 +36,7 @@ from omop_emb.mapping.training.cross_validation import (
     validate_terms,
 )
 from omop_emb.mapping.training.site_examples import build_examples, sample_terms, with_shipped_scores
+from omop_emb.records import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -112,8 +113,8 @@ def train(
     usable = resolve_targets(engine.lexicon, gold.terms)
     terms = sample_terms(usable)
     if len(terms) < len(usable):
-        notes.append(f"{len(terms):,} of {len(usable):,} terms were sampled to learn from")
-    on_message(f"describing the candidates of {len(terms):,} terms")
+        notes.append(f"{len(terms):,} of {counted(len(usable), 'term')} sampled to learn from")
+    on_message(f"describing the candidates of {counted(len(terms), 'term')}")
     examples = build_examples(engine, terms, shipped)
     validations, scores, uses_own_trees = _cross_validate(
         examples, shipped, training.rounds, on_message, calibrated=digest == shipped.fingerprint

@@ -248,7 +248,7 @@ def test_a_failed_job_does_not_affect_the_others_and_a_rerun_embeds_its_texts(
 
     fake.fault = first_fails
     reason = r"\(batches/j0 failed \(INVALID_ARGUMENT; the file of texts cannot be read\)\)"
-    with pytest.raises(ProviderError, match=rf"1 batch jobs .* failed {reason}"):
+    with pytest.raises(ProviderError, match=rf"1 batch job .* failed {reason}"):
         build(engine, client, chunk_texts=3)
     assert set(fake.jobs.deleted) == {"files/up0", "files/up1", "files/ofj1"}
     lost, kept = sent(fake)
@@ -394,7 +394,7 @@ def test_a_failed_build_also_reports_what_was_sent(
     fake.always(Fault(403, "{}"))
     done = command(engine, client)
     assert done.returncode == 1
-    assert f"sent to {client.model}: 1 requests, 0 texts, 0 tokens" in done.stderr
+    assert f"sent to {client.model}: 1 request, 0 texts, 0 tokens" in done.stderr
 
 
 def test_cancelling_reports_how_many_jobs_were_cancelled(
@@ -407,8 +407,8 @@ def test_cancelling_reports_how_many_jobs_were_cancelled(
     done = command(engine, client, "--cancel-batch")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines()[-2:] == [
-        "1 batch jobs were cancelled",
-        "1 are finished: omop-emb index build collects them",
+        "1 batch job was cancelled",
+        "1 is finished: omop-emb index build collects the answers",
     ]
 
 

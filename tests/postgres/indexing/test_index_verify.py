@@ -91,7 +91,7 @@ def test_a_domains_missing_index_is_found_and_built_by_the_next_build(
         (domain,) = registry.active_space(driver_connection(connection)).partial_domains
     run(engine, f"drop index omop_emb.space_1_hnsw_{domain}")
     found = failed(engine)
-    assert found["index"].details == "HNSW indexes of 1 domains are missing"
+    assert found["index"].details == "HNSW indexes are missing, of 1 domain"
     assert found["index"].next_step == "run omop-emb index build --name m-hnsw"
     build_index(engine, counting_client(), index_type=IndexType.HNSW)
     assert failed(engine) == {}

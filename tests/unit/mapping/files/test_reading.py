@@ -486,7 +486,7 @@ def test_the_report_says_what_was_understood_and_left_out(tmp_path: Path) -> Non
         "columns: term: Bezeichnung; code: Kode; frequency: Anzahl; others: ward",
     ]
     assert list(count_lines(file)) == [
-        "terms.csv: 1 terms, 7 rows left out",
+        "terms.csv: 1 term, 7 rows left out",
         "line 2: its frequency is a share and is not used",
-        "1 names were encoded twice and were repaired: check their accented letters",
+        "1 name was encoded twice and was repaired: check the accented letters",
     ]
