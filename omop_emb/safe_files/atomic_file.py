@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 from omop_emb.errors import InputError
+from omop_emb.safe_files.part_file import make_part
 
 
 @contextmanager
@@ -40,6 +40,7 @@ class AtomicFiles:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str | Path, Path, Path]] = []  # path as given, temporary file, target
+        self._locks: list[int] = []  # descriptors
 
     def __enter__(self) -> AtomicFiles:
         return self
@@ -47,6 +48,8 @@ class AtomicFiles:
     def __exit__(self, *_: object) -> None:
         for _path, temporary, _target in self._waiting:
             temporary.unlink(missing_ok=True)
+        while self._locks:
+            os.close(self._locks.pop())
 
     @contextmanager
     def open(self, path: str | Path) -> Iterator[BinaryIO]:
@@ -62,11 +65,10 @@ class AtomicFiles:
             with target.open("wb") as handle:
                 yield handle
             return
-        temporary = target.with_name(f".{target.name[:80]}.{uuid4().hex[:8]}.part")
         with _readable_errors(path):
-            # A new file has the permissions of the user's umask (tempfile's are 0600), another keeps its own.
-            mode = 0o600 if target.exists() else 0o666
-            handle = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+            temporary, descriptor = make_part(target)
+            self._locks.append(os.dup(descriptor))  # keeps the lock when the handle is closed
+            handle = os.fdopen(descriptor, "wb")
         try:
             with _readable_errors(path), handle:
                 if target.exists():
