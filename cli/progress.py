@@ -107,12 +107,14 @@ class _BuildLines:
     def __init__(self) -> None:
         self._phase: object = None
         self._printed = 0.0
+        self._is_last = True
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if progress.phase is self._phase and now - self._printed < _LINE_SECONDS:
+        is_last = progress.done == progress.total and not self._is_last
+        if progress.phase is self._phase and now - self._printed < _LINE_SECONDS and not is_last:
             return
-        self._phase, self._printed = progress.phase, now
+        self._phase, self._printed, self._is_last = progress.phase, now, progress.done == progress.total
         detail = _detail(progress)
         echo(progress.phase.value + (f": {detail}" if detail else ""))
 
@@ -125,11 +127,15 @@ def _detail(progress: Progress) -> str:
     parts = [f"{progress.done:,} of {counted(progress.total, 'text')}"]
     if progress.skipped:
         parts.append(f"{progress.skipped:,} skipped")
-    if progress.done:
-        parts.append(f"{progress.texts_per_second:,.0f}/s")
-    if progress.remaining_seconds is not None:
-        parts.append(f"{_duration(progress.remaining_seconds)} left")
+    if progress.texts_per_second is not None and progress.remaining_seconds is not None:
+        parts.append(f"{_rate(progress.texts_per_second)}, {_duration(progress.remaining_seconds)} left")
     return ", ".join(parts)
+
+
+def _rate(per_second: float) -> str:
+    if per_second >= 10:
+        return f"{per_second:,.0f} a second"
+    return f"{per_second:.1f} a second" if per_second >= 0.1 else f"{per_second * 3600:,.0f} an hour"
 
 
 def _duration(seconds: float) -> str:

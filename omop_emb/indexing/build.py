@@ -21,6 +21,7 @@ from omop_emb.indexing.difference import BuildPlan
 from omop_emb.indexing.finish import FinishResult, finish_build, report_index_progress, vacuum
 from omop_emb.indexing.pipeline import EmbeddedCounts, embed_and_write
 from omop_emb.indexing.report import BuildReport, Phase, Progress, ProgressCallback
+from omop_emb.indexing.shared_progress import SharedProgress
 from omop_emb.indexing.shrink import check_loss
 from omop_emb.indexing.vector_indexes import IndexSettings, drop_indexes_before_load
 from omop_emb.records import IndexType
@@ -165,13 +166,19 @@ def _embed(builder: Builder, plan: BuildPlan, counts: EmbeddedCounts, on_progres
     """Embed the chunks that can be claimed, and add them to `counts`."""
     started, before = time.monotonic(), replace(counts)
 
+    shared = SharedProgress(builder, plan)
+
     def report(counts: EmbeddedCounts, phase: Phase = Phase.EMBED) -> None:
+        done, characters = shared.done(
+            counts.texts + counts.failed - before.texts - before.failed,
+            counts.characters - before.characters,
+        )
         on_progress(
             Progress(
                 phase,
-                done=counts.texts + counts.failed - before.texts - before.failed,
+                done=done,
                 total=plan.distinct_texts,
-                characters=counts.characters - before.characters,
+                characters=characters,
                 total_characters=plan.characters,
                 seconds=time.monotonic() - started,
                 skipped=plan.unchanged + plan.reused,

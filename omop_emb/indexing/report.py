@@ -27,8 +27,8 @@ class Progress:
     """How far a build, export or import is."""
 
     phase: Phase
-    done: int = 0  # distinct texts that this builder has embedded
-    total: int = 0  # distinct texts for all builders
+    done: int = 0  # distinct texts that all builders have embedded since this one began
+    total: int = 0  # distinct texts to embed when this one began
     characters: int = 0  # of the texts done; a better measure than their number
     total_characters: int = 0
     seconds: float = 0.0  # since embedding began
@@ -36,14 +36,19 @@ class Progress:
     fraction: float | None = None  # of the phase, 0 to 1; None if it is not known
 
     @property
-    def texts_per_second(self) -> float:
-        """The rate since embedding began; 0 before the first text."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
+    def texts_per_second(self) -> float | None:
+        """The rate at which what is left takes remaining_seconds; None before the first text.
+
+        Longer texts come first, so texts done in a second say too little about those that follow.
+        """
+        if not self.remaining_seconds:
+            return None
+        return (self.total - self.done) / self.remaining_seconds
 
     @property
     def remaining_seconds(self) -> float | None:
         """How long embedding will still take, by characters; None before the first text."""
-        if not self.characters:
+        if not self.characters or self.done >= self.total:
             return None
         return self.seconds * (self.total_characters - self.characters) / self.characters
 
