@@ -383,8 +383,8 @@ def test_the_command_reports_what_was_sent_to_the_model_and_its_cost(
     assert (row["requests"], row["sent_texts"]) == (requests, 6)
     counting = "" if options else f", {row['tokens']} of them estimated"
     assert (
-        f"sent to {client.model}: {requests} requests, 6 texts, {row['tokens']} tokens{counting}, "
-        "about less than 0.01 USD" in done.stderr
+        f"sent to {client.model}: {requests} request{'s' if requests > 1 else ''}, 6 texts, "
+        f"{row['tokens']} tokens{counting}, about less than 0.01 USD" in done.stderr
     )
 
 

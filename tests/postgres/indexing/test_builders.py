@@ -15,6 +15,8 @@ from sqlalchemy import Engine
 
 from omop_emb import IndexType
 from omop_emb.database.engine import driver_connection
+from omop_emb.indexing import shared_progress
+from omop_emb.indexing.report import Phase, Progress
 from omop_emb.spaces import registry
 from tests.builds import build_with
 from tests.small_vocabulary import (
@@ -98,6 +100,29 @@ def test_two_builders_share_the_work_and_embed_each_text_once(
     assert len(sent) == sum(embedded) == 2 * CONCEPTS + CONCEPTS // 2 + 1
     assert min(embedded) > 0
     assert_as_by_one_builder(engine)
+
+
+def test_progress_counts_what_the_other_builders_have_embedded(
+    engine: Engine, tmp_path: Path, new_builder: NewBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_progress, "_SECONDS_BETWEEN_COUNTS", 0.0)
+    many_concepts(engine, tmp_path, CONCEPTS)
+    other = new_builder(seconds=0.1)
+    other.begin()
+    wait_until(lambda: other.sent())
+    seen: list[Progress] = []
+    report = build_with(
+        engine,
+        counting_client(CountingProvider(seconds=0.1)),
+        index_type=IndexType.FLAT,
+        chunk_texts=CHUNK_TEXTS,
+        on_progress=seen.append,
+    )
+    assert other.end()[0] == 0
+    embedding = [progress for progress in seen if progress.phase is Phase.EMBED]
+    assert embedding[-1].done > report.embedded_texts > 0
+    assert [progress.done for progress in embedding] == sorted(progress.done for progress in embedding)
+    assert all(progress.done <= progress.total for progress in embedding)
 
 
 def test_the_work_of_a_killed_builder_is_taken_over_by_the_others(
