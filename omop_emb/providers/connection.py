@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, ClassVar
+from urllib.parse import SplitResult, urlsplit
 
 from omop_emb.errors import (
     ConfigurationError,
@@ -109,6 +110,23 @@ class Connection(ABC):
         if is_of_httpx or isinstance(error, ConnectionError):
             return connection_error(self.source, self.server, error)
         return None
+
+
+def split_address(variable: str, address: str) -> SplitResult:
+    """The parts of a server's address; without http:// it may begin with the host.
+
+    Raises:
+        ConfigurationError: a sign of the password makes its rest look like a path, and its beginning like a
+            host, which would be sent the texts.
+        ValueError: it is no address.
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ConfigurationError(
+            f"user or password in {variable} cannot be read: write signs in them percent-encoded (@ as %40, "
+            "/ as %2F, # as %23, ? as %3F)"
+        )
+    return parts
 
 
 class _Call(threading.local):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from omop_emb import config
 from omop_emb.errors import ConfigurationError, ProviderError, ProviderRefusedError
 from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
-from omop_emb.providers.connection import Connection
+from omop_emb.providers.connection import Connection, split_address
 from omop_emb.providers.http_errors import http_error
 from omop_emb.records import EmbeddingRole
 
@@ -26,7 +25,7 @@ class OllamaConnection(Connection):
     def __init__(self, model: str) -> None:
         self._host = config.variable("OLLAMA_HOST") or "127.0.0.1"
         try:
-            hostname = urlsplit(self._host if "://" in self._host else f"//{self._host}").hostname
+            hostname = split_address("OLLAMA_HOST", self._host).hostname
         except ValueError:
             raise ConfigurationError("OLLAMA_HOST must be host:port or http://host:port") from None
         self.is_local = hostname in _LOCAL_HOSTS

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from omop_emb.errors import (
     TextRejectedError,
 )
 from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
-from omop_emb.providers.connection import Connection
+from omop_emb.providers.connection import Connection, split_address
 from omop_emb.providers.http_errors import http_error
 from omop_emb.records import EmbeddingRole
 
@@ -45,7 +44,7 @@ class OpenAIConnection(Connection):
     def __init__(self, model: str) -> None:
         self._url = (config.variable("OPENAI_BASE_URL") or _OPENAI_URL).rstrip("/")
         try:
-            address = urlsplit(self._url)
+            address = split_address("OPENAI_BASE_URL", self._url)
             is_address = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
         except ValueError:
             is_address = False

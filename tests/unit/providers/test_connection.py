@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from omop_emb.errors import MissingExtraError, ProviderUnavailableError
+from omop_emb.errors import ConfigurationError, MissingExtraError, ProviderUnavailableError
 from omop_emb.providers.connection import Connection
 from omop_emb.providers.ollama import OllamaConnection
 from omop_emb.providers.openai import OpenAIConnection
@@ -93,3 +94,16 @@ def test_a_server_on_this_machine_is_asked_without_a_proxy(
             assert http._transport_for_url(httpx.URL(f"{scheme}://{host}:9/v1")) is http._transport
         elsewhere = httpx.URL(f"{'https' if 'https' in variable.lower() else 'http'}://gpu.example/v1")
         assert http._transport_for_url(elsewhere) is not http._transport
+
+
+@pytest.mark.parametrize("sign", ["/", "#", "?", "@/", "/@", "?@", "1/", "://"])
+@pytest.mark.parametrize("form", ["http://u:xqzj{}wvkj@127.0.0.1:9/v1", "http://xqzj{}wvkj@127.0.0.1:9/v1"])
+@pytest.mark.parametrize("kind", [OllamaConnection, OpenAIConnection])
+def test_no_part_of_a_password_becomes_a_host_that_is_asked(
+    kind: Callable[[str], Connection], form: str, sign: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", form.format(sign))
+    monkeypatch.setenv("OPENAI_BASE_URL", form.format(sign))
+    with pytest.raises(ConfigurationError) as raised:
+        kind("m")
+    assert not [part for part in ("xqzj", "wvkj") if part in str(raised.value)]
