@@ -793,6 +793,17 @@ def _stored_codes(url: str) -> list[str]:
         return [code for (code,) in rows.fetchall()]
 
 
+@pytest.mark.parametrize("options", [(), ("--resume",)])
+def test_a_link_in_the_place_of_the_journal_is_not_followed(run_map: Map, options: tuple[str, ...]) -> None:
+    write("terms.csv", "name\nOsteoarthritis\n")
+    write("precious", "root:x:0:0\n")
+    journal_path("out.csv").symlink_to("precious")
+    with pytest.raises(InputError, match=r"\.out\.csv\.journal .* is a link; .* remove it"):
+        run_map("terms.csv", "-o", "out.csv", *options)
+    assert Path("precious").read_text() == "root:x:0:0\n"
+    assert not Path("out.csv").exists()
+
+
 def test_a_killed_run_leaves_the_old_output_and_can_be_resumed(
     database: str, run_map: Map, tmp_path: Path
 ) -> None:
