@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 import click
@@ -56,6 +57,22 @@ def cli(debug: bool) -> None:
         level=logging.DEBUG if debug else logging.WARNING,
         format="%(name)s: %(message)s" if debug else "%(levelname)s: %(message)s",
     )
+    if not debug:
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_says_something_new())
+
+
+def _says_something_new() -> Callable[[logging.LogRecord], bool]:
+    """A filter that leaves out records that say that all is right, and those that were printed before."""
+    printed: set[str] = set()
+
+    def passes(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = message not in printed and not getattr(record, "is_right", False)
+        printed.add(message)
+        return is_new
+
+    return passes
 
 
 def main() -> None:

@@ -90,7 +90,9 @@ class EmbeddingClient:
             EmbeddingRole.QUERY: _prefix(EmbeddingRole.QUERY, query_prefix),
         }
         for line in models.advice(self.model, self._prefixes, dimensions) if warn else ():
-            logger.warning("%s", line)
+            # The command line leaves out what says that all is right.
+            is_right = line in models.right_prefixes(self.model, self._prefixes)
+            logger.warning("%s", line, extra={"is_right": is_right})
         limits = provider.limits
         query_retries = query_retries or RetryPolicy.for_queries(limits.query_timeout_seconds)
         self._bulk_retries = bulk_retries or RetryPolicy.for_bulk(limits.bulk_timeout_seconds)

@@ -122,17 +122,29 @@ def _registry() -> tuple[dict[str, KnownModel], dict[str, KnownModel]]:
 
 def advice(model: str, prefixes: Mapping[EmbeddingRole, str], dimensions: int | None = None) -> list[str]:
     """The warnings of setting_warnings(), after a line for each prefix that is empty and may be so."""
-    known = find_model(model)
-    lines = []
-    for role, prefix in prefixes.items():
-        if not prefix and (known is None or not known.prefixes[role]):
-            line = f"{PREFIX_VARIABLES[role]} is empty: nothing is put before a {role.value}'s text"
-            if known is None:
-                line += ". Models trained with a prefix for each role find worse matches without it"
-            else:
-                line += f", which is what {model} needs"
-            lines.append(line)
+    lines = right_prefixes(model, prefixes)
+    if find_model(model) is None:
+        lines += [
+            f"{_nothing_before(role)}. Models trained with a prefix for each role find worse matches "
+            "without it"
+            for role, prefix in prefixes.items()
+            if not prefix
+        ]
     return lines + setting_warnings(model, prefixes, dimensions)
+
+
+def right_prefixes(model: str, prefixes: Mapping[EmbeddingRole, str]) -> list[str]:
+    """A line for each prefix that is empty and has to be."""
+    known = find_model(model)
+    return [
+        f"{_nothing_before(role)}, which is what {model} needs"
+        for role, prefix in prefixes.items()
+        if not prefix and known is not None and not known.prefixes[role]
+    ]
+
+
+def _nothing_before(role: EmbeddingRole) -> str:
+    return f"{PREFIX_VARIABLES[role]} is empty: nothing is put before a {role.value}'s text"
 
 
 def setting_warnings(

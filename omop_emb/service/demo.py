@@ -129,7 +129,9 @@ def run_demo(on_message: Callable[[str], None]) -> DemoResult:
             "the demo has its own vocabulary, but OMOP_EMB_VOCABULARY_SCHEMA names another: "
             "run env -u OMOP_EMB_VOCABULARY_SCHEMA omop-emb demo"
         )
-    client = EmbeddingClient(config.DEFAULT_MODEL, dimensions=384, document_prefix="", query_prefix="")
+    client = EmbeddingClient(
+        config.DEFAULT_MODEL, dimensions=384, document_prefix="", query_prefix="", warn=False
+    )
     engine, data_dir, is_default = _open_database(on_message)
     try:
         with session_scope(engine) as session:
