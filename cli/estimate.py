@@ -109,14 +109,15 @@ def approve_cost(
         return
     estimate = estimate_build(client, preview, measure=False)
     cost_usd = estimate.batch_cost_usd if batch_api else estimate.cost_usd
-    cost = "" if cost_usd is None else f", about {money(cost_usd)}"
     millions = estimate.tokens / 1e6
     tokens = f"{millions:,.1f} million" if millions >= 1 else f"{estimate.tokens:,}"
+    # Of a free model this would be a guess, where omop-emb estimate asks the model.
+    cost = "" if cost_usd is None else f", about {tokens} tokens, about {money(cost_usd)}"
     disk = _bytes(estimate.table_bytes + estimate.index_bytes)
     memory = f", and {_bytes(estimate.index_memory_bytes)} of memory to build its index"
     echo(
-        f"to embed: {counted(estimate.texts, 'text')} ({estimate.distinct_texts:,} distinct), about {tokens} "
-        f"tokens{cost}; the space then takes about {disk} of disk{memory if estimate.index_bytes else ''}"
+        f"to embed: {counted(estimate.texts, 'text')} ({estimate.distinct_texts:,} distinct){cost}; "
+        f"the space then takes about {disk} of disk{memory if estimate.index_bytes else ''}"
     )
     if ask_above is None or cost_usd is None or cost_usd <= ask_above:
         return

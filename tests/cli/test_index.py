@@ -166,3 +166,10 @@ def test_a_space_travels_in_one_file(run: Run, tmp_path: Path) -> None:
     read = run("index", "import", file, "--index-type", "hnsw", "--name", "theirs")
     assert (read.returncode, read.stdout) == (0, "")
     assert "space 'theirs' is ready, and not active: omop-emb index activate theirs" in read.stderr
+
+
+def test_a_build_with_a_free_model_guesses_no_tokens(run: Run) -> None:
+    done = run("index", "build", "--index-type", "flat", "--texts", "name+synonyms+codes", "--limit", "9")
+    (told,) = (line for line in done.stderr.splitlines() if line.startswith("to embed: "))
+    assert "token" not in told
+    assert "9 texts (9 distinct); the space then takes about" in told
