@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -92,6 +93,39 @@ def migrate(print_: bool) -> None:
     with session_scope() as session:
         applied = migrate(driver_connection(session))
     echo(f"applied {', '.join(applied)}" if applied else "the schema omop_emb is up to date")
+
+
+@command.command("dump")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+def dump(file: str) -> None:
+    """Write the schema omop_emb to FILE: vocabularies, spaces, vectors and approved mappings.
+
+    pg_restore reads the file too. `index export` writes one space alone.
+
+    \b
+    omop-emb db dump omop_emb.dump
+    """
+    from omop_emb.database import dump_database, engine_scope
+
+    with engine_scope() as engine:
+        dump_database(engine, file)
+    if file != "-":
+        echo(f"wrote {file}, {Path(file).stat().st_size / 1e6:,.1f} MB")
+
+
+@command.command("restore")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+def restore(file: str) -> None:
+    """Fill a database that has no schema omop_emb from FILE, completely or not at all.
+
+    \b
+    OMOP_EMB_DATA_DIR=/new/folder omop-emb db restore omop_emb.dump
+    """
+    from omop_emb.database import engine_scope, restore_database
+
+    with engine_scope() as engine:
+        restore_database(engine, file)
+    echo(f"restored {file}: omop-emb doctor checks it")
 
 
 def _require_embedded(verb: str) -> None:

@@ -121,3 +121,8 @@ def no_telemetry() -> None:
 def _xdg(name: str, fallback: str) -> Path:
     base = os.environ.get(name, "")
     return (Path(base) if base.startswith("/") else Path.home() / fallback) / "omop-emb"
+
+
+def program_environment(**changes: str) -> dict[str, str]:
+    """The environment for a program of PostgreSQL's: ours, whose PG* variables and home folder it reads."""
+    return {**os.environ, **changes}

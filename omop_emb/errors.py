@@ -124,7 +124,7 @@ class DamageError(DatabaseError):
         self,
         reason: str,
         relation: tuple[str, str] | None = None,
-        remedy: str = "run omop-emb db check, which says what is damaged, and restore a dump (db restore)",
+        remedy: str = "run omop-emb index verify for each space, or restore a dump (omop-emb db restore)",
     ) -> None:
         self.reason, self.relation = reason, relation
         what = "a file of the database" if relation is None else " ".join(relation)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from omop_emb.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from omop_emb.database.dump import dump_database as dump_database, restore_database as restore_database
     from omop_emb.database.engine import (
         database_engine as database_engine,
         database_status as database_status,

@@ -100,7 +100,11 @@ class _Verifier:
         return _failed("build", details, self._build)
 
     def rows(self) -> Check:
-        texts, without_vector, without_text = self._query("verify_keys")
+        # An index still names the rows of a file that was cut short: only reading the tables tells.
+        with self.connection.transaction(force_rollback=True):
+            for scan in ("indexscan", "indexonlyscan", "bitmapscan"):
+                self.connection.execute("select set_config(%s, 'off', true)", (f"enable_{scan}",))
+            texts, without_vector, without_text = self._query("verify_keys")
         if not without_vector and not without_text:
             return _passed("rows", f"{counted(texts, 'text')}, each with its vector")
         texts_without, vectors_without = counted(without_vector, "text"), counted(without_text, "vector")

