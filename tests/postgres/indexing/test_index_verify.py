@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -166,5 +167,27 @@ def test_recall_is_measured_and_fails_its_check_if_it_is_too_low(sample_database
         found = failed(engine, name="all-MiniLM-L6-v2-hnsw", client=None, sample=0)
         assert set(found) == {"recall"}
         assert "of the 10 nearest at ef_search" in found["recall"].details
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("table", ["space_1", "space_1_text"])
+def test_a_table_whose_file_was_cut_short_is_found(sample_database_url: str, table: str) -> None:
+    engine = database_engine(sample_database_url)
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            driver = driver_connection(connection)
+            driver.execute(f"vacuum omop_emb.{table}".encode())
+            driver.execute("checkpoint")
+            row = driver.execute(
+                "select current_setting('data_directory') || '/' || pg_relation_filepath(%s)",
+                (f"omop_emb.{table}",),
+            ).fetchone()
+        assert row is not None
+        file = Path(row[0])
+        if not file.exists():
+            pytest.skip("the server's files are on another machine")
+        os.truncate(file, file.stat().st_size // 8192 // 2 * 8192)
+        assert "rows" in failed(engine, sample=0)
     finally:
         engine.dispose()
