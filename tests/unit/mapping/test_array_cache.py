@@ -30,11 +30,11 @@ def test_targets_are_found_by_concept() -> None:
     steps = [
         (PathStep(4, "four", "Concept replaced by"), 1),
         (PathStep(9, "nine", "Maps to"), 2),
-        (PathStep(9, "nine", "Maps to value"), 0),
+        (PathStep(9, "nine", "Concept replaced by"), 0),
     ]
     targets = StandardTargets.of(steps)
     assert [targets[index] for index in range(3)] == [step for step, _ in steps]
-    assert targets.get(9) == [("Maps to", 2), ("Maps to value", 0)]
+    assert targets.get(9) == [("Maps to", 2), ("Concept replaced by", 0)]
     assert targets.get(4) == [("Concept replaced by", 1)]
     assert targets.get(5) == targets.get(10) == StandardTargets.of([]).get(4) == []
     assert (targets.name_of(9), targets.name_of(4), targets.name_of(5)) == ("nine", "four", None)
