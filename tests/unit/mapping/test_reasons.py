@@ -84,7 +84,6 @@ def test_agreement_raises_and_contradiction_lowers(feature: str, sign: int) -> N
     assert SIGNS[NAMES.index(feature)] == sign
 
 
-@pytest.mark.xfail(strict=False, reason="holds from the next training of the shipped ranker on")
 def test_no_weight_of_the_shipped_ranker_speaks_against_agreement_or_for_contradiction() -> None:
     shipped = default_ranker()
     wrong = [
