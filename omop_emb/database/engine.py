@@ -14,8 +14,12 @@ from sqlalchemy.orm import Session, scoped_session
 from omop_emb import config
 from omop_emb.database import migrations
 from omop_emb.database.damage import named_damage
-from omop_emb.database.database_url import parse_database_url
-from omop_emb.database.readable_errors import is_not_ready, readable_errors as readable_errors
+from omop_emb.database.database_url import connection_parameters, shown_url
+from omop_emb.database.readable_errors import (
+    connection_problem,
+    is_not_ready,
+    readable_errors as readable_errors,
+)
 from omop_emb.database.requirements import read_database_info
 from omop_emb.database.session_settings import correct_settings
 from omop_emb.errors import DatabaseError, InputError
@@ -44,28 +48,20 @@ def database_engine(
     if url is None and data_dir is None:
         url = config.variable("OMOP_EMB_DATABASE_URL")
     options: dict[str, Any] = {"pool_pre_ping": True, "echo": echo, "hide_parameters": not echo}
-    engine = _embedded_engine(data_dir, options) if url is None else _engine_of_url(url, options)
+    if url is None:
+        shown: sqlalchemy.URL | str = "postgresql+psycopg://"
+        options["creator"] = lambda: _embedded_connection(data_dir)
+    else:
+        parameters = connection_parameters(url)
+        shown = shown_url(parameters)
+        options["connect_args"] = parameters
+    engine = sqlalchemy.create_engine(shown, **options)
     sqlalchemy.event.listen(engine, "connect", _correct_new_connection)
     return engine
 
 
 def _correct_new_connection(connection: psycopg.Connection[Any], _: object) -> None:
     correct_settings(connection, for_session=True)
-
-
-def _embedded_engine(data_dir: Path | None, options: dict[str, Any]) -> sqlalchemy.Engine:
-    return sqlalchemy.create_engine(
-        "postgresql+psycopg://", creator=lambda: _embedded_connection(data_dir), **options
-    )
-
-
-def _engine_of_url(url: str, options: dict[str, Any]) -> sqlalchemy.Engine:
-    parsed = parse_database_url(url)
-    defaults = {"application_name": "omop-emb", "connect_timeout": "10", "client_encoding": "utf8"}
-    connect_args = {name: value for name, value in defaults.items() if name not in parsed.normalized_query}
-    return sqlalchemy.create_engine(
-        parsed, connect_args={"prepare_threshold": None, **connect_args}, **options
-    )
 
 
 def driver_connection(
@@ -91,6 +87,19 @@ def driver_connection(
         )
     if driver.info.transaction_status is not TransactionStatus.INERROR:
         correct_settings(driver)
+    return driver
+
+
+def writing_connection(
+    source: Session | scoped_session[Session] | sqlalchemy.Connection,
+) -> psycopg.Connection:
+    """driver_connection() for a write of several statements, of which AUTOCOMMIT would leave half."""
+    driver = driver_connection(source)
+    if driver.autocommit:
+        raise InputError(
+            f"this {type(source).__name__} is in AUTOCOMMIT mode, where a failed write leaves half of it: "
+            "give one with transactions, such as a Session of omop_emb.database_engine()"
+        )
     return driver
 
 
@@ -157,5 +166,6 @@ def _embedded_connection(data_dir: Path | None) -> psycopg.Connection:
         except psycopg.OperationalError as error:
             # It was ready, and now recovers from a crash or stops: the next round waits for it or starts it.
             if not is_not_ready(error):
-                raise
+                reason = connection_problem(error)
+                raise DatabaseError(f"cannot connect to the embedded server: {reason}") from error
             supervisor.pause()

@@ -11,15 +11,14 @@ import sqlalchemy.exc
 from psycopg import errors
 
 from omop_emb.database.damage import is_damage
+from omop_emb.database.database_url import url_name
 from omop_emb.errors import DamageError, DatabaseError
-
-_VARIABLE = "OMOP_EMB_DATABASE_URL"
 
 # The driver's class -> the message; the first class that matches counts. {reason} is the server's own first
 # line, which in these classes holds no values.
 _MESSAGES: tuple[tuple[type[psycopg.Error], str], ...] = (
     (errors.InsufficientPrivilege, "{reason}: let the owner grant that right, or use a role that has it"),
-    (errors.ReadOnlySqlTransaction, f"{{reason}}: name the primary server in {_VARIABLE}"),
+    (errors.ReadOnlySqlTransaction, "{reason}: name the primary server in {url}"),
     (errors.DiskFull, "the database's disk is full ({reason}): free some space there and run this again"),
     (
         errors.OutOfMemory,
@@ -32,7 +31,15 @@ _MESSAGES: tuple[tuple[type[psycopg.Error], str], ...] = (
     (errors.AdminShutdown, "the database server was stopped, or ended this connection: run this again"),
     (errors.CrashShutdown, "the database server crashed and recovers: run this again; its log says why"),
     (errors.CannotConnectNow, "the database server is starting or stopping: run this again in a moment"),
-    (errors.InvalidCatalogName, f"{{reason}}: create it, or name another in {_VARIABLE}"),
+    (errors.InvalidCatalogName, "{reason}: create it, or name another in {url}"),
+    (
+        errors.InFailedSqlTransaction,
+        "an earlier statement of this transaction failed: roll it back, then run this again",
+    ),
+    (
+        errors.NumericValueOutOfRange,
+        "{reason}: concept ids have 32 bits, as in OMOP's CDM; find larger ones in the vocabulary's tables",
+    ),
     (errors.IdleInTransactionSessionTimeout, "the database ended an idle transaction: {reason}"),
 )
 
@@ -104,7 +111,7 @@ def _message(error: psycopg.Error) -> str | None:
                     f"the database server has too little shared memory ({reason}): give its container a "
                     "larger --shm-size, or lower maintenance_work_mem"
                 )
-            return message.format(reason=reason)
+            return message.format(reason=reason, url=url_name())
     if isinstance(error, errors.QueryCanceled):
         cause = "statement_timeout" if "timeout" in reason else "a person or program"
         return f"the database cancelled a statement ({cause}): raise statement_timeout, or ask for less"
@@ -132,12 +139,19 @@ def _lacks_pgvector(error: psycopg.Error, reason: str) -> bool:
 
 
 def _connecting(error: psycopg.OperationalError) -> str:
-    text = str(error)
-    for pattern, remedy in _CONNECTION_REMEDIES:
-        for line in text.splitlines():
-            if re.search(pattern, line, re.IGNORECASE):
-                return f"cannot connect to the database: {_plain(line)}; {remedy} {_VARIABLE}"
-    return f"cannot connect to the database: {_first_line(error)}; check {_VARIABLE}"
+    remedy = next((remedy for pattern, remedy in _CONNECTION_REMEDIES if _line(error, pattern)), "check")
+    return f"cannot connect to the database: {connection_problem(error)}; {remedy} {url_name()}"
+
+
+def connection_problem(error: psycopg.OperationalError) -> str:
+    """The line that says why nothing could connect, of the several that libpq writes for several hosts."""
+    lines = (_line(error, pattern) for pattern, _ in _CONNECTION_REMEDIES)
+    return _plain(next(filter(None, lines), "")) or _first_line(error)
+
+
+def _line(error: psycopg.OperationalError, pattern: str) -> str:
+    lines = str(error).splitlines()
+    return next((line for line in lines if re.search(pattern, line, re.IGNORECASE)), "")
 
 
 def _plain(line: str) -> str:

@@ -9,6 +9,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Identifier
 
+from omop_emb.database.database_url import url_name
 from omop_emb.database.fetch import fetch_value
 from omop_emb.database.readable_errors import readable_errors
 from omop_emb.errors import DatabaseError
@@ -54,17 +55,15 @@ def check_database(connection: psycopg.Connection[Any]) -> DatabaseInfo:
         if info.major < _OLDEST_SERVER:
             raise DatabaseError(
                 f"omop-emb needs PostgreSQL {_OLDEST_SERVER} or newer, and this server is "
-                f"{info.server_version}: upgrade it, or unset OMOP_EMB_DATABASE_URL for the embedded server"
+                f"{info.server_version}: upgrade it, or name another in {url_name()}"
             )
         if info.encoding != "UTF8":
             raise DatabaseError(
                 f"{name} is encoded in {info.encoding}, and omop-emb needs UTF8: run CREATE "
-                "DATABASE omop_emb ENCODING 'UTF8' TEMPLATE template0; and name it in OMOP_EMB_DATABASE_URL"
+                f"DATABASE omop_emb ENCODING 'UTF8' TEMPLATE template0; and name it in {url_name()}"
             )
         if info.read_only:
-            raise DatabaseError(
-                f"{name} is read-only (a standby?): name the primary server in OMOP_EMB_DATABASE_URL"
-            )
+            raise DatabaseError(f"{name} is read-only (a standby?): name the primary server in {url_name()}")
         if info.may_use_schema is None and not info.may_create_schema:
             raise DatabaseError(
                 f"role {info.user!r} may not create the schema omop_emb in {name}: let its owner run "

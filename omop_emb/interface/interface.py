@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from omop_emb.arrays import Floats, Vectors
 from omop_emb.database import migrations
-from omop_emb.database.engine import driver_connection, readable_errors
+from omop_emb.database.engine import readable_errors, writing_connection
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import ConfigurationError
 from omop_emb.interface.concept_search import ConceptSearch
@@ -82,7 +82,7 @@ class EmbeddingInterface(ConceptSearch):
         chosen = IndexType.parse(index_type, "index_type")
         ids, texts = ids_and_texts(concept_ids, concept_texts)
         with readable_errors():
-            connection = driver_connection(session)
+            connection = writing_connection(session)
             client = self._writing_client(connection)
             unique = list(dict.fromkeys(texts))
             row_of = {text: row for row, text in enumerate(unique)}
@@ -114,7 +114,7 @@ class EmbeddingInterface(ConceptSearch):
         chosen = IndexType.parse(index_type, "index_type")
         ids, texts = ids_and_texts(concept_ids, concept_texts)
         with readable_errors():
-            connection = driver_connection(session)
+            connection = writing_connection(session)
             fingerprint = self._writing_client(connection).fingerprint
             rows, lengths = valid_rows(embeddings, fingerprint.dimensions, count=len(ids))
             return self._write(connection, fingerprint, chosen, ids, texts, rows, lengths)

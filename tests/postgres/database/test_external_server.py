@@ -23,7 +23,7 @@ from omop_emb import EmbeddingClient, EmbeddingInterface, IndexType
 from omop_emb.database import migrations, requirements
 from omop_emb.database.engine import database_engine, driver_connection, readable_errors, session_scope
 from omop_emb.database.requirements import check_database
-from omop_emb.errors import DatabaseError
+from omop_emb.errors import ConfigurationError, DatabaseError
 from omop_emb.server import supervisor
 from omop_emb.server.account import account_for, binaries
 from tests.conftest import reachable_folder
@@ -343,3 +343,98 @@ def test_errors_contain_no_statement_and_no_value(
     with pytest.raises(sqlalchemy.exc.DBAPIError) as caught, session_scope(engine) as session:
         session.execute(sqlalchemy.text("select 1 / :zero, :term"), {"zero": 0, "term": "GALLSTONES"})
     assert "GALLSTONES" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://u:SECRET@h/db?foo=1", "PostgreSQL has no option 'foo'"),
+        ("postgresql://u:SECRET@h/db?sslmode", "after the ?, write name=value"),
+        ("postgresql://u:SECRET@h/db?ssl_mode=require&x=1", "PostgreSQL has no option 'ssl_mode'"),
+        ("postgresql://u:SEC%zzRET@h/db", "% as %25"),
+        ("postgresql://u:SEC@RET@h/db", "@ as %40"),
+        ("postgresql://u:SEC/RET@h/db", "@ as %40"),
+        ("postgresql://u:SEC RET@h/db", "a space as %20"),
+        ("postgresql://u:SECRET@h:abc/db", "no port from 1 to 65535"),
+        ("postgresql://u:SECRET@h:0/db", "no port from 1 to 65535"),
+        ("postgresql://u:SECRET@h:99999999/db", "no port from 1 to 65535"),
+        ("postgresql://u:SECRET@h/db?connect_timeout=soon", "a connect_timeout that is no number"),
+        ("postgresql://u:SECRET@a,b:2/db", None),  # the first at the usual port
+        ("postgresql://u:SECRET@a:1,b:2,c/db", None),
+        ("postgresql://u:SECRET@[::1/db", "write it as postgresql://"),
+        ("mysql://u:SECRET@h/db", "not with 'mysql'"),
+        ("postgresql+asyncpg://u:SECRET@h/db", "not with 'postgresql+asyncpg'"),
+        ("jdbc:postgresql://u:SECRET@h/db", "cannot be read: write it as postgresql://"),
+        ("host=h user=u password=SECRET", "cannot be read: write it as postgresql://"),
+        ("u:SECRET@h/db", "cannot be read: write it as postgresql://"),
+        ("postgresql:u:SECRET@h/db", "cannot be read: write it as postgresql://"),
+        ("SECRET://h", "not with"),
+        ("", "cannot be read: write it as postgresql://"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused_before_it_is_used(url: str, message: str | None) -> None:
+    if message is None:
+        database_engine(url)
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        database_engine(url)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert url.startswith("SECRET") or not re.search("SEC|RET", str(caught.value))
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda url, port: url.replace(f"127.0.0.1:{port}", f"127.0.0.2:1,127.0.0.1:{port}"),
+        lambda url, port: (
+            url.replace(f"127.0.0.1:{port}", f"127.0.0.2:1,127.0.0.1:{port}")
+            + "?target_session_attrs=read-write"
+        ),
+        lambda url, port: url + "?client_encoding=latin1&application_name=mine&keepalives=1",
+        lambda url, port: url + "?sslmode=prefer&options=-c%20datestyle%3DGerman",
+        lambda url, port: url.replace("postgresql", "POSTGRESQL"),
+        lambda url, port: f"  {url}\n",
+    ],
+)
+def test_several_hosts_and_every_option_of_postgresql_can_be_used(
+    external: External, engine_of: Engines, changed: Callable[[str, int], str]
+) -> None:
+    with session_scope(engine_of(changed(external.url(), external.port))) as session:
+        assert session.execute(sqlalchemy.text("show client_encoding")).scalar_one() == "UTF8"
+        assert session.execute(sqlalchemy.text("show DateStyle")).scalar_one().startswith("ISO")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("sslmode=bogus", "sslmode"),
+        ("sslmode=require", "check sslmode in"),
+        ("target_session_attrs=anything", "target_session_attrs"),
+        ("options=-c%20no_such_setting%3D1", "no_such_setting"),
+        ("service=none_such", "service"),
+        ("channel_binding=maybe", "channel_binding"),
+        ("sslrootcert=/none/such&sslmode=verify-full", "check sslmode in"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_one_line(
+    external: External, engine_of: Engines, option: str, message: str
+) -> None:
+    with (
+        pytest.raises(DatabaseError) as caught,
+        session_scope(engine_of(f"{external.url()}?{option}")) as session,
+    ):
+        session.execute(sqlalchemy.text("select 1"))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_the_variable_is_named_only_where_it_is_set(
+    external: External, engine_of: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = external.url(password="not-it")
+    assert "in the database URL" in refusal(engine_of(url))
+    monkeypatch.setenv("OMOP_EMB_DATABASE_URL", url)
+    assert "in OMOP_EMB_DATABASE_URL" in refusal(engine_of(url))
