@@ -52,14 +52,14 @@ def cli(debug: bool) -> None:
     omop-emb index build                       embed its concepts
     omop-emb search "high blood pressure"      find the nearest concepts of a term
     """
+    handler = logging.StreamHandler(sys.stderr)
+    if not debug:
+        handler.addFilter(_says_something_new())
     logging.basicConfig(
-        stream=sys.stderr,
+        handlers=[handler],
         level=logging.DEBUG if debug else logging.WARNING,
         format="%(name)s: %(message)s" if debug else "%(levelname)s: %(message)s",
     )
-    if not debug:
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(_says_something_new())
 
 
 def _says_something_new() -> Callable[[logging.LogRecord], bool]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.judge.judge_calibration import apply_answer
 from omop_emb.mapping.mapper import open_mapper
 from omop_emb.mapping.records import Decision, SourceTerm
@@ -27,7 +28,9 @@ def test_approved_terms_with_a_judges_answers_teach_what_they_are_worth(
         for row in rows:
             said = "none: nothing fits" if row["concept_id"] == "0" else f"{row['concept_id']}: it is"
             writer.writerow([*row.values(), said])
-    trained = train(sample, [path], Training(site="judged", rounds=5))
+    trained = train(
+        sample, [path], Training(site="judged", rounds=5, columns=ApprovedColumns(all_approved=True))
+    )
     assert any("judge's answers change probabilities" in note for note in trained.notes)
     with open_mapper(sample, site="judged") as mapper:
         calibration = mapper.engine.ranker.calibration

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import DatabaseError, SpaceError, SpaceNotFoundError
 from omop_emb.indexing.report import Progress
 from omop_emb.records import Concept, Fingerprint, IndexType, TextKind
-from omop_emb.search import match_rows, row_search
+from omop_emb.search import match_rows, matrix, row_search
 from omop_emb.search.planner import SearchMethod
 from omop_emb.service import demo
 from omop_emb.spaces import lifecycle, registry, row_counts, upsert
@@ -147,7 +148,9 @@ def test_rows_that_change_all_the_time_end_in_a_clear_error(
     def never(*_: Any) -> Any:
         raise match_rows.RowsChangedError
 
+    states = (f"after write {number}" for number in count())
     monkeypatch.setattr(match_rows, "load_matches", never)
+    monkeypatch.setattr(matrix, "committed_state", lambda *_: next(states))
     with pytest.raises(DatabaseError, match="was changed each time it was searched: try again"):
         names(session)
 
