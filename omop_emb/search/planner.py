@@ -129,7 +129,7 @@ def choose_method(
     if condition is ALL_ROWS:
         if exact_cost(count, dimensions) > cost:
             return index_plan
-        faster = f"comparing {count.total:,} rows is faster than {ef_search:,} candidates of the index"
+        faster = f"comparing all {count.total:,} rows is faster than {ef_search:,} candidates of the index"
         return replace(exact_plan, reason=faster)
     passing = f"{count.passing:,} of {counted(count.total, 'row')} pass"
     if exact_cost(count, dimensions) <= cost * _EXACT_FACTOR:

@@ -25,7 +25,11 @@ def flags(term: str, variant: str, concept_name: str, domain: str) -> tuple[str,
     )
     if domain == "Drug":
         ours, theirs = drugs.strengths(term), drugs.strengths(concept_name)
-        if ours and theirs and not set(ours) & set(theirs):
+        # Of 5/325 and 5/500 one strength is the same; a term may state one of several.
+        agrees = set(theirs) <= set(ours) or (len(ours) == 1 and ours[0] in theirs)
+        if ours and not theirs:
+            differences.append(f"strength: the term says {_joined(ours)}, the concept does not")
+        elif ours and not agrees:
             differences.append(f"strength: {_joined(ours)} in the term, {_joined(theirs)} in the concept")
     return tuple(differences)
 

@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 
 from omop_emb.mapping.retrieval.queries import Query
 from omop_emb.mapping.terms.drugs import ingredient, strengths
+from omop_emb.mapping.terms.flags import flags
 from omop_emb.mapping.terms.numbers import parse_number
 from omop_emb.mapping.terms.variants import query_variants
 from tests.unit.mapping.small_index import features_of, small_index
@@ -209,3 +210,25 @@ def test_a_stated_strength_is_the_same_another_or_left_out(
     drug = term.split()[0].lower()
     found = {int(row) for row in features.index[features[feature] == 1] if drug in names[int(row)]}
     assert found == concepts
+
+
+@pytest.mark.parametrize(
+    ("term", "concept", "flagged"),
+    [
+        ("riociguat 500 mcg tablet", "riociguat", True),
+        ("levothyroxine 50 mcg tablet", "levothyroxine Oral Tablet", True),
+        ("levothyroxine 50 mcg tablet", "Levothyroxine Sodium 0.05 MG Oral Tablet", False),
+        ("levothyroxine 50 mcg tablet", "levothyroxine sodium 0.075 MG Oral Tablet", True),
+        ("Digoxin 0,125 mg", "digoxin 125 MG Oral Tablet", True),
+        ("Digoxin 0,125 mg", "digoxin 0.125 MG Oral Tablet", False),
+        ("oxycodone 5/325 mg", "acetaminophen 500 MG / oxycodone 5 MG Oral Tablet", True),
+        ("oxycodone/apap 5 mg", "acetaminophen 325 MG / oxycodone 5 MG Oral Tablet", False),
+        ("NaCl 0,9 %", "sodium chloride 9 MG/ML Injection", False),
+        ("aspirin", "aspirin 81 MG Oral Tablet", False),
+        ("aspirin tablet", "aspirin", False),
+    ],
+)
+def test_a_strength_that_the_concept_lacks_or_contradicts_is_flagged(
+    term: str, concept: str, flagged: bool
+) -> None:
+    assert any(flag.startswith("strength") for flag in flags(term, term, concept, "Drug")) is flagged
