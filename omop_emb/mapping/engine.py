@@ -11,6 +11,7 @@ from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.candidate_features import Features, ScoredCandidates
 from omop_emb.mapping.ranking import calibration
 from omop_emb.mapping.ranking.ranker import Ranker
+from omop_emb.mapping.ranking.stated_strength import prefer_stated_strength
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm, Variant
 from omop_emb.mapping.results import RankedBatch, ResultBuilder
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
@@ -121,6 +122,8 @@ class Engine:
         domains = [self.lexicon.domains[code] for code in self.lexicon.domain[candidates.concept]]
         columns = self.ranker.columns(scored.features, candidates.offsets, domains)
         scores = self.ranker.score(columns, domains)
+        if not self.ranker.is_site_trained:
+            scores = prefer_stated_strength(scores, scored.features, candidates.offsets)
         ids = self.lexicon.concept_id[candidates.concept]
         order = []
         for begin, end in zip(candidates.offsets[:-1].tolist(), candidates.offsets[1:].tolist(), strict=True):
