@@ -127,5 +127,5 @@ def forget(site: str, name: str | None, file_: Path | None, everything: bool) ->
     for ranker in done.rankers:
         echo(
             f"the ranker {ranker} learned from them and is not used any more: run omop-emb calibrate "
-            f"APPROVED --site {site} to train another, or omop-emb ranker use {ranker} to use it all the same"
+            f"APPROVED --site {site} to train another, or omop-emb ranker use {ranker} to use it anyway"
         )

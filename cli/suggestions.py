@@ -47,7 +47,7 @@ class Choice(click.Choice[str]):
         super().__init__(tuple(choices), case_sensitive=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The value as it is in the choices."""
+        """The value in the spelling of the choices."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:

@@ -154,7 +154,7 @@ class VocabularyError(OmopEmbError):
 class ShrinkError(OmopEmbError):
     """A vocabulary or space would lose over a fifth of what it holds; nothing was changed.
 
-    With `allow_shrink` it is done all the same.
+    With `allow_shrink` the change is made anyway.
     """
 
 

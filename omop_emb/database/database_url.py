@@ -66,7 +66,7 @@ def shown_url(parameters: dict[str, Any]) -> sqlalchemy.URL:
 
 
 def _check_parts(rest: str, parameters: dict[str, Any]) -> None:
-    """Refuse what is left of a password that holds an @ or a / as it is."""
+    """Refuse the rest of a password that holds an unencoded @ or /."""
     host, port = str(parameters.get("host", "")), str(parameters.get("port", ""))
     ports = [one for one in port.split(",") if one]
     # As libpq divides it: user and password end at the first @ or /.

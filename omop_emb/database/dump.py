@@ -76,7 +76,7 @@ def restore_database(engine: sqlalchemy.Engine, path: str | Path) -> None:
 
 
 class _Target:
-    """A database, as PostgreSQL's programs are told of it: the password is in no command line."""
+    """How PostgreSQL's programs reach a database: the password is in no command line."""
 
     def __init__(self, conninfo: str, password: str) -> None:
         self._conninfo, self._password = conninfo, password

@@ -19,7 +19,7 @@ def read_previous(
     columns: ApprovedColumns,
     on_message: Callable[[str], None],
 ) -> CheckedMappings | None:
-    """The checked mappings of a file; None without one. What was read is told to `on_message`."""
+    """The checked mappings of a file; None without one. `on_message` gets what was read."""
     if path is None:
         return None
     file = read_approved(path, columns)

@@ -1,4 +1,4 @@
-"""Read options: what a user says about a file, as far as it is not detected."""
+"""Read options: what a user says about a file instead of leaving it to detection."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ SPELLINGS = {
     "openai:intfloat/e5-large-v2": E5,
     "openai:e5-large-v2": E5,
     "local:/models/intfloat_e5-large-v2": E5,
-    f"local:/root/.cache/huggingface/hub/models--intfloat--e5-large-v2/{SNAPSHOT}": E5,
+    f"local:/home/me/.cache/huggingface/hub/models--intfloat--e5-large-v2/{SNAPSHOT}": E5,
     "ollama:jeffh/intfloat-e5-large-v2:f32": E5,
     "local:intfloat/e5-large-v2@int8@max_tokens=128": E5,
     "local:BAAI/bge-m3": BGE_M3,
