@@ -37,7 +37,7 @@ _ONE_TEXT = re.compile(r"gemini|maas")
 class GeminiProvider:
     """A Gemini model; the service cuts vectors.
 
-    The Gemini API also cuts texts longer than the model reads; Vertex AI is told to refuse them. `tasks` are
+    The Gemini API also cuts texts longer than the model reads; Vertex AI is asked to refuse them. `tasks` are
     task types in place of those that follow the role.
     """
 

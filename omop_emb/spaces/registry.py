@@ -23,7 +23,7 @@ _BUILD_HINT = "run omop-emb index build"
 
 
 def build_command(space_name: str) -> str:
-    """The command that brings a space up to the loaded vocabulary, as it is typed into a shell."""
+    """The command, quoted for a shell, that brings a space up to the loaded vocabulary."""
     return f"omop-emb index build --name {shlex.quote(space_name)}"
 
 
@@ -175,7 +175,7 @@ def _space(row: dict[str, Any]) -> Space:
 
 
 def _new_space_command(fingerprint: Fingerprint, index_type: IndexType | None) -> str:
-    """The command that builds the space of a fingerprint, as it is typed into a shell."""
+    """The command, quoted for a shell, that builds the space of a fingerprint."""
     variables = {
         "OMOP_EMB_MODEL": f"{fingerprint.provider}:{fingerprint.model}",
         "OMOP_EMB_DIMENSIONS": str(fingerprint.dimensions),

@@ -1,4 +1,4 @@
-"""Concept look-up: by id, or by vocabulary and code; what does not exist is told from what is a text."""
+"""Concept look-up: by id, or by vocabulary and code; ids that do not exist are not texts."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from omop_emb.mapping.files.usagi_values import REQUIRED
 _SAMPLE_LINES = 2_000
 _SAMPLE_ROWS = 200
 _LONGEST_HEADER = 1 << 20
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # what Excel understands in a first line
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel names the separator so
 
 
 class TableFile:

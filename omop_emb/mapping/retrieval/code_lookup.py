@@ -47,7 +47,7 @@ def look_up_code(
 
     Args:
         lexicon: the concepts.
-        term: its source_vocabulary may name several, separated by "|"; a code as it is written has precedence
+        term: its source_vocabulary may name several, separated by "|"; an exact code comes before others
             over one without its dots.
         passing: (c,) the concepts that a filter lets through; None: all.
         named: the concept that the name says: of several vocabularies, the one that agrees is taken.

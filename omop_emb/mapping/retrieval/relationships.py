@@ -59,7 +59,7 @@ def values(
 ) -> list[tuple[str, int]]:
     """(relationship, concept) of the values, units … of a concept and of those on its paths to its targets.
 
-    A value that is no target itself is followed to its own; it stays as it is if it leads to none.
+    A value that is no valid standard concept is replaced by its target; without one it is kept.
     """
     concepts = dict.fromkeys([start, *(concept_id for path in paths for concept_id, _ in path)])
     return list(dict.fromkeys(_values(concepts, links, is_target)))

@@ -52,7 +52,7 @@ def _words() -> dict[str, str]:
 
 
 def exact_symbol(token: str) -> str | None:
-    """The token if it is a symbol just as it is written, capitals included."""
+    """The token if it is a symbol in exactly these capitals."""
     return _symbols().get(token)
 
 

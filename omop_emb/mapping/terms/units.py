@@ -216,7 +216,7 @@ def unit_readings(text: str) -> tuple[str, ...]:
     """The keys that a hospital may mean, UCUM's first: "G" is a gauss in UCUM, and a gram in a hospital.
 
     Where that would mix up magnitudes there is UCUM's reading alone: "MU" is a million units, no milliunit;
-    "G/L" is no unit of the vocabulary, as it is 10^9/L in French and German, and elsewhere a gram per liter.
+    "G/L" has no unit in the vocabulary: it means 10^9/L in French and German, a gram per liter elsewhere.
     """
     key = unit_key(text)
     is_mega = key.startswith("M") and "/" not in key

@@ -171,6 +171,22 @@ def test_a_closed_mapper_maps_nothing(sample: Session) -> None:
 SIGNS = (" -", "-", " (+)", " neg", " negative", " < 5", " not detected", " 10^-3")
 
 
+@pytest.mark.parametrize(
+    ("name", "best"),
+    [
+        ("tacrine 10 mg", "tacrine 10 MG Oral Capsule"),
+        ("nitrofurantoin 50 mg", "nitrofurantoin, macrocrystals 50 MG Oral Capsule"),
+        ("loratadine 10000 mcg tab", "loratadine 10 MG Oral Tablet"),
+        ("acetaminophen 0,325 g", "acetaminophen 325 MG Oral Tablet"),
+        ("acetaminophen", "acetaminophen"),
+    ],
+)
+def test_a_stated_strength_is_not_lost_to_the_bare_ingredient(sample: Session, name: str, best: str) -> None:
+    (result,) = map_terms(sample, [SourceTerm(name=name, domain="Drug")])
+    assert result.best is not None
+    assert result.best.concept_name == best
+
+
 def test_what_is_accepted_is_not_accepted_with_another_sign(sample: Session) -> None:
     approval = approval_store.Approval(source_name="Knee arthrosis", concept_id=80180)
     approval_store.remember_approvals(driver_connection(sample), "default", [approval], "test")
