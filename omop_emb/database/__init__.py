@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         driver_connection as driver_connection,
         engine_scope as engine_scope,
         session_scope as session_scope,
+        waiting_session as waiting_session,
     )
     from omop_emb.database.migrations import migrate as migrate, migration_script as migration_script
 

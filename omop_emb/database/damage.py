@@ -22,6 +22,8 @@ _DAMAGE = re.compile(
     r"|could not find .*(pg_class|pg_attribute|tuple)|catalog is missing|unexpected data beyond EOF"
     r"|compressed .* data is corrupt|unexpected zero page|corrupted page|invalid lp|Input/output error"
 )
+# Of an HNSW index's lost page: no vector has no dimensions.
+_EMPTY_VECTOR = re.compile(r"different (halfvec|vector|bit) (dimensions|lengths) (\d+ and 0|0 and \d+)$")
 _FILE = re.compile(r"\b(?:base|pg_tblspc/\d+/\S+?)/\d+/(\d+)")
 _INDEX = re.compile(r'\bindex "([^"]+)"')
 _TOAST = re.compile(r"\b(pg_toast_\d+)\b")
@@ -35,6 +37,8 @@ def is_damage(error: psycopg.Error) -> bool:
         return True
     if isinstance(error, errors.InternalError_ | errors.UndefinedFile | errors.IoError):
         return _DAMAGE.search(error.diag.message_primary or "") is not None
+    if isinstance(error, errors.DataException):
+        return _EMPTY_VECTOR.search(error.diag.message_primary or "") is not None
     return False
 
 
@@ -44,7 +48,7 @@ def named_damage(engine: sqlalchemy.Engine) -> Iterator[None]:
     try:
         yield
     except DamageError as error:
-        relation = _relation(engine, error.reason)
+        relation = damaged_relation(engine, error.reason)
         if relation is None:
             raise
         raise DamageError(error.reason, relation, remedy(*relation)) from error
@@ -63,7 +67,7 @@ def remedy(kind: str, name: str) -> str:
     return restore
 
 
-def _relation(engine: sqlalchemy.Engine, reason: str) -> tuple[str, str] | None:
+def damaged_relation(engine: sqlalchemy.Engine, reason: str) -> tuple[str, str] | None:
     """Kind and name of the relation of ours that a message of the server is about."""
     file, index, toast = _FILE.search(reason), _INDEX.search(reason), _TOAST.search(reason)
     values: dict[str, Any] = {

@@ -42,11 +42,8 @@ def dump_database(engine: sqlalchemy.Engine, path: str | Path) -> None:
         if not _has_schema(connection):
             raise DatabaseError("this database has no schema omop_emb: there is nothing to dump")
         target = _Target.of(connection)
-    is_new = str(path) != "-" and not Path(path).exists()
     arguments = ["--format=custom", "--schema=omop_emb", *(f"--extension={name}" for name in _EXTENSIONS)]
-    with atomic_write(path) as out:
-        if is_new:
-            os.fchmod(out.fileno(), 0o600)
+    with atomic_write(path, is_private=True) as out:
         out.write(_SEAL + target.run("pg_dump", arguments, out=out))
 
 

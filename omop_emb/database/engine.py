@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy
 from psycopg.pq import TransactionStatus
 from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from omop_emb import config
 from omop_emb.database import migrations
@@ -22,13 +23,14 @@ from omop_emb.database.readable_errors import (
 )
 from omop_emb.database.requirements import read_database_info
 from omop_emb.database.session_settings import correct_settings
-from omop_emb.errors import DatabaseError, InputError
+from omop_emb.errors import DatabaseError, InputError, checked_keywords
 from omop_emb.server import supervisor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+@checked_keywords
 def database_engine(
     url: str | None = None, *, data_dir: Path | None = None, echo: bool = False
 ) -> sqlalchemy.Engine:
@@ -47,7 +49,12 @@ def database_engine(
     """
     if url is None and data_dir is None:
         url = config.variable("OMOP_EMB_DATABASE_URL")
-    options: dict[str, Any] = {"pool_pre_ping": True, "echo": echo, "hide_parameters": not echo}
+    options: dict[str, Any] = {
+        "poolclass": _ClosingPool,
+        "pool_pre_ping": True,
+        "echo": echo,
+        "hide_parameters": not echo,
+    }
     if url is None:
         shown: sqlalchemy.URL | str = "postgresql+psycopg://"
         options["creator"] = lambda: _embedded_connection(data_dir)
@@ -58,6 +65,24 @@ def database_engine(
     engine = sqlalchemy.create_engine(shown, **options)
     sqlalchemy.event.listen(engine, "connect", _correct_new_connection)
     return engine
+
+
+class _ClosingPool(QueuePool):
+    """Also closes connections that come back after dispose(), such as those of a thread that ends late.
+
+    SQLAlchemy would keep them open, in a pool that nobody uses, until it is garbage.
+    """
+
+    _is_disposed = False
+
+    def dispose(self) -> None:
+        self._is_disposed = True
+        super().dispose()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        super()._do_return_conn(record)
+        if self._is_disposed:
+            super().dispose()
 
 
 def _correct_new_connection(connection: psycopg.Connection[Any], _: object) -> None:
@@ -103,6 +128,55 @@ def writing_connection(
     return driver
 
 
+@contextmanager
+def short_transaction(
+    source: Session | scoped_session[Session] | sqlalchemy.Connection,
+) -> Iterator[psycopg.Connection]:
+    """The driver's connection for one piece of work, after which the model or a person may be waited for.
+
+    A session that is in a transaction lends its own, which stays open: it is the caller's. Otherwise the work
+    gets a transaction that is committed at the end of the block, and nothing stays open.
+    """
+    session = source() if isinstance(source, scoped_session) else source
+    bind = None
+    if isinstance(session, Session) and not session.in_transaction() and not session.dispatch.after_begin:
+        with suppress(
+            sqlalchemy.exc.InvalidRequestError
+        ):  # without an engine, which driver_connection() says
+            bind = session.get_bind()
+    if isinstance(bind, sqlalchemy.Engine):
+        with bind.begin() as connection:
+            yield driver_connection(connection)
+        return
+    is_own = isinstance(session, sqlalchemy.Connection) and not session.in_transaction()
+    try:
+        yield driver_connection(session)
+    except BaseException:
+        if is_own:
+            session.rollback()
+        raise
+    if is_own:
+        session.commit()
+
+
+def is_in_transaction(source: Session | scoped_session[Session] | sqlalchemy.Connection) -> bool:
+    """Whether the caller has begun a transaction."""
+    session = source() if isinstance(source, scoped_session) else source
+    return isinstance(session, Session | sqlalchemy.Connection) and session.in_transaction()
+
+
+@contextmanager
+def waiting_session(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
+    """A session for work that waits for a model: it begins in no transaction; else as session_scope()."""
+    if engine is None:
+        with engine_scope() as engine, waiting_session(engine) as session:
+            yield session
+        return
+    with named_damage(engine), readable_errors(), Session(engine) as session:
+        yield session
+        session.commit()
+
+
 def _opened_connection(source: object) -> sqlalchemy.Connection:
     if isinstance(source, scoped_session):
         source = source()
@@ -128,16 +202,24 @@ def engine_scope() -> Iterator[sqlalchemy.Engine]:
 
 
 @contextmanager
-def session_scope(engine: sqlalchemy.Engine | None = None) -> Iterator[Session]:
+def session_scope(
+    engine: sqlalchemy.Engine | None = None, *, statement_seconds: float | None = None
+) -> Iterator[Session]:
     """A session, by default of engine_scope(), that is committed at the end or rolled back by an error.
 
-    Errors of the driver that a user can fix become DatabaseError.
+    Errors of the driver that a user can fix become DatabaseError. The server ends a statement after
+    `statement_seconds`; None leaves that to its own settings.
     """
     if engine is None:
-        with engine_scope() as engine, session_scope(engine) as session:
+        with engine_scope() as engine, session_scope(engine, statement_seconds=statement_seconds) as session:
             yield session
         return
     with named_damage(engine), readable_errors(), Session(engine) as session, session.begin():
+        if statement_seconds is not None:
+            milliseconds = str(round(statement_seconds * 1000))
+            driver_connection(session).execute(
+                "select set_config('statement_timeout', %s, true)", (milliseconds,)
+            )
         yield session
 
 

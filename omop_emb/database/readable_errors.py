@@ -40,7 +40,11 @@ _MESSAGES: tuple[tuple[type[psycopg.Error], str], ...] = (
         errors.NumericValueOutOfRange,
         "{reason}: concept ids have 32 bits, as in OMOP's CDM; find larger ones in the vocabulary's tables",
     ),
-    (errors.IdleInTransactionSessionTimeout, "the database ended an idle transaction: {reason}"),
+    (
+        errors.IdleInTransactionSessionTimeout,
+        "the database ended a transaction that waited longer than its idle_in_transaction_session_timeout: "
+        "give a session that is in no transaction (commit or roll back first), or raise that setting",
+    ),
 )
 
 # What libpq reports while connecting -> the remedy, which goes before the variable's name.
@@ -96,10 +100,21 @@ def is_not_ready(error: psycopg.OperationalError) -> bool:
 
 
 def _readable(error: psycopg.Error) -> DatabaseError | None:
+    error = _first_cause(error)
     if is_damage(error):
         return DamageError(_first_line(error))
     message = _message(error)
     return None if message is None else DatabaseError(message)
+
+
+def _first_cause(error: psycopg.Error) -> psycopg.Error:
+    """Why the server ended a connection, where the loss was met again while rolling back."""
+    earlier: BaseException | None = error
+    while error.sqlstate is None and earlier is not None:
+        if isinstance(earlier, psycopg.Error) and earlier.sqlstate is not None:
+            return earlier
+        earlier = earlier.__cause__ or earlier.__context__
+    return error
 
 
 def _message(error: psycopg.Error) -> str | None:

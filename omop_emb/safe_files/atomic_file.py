@@ -14,14 +14,15 @@ from omop_emb.safe_files.part_file import make_part
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_write(path: str | Path, *, is_private: bool = False) -> Iterator[BinaryIO]:
     """A handle for a file's new content, which replaces the old when the block ends without an error.
 
-    "-" is stdout; that, and what is no regular file (a pipe, /dev/stdout), is written directly. Raises
-    InputError if the file cannot be written, or the disk is full.
+    "-" is stdout; that, and what is no regular file (a pipe, /dev/stdout), is written directly. A new file
+    that is private is never open to others. Raises InputError if the file cannot be written, or the disk is
+    full.
     """
     with AtomicFiles() as files:
-        with files.open(path) as handle:
+        with files.open(path, is_private=is_private) as handle:
             yield handle
         files.publish()
 
@@ -52,21 +53,22 @@ class AtomicFiles:
             os.close(self._locks.pop())
 
     @contextmanager
-    def open(self, path: str | Path) -> Iterator[BinaryIO]:
+    def open(self, path: str | Path, *, is_private: bool = False) -> Iterator[BinaryIO]:
         """A handle for a file's new content; see atomic_write() for what is written directly."""
         if str(path) == "-":
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            with _readable_errors("stdout"):
+                yield sys.stdout.buffer
+                sys.stdout.buffer.flush()
             return
         # Links are followed: renaming over a link would leave its target unchanged.
         target = Path(path).resolve()
         check_folder_of(path)
         if target.exists() and not target.is_file():
-            with target.open("wb") as handle:
+            with _readable_errors(path), target.open("wb") as handle:
                 yield handle
             return
         with _readable_errors(path):
-            temporary, descriptor = make_part(target)
+            temporary, descriptor = make_part(target, is_private=is_private)
             self._locks.append(os.dup(descriptor))  # keeps the lock when the handle is closed
             handle = os.fdopen(descriptor, "wb")
         try:

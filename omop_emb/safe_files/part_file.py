@@ -11,14 +11,14 @@ from pathlib import Path
 from uuid import uuid4
 
 
-def make_part(target: Path) -> tuple[Path, int]:
+def make_part(target: Path, *, is_private: bool = False) -> tuple[Path, int]:
     """A new file beside the target, to be renamed to it, and its descriptor, which holds a lock.
 
-    What killed processes left of the same target is deleted.
+    What killed processes left of the same target is deleted. A private one is never open to others.
     """
     _remove_left(target)
     # A new file has the permissions of the user's umask (tempfile's are 0600), another keeps its own.
-    mode = 0o600 if target.exists() else 0o666
+    mode = 0o600 if is_private or target.exists() else 0o666
     while True:
         part = target.with_name(f"{_beginning(target)}{uuid4().hex[:8]}.part")
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

@@ -13,6 +13,7 @@ from omop_emb.errors import ServerError
 from omop_emb.server.account import Account, binaries, initdb_account
 from omop_emb.server.data_folder import Folders, private_folder
 from omop_emb.server.file_errors import file_error_advice, readable_file_errors
+from omop_emb.server.leftover_files import remove_leftover_files
 from omop_emb.server.settings import configuration
 
 ROLE = DATABASE = "omop_emb"
@@ -91,6 +92,8 @@ def start(folders: Folders, account: Account, lock: int, waiting: Callable[[str]
     )
     if code != 0:
         raise ServerError(f"PostgreSQL cannot write in {folders.cluster}: {error_line(output)}")
+    if _was_killed(folders):
+        remove_leftover_files(folders, account, programs, DATABASE, lock, waiting)
     command: list[str | Path] = [programs / "pg_ctl", "start", "-D", folders.cluster, "-l", folders.log]
     with account.start([*command, "-w", "-t", _LONGEST_SECONDS], pass_fds=[lock]) as process:
         while process.poll() is None:
@@ -109,6 +112,12 @@ def progress(folders: Folders) -> str:
     if "automatic recovery in progress" in log:
         return "PostgreSQL recovers after it was killed; nothing committed is lost"
     return "waiting for PostgreSQL to be ready"
+
+
+def _was_killed(folders: Folders) -> bool:
+    """Whether the server, or one of its processes, did not end in an orderly way when it last ran."""
+    last_run = _log_from(folders, -65536).rpartition("starting PostgreSQL")[2]
+    return bool(last_run) and ("reinitializing" in last_run or "database system is shut down" not in last_run)
 
 
 def error_line(output: str) -> str:

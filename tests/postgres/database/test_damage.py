@@ -65,6 +65,7 @@ REPORTS = {
     "transaction's status": ("58P01", "could not access status of transaction 3221225472", "a file"),
     "catalogue": ("XX000", "cache lookup failed for type 17", "a file"),
     "catalogue's columns": ("XX000", "catalog is missing 2 attribute(s) for relation OID 17", "a file"),
+    "page of a vector index": ("22000", "different halfvec dimensions 768 and 0", "a file"),
     "old row": ("XX001", "found xmin 7 from before relfrozenxid 800", "a file"),
 }
 
@@ -110,6 +111,7 @@ def test_the_damaged_relation_is_named_with_what_helps(
     [
         ("58P01", 'could not open extension control file "/usr/share/vector.control": No such file'),
         ("XX000", "something of pgvector that is no damage"),
+        ("22000", "different halfvec dimensions 768 and 384"),
         ("22P02", "invalid input syntax for type integer"),
     ],
 )

@@ -43,3 +43,19 @@ def test_a_session_scope_without_an_engine_closes_its_connection(
     with session_scope() as session:
         theirs = driver_connection(session)
     assert theirs.closed
+
+
+def test_a_connection_that_comes_back_after_the_end_is_closed(database_url: str) -> None:
+    engine = database_engine(database_url)
+    late = engine.connect()
+    theirs = late.connection.driver_connection
+    assert isinstance(theirs, psycopg.Connection)
+    engine.dispose()
+    was_closed = theirs.closed
+    late.close()
+    assert (was_closed, theirs.closed) == (False, True)
+    with engine.connect() as again:
+        kept = again.connection.driver_connection
+    assert isinstance(kept, psycopg.Connection)
+    assert not kept.closed
+    engine.dispose()

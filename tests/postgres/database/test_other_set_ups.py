@@ -22,7 +22,7 @@ from omop_emb.database.migrations import migrate, migration_script
 from omop_emb.indexing.export_space import export_index
 from omop_emb.indexing.import_space import import_index
 from omop_emb.indexing.verify import verify_index
-from omop_emb.mapping.approvals.site_memory import query_vectors
+from omop_emb.mapping.approvals.site_memory import query_vectors, store_vectors
 from omop_emb.search import row_search
 from omop_emb.search.options import SearchOptions
 from omop_emb.search.planner import SearchMethod, SearchPlan
@@ -179,8 +179,10 @@ def answers(engine: sqlalchemy.Engine, folder: Path) -> dict[str, Any]:
         found["written"] = [(result.written, result.deleted) for result in written]
         connection = driver_connection(session)
         space = registry.active_space(connection)
+        vector = text_vector("a name", 8)[None]
         for _ in range(2):  # stored, then read
-            kept = query_vectors(connection, space, ["a name"], lambda _: text_vector("a name", 8)[None])
+            kept = query_vectors(connection, space, ["a name"], lambda _: vector)
+            store_vectors(connection, space, ["a name"], vector)
             found["kept"] = [round(float(value), 2) for value in kept[0]]
         session.rollback()
         releases = vocabulary_releases(driver_connection(session))
