@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,14 @@ VARIABLES = (
     Variable("OMOP_EMB_DIMENSIONS", "a smaller Matryoshka size; vectors are cut and normalised again"),
     Variable("OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX", "put before every concept text, exactly as given"),
     Variable("OMOP_EMB_QUERY_EMBEDDING_PREFIX", "put before every query text, exactly as given"),
+    Variable(
+        "OMOP_EMB_DOCUMENT_EMBEDDING_TASK",
+        "the task type of concept texts, for models that take one; default that of a searched document",
+    ),
+    Variable(
+        "OMOP_EMB_QUERY_EMBEDDING_TASK",
+        "the task type of query texts, for models that take one; default that of a search",
+    ),
     Variable("OMOP_EMB_CONCURRENCY", "requests to a provider in flight at once; default what suits it"),
     Variable("OMOP_EMB_THREADS", "threads of a local model; default one per CPU"),
     Variable("OMOP_EMB_REQUESTS_PER_MINUTE", "most requests to a provider within a minute; default no limit"),
@@ -42,6 +52,14 @@ VARIABLES = (
         "OMOP_EMB_CACHE_GB", "how much disk the files of bulk searches and mapping may take; default 20"
     ),
     Variable("OMOP_EMB_PRICES", "a TOML file with prices of your own, see the how-to page on estimates"),
+    Variable(
+        "OMOP_EMB_SERVE_TOKEN",
+        "the token that clients of `omop-emb serve` present; default a new one at each start",
+    ),
+    Variable(
+        "OMOP_EMB_REVIEWERS_FILE",
+        "a file with the names and tokens of reviewers, see the how-to page on reviewers",
+    ),
     Variable("OLLAMA_HOST", "where Ollama listens; default 127.0.0.1:11434"),
     Variable("OLLAMA_API_KEY", "the key for Ollama, where a proxy or its cloud asks for one"),
     Variable("GEMINI_API_KEY", "the key for the Gemini API"),
@@ -54,7 +72,41 @@ VARIABLES = (
     Variable("GOOGLE_CLOUD_LOCATION", "the region of Vertex AI; default global"),
     Variable("OPENAI_BASE_URL", "an OpenAI-compatible endpoint; default https://api.openai.com/v1"),
     Variable("OPENAI_API_KEY", "the key for that endpoint"),
+    Variable("AZURE_OPENAI_ENDPOINT", "the resource of Azure OpenAI, https://NAME.openai.azure.com"),
+    Variable("AZURE_OPENAI_API_KEY", "the key for that resource"),
+    Variable("OPENAI_API_VERSION", "a version of Azure's classic API; unset: its v1 API"),
+    Variable("CO_API_URL", "where Cohere is asked; default https://api.cohere.com"),
+    Variable("CO_API_KEY", "the key for Cohere"),
+    Variable("COHERE_API_KEY", "the same; CO_API_KEY wins"),
+    Variable("VOYAGE_BASE_URL", "where Voyage is asked; default https://api.voyageai.com/v1"),
+    Variable("VOYAGE_API_KEY", "the key for Voyage"),
+    Variable("JINA_BASE_URL", "where Jina is asked; default https://api.jina.ai/v1"),
+    Variable("JINA_API_KEY", "the key for Jina"),
+    Variable("JINAAI_API_KEY", "the same; JINA_API_KEY wins"),
+    Variable("MISTRAL_BASE_URL", "where Mistral is asked; default https://api.mistral.ai/v1"),
+    Variable("MISTRAL_API_KEY", "the key for Mistral"),
+    Variable("VLLM_BASE_URL", "where vLLM listens; default http://localhost:8000/v1"),
+    Variable("VLLM_API_KEY", "the key for vLLM, if it was started with one"),
+    Variable("TEI_BASE_URL", "where text-embeddings-inference listens; default http://localhost:8080"),
+    Variable("TEI_API_KEY", "the key for text-embeddings-inference, if it was started with one"),
+    Variable("LMSTUDIO_BASE_URL", "where LM Studio listens; default http://localhost:1234/v1"),
+    Variable("LMSTUDIO_API_KEY", "the key for LM Studio, if a proxy asks for one"),
+    Variable("LLAMACPP_BASE_URL", "where llama-server listens; default http://localhost:8080/v1"),
+    Variable("LLAMA_API_KEY", "the key for llama-server, if it was started with one"),
+    Variable("AWS_REGION", "the region of Bedrock, such as us-east-1"),
+    Variable("AWS_DEFAULT_REGION", "the same; AWS_REGION wins"),
+    Variable("AWS_BEARER_TOKEN_BEDROCK", "a key of Bedrock; unset: requests are signed with AWS credentials"),
+    Variable("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "another address of Bedrock, such as a private endpoint's"),
 )
+SPACE_VARIABLES = (
+    "OMOP_EMB_MODEL",
+    "OMOP_EMB_DIMENSIONS",
+    "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX",
+    "OMOP_EMB_QUERY_EMBEDDING_PREFIX",
+    "OMOP_EMB_DOCUMENT_EMBEDDING_TASK",
+    "OMOP_EMB_QUERY_EMBEDDING_TASK",
+)
+"""Those that choose an embedding space."""
 _KNOWN = frozenset(variable.name for variable in VARIABLES)
 _PREFIXES = frozenset(name for name in _KNOWN if name.endswith("_PREFIX"))
 
@@ -111,6 +163,21 @@ def one_blas_thread() -> None:
     """
     if not os.environ.get("OPENBLAS_NUM_THREADS"):
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+@contextmanager
+def one_openmp_thread() -> Iterator[None]:
+    """Let a library that is loaded within use one thread; what is loaded before and after is not touched."""
+    name = "OMP_NUM_THREADS"
+    earlier = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if earlier is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = earlier
 
 
 def no_telemetry() -> None:

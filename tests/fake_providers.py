@@ -39,6 +39,24 @@ def _vector(text: str, dimensions: int) -> list[float]:
     return values[:dimensions]
 
 
+def media_text(media_type: str, data: bytes) -> str:
+    """What stands for bytes among the texts of a request, so that vectors depend on them."""
+    return f"<{media_type} {hashlib.sha256(data).hexdigest()}>"
+
+
+def _part_text(part: Json) -> str:
+    blob = part.get("inline_data", part.get("inlineData"))  # google-genai's spelling differs by service
+    if blob is None:
+        return str(part["text"])
+    # It writes bytes in the alphabet of URLs.
+    return media_text(blob["mime_type"], base64.urlsafe_b64decode(blob["data"]))
+
+
+# The fields that hold texts, and those that ask for shorter vectors, in the services' protocols.
+_INPUTS = ("input", "texts", "inputs", "inputText")
+_DIMENSIONS = ("dimensions", "output_dimension")
+
+
 @dataclass(frozen=True)
 class Call:
     """One request that the server received."""
@@ -50,16 +68,15 @@ class Call:
 
     @property
     def texts(self) -> list[str]:
-        """The texts of an embedding request, whatever the protocol."""
+        """The texts of an embedding request, whatever the protocol; media by media_text()."""
         if "requests" in self.body:
-            return [
-                "".join(part["text"] for part in entry["content"]["parts"]) for entry in self.body["requests"]
-            ]
+            return ["".join(map(_part_text, entry["content"]["parts"])) for entry in self.body["requests"]]
         if "instances" in self.body:
             return [entry["content"] for entry in self.body["instances"]]
         if isinstance(self.body.get("content"), dict):
-            return ["".join(part["text"] for part in self.body["content"]["parts"])]
-        return list(self.body.get("input", []))
+            return ["".join(map(_part_text, self.body["content"]["parts"]))]
+        texts: Any = next((self.body[name] for name in _INPUTS if name in self.body), [])
+        return [texts] if isinstance(texts, str) else list(texts)
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,23 @@ class Fault:
 
 
 KEY = "a-key-that-must-not-show"
+# The variables of providers with a profile: what follows the server's address, and keys.
+PROFILE_ADDRESSES = {
+    "AZURE_OPENAI_ENDPOINT": "",
+    "CO_API_URL": "",
+    "VOYAGE_BASE_URL": "/v1",
+    "JINA_BASE_URL": "/v1",
+    "MISTRAL_BASE_URL": "/v1",
+    "VLLM_BASE_URL": "/v1",
+    "TEI_BASE_URL": "",
+    "LMSTUDIO_BASE_URL": "/v1",
+    "LLAMACPP_BASE_URL": "/v1",
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "",
+}
+PROFILE_KEYS = (
+    *("AZURE_OPENAI_API_KEY", "CO_API_KEY", "VOYAGE_API_KEY", "JINA_API_KEY", "MISTRAL_API_KEY"),
+    *("VLLM_API_KEY", "TEI_API_KEY", "LMSTUDIO_API_KEY", "LLAMA_API_KEY", "AWS_BEARER_TOKEN_BEDROCK"),
+)
 
 
 class FakeProviders:
@@ -108,8 +142,7 @@ class FakeProviders:
         class Handler(_Handler):
             fake = outer
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
@@ -122,6 +155,10 @@ class FakeProviders:
         monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", self.url)
         monkeypatch.setenv("OPENAI_BASE_URL", f"{self.url}/v1")
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        for name, path in PROFILE_ADDRESSES.items():
+            monkeypatch.setenv(name, f"{self.url}{path}")
+        for name in PROFILE_KEYS:
+            monkeypatch.setenv(name, KEY)
 
     def reset(self) -> None:
         """Forget calls, faults and settings."""
@@ -144,7 +181,7 @@ class FakeProviders:
 
     @property
     def embedding_calls(self) -> list[Call]:
-        return [call for call in self.calls if call.texts or "requests" in call.body or "input" in call.body]
+        return [call for call in self.calls if call.texts or {"requests", "input"} & call.body.keys()]
 
     def faults(self, *faults: Fault | None) -> None:
         """Answer the next embedding requests with these faults, in order, and later ones well."""
@@ -158,7 +195,7 @@ class FakeProviders:
         """Fail whenever a text holds these words."""
         self.fault = lambda call: fault if any(text in entry for entry in call.texts) else None
 
-    def answer(self, call: Call) -> Json | str | None:
+    def answer(self, call: Call) -> Json | list[Any] | str | None:
         """The good answer; None where there is no such address."""
         path = call.path.partition("?")[0]
         if match := re.fullmatch(r"/v1\w*/.*models/([^/:]+):batchEmbedContents", path):
@@ -174,8 +211,14 @@ class FakeProviders:
         if path == "/api/show":
             info = {"bert.embedding_length": self.dimensions, "general.architecture": "bert"}
             return {"model_info": info, "capabilities": ["embedding"], "details": {}}
-        if path == "/v1/embeddings":
+        if path in ("/v1/embeddings", "/openai/v1/embeddings") or re.fullmatch(
+            r"/openai/deployments/[^/]+/embeddings", path
+        ):
             return self._openai(call)
+        if path == "/embed":
+            return self._vectors(call, call.body.get("dimensions"))
+        if path == "/v2/embed" or re.fullmatch(r"/model/[^/]+/invoke", path):
+            return self._by_type(call)
         return None
 
     def _vectors(self, call: Call, dimensions: int | None) -> list[list[float]]:
@@ -226,8 +269,17 @@ class FakeProviders:
         vectors = self._vectors(call, call.body.get("dimensions"))
         return {"model": call.body["model"], "embeddings": vectors, "prompt_eval_count": 3 * len(vectors)}
 
+    def _by_type(self, call: Call) -> Json:
+        """Cohere's answer, or that of Titan to its one text."""
+        vectors = self._vectors(call, _length(call.body))
+        if "inputText" in call.body:
+            by_type = {"float": vectors[0]}
+            return {"embedding": vectors[0], "inputTextTokenCount": 4, "embeddingsByType": by_type}
+        meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": 4 * len(vectors)}}
+        return {"id": "1", "texts": call.texts, "embeddings": {"float": vectors}, "meta": meta}
+
     def _openai(self, call: Call) -> Json:
-        vectors: list[Any] = self._vectors(call, call.body.get("dimensions"))
+        vectors: list[Any] = self._vectors(call, _length(call.body))
         if call.body.get("encoding_format") == "base64" and not self.floats_only:
             vectors = [_base64(vector) for vector in vectors]
         data = [{"index": index, "embedding": vector} for index, vector in enumerate(vectors)]
@@ -235,12 +287,22 @@ class FakeProviders:
         return {"object": "list", "data": data[::-1], "usage": usage}
 
 
+def _length(body: Json) -> int | None:
+    return next((body[name] for name in _DIMENSIONS if name in body), None)
+
+
 def _base64(vector: list[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
-def change_vectors(answer: Json, change: Callable[[list[Any]], list[Any]]) -> Json:
+def change_vectors(answer: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
     """The answer with changed vectors, in any of the protocols."""
+    if isinstance(answer, list):
+        return change(answer)
+    if "embedding" in answer:
+        return {**answer, "embedding": next(iter(change([answer["embedding"]])), [])}
+    if isinstance(answer.get("embeddings"), dict):
+        return {**answer, "embeddings": {"float": change(answer["embeddings"]["float"])}}
     if "data" in answer:
         entries = sorted(answer["data"], key=lambda entry: entry["index"])
         vectors = [
@@ -259,6 +321,11 @@ def change_vectors(answer: Json, change: Callable[[list[Any]], list[Any]]) -> Js
         changed = change([entry["values"] for entry in answer["embeddings"]])
         return {**answer, "embeddings": [{"values": vector} for vector in changed]}
     return {**answer, "embeddings": change(answer["embeddings"])}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a busy machine accepts late: no connection is refused for that
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -308,9 +375,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is None:
             self._send(200, answer if isinstance(answer, str) else json.dumps(answer), {})
         else:
-            self._fail(fault, answer if isinstance(answer, dict) else {})
+            self._fail(fault, {} if isinstance(answer, str) else answer)
 
-    def _fail(self, fault: Fault, answer: Json) -> None:
+    def _fail(self, fault: Fault, answer: Any) -> None:
         if fault.change is not None:
             answer = change_vectors(answer, fault.change)
         text = json.dumps(answer) if fault.body is None else fault.body

@@ -25,6 +25,8 @@ WORDS = {
     "nil": (0.0, 0.0, 0.0),
 }
 _DIMENSIONS = 3
+LAYER_WORDS = [f"w{number}" for number in range(20)]
+LAYER_WIDTH = 32
 SPELLED = 128  # the dimensions of a spelling model: one for each character that it can read
 _ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
 
@@ -66,6 +68,37 @@ def tiny_folder(
     table = np.array(list(words.values()), np.float32)
     nodes, constants, shape = _look_up(table, output, more_rows)
     _save(folder, nodes, constants, output, shape)
+    return folder
+
+
+def layer_folder(folder: Path) -> Path:
+    """A new folder with a model of one layer: a word's vector, multiplied by a matrix of float weights."""
+    (folder / "1_Pooling").mkdir(parents=True)
+    vocabulary = {word: number for number, word in enumerate(["[UNK]", *LAYER_WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
+    write_json(folder / "config.json", {"hidden_size": LAYER_WIDTH, "pad_token_id": 0})
+    random = np.random.default_rng(7)
+    tensors = {
+        "table": random.standard_normal((len(LAYER_WORDS) + 1, LAYER_WIDTH)).astype(np.float32),
+        "weights": random.standard_normal((LAYER_WIDTH, LAYER_WIDTH)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["looked_up"]),
+        helper.make_node("MatMul", ["looked_up", "weights"], ["last_hidden_state"]),
+    ]
+    shape = ["batch", "tokens"]
+    graph = helper.make_graph(
+        nodes,
+        "one layer",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, shape)],
+        [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, [*shape, LAYER_WIDTH])],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(folder / "model.onnx"))
     return folder
 
 

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from omop_emb.embeddings.client import EmbeddingClient as EmbeddingClient
     from omop_emb.embeddings.models import find_model as find_model, known_models as known_models
     from omop_emb.embeddings.prices import cost_of as cost_of, money as money, price_list as price_list
+    from omop_emb.providers.parts import (
+        EmbeddingInput as EmbeddingInput,
+        Part as Part,
+        split_page as split_page,
+    )
     from omop_emb.records import EmbeddingRole as EmbeddingRole
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -1,4 +1,4 @@
-"""EmbeddingClient: texts to checked unit vectors, each for the role that it plays."""
+"""EmbeddingClient: texts and inputs of other kinds to checked unit vectors, for the role that each plays."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import numpy as np
 from omop_emb import config, providers
 from omop_emb.arrays import Vectors
 from omop_emb.embeddings import models
+from omop_emb.embeddings.embedding_inputs import embedding_inputs
 from omop_emb.embeddings.identity import ModelIdentity
-from omop_emb.embeddings.text_embedder import TextEmbedder, checked_role, checked_texts
-from omop_emb.errors import ConfigurationError, InputError
+from omop_emb.embeddings.text_embedder import TextEmbedder, checked_role
+from omop_emb.errors import ConfigurationError, InputError, TextRejectedError, checked_keywords
 from omop_emb.providers.base import Provider
 from omop_emb.providers.batch_embedder import BatchEmbedder, EmbeddedTexts
 from omop_emb.providers.embedding_jobs import EmbeddingJobs
 from omop_emb.providers.gemini import GeminiProvider
-from omop_emb.providers.query_cache import QueryCache, VectorStore, vector_key
+from omop_emb.providers.part_limits import PartLimits
+from omop_emb.providers.parts import EmbeddingInput
+from omop_emb.providers.query_cache import QueryCache, VectorStore
 from omop_emb.providers.rate_limiter import Rate
 from omop_emb.providers.retrying import RetryPolicy
 from omop_emb.providers.usage import Usage
@@ -30,6 +33,7 @@ _WINDOW_TEXTS = 4096
 _QUERY_CACHE_BYTES = 64 * 2**20
 
 
+@checked_keywords
 class EmbeddingClient:
     """One embedding model, for documents and for queries; may be shared by threads.
 
@@ -47,7 +51,8 @@ class EmbeddingClient:
         query_retries, bulk_retries: while a person waits for a query, and for everything else.
         query_store: a lasting store for query vectors, besides the memory of this client.
         provider: one of your own (see omop_emb.providers.Provider), in place of `model`.
-        tasks: task types in place of those that follow the role, for models that take them (Gemini).
+        tasks: task types in place of those that follow the role, for models that take them; default
+            OMOP_EMB_DOCUMENT_EMBEDDING_TASK and OMOP_EMB_QUERY_EMBEDDING_TASK.
         warn: whether to log settings that are likely mistakes for this model.
 
     Raises:
@@ -80,19 +85,22 @@ class EmbeddingClient:
             provider = providers.make_provider(
                 model,
                 dimensions=dimensions,
-                tasks={EmbeddingRole.parse(role, "tasks"): task for role, task in (tasks or {}).items()},
+                tasks=models.chosen_tasks(tasks),
                 is_matryoshka=known is not None and bool(known.matryoshka),
+                parts=None if known is None else known.parts,
             )
         self._rate = rate or Rate.from_environment()
         self._embedder = BatchEmbedder(provider, dimensions=dimensions, rate=self._rate)
         self._prefixes = {
-            EmbeddingRole.DOCUMENT: _prefix(EmbeddingRole.DOCUMENT, document_prefix),
-            EmbeddingRole.QUERY: _prefix(EmbeddingRole.QUERY, query_prefix),
+            EmbeddingRole.DOCUMENT: models.prefix_in_use(EmbeddingRole.DOCUMENT, document_prefix),
+            EmbeddingRole.QUERY: models.prefix_in_use(EmbeddingRole.QUERY, query_prefix),
         }
-        for line in models.advice(self.model, self._prefixes, dimensions) if warn else ():
-            # The command line leaves out what says that all is right.
-            is_right = line in models.right_prefixes(self.model, self._prefixes)
-            logger.warning("%s", line, extra={"is_right": is_right})
+        if warn:
+            for line, is_right in models.checked_advice(
+                self.model, self._prefixes, provider.tasks, dimensions
+            ):
+                # The command line leaves out what says that all is right.
+                logger.warning("%s", line, extra={"is_right": is_right})
         limits = provider.limits
         query_retries = query_retries or RetryPolicy.for_queries(limits.query_timeout_seconds)
         self._bulk_retries = bulk_retries or RetryPolicy.for_bulk(limits.bulk_timeout_seconds)
@@ -163,6 +171,11 @@ class EmbeddingClient:
         return self._embedder.batch_texts
 
     @property
+    def part_limits(self) -> PartLimits | None:
+        """What the model reads besides text, and how much of it at once; None for text only."""
+        return self._embedder.provider.limits.parts
+
+    @property
     def usage(self) -> Usage:
         """Counts of what was sent to the provider since this client was created."""
         return self._embedder.usage.total
@@ -173,47 +186,50 @@ class EmbeddingClient:
         Raises:
             ProviderError: the model cannot be asked.
         """
-        warnings = models.setting_warnings(self.model, self._prefixes, self.dimensions)
+        needed = models.needed_prefixes(self._prefixes, self._embedder.provider.tasks)
+        warnings = models.setting_warnings(self.model, needed, self.dimensions)
         return warnings + self._identity.prefix_mismatches()
 
     def embedding_role_prefixes(self) -> dict[EmbeddingRole, str]:
         """What is put before the texts of each role, exactly."""
         return dict(self._prefixes)
 
-    def embeddings(self, texts: Sequence[str], *, embedding_role: EmbeddingRole | str) -> Vectors:
-        """(n, dimensions) float32, rows of unit length, one for each text in the same order.
+    def embeddings(
+        self, texts: Sequence[EmbeddingInput], *, embedding_role: EmbeddingRole | str, combine: str = "one"
+    ) -> Vectors:
+        """(n, dimensions) float32, rows of unit length, one for each input in the same order.
 
-        No texts give (0, dimensions). A repeated text is sent once, and query vectors are cached. A text
+        No inputs give (0, dimensions). A repeated one is sent once, and query vectors are cached. A text
         longer than the model reads is cut by local models and the Gemini API; Ollama and Vertex AI refuse it.
 
         Args:
-            texts: a sequence of str, none of them blank; one text alone is a list of one.
-            embedding_role: what the texts are; QUERY for what searches, DOCUMENT for what is searched.
+            texts: a sequence of str, none of them blank; one text alone is a list of one. For a model that
+                reads more than text an input may also be a Part, or a sequence of str and Part.
+            embedding_role: what they are; QUERY for what searches, DOCUMENT for what is searched. The role's
+                prefix goes before each text; with images and the like only if the model asks for it.
+            combine: "one" embeds the parts of an input together; "mean" embeds each by itself and takes the
+                mean, for parts that have little to do with each other.
 
         Raises:
-            InputError: a str in place of a sequence, something that is not text, a blank text; names the
-                position, never the text.
-            TextRejectedError: the provider cannot embed some of the texts; nothing is returned. To continue
-                with the others use `embed_stream`.
+            InputError: a str in place of a sequence, something that cannot be embedded, a blank text, more
+                than the model reads at once; names the position, never the content.
+            ConfigurationError: an input has parts, and the model reads text only.
+            TextRejectedError: the provider cannot embed some of the inputs; nothing is returned. To continue
+                with the other texts use `embed_stream`.
             ProviderError: the provider fails, or answers what cannot be embeddings.
         """
         role = checked_role(embedding_role)
-        checked = checked_texts(texts)
-        if not checked:
+        inputs = embedding_inputs(texts, combine=combine, model=self.model, limits=self.part_limits)
+        if not inputs.items:
             return self._texts.no_rows()
-        if role is EmbeddingRole.DOCUMENT:
-            return self._texts.rows(checked, role)
-        keys = [vector_key(self.fingerprint, role, text) for text in checked]
-        vectors = self._queries.get_many(keys, self.dimensions)
-        missing = {key: text for key, text in zip(keys, checked, strict=True) if key not in vectors}
-        self._embedder.usage.add(Usage(cached_queries=sum(key in vectors for key in keys)))
-        if missing:
-            first_positions = {text: position for position, text in reversed(list(enumerate(checked)))}
-            rows = self._texts.rows(list(missing.values()), role, first_positions)
-            new = dict(zip(missing, rows, strict=True))
-            self._queries.put_many(new)
-            vectors.update(new)
-        return np.stack([vectors[key] for key in keys])
+        try:
+            if role is EmbeddingRole.DOCUMENT:
+                rows = self._texts.rows(inputs.items, role)
+            else:
+                rows = self._texts.cached_rows(inputs.items, role, self._queries)
+        except TextRejectedError as error:
+            raise inputs.rejection(error) from None
+        return inputs.combined(rows)
 
     def embed_stream(
         self, texts: Iterable[str], *, embedding_role: EmbeddingRole | str, window_texts: int = _WINDOW_TEXTS
@@ -282,11 +298,3 @@ class EmbeddingClient:
         )
         cosines: Vectors = np.clip(rows @ columns.T, -1, 1)
         return cosines
-
-
-def _prefix(role: EmbeddingRole, prefix: str | None) -> str:
-    if prefix is None:
-        return config.variable(models.PREFIX_VARIABLES[role]) or ""
-    if not isinstance(prefix, str):
-        raise ConfigurationError(f"the {role.value} prefix must be a str; found {type(prefix).__name__}")
-    return prefix

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-PROVIDERS = ("local", "ollama", "gemini", "openai")
+from omop_emb.providers.plugins import plugins
+from omop_emb.providers.profiles import profile_names
+
+PROVIDERS = ("local", "ollama", "gemini", *profile_names())
 
 # What a name says of the file and its numbers, and nothing of the model.
 _FORMATS = (
@@ -30,7 +33,8 @@ def model_keys(model: str) -> list[str]:
     "ollama:hf.co/nomic-ai/nomic-embed-text-v1.5-GGUF:Q8_0" has "nomic-embed-text-v1.5".
     """
     provider, separator, name = model.partition(":")
-    if not separator or provider.strip().lower() not in PROVIDERS:
+    prefix = provider.strip().lower()
+    if not separator or (prefix not in PROVIDERS and prefix not in plugins()):
         name = model
     encoders = [_encoder_key(part) for part in name.split(",")]
     keys = [",".join(encoders)]

@@ -8,15 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from omop_emb import config
 from omop_emb.embeddings.model_names import model_keys, split_size
 from omop_emb.errors import ConfigurationError
+from omop_emb.providers.part_limits import PartLimits
 from omop_emb.records import EmbeddingRole
 
 PREFIX_VARIABLES = {
     EmbeddingRole.DOCUMENT: "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX",
     EmbeddingRole.QUERY: "OMOP_EMB_QUERY_EMBEDDING_PREFIX",
+}
+TASK_VARIABLES = {
+    EmbeddingRole.DOCUMENT: "OMOP_EMB_DOCUMENT_EMBEDDING_TASK",
+    EmbeddingRole.QUERY: "OMOP_EMB_QUERY_EMBEDDING_TASK",
 }
 
 
@@ -31,14 +37,17 @@ class KnownModel:
         sizes: its number of parameters, as names give it ("137m").
         dimensions: of its own vectors.
         matryoshka: shorter lengths that it was trained for.
-        role: how it tells roles apart: "prefix", "task", "two encoders", "adapters" or "none".
+        role: how it tells roles apart: "prefix", "task", "two encoders", "adapters", "library" or "none".
         document, query: the prefix or task type of each role.
         unit_length: when its provider answers unit vectors: "always", "never", or a condition; "" if unknown.
             Vectors are normalised here in any case.
         batch_texts: most texts of one request; None where the provider sets no limit.
         price, batch_price: US dollars per million tokens, at once and by its batch API; None where there is
             none.
+        image_price, audio_price: the same for tokens of images and pages, and of recordings; None where they
+            cost what text does.
         price_date, price_source: the day of that list price, as YYYY-MM-DD, and where it was found.
+        parts: what it reads besides text; None for a model that reads text only.
     """
 
     name: str
@@ -57,8 +66,11 @@ class KnownModel:
     note: str = ""
     price: float | None = None
     batch_price: float | None = None
+    image_price: float | None = None
+    audio_price: float | None = None
     price_date: str = ""
     price_source: str = ""
+    parts: PartLimits | None = None
 
     @property
     def prefixes(self) -> dict[EmbeddingRole, str]:
@@ -66,15 +78,33 @@ class KnownModel:
         document, query = (self.document, self.query) if self.role == "prefix" else ("", "")
         return {EmbeddingRole.DOCUMENT: document, EmbeddingRole.QUERY: query}
 
+    @property
+    def reads(self) -> str:
+        """What it reads, for a person."""
+        return "text" if self.parts is None else f"text, {self.parts}"
+
+
+@cache
+def _file() -> dict[str, list[dict[str, Any]]]:
+    text = resources.files("omop_emb").joinpath("data/models.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def other_prices() -> list[dict[str, Any]]:
+    """What known models cost behind other providers: name, price, price_date and price_source."""
+    return _file()["price"]
+
 
 @cache
 def known_models() -> tuple[KnownModel, ...]:
     """Every known model, in the order of data/models.toml."""
-    text = resources.files("omop_emb").joinpath("data/models.toml").read_text(encoding="utf-8")
-    entries = tomllib.loads(text)["model"]
+    entries = [dict(entry) for entry in _file()["model"]]
     for entry in entries:
         for name in ("aliases", "spellings", "sizes", "matryoshka"):
             entry[name] = tuple(entry.get(name, ()))
+        if "parts" in entry:
+            media_types = tuple(entry["parts"].pop("media_types"))
+            entry["parts"] = PartLimits(media_types=media_types, **entry["parts"])
     return tuple(KnownModel(**entry) for entry in entries)
 
 
@@ -115,9 +145,73 @@ def named_model(model: str) -> KnownModel | None:
 def _registry() -> tuple[dict[str, KnownModel], dict[str, KnownModel]]:
     """Every known model by its names, and by the keys of its names."""
     by_name = {name: known for known in known_models() for name in (known.name, *known.aliases)}
-    by_key = {model_keys(name)[0]: known for name, known in by_name.items()}
+    # The first to have a key keeps it: jina:jina-embeddings-v3 is a service with a local model.
+    by_key = {model_keys(name)[0]: known for name, known in reversed(by_name.items())}
     by_key |= {key: known for known in known_models() for key in known.spellings}
     return by_name, by_key
+
+
+def chosen_tasks(
+    tasks: Mapping[EmbeddingRole, str] | Mapping[str, str] | None,
+) -> dict[EmbeddingRole, str]:
+    """The task types in place of those that follow the role: the given ones, or with None the variables'."""
+    if tasks is not None:
+        return {EmbeddingRole.parse(role, "tasks"): task for role, task in tasks.items()}
+    variables = {role: config.variable(name) for role, name in TASK_VARIABLES.items()}
+    return {role: task for role, task in variables.items() if task is not None}
+
+
+def check_roles(
+    model: str, prefixes: Mapping[EmbeddingRole, str], tasks: Mapping[EmbeddingRole, str]
+) -> None:
+    """Raise ConfigurationError if a text's role would be said twice: by a prefix, and by another way."""
+    known = find_model(model)
+    has_library = known is not None and known.role == "library"
+    for role, prefix in prefixes.items():
+        task = tasks.get(role)
+        if prefix and (task or has_library):
+            how = f"the task type {task!r} tells {model}" if task else f"the library of {model} tells it"
+            raise ConfigurationError(
+                f"{PREFIX_VARIABLES[role]} is {prefix!r}, but {how} a {role.value}'s role already: unset the "
+                "prefix"
+            )
+
+
+def prefix_in_use(role: EmbeddingRole, prefix: str | None) -> str:
+    """The prefix that is given; None is that of the role's variable, else ""."""
+    if prefix is None:
+        return config.variable(PREFIX_VARIABLES[role]) or ""
+    if not isinstance(prefix, str):
+        raise ConfigurationError(f"the {role.value} prefix must be a str; found {type(prefix).__name__}")
+    return prefix
+
+
+def needed_prefixes(
+    prefixes: Mapping[EmbeddingRole, str], tasks: Mapping[EmbeddingRole, str]
+) -> dict[EmbeddingRole, str]:
+    """The prefixes that matter: those of roles without a task type, and any that is set."""
+    return {role: prefix for role, prefix in prefixes.items() if prefix or not tasks.get(role)}
+
+
+def checked_advice(
+    model: str,
+    prefixes: Mapping[EmbeddingRole, str],
+    tasks: Mapping[EmbeddingRole, str],
+    dimensions: int | None,
+) -> list[tuple[str, bool]]:
+    """The lines of advice(), each with whether it says that all is right.
+
+    Raises:
+        ConfigurationError: see check_roles().
+    """
+    check_roles(model, prefixes, tasks)
+    known = find_model(model)
+    if known is not None and known.role == "task" and not tasks:
+        line = f"{model} is sent no roles; it needs them in a field that only {known.name} is sent: use that"
+        return [(line, False)]
+    needed = needed_prefixes(prefixes, tasks)
+    right = right_prefixes(model, needed)
+    return [(line, line in right) for line in advice(model, needed, dimensions)]
 
 
 def advice(model: str, prefixes: Mapping[EmbeddingRole, str], dimensions: int | None = None) -> list[str]:

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from omop_emb import config
-from omop_emb.embeddings.models import find_model, known_models, named_model
+from omop_emb.embeddings.models import find_model, known_models, named_model, other_prices
 from omop_emb.errors import ConfigurationError
 from omop_emb.providers.usage import Usage
+from omop_emb.safe_files.foreign_errors import foreign_errors
+from omop_emb.safe_files.foreign_text import read_text
 
-_FIELDS = ("price", "batch_price", "price_date", "price_source")
+_MOST_DOLLARS = 1e9
+_NUMBERS = ("price", "batch_price", "image_price", "audio_price")
+_FIELDS = (*_NUMBERS, "price_date", "price_source")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Price:
     batch: float | None  # for texts sent to its batch API; None where it has none
     date: str  # the day of this list price, as YYYY-MM-DD; "" if unknown
     source: str  # where it was found; for a price of the user's own, that file unless it says otherwise
+    image: float | None = None  # for tokens of images and PDF pages; None where they cost what text does
+    audio: float | None = None  # for tokens of recordings, likewise
 
 
 def money(dollars: float) -> str:
@@ -51,7 +57,14 @@ def price_of(model: str) -> Price | None:
 def cost_of(model: str, usage: Usage) -> float | None:
     """The cost of a model's usage in US dollars; None if it is free or its price unknown."""
     price = price_of(model)
-    return None if price is None else usage.cost(price.standard, price.batch)
+    if price is None:
+        return None
+    return usage.cost(
+        price.standard,
+        price.batch,
+        image_price_per_million=price.image,
+        audio_price_per_million=price.audio,
+    )
 
 
 def price_list() -> list[Price]:
@@ -64,23 +77,34 @@ def price_list() -> list[Price]:
     own = [] if path is None else _own_prices(Path(path).expanduser())
     own_names = {price.model for price in own}
     listed = [
-        Price(known.name, known.price, known.batch_price, known.price_date, known.price_source)
+        Price(
+            known.name,
+            known.price,
+            known.batch_price,
+            known.price_date,
+            known.price_source,
+            image=known.image_price,
+            audio=known.audio_price,
+        )
         for known in known_models()
         if known.price is not None and not own_names & {known.name, *known.aliases}
+    ]
+    listed += [
+        Price(entry["name"], entry["price"], None, entry["price_date"], entry["price_source"])
+        for entry in other_prices()
+        if entry["name"] not in own_names
     ]
     return [*own, *listed]
 
 
 def _own_prices(path: Path) -> list[Price]:
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("model", [])
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problem = f"is not a TOML file in UTF-8: {error}"
-    else:
-        return [_price(entry, path) for entry in entries]
-    raise ConfigurationError(f"OMOP_EMB_PRICES names {path}, which {problem}")
+    name = f"{path} (OMOP_EMB_PRICES)"
+    text = read_text(path, kind=ConfigurationError, name=name)
+    with foreign_errors(name, "is not a TOML file in UTF-8", ConfigurationError):
+        entries = tomllib.loads(text).get("model", [])
+    if not isinstance(entries, list):
+        raise ConfigurationError(f"{name}: each [[model]] needs name and price")
+    return [_price(entry, path) for entry in entries]
 
 
 def _price(entry: Any, path: Path) -> Price:
@@ -90,12 +114,12 @@ def _price(entry: Any, path: Path) -> Price:
     unknown = sorted(entry.keys() - {"name", *_FIELDS})
     if unknown:
         raise ConfigurationError(f"{problem}, and may have {', '.join(_FIELDS)}; found {unknown[0]!r}")
-    for name in ("price", "batch_price"):
+    for name in _NUMBERS:
         value = entry.get(name, 0.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_DOLLARS:
             raise ConfigurationError(
                 f"{path} (OMOP_EMB_PRICES): {name} of {entry['name']} must be US dollars per million tokens; "
-                f"found {value!r}"
+                f"found {str(value)[:20] if isinstance(value, str | float) else type(value).__name__}"
             )
     return Price(
         entry["name"],
@@ -103,4 +127,6 @@ def _price(entry: Any, path: Path) -> Price:
         float(entry["batch_price"]) if "batch_price" in entry else None,
         str(entry.get("price_date", "")),
         str(entry.get("price_source", path)),
+        image=float(entry["image_price"]) if "image_price" in entry else None,
+        audio=float(entry["audio_price"]) if "audio_price" in entry else None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -10,11 +10,14 @@ import numpy as np
 
 from omop_emb.arrays import Vectors
 from omop_emb.embeddings.identity import ModelIdentity
-from omop_emb.errors import InputError, TextRejectedError
+from omop_emb.errors import TextRejectedError
 from omop_emb.providers.batch_embedder import EmbeddedTexts
 from omop_emb.providers.batching import Batch, batches, numbered_windows, rejection_reason
 from omop_emb.providers.concurrent_map import concurrent_map
+from omop_emb.providers.parts import EmbeddingItem, prefixed
+from omop_emb.providers.query_cache import QueryCache, vector_key
 from omop_emb.providers.retrying import RetryPolicy
+from omop_emb.providers.usage import Usage
 from omop_emb.records import EmbeddingRole
 
 
@@ -33,7 +36,7 @@ class TextEmbedder:
 
         def checked_batches() -> Iterator[Batch]:
             for window in numbered_windows(texts, window_texts):
-                valid: list[tuple[int, str]] = []
+                valid: list[tuple[int, EmbeddingItem]] = []
                 for position, text in window:
                     reason = rejection_reason(text, position)
                     if reason is not None:
@@ -59,11 +62,31 @@ class TextEmbedder:
         if rejected:
             yield EmbeddedTexts(np.empty(0, np.int64), self.no_rows(), rejected)
 
-    def rows(
-        self, texts: list[str], role: EmbeddingRole, positions: Mapping[str, int] | None = None
+    def cached_rows(
+        self, items: Sequence[EmbeddingItem], role: EmbeddingRole, queries: QueryCache
     ) -> Vectors:
-        """The rows of at least one checked text; positions are those of the caller's list, for errors."""
-        remaining = self._batches(enumerate(texts), role)
+        """The rows of at least one checked item, those that the cache lacks embedded and added to it."""
+        fingerprint, usage = self.identity.fingerprint, self.identity.embedder.usage
+        keys = [vector_key(fingerprint, role, item) for item in items]
+        vectors = queries.get_many(keys, fingerprint.dimensions)
+        missing = {key: item for key, item in zip(keys, items, strict=True) if key not in vectors}
+        usage.add(Usage(cached_queries=sum(key in vectors for key in keys)))
+        if missing:
+            first_positions = {item: position for position, item in reversed(list(enumerate(items)))}
+            rows = self.rows(list(missing.values()), role, first_positions)
+            new = dict(zip(missing, rows, strict=True))
+            queries.put_many(new)
+            vectors.update(new)
+        return np.stack([vectors[key] for key in keys])
+
+    def rows(
+        self,
+        items: Sequence[EmbeddingItem],
+        role: EmbeddingRole,
+        positions: Mapping[EmbeddingItem, int] | None = None,
+    ) -> Vectors:
+        """The rows of at least one checked item; positions are those of the caller's list, for errors."""
+        remaining = self._batches(enumerate(items), role)
         first_two = list(islice(remaining, 2))
         is_single = len(first_two) == 1
         is_interactive = role is EmbeddingRole.QUERY and is_single
@@ -77,24 +100,31 @@ class TextEmbedder:
             if result.failures:
                 index, reason = min(result.failures.items())
                 position = batch.positions[index][0] if positions is None else positions[batch.texts[index]]
-                raise TextRejectedError(f"text {position} cannot be embedded: {reason}", positions=[position])
+                what = "text" if isinstance(batch.texts[index], str) else "input"
+                raise TextRejectedError(
+                    f"{what} {position} cannot be embedded: {reason}", positions=[position]
+                )
             if rows is None:
-                rows = np.empty((len(texts), result.vectors.shape[1]), dtype=np.float32)
+                rows = np.empty((len(items), result.vectors.shape[1]), dtype=np.float32)
             repeats = [len(of_text) for of_text in batch.positions]
             vectors = result.vectors if max(repeats) == 1 else result.vectors.repeat(repeats, axis=0)
             rows[list(chain.from_iterable(batch.positions))] = vectors
-        assert rows is not None  # noqa: S101 - there is at least one text, hence one batch
+        assert rows is not None  # noqa: S101 - there is at least one item, hence one batch
         return rows
 
     def no_rows(self) -> Vectors:
         """(0, dimensions); may ask the model."""
         return np.empty((0, self.identity.fingerprint.dimensions), np.float32)
 
-    def _batches(self, numbered_texts: Iterable[tuple[int, str]], role: EmbeddingRole) -> Iterator[Batch]:
+    def _batches(
+        self, numbered_items: Iterable[tuple[int, EmbeddingItem]], role: EmbeddingRole
+    ) -> Iterator[Batch]:
+        limits = self.identity.embedder.provider.limits
         return batches(
-            numbered_texts,
+            numbered_items,
             batch_texts=lambda: self.identity.embedder.batch_texts,
-            batch_tokens=self.identity.embedder.provider.limits.batch_tokens,
+            batch_tokens=limits.batch_tokens,
+            batch_bytes=limits.parts.request_bytes if limits.parts is not None else 0,
             prefix=self.identity.prefixes[role],
         )
 
@@ -104,7 +134,7 @@ class TextEmbedder:
         embedder, prefix = self.identity.embedder, self.identity.prefixes[role]
 
         def work(batch: Batch) -> EmbeddedTexts:
-            return embedder.embed([prefix + text for text in batch.texts], role, policy)
+            return embedder.embed([prefixed(item, prefix) for item in batch.texts], role, policy)
 
         return concurrent_map(work, items, workers=workers)
 
@@ -112,16 +142,3 @@ class TextEmbedder:
 def checked_role(role: object) -> EmbeddingRole:
     """The role; InputError if it is none."""
     return EmbeddingRole.parse(role, "embedding_role")
-
-
-def checked_texts(texts: object) -> list[str]:
-    """The texts as a list; InputError for a blank text or no sequence names a position, never the text."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable) or isinstance(texts, Mapping):
-        raise InputError(f"texts must be a sequence of str; found {type(texts).__name__}")
-    checked: list[str] = []
-    for position, text in enumerate(texts):
-        reason = rejection_reason(text, position)
-        if reason is not None:
-            raise InputError(f"text {position} cannot be embedded: {reason}")
-        checked.append(text)
-    return checked

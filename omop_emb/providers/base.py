@@ -9,6 +9,8 @@ from typing import Protocol
 
 from omop_emb.arrays import Vectors
 from omop_emb.errors import ProviderError
+from omop_emb.providers.part_limits import PartLimits
+from omop_emb.providers.parts import EmbeddingItem
 from omop_emb.records import EmbeddingRole
 
 
@@ -20,6 +22,9 @@ class EmbeddingResponse:
     vectors: Vectors | Sequence[Sequence[float]]
     tokens: int | None = None  # how many tokens the provider says it has read; None where it does not say
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", token_count(self.tokens))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -30,6 +35,8 @@ class Limits:
     concurrency: int = 1  # most requests at the same time
     query_timeout_seconds: float = 10.0  # for one attempt while a person waits
     bulk_timeout_seconds: float = 120.0  # for one attempt of a long job
+    # what the model reads besides text: embed_batch is then given contents too; None for text only
+    parts: PartLimits | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +105,25 @@ class JobFailedError(ProviderError):
     """A batch job has ended without results; the message names it and says why."""
 
 
+def token_count(value: object) -> int | None:
+    """The number of tokens that a provider states; None if it is none that can be."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 15:
+        value = int(value)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**15
+    return value if is_count else None  # type: ignore[return-value]  # mypy does not follow is_count
+
+
 class BatchTooLargeError(ProviderError):
     """A request held more texts or bytes than the provider accepts; half of it may pass."""
 
 
-def estimated_tokens(text: str) -> int:
+def estimated_tokens(item: EmbeddingItem) -> int:
     """About how many tokens a model reads for a text: one for every four bytes of UTF-8, and two more.
 
-    English subword vocabularies need 3.5 to 4.5 bytes a token for clinical names.
+    English subword vocabularies need 3.5 to 4.5 bytes a token for clinical names. Of a content, the tokens of
+    its images, pages and recordings are added.
     """
+    if not isinstance(item, str):
+        return item.image_tokens + item.audio_tokens + sum(map(estimated_tokens, item.texts))
+    text = item
     return 2 + (len(text) if text.isascii() else len(text.encode())) // 4

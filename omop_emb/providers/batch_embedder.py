@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from omop_emb.errors import (
     TextRejectedError,
 )
 from omop_emb.providers.base import BatchTooLargeError, Provider, estimated_tokens
+from omop_emb.providers.parts import Content, EmbeddingItem
 from omop_emb.providers.rate_limiter import Rate, RateLimiter
 from omop_emb.providers.retrying import RetryPolicy, call_with_retries
 from omop_emb.providers.usage import Usage, UsageCounter
@@ -71,8 +73,13 @@ class BatchEmbedder:
         self._rejected_in_a_row = 0
         self._lock = threading.Lock()
 
-    def embed(self, texts: Sequence[str], role: EmbeddingRole, policy: RetryPolicy) -> EmbeddedTexts:
-        """Embed texts, prefixes included; a text that cannot be embedded is among the failures."""
+    def embed(
+        self, texts: Sequence[EmbeddingItem], role: EmbeddingRole, policy: RetryPolicy
+    ) -> EmbeddedTexts:
+        """Embed texts, prefixes included; a text that cannot be embedded is among the failures.
+
+        Contents are embedded as texts are; only a provider whose limits name parts is given any.
+        """
         parts: list[tuple[Ints, Vectors]] = []
         failures: dict[int, str] = {}
         pending = [np.arange(len(texts))]
@@ -125,10 +132,15 @@ class BatchEmbedder:
             self._check_dimensions(self.received_dimensions)
 
     def _request(
-        self, texts: list[str], role: EmbeddingRole, policy: RetryPolicy
+        self, texts: list[EmbeddingItem], role: EmbeddingRole, policy: RetryPolicy
     ) -> tuple[Vectors, list[int]]:
         """The unit rows of one request, and the numbers of the rows that are invalid."""
         tokens = sum(map(estimated_tokens, texts))
+        contents = [item for item in texts if isinstance(item, Content)]
+        media = Usage(
+            image_tokens=sum(content.image_tokens for content in contents),
+            audio_tokens=sum(content.audio_tokens for content in contents),
+        )
 
         def before_attempt() -> None:
             self._limiter.acquire(
@@ -138,11 +150,13 @@ class BatchEmbedder:
         def attempt(timeout_seconds: float) -> Vectors:
             self.usage.add(Usage(requests=1))
             with self._limiter.sending():
-                response = self.provider.embed_batch(texts, role, timeout_seconds=timeout_seconds)
+                response = self.provider.embed_batch(
+                    cast("list[str]", texts), role, timeout_seconds=timeout_seconds
+                )
             if response.tokens is None:
-                self.usage.add(Usage(texts=len(texts), estimated_tokens=tokens))
+                self.usage.add(media + Usage(texts=len(texts), estimated_tokens=tokens))
             else:
-                self.usage.add(Usage(texts=len(texts), reported_tokens=response.tokens))
+                self.usage.add(media + Usage(texts=len(texts), reported_tokens=response.tokens))
             try:
                 return as_matrix(response.vectors, count=len(texts), source=self.source)
             except InvalidAnswerError as error:

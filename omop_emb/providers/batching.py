@@ -8,6 +8,7 @@ from itertools import islice
 
 from omop_emb.errors import InputError
 from omop_emb.providers.base import estimated_tokens
+from omop_emb.providers.parts import EmbeddingItem
 
 BLANK_TEXT = "the text is blank"
 _NOT_UNICODE = "the text holds half a surrogate pair and is not valid Unicode"
@@ -15,9 +16,9 @@ _NOT_UNICODE = "the text holds half a surrogate pair and is not valid Unicode"
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Distinct texts for one request, without prefix, and the ascending positions of each in the stream."""
+    """Distinct items for one request, without prefix, and the ascending positions of each in the stream."""
 
-    texts: list[str]
+    texts: list[EmbeddingItem]
     positions: list[list[int]]
 
 
@@ -44,25 +45,42 @@ def numbered_windows(texts: Iterable[object], size: int) -> Iterator[list[tuple[
 
 
 def batches(
-    window: Iterable[tuple[int, str]], *, batch_texts: Callable[[], int], batch_tokens: int, prefix: str
+    window: Iterable[tuple[int, EmbeddingItem]],
+    *,
+    batch_texts: Callable[[], int],
+    batch_tokens: int,
+    prefix: str,
+    batch_bytes: int = 0,
 ) -> Iterator[Batch]:
-    """The distinct texts of a window in batches within both limits, shortest first.
+    """The distinct items of a window in batches within the limits, shortest first.
 
     Texts of similar length share a batch: a local model pads less, a remote one gets even requests. A text
-    longer than `batch_tokens` goes alone. `batch_texts` is called before each batch, as it may be lowered.
+    longer than `batch_tokens` goes alone. `batch_texts` is called before each batch, as it may be lowered;
+    `batch_bytes` limits the bytes of images, PDFs and recordings.
     """
-    positions_by_text: dict[str, list[int]] = {}
-    for position, text in window:
-        positions_by_text.setdefault(text, []).append(position)
+    positions_by_item: dict[EmbeddingItem, list[int]] = {}
+    for position, item in window:
+        positions_by_item.setdefault(item, []).append(position)
     prefix_tokens = estimated_tokens(prefix) if prefix else 0
-    batch, tokens, max_texts = Batch([], []), 0, batch_texts()
-    for text in sorted(positions_by_text, key=len):
-        text_tokens = prefix_tokens + estimated_tokens(text)
-        if batch.texts and (len(batch.texts) >= max_texts or tokens + text_tokens > batch_tokens):
+    batch, tokens, size, max_texts = Batch([], []), 0, 0, batch_texts()
+    for item in sorted(positions_by_item, key=_length):
+        item_tokens = prefix_tokens + estimated_tokens(item)
+        item_bytes = 0 if isinstance(item, str) else item.media_bytes
+        if batch.texts and (
+            len(batch.texts) >= max_texts
+            or tokens + item_tokens > batch_tokens
+            or (item_bytes and size + item_bytes > batch_bytes)
+        ):
             yield batch
-            batch, tokens, max_texts = Batch([], []), 0, batch_texts()
-        batch.texts.append(text)
-        batch.positions.append(positions_by_text[text])
-        tokens += text_tokens
+            batch, tokens, size, max_texts = Batch([], []), 0, 0, batch_texts()
+        batch.texts.append(item)
+        batch.positions.append(positions_by_item[item])
+        tokens += item_tokens
+        size += item_bytes
     if batch.texts:
         yield batch
+
+
+def _length(item: EmbeddingItem) -> int:
+    """Characters of a text; contents come after all texts, by their bytes."""
+    return len(item) if isinstance(item, str) else (1 << 32) + item.media_bytes

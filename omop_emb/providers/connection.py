@@ -7,11 +7,12 @@ import json
 import threading
 import time
 import weakref
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from omop_emb.errors import (
@@ -21,10 +22,15 @@ from omop_emb.errors import (
     ProviderError,
     ProviderRefusedError,
 )
-from omop_emb.providers.http_errors import connection_error, unreadable_response
+from omop_emb.providers.http_errors import connection_error, oversized_response, unreadable_response
+from omop_emb.safe_files.foreign_text import size
 
 # A proxy (HTTP_PROXY, ALL_PROXY) is elsewhere: it would see the texts, and reach its own localhost, not ours.
 _THIS_MACHINE = ("localhost", "*.localhost", "127.0.0.1", "127.0.1.1", "127.1", "[::1]", "0.0.0.0")  # noqa: S104
+MOST_BYTES = 64 << 20
+"""Of a response: 256 vectors of 4,096 numbers, written as text, have about 25 MB."""
+_PIECE_BYTES = 1 << 20
+_OF_THE_ANSWER = (AttributeError, LookupError, OverflowError, RecursionError, MemoryError)
 _WITHOUT_PROXY = {f"all://{host}": None for host in _THIS_MACHINE}
 
 
@@ -35,12 +41,14 @@ class Connection(ABC):
     SDK refuses them) are for messages.
     """
 
-    extra: ClassVar[str]  # of this package, installs the SDK; also the provider's name
+    extra: str  # of this package, installs the SDK; also the provider's name unless `source` says another
 
-    def __init__(self, model: str, *, server: str, settings: str = "its settings") -> None:
-        self.model, self.source, self.server = model, f"{self.extra}:{model}", server
+    def __init__(
+        self, model: str, *, server: str, settings: str = "its settings", source: str | None = None
+    ) -> None:
+        self.model, self.source, self.server = model, source or f"{self.extra}:{model}", server
         self._settings = settings
-        self._call = _Call()
+        self._call = _Call(self.source, server)
         self._lock = threading.Lock()
         self._sdk_client: Any = None
 
@@ -50,11 +58,14 @@ class Connection(ABC):
         return self._call.body
 
     @contextmanager
-    def client(self, timeout_seconds: float, *, keep_body: bool = False) -> Iterator[Any]:
+    def client(
+        self, timeout_seconds: float, *, keep_body: bool = False, most_bytes: int = MOST_BYTES
+    ) -> Iterator[Any]:
         """The SDK's client; each request within the block may take `timeout_seconds` as a whole.
 
-        What the SDK and its HTTP library raise within the block becomes a ProviderError. `keep_body` is for
-        small responses of which the SDK leaves something out.
+        What the SDK and its HTTP library raise within the block becomes a ProviderError, and so does a
+        response of more than `most_bytes`, unpacked. `keep_body` is for small responses of which the SDK
+        leaves something out.
         """
         with self._lock:
             if self._sdk_client is None:
@@ -72,9 +83,11 @@ class Connection(ABC):
                         "and the proxy if there is one"
                     ) from None
                 weakref.finalize(self, self._sdk_client.close)
-        self._call.begin(timeout_seconds, keep_body=keep_body)
+        self._call.begin(timeout_seconds, keep_body=keep_body, most_bytes=most_bytes)
         try:
             yield self._sdk_client
+        except OmopEmbError:
+            raise
         except Exception as error:
             translated = self._sdk_error(error, self._call.headers) or self._http_error(error)
             if translated is None:
@@ -105,7 +118,7 @@ class Connection(ABC):
                 f"{self.source}: the request cannot be sent ({type(error).__name__}): check {self._settings}"
             )
         # What SDKs raise for a body that is not JSON, or not the JSON that they expect.
-        if is_argument_error or isinstance(error, (AttributeError, LookupError)):
+        if is_argument_error or isinstance(error, _OF_THE_ANSWER):
             return unreadable_response(self.source, self.server)
         if is_of_httpx or isinstance(error, ConnectionError):
             return connection_error(self.source, self.server, error)
@@ -132,17 +145,19 @@ def split_address(variable: str, address: str) -> SplitResult:
 class _Call(threading.local):
     """Each thread's call, with request and response hooks for a client of httpx or httpx2."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str, server: str) -> None:
+        self._source, self._server = source, server
         self.timeout_seconds: float | None = None
         self.headers: Mapping[str, str] = {}  # of the last response, names in lower case
         self.has_response = self.keep_body = False
         self.body = b""
 
-    def begin(self, timeout_seconds: float, *, keep_body: bool) -> None:
+    def begin(self, timeout_seconds: float, *, keep_body: bool, most_bytes: int) -> None:
         self.timeout_seconds, self.headers, self.has_response = timeout_seconds, {}, False
-        self.keep_body, self.body = keep_body, b""
+        self.keep_body, self.body, self._most_bytes = keep_body, b"", most_bytes
 
     def before_request(self, request: Any) -> None:
+        request.headers["Accept-Encoding"] = "gzip"
         if self.timeout_seconds is not None:
             phases = ("connect", "read", "write", "pool")
             request.extensions["timeout"] = dict.fromkeys(phases, self.timeout_seconds)
@@ -151,30 +166,58 @@ class _Call(threading.local):
         self.has_response = True
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         if self.timeout_seconds is not None:
-            # The library's own timeout starts again with each chunk: a server that drips would hold a call
-            # for ever.
+            encoding = self.headers.get("content-encoding", "identity").strip().lower()
+            if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
+                raise unreadable_response(self._source, self._server)
+            # The library would unpack whatever comes: a megabyte can become a gigabyte.
+            response.headers.pop("content-encoding", None)
             bounded_stream = _bounded_stream(type(response).__module__.partition(".")[0])
-            response.stream = bounded_stream(response, time.monotonic() + self.timeout_seconds)
+            # Its timeout starts again with each chunk: a server that drips would hold a call for ever.
+            deadline, is_packed = time.monotonic() + self.timeout_seconds, encoding not in ("identity", "")
+            oversized = oversized_response(self._source, self._server, size(self._most_bytes))
+            response.stream = bounded_stream(response, deadline, self._most_bytes, oversized, is_packed)
         if self.keep_body:
             self.body = response.read()
 
 
 @cache
-def _bounded_stream(library: str) -> Callable[[Any, float], Any]:
+def _bounded_stream(library: str) -> Callable[[Any, float, int, ProviderError, bool], Any]:
     """The stream class for responses of httpx or httpx2; both insist on a subclass of their own."""
     http = importlib.import_module(library)
 
     class BoundedStream(http.SyncByteStream):  # type: ignore[misc, name-defined] # known only at run time
-        def __init__(self, response: Any, deadline: float) -> None:
+        def __init__(
+            self, response: Any, deadline: float, most: int, oversized: ProviderError, is_packed: bool
+        ) -> None:
             self._body, self._request, self._deadline = response.stream, response.request, deadline
+            self._most, self._oversized, self._is_packed = most, oversized, is_packed
 
         def __iter__(self) -> Iterator[bytes]:
-            for chunk in self._body:
+            received = 0
+            for chunk in _unpacked(self._body) if self._is_packed else self._body:
                 if time.monotonic() > self._deadline:
                     raise http.ReadTimeout("the whole response took too long", request=self._request)
+                received += len(chunk)
+                if received > self._most:
+                    raise self._oversized
                 yield chunk
 
         def close(self) -> None:
             self._body.close()
 
     return BoundedStream
+
+
+def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of gzip or zlib's format, a mebibyte at a time; ValueError if it is neither."""
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    for chunk in chunks:
+        while True:
+            try:
+                piece = unpacking.decompress(chunk, _PIECE_BYTES)
+            except zlib.error as error:
+                raise ValueError("a packed response is damaged") from error
+            yield piece
+            chunk = unpacking.unconsumed_tail
+            if not chunk and len(piece) < _PIECE_BYTES:
+                break

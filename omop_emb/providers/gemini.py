@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omop_emb.errors import ConfigurationError, TextRejectedError
 from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
 from omop_emb.providers.gemini_batch_api import GeminiBatchApi
 from omop_emb.providers.gemini_client import GeminiClient, request_options
+from omop_emb.providers.part_limits import PartLimits
+from omop_emb.providers.parts import EmbeddingItem, PartKind
 from omop_emb.records import EmbeddingRole
 
 _TASKS = (
@@ -38,13 +41,18 @@ class GeminiProvider:
     """A Gemini model; the service cuts vectors.
 
     The Gemini API also cuts texts longer than the model reads; Vertex AI is asked to refuse them. `tasks` are
-    task types in place of those that follow the role.
+    task types in place of those that follow the role; `parts` is what the model reads besides text.
     """
 
     name = "gemini"
 
     def __init__(
-        self, model: str, *, dimensions: int | None = None, tasks: Mapping[EmbeddingRole, str] | None = None
+        self,
+        model: str,
+        *,
+        dimensions: int | None = None,
+        tasks: Mapping[EmbeddingRole, str] | None = None,
+        parts: PartLimits | None = None,
     ) -> None:
         self._client = GeminiClient(model)
         self.model = self._client.model
@@ -56,13 +64,14 @@ class GeminiProvider:
                 "OMOP_EMB_DIMENSIONS=768 the vectors are as long as they were"
             )
         self.tasks = self._role_tasks(tasks or {})
-        self.limits = Limits(batch_texts=100, batch_tokens=20_000, concurrency=8)
+        self.limits = Limits(batch_texts=100, batch_tokens=20_000, concurrency=8, parts=parts)
         if self._client.is_vertex:
             is_single = _ONE_TEXT.search(self._base_name) is not None
             self.limits = Limits(
                 batch_texts=1 if is_single else 250,
                 batch_tokens=16_000,  # below its 20,000, as ours are estimates
                 concurrency=16 if is_single else 8,
+                parts=parts,
             )
         self._dimensions = dimensions
 
@@ -81,16 +90,16 @@ class GeminiProvider:
         return {}
 
     def embed_batch(
-        self, texts: Sequence[str], role: EmbeddingRole, *, timeout_seconds: float
+        self, texts: Sequence[EmbeddingItem], role: EmbeddingRole, *, timeout_seconds: float
     ) -> EmbeddingResponse:
-        """Embed texts, each as a Content of its own: a plain list would come back as one vector."""
+        """Embed texts and contents, each as a Content: a plain list would come back as one vector."""
         with self._client.client(timeout_seconds) as client:
             from google.genai import types
 
             response = client.models.embed_content(
                 model=self.model,
                 # As dicts: making and checking Content objects costs twice as much as the rest of a call.
-                contents=[{"parts": [{"text": text}]} for text in texts],
+                contents=[{"parts": _wire_parts(item)} for item in texts],
                 config=types.EmbedContentConfig(
                     task_type=self.tasks.get(role),
                     output_dimensionality=self._dimensions,
@@ -122,3 +131,15 @@ class GeminiProvider:
                 "GOOGLE_GENAI_USE_VERTEXAI and use a key of the Gemini API"
             )
         return GeminiBatchApi(self._client, tasks=self.tasks, dimensions=self._dimensions)
+
+
+def _wire_parts(item: EmbeddingItem) -> list[Any]:
+    """What becomes the Parts of one Content."""
+    if isinstance(item, str):
+        return [{"text": item}]
+    return [
+        {"text": part.as_text}
+        if part.kind is PartKind.TEXT
+        else {"inline_data": {"mime_type": part.media_type, "data": part.data}}
+        for part in item.parts
+    ]

@@ -7,15 +7,15 @@ import json
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
-from omop_emb.errors import ProviderError
-from omop_emb.providers.base import JobResult, JobState
+from omop_emb.errors import InputError, ProviderError
+from omop_emb.providers.base import JobResult, JobState, token_count
 from omop_emb.providers.gemini_client import GeminiClient
 from omop_emb.providers.gemini_job_details import cause_of, error_of, file_names
 from omop_emb.providers.http_errors import unreadable_response
 from omop_emb.records import EmbeddingRole
+from omop_emb.safe_files.foreign_text import parse_json
 
 _STATES = {
     "JOB_STATE_SUCCEEDED": JobState.DONE,
@@ -29,6 +29,7 @@ _ENDS = {
     "JOB_STATE_EXPIRED": "expired: Google gives up after two days",
 }
 _JOBS_PER_PAGE = 100
+_MOST_FILE, _MOST_LINE = 16 << 30, 4 << 20  # bytes of a file of results, characters of a result
 
 _T = TypeVar("_T")
 
@@ -110,22 +111,27 @@ class GeminiBatchApi:
         if file is None:
             return
         try:
-            with tempfile.TemporaryDirectory(prefix="omop-emb-") as folder:
-                path = Path(folder) / "results.jsonl"  # hundreds of megabytes: too much for the memory
-                yield from self._downloaded(file, path, timeout_seconds)
+            # Hundreds of megabytes: too much for the memory. Without a name they are gone with the process.
+            with tempfile.TemporaryFile(prefix="omop-emb-") as stored:
+                yield from self._downloaded(file, stored, timeout_seconds)
         except OSError as error:
             raise ProviderError(
                 f"the answers of {name} cannot be stored in {tempfile.gettempdir()}: {error.strerror}; free "
                 "some space there, or set TMPDIR, and run again"
             ) from None
 
-    def _downloaded(self, file: str, path: Path, timeout_seconds: float) -> Iterator[JobResult]:
-        with self._client.client(timeout_seconds) as client:
-            _none_if_not_found(lambda: client.files.download(file=file, destination=path))
-        if not path.exists():
-            return
-        is_readable = path.stat().st_size == 0
-        with path.open(encoding="utf-8", errors="replace") as lines:
+    def _downloaded(self, file: str, stored: IO[bytes], timeout_seconds: float) -> Iterator[JobResult]:
+        def download() -> bool:
+            client.files.download(file=file, destination=cast("io.IOBase", stored))
+            return True
+
+        with self._client.client(timeout_seconds, most_bytes=_MOST_FILE) as client:
+            if not _none_if_not_found(download):
+                return
+        is_readable = stored.tell() == 0
+        stored.seek(0)
+        with io.TextIOWrapper(cast("BinaryIO", stored), encoding="utf-8", errors="replace") as text:
+            lines = iter(lambda: text.readline(_MOST_LINE), "")
             for result in filter(None, map(_result, lines)):
                 is_readable = True
                 yield result
@@ -146,8 +152,8 @@ class GeminiBatchApi:
     def _details(self) -> dict[str, Any]:
         """What the service has just said of a job; the SDK leaves out its error and its file of texts."""
         try:
-            details = json.loads(self._client.response_body)
-        except ValueError:
+            details = parse_json(self._client.response_body, name="the job")
+        except InputError:
             return {}
         return details if isinstance(details, dict) else {}
 
@@ -166,19 +172,19 @@ def _none_if_not_found(call: Callable[[], _T]) -> _T | None:
 def _result(line: str) -> JobResult | None:
     """One line of results; None for a line that has no key."""
     try:
-        entry = json.loads(line)
+        entry = parse_json(line, name="the result")
         key = entry.get("key") or (entry.get("metadata") or {}).get("key")
         response = entry.get("response") or {}
         values = (response.get("embedding") or {}).get("values")
         tokens = response.get("tokenCount", response.get("token_count"))
         code, _ = error_of(entry.get("error") or entry.get("status"))
-    except (ValueError, AttributeError, RecursionError):
+    except (InputError, ValueError, AttributeError):
         return None
     if not isinstance(key, str):
         return None
     return JobResult(
         key=key,
         vector=values if isinstance(values, list) else None,
-        tokens=int(tokens) if isinstance(tokens, int | str) and str(tokens).isdigit() else None,
+        tokens=token_count(tokens),
         error=code,
     )

@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 
 from omop_emb.errors import (
+    InvalidAnswerError,
     ProviderError,
     ProviderRefusedError,
     ProviderUnavailableError,
@@ -41,6 +43,8 @@ _NOTHING_ALLOWED = re.compile(r"\blimit\W{1,3}0(?![\d.])|quotaValue\W{1,6}0\b", 
 _REQUESTED_WAIT = re.compile(
     r"(?:retryDelay\W{1,6}|(?:retry|try again) in )(?P<wait>(?:\d+(?:\.\d+)?(?:ms|h|m|s))+)"
 )
+_SEARCHED = 1 << 16  # characters of a message
+_LONGEST_WAIT = 7 * 86_400.0
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -52,12 +56,17 @@ def http_error(
     headers: Mapping[str, str],
     not_found: str,
     key: str,
+    errors: Mapping[str, str] = MappingProxyType({}),
 ) -> ProviderError:
     """The error that an HTTP status stands for; the server's message is searched and never passed on.
 
-    `not_found` says what to do after a 404, `key` where the key comes from.
+    `not_found` says what to do after a 404, `key` where the key comes from; `errors` are the service's own
+    words, as in its profile.
     """
-    at = f"(HTTP {status})"
+    at, message = f"(HTTP {status})", message[:_SEARCHED]
+    for reason, pattern in errors.items():
+        if 400 <= status < 500 and re.search(pattern, message, re.IGNORECASE):
+            return _named_error(reason, source, at)
     if _BAD_KEY.search(message) or status == 401:
         return ProviderRefusedError(f"{source} does not accept the key {at}: check {key}")
     if status == 403:
@@ -70,9 +79,7 @@ def http_error(
             "has it"
         )
     if status == 402 or (status == 429 and _SPENT_QUOTA.search(message)):
-        return QuotaExhaustedError(
-            f"the quota of {source} is used up {at}: run again when it is renewed; what was done stays done"
-        )
+        return _no_quota(source, at)
     retry_after_seconds = requested_wait(message)
     if retry_after_seconds is None:
         retry_after_seconds = retry_after(headers)
@@ -110,6 +117,21 @@ def http_error(
     )
 
 
+def _named_error(reason: str, source: str, at: str) -> ProviderError:
+    """The error for one of the reasons that a profile names."""
+    if reason == "too large":
+        return BatchTooLargeError(f"it is too large for {source} {at}")
+    if reason == "too long":
+        return TextRejectedError(f"it is longer than {source} accepts {at}")
+    return _no_quota(source, at)
+
+
+def _no_quota(source: str, at: str) -> QuotaExhaustedError:
+    return QuotaExhaustedError(
+        f"the quota of {source} is used up {at}: run again when it is renewed; what was done stays done"
+    )
+
+
 def connection_error(source: str, server: str, error: Exception) -> ProviderUnavailableError:
     """The error that a failed connection stands for, by its class names: httpx's and httpx2's are alike."""
     kinds = {entry.__name__ for entry in type(error).__mro__}
@@ -132,27 +154,35 @@ def unreadable_response(source: str, server: str) -> ProviderUnavailableError:
     )
 
 
+def oversized_response(source: str, server: str, most: str) -> InvalidAnswerError:
+    """The error for a response that does not end where any answer of a model has."""
+    return InvalidAnswerError(
+        f"{source}: {server} answered with more than {most}, which no answer of a model has; is it the right "
+        "address?"
+    )
+
+
 def requested_wait(message: str) -> float | None:
     """Seconds that a response body asks to wait, such as "retry in 34.07s"; None where it does not."""
     match = _REQUESTED_WAIT.search(message)
     if match is None:
         return None
     pieces = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", match["wait"])
-    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in pieces)
+    return min(_LONGEST_WAIT, sum(float(number) * _UNIT_SECONDS[unit] for number, unit in pieces))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of a Retry-After header, which holds seconds or a date; None where there is none."""
     milliseconds = headers.get("retry-after-ms", "").strip()  # OpenAI's, more exact than its whole seconds
     if re.fullmatch(r"\d+(\.\d+)?", milliseconds):
-        return float(milliseconds) / 1000
+        return min(_LONGEST_WAIT, float(milliseconds) / 1000)
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
+        return min(_LONGEST_WAIT, float(value))
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    return min(_LONGEST_WAIT, max(0.0, (date - datetime.now(UTC)).total_seconds()))

@@ -17,6 +17,7 @@ from omop_emb.arrays import Vectors
 from omop_emb.errors import ConfigurationError, InvalidAnswerError, MissingExtraError, TextRejectedError
 from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
 from omop_emb.providers.model_folder import (
+    MULTILINGUAL_MODEL,
     PACKAGED_MODEL,
     POOLINGS,
     ModelFiles,
@@ -25,11 +26,12 @@ from omop_emb.providers.model_folder import (
 )
 from omop_emb.providers.no_telemetry import import_onnxruntime
 from omop_emb.records import EmbeddingRole
+from omop_emb.safe_files.foreign_errors import foreign_errors
 
 # On one thread 8 to 16 texts in one run of the model are fastest; more only take memory.
 _TEXTS_PER_RUN = 16
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_OPTION = re.compile(rf"{'|'.join(POOLINGS)}|int8|max_tokens=[1-9][0-9]*|revision=[\w.-]+")
+_OPTION = re.compile(rf"{'|'.join(POOLINGS)}|int8|max_tokens=[1-9][0-9]{{0,5}}|revision=[\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +63,18 @@ class EncoderSpec:
         if name == PACKAGED_MODEL and settings:
             why = "has int8 weights already" if "int8" in settings else "has its own pooling and longest text"
             raise ConfigurationError(f"the packaged {PACKAGED_MODEL} {why}: leave @{'@'.join(options)} out")
+        if name == MULTILINGUAL_MODEL:
+            raise ConfigurationError(
+                f"the packaged {name} takes no options: name it local:{name}; found local:{spec}"
+            )
         if name != PACKAGED_MODEL:
             path = Path(name).expanduser()
             if name.startswith(("/", ".", "~")) or path.is_dir():
                 name = str(Path(os.path.abspath(path)))
             elif not _HUB_ID.fullmatch(name):
                 raise ConfigurationError(
-                    f"local:{spec} is neither a folder, nor a hub id such as owner/name, nor the packaged "
-                    f"model {PACKAGED_MODEL}"
+                    f"local:{spec} is neither a folder, nor a hub id such as owner/name, nor a "
+                    f"packaged model, {PACKAGED_MODEL} or {MULTILINGUAL_MODEL}"
                 )
         return cls(name=name, **settings)
 
@@ -154,7 +160,8 @@ class _Encoder:
 
     def embed(self, texts: Sequence[str]) -> EmbeddingResponse:
         self._load()
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        with foreign_errors(f"local:{self._spec}", "has no tokens for it", TextRejectedError):
+            encodings = self._tokenizer.encode_batch_fast(list(texts))
         lengths = np.array([len(encoding.ids) for encoding in encodings])
         order = np.argsort(lengths, kind="stable")
         parts: list[Vectors] = []
@@ -213,16 +220,13 @@ class _Encoder:
             # One thread a run, several runs at once: threads inside one run wait for each other busily.
             options.intra_op_num_threads = options.inter_op_num_threads = 1
             options.log_severity_level = 3
-            try:
+            what = "cannot be loaded: is it the tokenizer.json of this model?"
+            with foreign_errors(files.tokenizer, what, ConfigurationError):
                 tokenizer = Tokenizer.from_file(str(files.tokenizer))
+            with foreign_errors(weights, "cannot be loaded: is it a complete ONNX file?", ConfigurationError):
                 session = onnxruntime.InferenceSession(
                     str(weights), options, providers=["CPUExecutionProvider"]
                 )
-            except Exception as error:
-                raise ConfigurationError(
-                    f"the files of local:{self._spec} cannot be loaded ({type(error).__name__}): "
-                    f"is {weights} a complete ONNX file, and {files.tokenizer.name} of this model?"
-                ) from None
             tokenizer.enable_truncation(files.max_tokens)
             tokenizer.no_padding()
             self._inputs = [entry.name for entry in session.get_inputs()]

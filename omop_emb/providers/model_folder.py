@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -14,9 +13,11 @@ from omop_emb import config
 from omop_emb.errors import ConfigurationError, InputError, MissingExtraError
 from omop_emb.records import EmbeddingRole
 from omop_emb.safe_files.atomic_file import atomic_write
+from omop_emb.safe_files.foreign_text import parse_json, read_bytes, size
 from omop_emb.safe_files.private_file import cache_folder
 
 PACKAGED_MODEL = "all-MiniLM-L6-v2"
+MULTILINGUAL_MODEL = "multilingual-e5-small"  # packaged too; see multilingual_e5.py
 POOLINGS = ("mean", "cls", "max", "last")
 
 _PACKAGED_WEIGHTS = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
@@ -26,6 +27,7 @@ _DEFAULT_MAX_TOKENS = 512
 # Reading a gigabyte takes seconds: the hash of a file this large is cached under its size and time.
 _CACHE_HASHES_FROM_BYTES = 64 * 2**20
 _WEIGHTS = ("onnx/model.onnx", "model.onnx")
+_MOST_JSON, _MOST_TOKENIZER = 16 << 20, 256 << 20
 _STANDARD_MODULES = ("Transformer", "Pooling", "Normalize")
 _POOLING_KEYS = {
     "pooling_mode_mean_tokens": "mean",
@@ -66,7 +68,7 @@ def packaged_files() -> ModelFiles:
     weights = Path(model_path())
     tokenizer = Path(str(resources.files("omop_emb"))) / "data" / PACKAGED_MODEL / "tokenizer.json"
     for path, expected in ((weights, _PACKAGED_WEIGHTS), (tokenizer, _PACKAGED_TOKENIZER)):
-        if not path.is_file() or _sha256(path) != expected:
+        if not path.is_file() or hash_file(path) != expected:
             raise ConfigurationError(
                 f"{path} is missing or damaged (its SHA-256 should begin {expected[:8]}); "
                 "install again: pip install --force-reinstall '.[local]' in the checkout"
@@ -104,6 +106,8 @@ def folder_files(
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.is_file():
         raise ConfigurationError(f"{label} holds no tokenizer.json, which an ONNX model needs beside it")
+    if tokenizer.stat().st_size > _MOST_TOKENIZER:
+        raise ConfigurationError(f"{tokenizer} is larger than {size(_MOST_TOKENIZER)}: is it a tokenizer?")
     settings = _json(folder / "config.json")
     max_tokens = (
         max_tokens
@@ -115,7 +119,8 @@ def folder_files(
     pooling = pooling or _pooling(_json(folder / "1_Pooling" / "config.json"), label)
     modules = _json(folder / "modules.json", kind=list)
     is_standard = all(
-        str(module.get("type", "")).rpartition(".")[2] in _STANDARD_MODULES for module in modules
+        isinstance(module, dict) and str(module.get("type", "")).rpartition(".")[2] in _STANDARD_MODULES
+        for module in modules
     )
     # Weights of more than 2 GB are in files of their own beside the ONNX file.
     more_weights = sorted(
@@ -130,7 +135,7 @@ def folder_files(
         is_standard=is_standard,
         prompts=_prompts(_json(folder / "config_sentence_transformers.json").get("prompts")),
         dimensions=_positive_int(settings.get("hidden_size")) if is_standard else None,
-        revision=_revision(*map(_sha256, (weights, *more_weights, tokenizer)), pooling or "", max_tokens),
+        revision=_revision(*map(hash_file, (weights, *more_weights, tokenizer)), pooling or "", max_tokens),
     )
 
 
@@ -164,10 +169,7 @@ def _pooling(settings: Mapping[str, Any], label: str) -> str | None:
 def _json(path: Path, kind: type = dict) -> Any:
     if not path.is_file():
         return kind()
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ConfigurationError(f"{path} is not readable JSON") from None
+    value = parse_json(read_bytes(path, _MOST_JSON, ConfigurationError), path, kind=ConfigurationError)
     if not isinstance(value, kind):
         raise ConfigurationError(f"{path} should hold a JSON {'object' if kind is dict else 'array'}")
     return value
@@ -182,7 +184,12 @@ def _revision(*parts: object) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
-def _sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal; a large file's is cached under its size and time.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
     try:
         if path.stat().st_size >= _CACHE_HASHES_FROM_BYTES:
             return _cached_sha256(path)

@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
-import tempfile
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from omop_emb import config
 from omop_emb.errors import ConfigurationError, MissingExtraError
 from omop_emb.providers.no_telemetry import import_onnxruntime
-from omop_emb.safe_files.private_file import cache_folder
+from omop_emb.safe_files.private_file import cache_folder, open_private
+from omop_emb.safe_files.sealed_folder import is_intact, publish, seal
 
 
 def quantized_weights(weights: Path, revision: str) -> Path:
     """An int8 copy of an ONNX file, named by its revision: half the time and memory, and other vectors."""
-    copy = config.cache_dir() / "int8" / f"{revision}.onnx"
-    if copy.is_file() and cache_folder(config.cache_dir(), "int8"):
-        return copy
+    folder = config.cache_dir() / "int8" / revision
+    copy = folder / "model.onnx"
+    try:
+        with suppress(FileNotFoundError):
+            if cache_folder(config.cache_dir(), "int8", make=False) and is_intact(folder):
+                return copy
+        top = cache_folder(config.cache_dir(), "int8")
+        with os.fdopen(open_private(top / ".lock"), "r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for unfinished in top.glob("*.part"):  # of a process that was killed: this one holds the lock
+                shutil.rmtree(unfinished, ignore_errors=True)
+            if not is_intact(folder):
+                _make(weights, folder)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write int8 weights to {folder}: {error.strerror}") from None
+    return copy
+
+
+def _make(weights: Path, folder: Path) -> None:
+    if folder.exists():
+        logging.getLogger(__name__).warning(
+            "%s was damaged and is made again: is the disk sound?", folder / "model.onnx"
+        )
+        shutil.rmtree(folder)
+    part = folder.with_name(f"{folder.name}.part")
+    part.mkdir(mode=0o700)
+    try:
+        _quantize(weights, part / "model.onnx")
+        seal(part)
+        publish(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _quantize(weights: Path, copy: Path) -> None:
     try:
         import onnx  # noqa: F401 - onnxruntime's quantisation is built on it
 
@@ -25,33 +60,25 @@ def quantized_weights(weights: Path, revision: str) -> Path:
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError:
         raise MissingExtraError("an int8 model", "quantize") from None
-    logger = logging.getLogger()
-    level = logger.level
+    root = logging.getLogger()
+    level = root.level
     try:
-        cache_folder(config.cache_dir(), "int8")
-        handle, unfinished = tempfile.mkstemp(suffix=".onnx", dir=copy.parent)
-        os.close(handle)
-        try:
-            # It recommends preprocessing on the root logger, which changes nothing for these models.
-            logger.setLevel(logging.ERROR)
-            quantize_dynamic(str(weights), unfinished, weight_type=QuantType.QInt8)
-            if _integer_products(unfinished) == _integer_products(weights):
-                raise ConfigurationError(
-                    f"{weights} has no float weights that int8 would speed up; they may be int8 already: "
-                    "leave @int8 (--quantize) out"
-                )
-            os.replace(unfinished, copy)  # atomic, whoever else makes it now
-        finally:
-            logger.setLevel(level)
-            Path(unfinished).unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"cannot write int8 weights to {copy.parent}: {error.strerror}") from None
-    except ConfigurationError:
+        # It recommends preprocessing on the root logger, which changes nothing for these models.
+        root.setLevel(logging.ERROR)
+        quantize_dynamic(str(weights), str(copy), weight_type=QuantType.QInt8)
+        gains = _integer_products(copy) > _integer_products(weights)
+    except OSError:
         raise
     except Exception as error:
         # onnx and onnxruntime raise classes of many families here.
         raise ConfigurationError(f"{weights} cannot be quantised ({type(error).__name__})") from None
-    return copy
+    finally:
+        root.setLevel(level)
+    if not gains:
+        raise ConfigurationError(
+            f"{weights} has no float weights that int8 would speed up; they may be int8 already: "
+            "leave @int8 (--quantize) out"
+        )
 
 
 def _integer_products(weights: Path | str) -> int:

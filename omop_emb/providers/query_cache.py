@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from omop_emb.arrays import Vectors
+from omop_emb.providers.parts import EmbeddingItem
 from omop_emb.records import EmbeddingRole, Fingerprint
 
 
@@ -24,9 +25,11 @@ class VectorStore(Protocol):
         """Store values; an existing key need not be overwritten."""
 
 
-def vector_key(fingerprint: Fingerprint, role: EmbeddingRole, text: str) -> bytes:
-    """SHA-256 of the text and of everything that shapes its vector; the text cannot be read from it."""
-    return hashlib.sha256(f"{fingerprint.digest}\n{role.value}\n{text}".encode()).digest()
+def vector_key(fingerprint: Fingerprint, role: EmbeddingRole, item: EmbeddingItem) -> bytes:
+    """SHA-256 of the item and of everything that shapes its vector; the item cannot be read from it."""
+    what = item if isinstance(item, str) else item.digest.hex()
+    kind = role.value if isinstance(item, str) else f"{role.value} parts"
+    return hashlib.sha256(f"{fingerprint.digest}\n{kind}\n{what}".encode()).digest()
 
 
 class QueryCache:

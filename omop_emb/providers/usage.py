@@ -15,6 +15,8 @@ class Usage:
     reported_tokens: int = 0  # tokens of the responses that say how many were read
     estimated_tokens: int = 0  # tokens of the other responses, by omop-emb's estimate
     batch_tokens: int = 0  # the part of these tokens that went through a batch API
+    image_tokens: int = 0  # the part of these tokens that images and PDF pages are, by omop-emb's estimate
+    audio_tokens: int = 0  # the part that recordings are, likewise
     cached_queries: int = 0  # query vectors that needed no request
 
     def __add__(self, other: Usage) -> Usage:
@@ -26,12 +28,26 @@ class Usage:
         """Reported and estimated tokens together."""
         return self.reported_tokens + self.estimated_tokens
 
-    def cost(self, price_per_million: float, batch_price_per_million: float | None = None) -> float:
-        """The cost of the tokens, in the currency of the prices; without a batch price, all at the first."""
+    def cost(
+        self,
+        price_per_million: float,
+        batch_price_per_million: float | None = None,
+        *,
+        image_price_per_million: float | None = None,
+        audio_price_per_million: float | None = None,
+    ) -> float:
+        """The cost of the tokens, in the currency of the prices; those without a price are at the first."""
         if batch_price_per_million is None:
             batch_price_per_million = price_per_million
-        other_tokens = self.tokens - self.batch_tokens
-        return (other_tokens * price_per_million + self.batch_tokens * batch_price_per_million) / 1_000_000
+        total = (self.tokens - self.batch_tokens) * price_per_million
+        total += self.batch_tokens * batch_price_per_million
+        for tokens, price in (
+            (self.image_tokens, image_price_per_million),
+            (self.audio_tokens, audio_price_per_million),
+        ):
+            if price is not None:
+                total += tokens * (price - price_per_million)
+        return max(0.0, total) / 1_000_000
 
 
 class UsageCounter:

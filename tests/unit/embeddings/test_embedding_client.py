@@ -135,7 +135,7 @@ def test_what_is_not_a_sequence_of_texts_is_an_error(packaged: EmbeddingClient, 
         packaged.embeddings(texts, embedding_role=DOCUMENT)  # type: ignore[arg-type] # the error is tested
 
 
-@pytest.mark.parametrize("wrong", [None, 7, 1.5, b"heart", ["heart"]])
+@pytest.mark.parametrize("wrong", [None, 7, 1.5, b"heart", {"heart"}])
 def test_what_is_not_a_text_is_an_error_that_names_its_position(
     packaged: EmbeddingClient, wrong: object
 ) -> None:

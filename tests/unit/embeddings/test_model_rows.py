@@ -65,6 +65,7 @@ OLLAMA = [
     Row("granite-embedding", 384, 512, role="none"),
     Row("granite-embedding:278m", 768, 512, role="none"),
 ]  # fmt: skip
+PACKAGED_E5 = Row("multilingual-e5-small", 384, 512, role="library")
 LOCAL = [
     Row("all-MiniLM-L6-v2", 384, 256, role="none"),
     Row("BAAI/bge-large-en-v1.5", 1024, 512, "", PASSAGES),
@@ -97,13 +98,44 @@ OPENAI = [
     Row("text-embedding-3-large", 3072, 8191, role="none", matryoshka=(1024, 256)),
 ]
 JINA_3 = Row("jinaai/jina-embeddings-v3", 1024, 8192, role="adapters", matryoshka=(512, 256, 128, 64, 32))
+COHERE_V3 = ("search_document", "search_query", "task")
+COHERE = [
+    Row("embed-v5.0-pro", 2048, 128000, *COHERE_V3, (1536, 1024, 768, 512, 256)),
+    Row("embed-v5.0-fast", 2048, 128000, *COHERE_V3, (1536, 1024, 768, 512, 256)),
+    Row("embed-v4.0", 1536, 128000, *COHERE_V3, (1024, 512, 256)),
+    Row("embed-english-v3.0", 1024, 512, *COHERE_V3),
+    Row("embed-multilingual-v3.0", 1024, 512, *COHERE_V3),
+    Row("embed-english-light-v3.0", 384, 512, *COHERE_V3),
+    Row("embed-multilingual-light-v3.0", 384, 512, *COHERE_V3),
+]
+VOYAGE = [
+    Row(name, 1024, 32000, "document", "query", "task", (512, 256))
+    for name in (
+        *("voyage-4-large", "voyage-4", "voyage-4-lite"),
+        *("voyage-3-large", "voyage-3.5", "voyage-3.5-lite"),
+    )
+]
+JINA_TASKS = ("retrieval.passage", "retrieval.query", "task")
+JINA = [
+    Row("jina-embeddings-v3", 1024, 8192, *JINA_TASKS, (512, 256, 128, 64, 32)),
+    Row("jina-embeddings-v4", 2048, 32768, *JINA_TASKS, (1024, 512, 256, 128)),
+]
+MISTRAL = [Row("mistral-embed", 1024, 8192, role="none")]
+BEDROCK = [
+    Row("cohere.embed-v4:0", 1536, 128000, *COHERE_V3, (1024, 512, 256)),
+    Row("cohere.embed-english-v3", 1024, 512, *COHERE_V3),
+    Row("cohere.embed-multilingual-v3", 1024, 512, *COHERE_V3),
+    Row("amazon.titan-embed-text-v2:0", 1024, 8192, role="none", matryoshka=(512, 256)),
+]
+SERVICES = {"cohere": COHERE, "voyage": VOYAGE, "jina": JINA, "mistral": MISTRAL, "bedrock": BEDROCK}
 ROWS = {
     f"{provider}:{row.model}": row
     for provider, rows in (
         ("gemini", GEMINI),
         ("ollama", OLLAMA),
         ("openai", OPENAI),
-        ("local", [*LOCAL, MEDCPT, JINA_3]),
+        ("local", [*LOCAL, MEDCPT, JINA_3, PACKAGED_E5]),
+        *SERVICES.items(),
     )
     for row in rows
 }
@@ -199,6 +231,29 @@ def test_openai_is_sent(fake: FakeProviders, row: Row) -> None:
                 **({"dimensions": dimensions} if dimensions else {}),
             }
             assert rows.shape == (1, dimensions or row.dimensions)
+
+
+SERVED = [(provider, row) for provider, rows in SERVICES.items() for row in rows]
+
+
+@pytest.mark.parametrize(("provider", "row"), SERVED, ids=[f"{name}-{row.model}" for name, row in SERVED])
+def test_a_service_is_sent_the_role_once(fake: FakeProviders, provider: str, row: Row) -> None:
+    fake.dimensions = row.dimensions
+    for dimensions in (None, *row.matryoshka):
+        client = client_of(f"{provider}:{row.model}", dimensions)
+        for role, value in ((DOCUMENT, row.document), (QUERY, row.query)):
+            rows = client.embeddings(["ab"], embedding_role=role)
+            body = fake.calls[-1].body
+            assert fake.calls[-1].texts == ["ab"]
+            assert [body[name] for name in ("input_type", "task") if name in body] == (
+                [value] if value else []
+            )
+            asked = [body[name] for name in ("dimensions", "output_dimension") if name in body]
+            assert asked == ([dimensions] if dimensions else [])
+            assert rows.shape == (1, dimensions or row.dimensions)
+        fingerprint = client.fingerprint
+        assert (fingerprint.document_task, fingerprint.query_task) == (row.document, row.query)
+        assert client_of(f"{provider}:{row.model}", dimensions).setting_warnings() == []
 
 
 @pytest.fixture

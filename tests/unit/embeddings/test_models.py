@@ -10,6 +10,7 @@ import pytest
 from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.embeddings.models import advice, find_model, known_models, setting_warnings
 from omop_emb.providers import make_provider
+from tests.fake_providers import FakeProviders
 
 DOCUMENT, QUERY = EmbeddingRole.DOCUMENT, EmbeddingRole.QUERY
 
@@ -23,9 +24,11 @@ def test_a_tag_or_an_option_is_the_same_model() -> None:
     assert find_model("openai:nobody-knows") is None
 
 
-def test_no_request_holds_more_texts_than_the_provider_accepts() -> None:
+def test_no_request_holds_more_texts_than_the_provider_accepts(fake: FakeProviders) -> None:
     limits = {known.name: known.batch_texts for known in known_models() if known.batch_texts is not None}
-    assert {name.partition(":")[0] for name in limits} == {"gemini", "openai"}
+    assert {name.partition(":")[0] for name in limits} == {
+        *("gemini", "openai", "cohere", "voyage", "jina", "mistral", "bedrock")
+    }
     for name, most in limits.items():
         assert make_provider(name).limits.batch_texts <= most
 
@@ -108,3 +111,15 @@ def test_a_client_warns_about_a_cut_when_it_is_created(caplog: pytest.LogCapture
 def test_the_right_prefix_causes_no_warning() -> None:
     assert advice("ollama:nomic-embed-text", {QUERY: "search_query: "}) == []
     assert advice("openai:unknown", {QUERY: "Query:\n"}) == []
+
+
+def test_a_model_whose_role_is_a_field_that_its_server_is_not_sent_is_a_warning(
+    fake: FakeProviders, caplog: pytest.LogCaptureFixture
+) -> None:
+    EmbeddingClient("openai:embed-v4.0")
+    (line,) = caplog.messages
+    assert "a field that only cohere:embed-v4.0 is sent" in line
+    caplog.clear()
+    EmbeddingClient("cohere:embed-v4.0")
+    EmbeddingClient("cohere:embed-v4.0-of-tomorrow")
+    assert caplog.messages == []

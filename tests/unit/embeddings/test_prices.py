@@ -21,7 +21,9 @@ def price_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_each_price_has_a_date_and_a_source_and_batches_cost_no_more() -> None:
     listed = [known for known in known_models() if known.price is not None]
-    assert {known.name.partition(":")[0] for known in listed} == {"gemini", "openai"}
+    assert {known.name.partition(":")[0] for known in listed} == {
+        *("gemini", "openai", "cohere", "voyage", "mistral", "bedrock")
+    }
     for known in listed:
         assert re.fullmatch(r"20\d\d-\d\d-\d\d", known.price_date)
         assert known.price_source.startswith("https://")

@@ -33,7 +33,7 @@ def test_batches_are_limited_by_tokens_including_the_prefix(prefix: str) -> None
     # Greedy: no batch would have had room for the first text of the next.
     for size, after in zip(sizes, cuts[1:], strict=False):
         assert size + each + estimated_tokens(after.texts[0]) > 200
-    assert sorted(text for batch in cuts for text in batch.texts) == sorted(texts)
+    assert sorted(str(text) for batch in cuts for text in batch.texts) == sorted(texts)
 
 
 def test_a_text_longer_than_the_limit_goes_alone() -> None:

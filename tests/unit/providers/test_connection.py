@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 from omop_emb.errors import ConfigurationError, MissingExtraError, ProviderUnavailableError
 from omop_emb.providers.connection import Connection
 from omop_emb.providers.ollama import OllamaConnection
-from omop_emb.providers.openai import OpenAIConnection
+from omop_emb.providers.profile_connection import ProfileConnection
 
 
 class Client:
@@ -87,7 +88,7 @@ def test_a_server_on_this_machine_is_asked_without_a_proxy(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("OLLAMA_HOST", f"http://{host}:9")
     monkeypatch.setenv("OPENAI_BASE_URL", f"http://{host}:9/v1")
-    connection = OllamaConnection("m") if provider == "ollama" else OpenAIConnection("m")
+    connection = OllamaConnection("m") if provider == "ollama" else ProfileConnection("openai", "m")
     with connection.client(1) as client:
         http = client if provider == "openai" else client._client
         for scheme in ("http", "https"):
@@ -98,7 +99,7 @@ def test_a_server_on_this_machine_is_asked_without_a_proxy(
 
 @pytest.mark.parametrize("sign", ["/", "#", "?", "@/", "/@", "?@", "1/", "://"])
 @pytest.mark.parametrize("form", ["http://u:xqzj{}wvkj@127.0.0.1:9/v1", "http://xqzj{}wvkj@127.0.0.1:9/v1"])
-@pytest.mark.parametrize("kind", [OllamaConnection, OpenAIConnection])
+@pytest.mark.parametrize("kind", [OllamaConnection, partial(ProfileConnection, "openai")])
 def test_no_part_of_a_password_becomes_a_host_that_is_asked(
     kind: Callable[[str], Connection], form: str, sign: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

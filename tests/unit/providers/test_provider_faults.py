@@ -22,8 +22,8 @@ from omop_emb.errors import (
 )
 from omop_emb.providers.base import Provider
 from omop_emb.providers.retrying import RetryPolicy
-from tests.fake_providers import KEY, FakeProviders, Fault, fake_vector
-from tests.unit.conftest import REMOTE
+from tests.fake_providers import KEY, PROFILE_ADDRESSES, PROFILE_KEYS, FakeProviders, Fault, fake_vector
+from tests.unit.conftest import PROFILED, REMOTE
 
 DOCUMENT = EmbeddingRole.DOCUMENT
 # Only what hangs or drips waits for the timeout; a short one for all would fail on a busy machine.
@@ -69,7 +69,9 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 CASES = {
     "400": Case(Fault(400, error("bad")), None, ProviderError, "a plain test word fails too", 2),
-    "401": Case(Fault(401, error("who?")), ProviderRefusedError, ProviderRefusedError, "check .*KEY", 1),
+    "401": Case(
+        Fault(401, error("who?")), ProviderRefusedError, ProviderRefusedError, "check .*(KEY|TOKEN)", 1
+    ),
     "403": Case(Fault(403, error("no")), ProviderRefusedError, ProviderRefusedError, "and its rights", 1),
     "404": Case(Fault(404, error("none")), ProviderRefusedError, ProviderRefusedError, "was not found", 1),
     "408": Case(Fault(408, error("late")), None, ProviderUnavailableError, r"HTTP 408\) \(tried 3 times"),
@@ -136,7 +138,7 @@ CASES = {
 }
 
 
-@pytest.fixture(params=REMOTE)
+@pytest.fixture(params=[*REMOTE, *PROFILED])
 def provider(
     request: pytest.FixtureRequest, remote_providers: dict[str, Provider], fake: FakeProviders
 ) -> Provider:
@@ -155,7 +157,7 @@ def make_client(
     client = EmbeddingClient(
         provider=provider, bulk_retries=policy, query_retries=policy, concurrency=concurrency
     )
-    if provider.name != "openai":
+    if provider.name in ("gemini", "ollama"):
         assert client.dimensions > 100
     fake.calls.clear()
     return client
@@ -273,7 +275,7 @@ def test_a_wait_beyond_the_deadline_is_not_started(client: EmbeddingClient, fake
 def test_results_before_a_lasting_failure_are_kept_and_a_re_run_does_the_rest(
     client: EmbeddingClient, fake: FakeProviders, fault: Fault
 ) -> None:
-    texts = [f"text {number:03}" for number in range(400)]
+    texts = [f"text {number:04}" for number in range(3 * client.batch_texts + 16)]
     fake.fault = lambda _call: fault if len(fake.embedding_calls) > 2 else None
     embedded: list[int] = []
     parts = client.embed_stream(texts, embedding_role=DOCUMENT)
@@ -295,7 +297,11 @@ def test_a_server_that_does_not_listen_cannot_be_reached(monkeypatch: pytest.Mon
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
-    for model in REMOTE.values():
+    for name, path in PROFILE_ADDRESSES.items():
+        monkeypatch.setenv(name, f"http://127.0.0.1:9{path}")
+    for name in PROFILE_KEYS:
+        monkeypatch.setenv(name, KEY)
+    for model in (*REMOTE.values(), *PROFILED.values()):
         client = EmbeddingClient(model, bulk_retries=RETRIES, query_retries=RETRIES)
         with pytest.raises(ProviderUnavailableError, match="cannot be reached"):
             client.embeddings(["a"], embedding_role=DOCUMENT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,6 +104,37 @@ def test_each_of_gemini_s_eight_task_types_can_be_chosen_for_a_role(fake: FakePr
         for sent in (task, "RETRIEVAL_DOCUMENT")
     ]
     assert (client.fingerprint.document_task, client.fingerprint.query_task) == ("RETRIEVAL_DOCUMENT", task)
+
+
+@pytest.mark.parametrize("task", ["CLUSTERING", "CLASSIFICATION", "SEMANTIC_SIMILARITY"])
+def test_variables_choose_a_task_type_that_stays_with_the_fingerprint(
+    fake: FakeProviders, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    monkeypatch.setenv("OMOP_EMB_DOCUMENT_EMBEDDING_TASK", task)
+    monkeypatch.setenv("OMOP_EMB_QUERY_EMBEDDING_TASK", task)
+    chosen = EmbeddingClient("gemini:gemini-embedding-001", dimensions=768).fingerprint
+    assert (chosen.document_task, chosen.query_task) == (task, task)
+    monkeypatch.delenv("OMOP_EMB_DOCUMENT_EMBEDDING_TASK")
+    monkeypatch.setenv("OMOP_EMB_QUERY_EMBEDDING_TASK", "FACT_VERIFICATION")
+    assert EmbeddingClient("gemini:gemini-embedding-001", dimensions=768).fingerprint != chosen
+    client = EmbeddingClient.for_fingerprint(chosen)
+    assert client.fingerprint == chosen
+    for role in (DOCUMENT, QUERY):
+        client.embeddings(["a"], embedding_role=role)
+        assert [entry["taskType"] for entry in fake.calls[-1].body["requests"]] == [task]
+
+
+@pytest.mark.parametrize("role", [DOCUMENT, QUERY])
+def test_a_prefix_beside_a_task_type_is_refused_except_in_a_space_that_has_both(
+    fake: FakeProviders, role: EmbeddingRole
+) -> None:
+    document, query = ("a prefix: ", "") if role is DOCUMENT else ("", "a prefix: ")
+    with pytest.raises(ConfigurationError, match=f"{role.name}_EMBEDDING_PREFIX is .*: unset the prefix"):
+        EmbeddingClient("gemini:gemini-embedding-001", document_prefix=document, query_prefix=query)
+    plain = EmbeddingClient("gemini:gemini-embedding-001", dimensions=768).fingerprint
+    space = replace(plain, document_prefix=document, query_prefix=query)
+    EmbeddingClient.for_fingerprint(space).embeddings(["a"], embedding_role=role)
+    assert fake.calls[-1].texts == ["a prefix: a"]
 
 
 def test_unknown_or_ignored_task_types_are_refused(fake: FakeProviders) -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
+from onnx import numpy_helper
 
 from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.errors import ConfigurationError
 from omop_emb.providers import int8_model
-from tests.tiny_models import tiny_folder, write_json
+from omop_emb.providers.quantize import quantized_weights
+from tests.tiny_models import (
+    LAYER_WIDTH as WIDTH,
+    LAYER_WORDS as WORDS,
+    layer_folder,
+    tiny_folder,
+)
 
 DOCUMENT = EmbeddingRole.DOCUMENT
-WORDS = [f"w{number}" for number in range(20)]
-WIDTH = 32
 
 
 @pytest.fixture(autouse=True)
@@ -29,37 +33,7 @@ def cache(own_cache: Path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A model of one layer: a word's vector, multiplied by a matrix of weights."""
-    model = tmp_path / "model"
-    model.mkdir()
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(["[UNK]", *WORDS])}, "[UNK]"))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    tokenizer.save(str(model / "tokenizer.json"))
-    (model / "1_Pooling").mkdir()
-    write_json(model / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
-    write_json(model / "config.json", {"hidden_size": WIDTH, "pad_token_id": 0})
-    random = np.random.default_rng(7)
-    tensors = {
-        "table": random.standard_normal((len(WORDS) + 1, WIDTH)).astype(np.float32),
-        "weights": random.standard_normal((WIDTH, WIDTH)).astype(np.float32),
-    }
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["looked_up"]),
-        helper.make_node("MatMul", ["looked_up", "weights"], ["last_hidden_state"]),
-    ]
-    shape = ["batch", "tokens"]
-    graph = helper.make_graph(
-        nodes,
-        "one layer",
-        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, shape)],
-        [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, [*shape, WIDTH])],
-        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
-    )
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
-        str(model / "model.onnx"),
-    )
-    return model
+    return layer_folder(tmp_path / "model")
 
 
 def test_int8_weights_give_similar_vectors_in_a_space_of_their_own(folder: Path) -> None:
@@ -77,7 +51,7 @@ def test_int8_weights_give_similar_vectors_in_a_space_of_their_own(folder: Path)
 def test_int8_weights_are_made_once_for_each_set_of_weights(folder: Path, cache: Path) -> None:
     def made_by_a_client() -> dict[str, int]:
         EmbeddingClient(f"local:{folder}@int8").embeddings(["w1"], embedding_role=DOCUMENT)
-        return {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+        return {path.parent.name: path.stat().st_mtime_ns for path in cache.glob("*/model.onnx")}
 
     first = made_by_a_client()
     assert len(first) == 1
@@ -92,16 +66,39 @@ def test_a_model_that_cannot_be_quantised_is_reported_and_leaves_no_file(tmp_pat
     only_looks_up = tiny_folder(tmp_path / "tiny")
     with pytest.raises(ConfigurationError, match=r"model\.onnx cannot be quantised"):
         EmbeddingClient(f"local:{only_looks_up}@int8").embeddings(["heart"], embedding_role=DOCUMENT)
-    assert list(cache.iterdir()) == []
+    assert list(cache.iterdir()) == [cache / ".lock"]
 
 
 def test_int8_weights_are_not_quantised_again(folder: Path, cache: Path) -> None:
     EmbeddingClient(f"local:{folder}@int8").embeddings(["w1"], embedding_role=DOCUMENT)
-    (int8_file,) = cache.iterdir()
+    (int8_file,) = cache.glob("*/model.onnx")
     int8_file.replace(folder / "model.onnx")
+    shutil.rmtree(int8_file.parent)
     with pytest.raises(ConfigurationError, match=r"int8 already: leave @int8 \(--quantize\) out"):
         EmbeddingClient(f"local:{folder}@int8").embeddings(["w1"], embedding_role=DOCUMENT)
-    assert list(cache.iterdir()) == []
+    assert list(cache.iterdir()) == [cache / ".lock"]
+
+
+def zeroed(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(200)
+        file.write(bytes(400))
+
+
+@pytest.mark.parametrize(
+    "damage", [zeroed, lambda path: os.truncate(path, 300), Path.unlink, lambda path: path.write_bytes(b"")]
+)
+def test_damaged_int8_weights_are_made_again_and_what_a_killed_process_left_goes(
+    folder: Path, cache: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = quantized_weights(folder / "model.onnx", "revision")
+    intact = weights.read_bytes()
+    damage(weights)
+    (cache / "other.part").mkdir()
+    (cache / "other.part" / "model.onnx").write_bytes(intact[:100])
+    assert quantized_weights(folder / "model.onnx", "revision").read_bytes() == intact
+    assert "was damaged and is made again" in caplog.text
+    assert sorted(path.name for path in cache.iterdir()) == [".lock", "revision"]
 
 
 @pytest.mark.parametrize(

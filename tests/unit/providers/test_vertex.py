@@ -78,8 +78,27 @@ def test_no_text_of_a_build_is_sent_twice(vertex: FakeProviders, model: str) -> 
     texts = [f"text {number}" for number in range(120)]
     client = EmbeddingClient(f"gemini:{model}", dimensions=768)
     rows = client.embeddings(texts, embedding_role=DOCUMENT)
-    assert len(vertex.calls) == client.usage.requests == 120
+    assert sorted(text for call in vertex.calls for text in call.texts) == sorted(texts)
+    assert client.usage.requests == 120
     np.testing.assert_allclose(rows, unit(texts, 768), atol=1e-6)
+
+
+def test_a_partner_s_model_gets_one_text_a_request_with_its_prefix(vertex: FakeProviders) -> None:
+    client = EmbeddingClient(
+        "gemini:intfloat/multilingual-e5-large-instruct-maas",
+        query_prefix="query: ",
+        concurrency=1,
+        warn=False,
+    )
+    rows = client.embeddings(["a", "b"], embedding_role=QUERY)
+    asked = [call for call in vertex.calls if call.texts[0].startswith("query: ")]
+    assert [call.texts for call in asked] == [["query: a"], ["query: b"]]
+    assert {call.path.rpartition("publishers/")[2].partition(":")[0] for call in asked} == {
+        "intfloat/models/multilingual-e5-large-instruct-maas"
+    }
+    assert "RETRIEVAL" not in json.dumps([call.body for call in asked])
+    assert rows.shape == (2, 3072)
+    assert client.fingerprint.query_task == ""
 
 
 @pytest.mark.parametrize(
