@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
-from numbers import Number
+from numbers import Integral, Number
 from typing import Any, Self
 
-from omop_emb.errors import InputError
+from omop_emb.errors import InputError, checked_keywords
 
 
 class Choice(Enum):
@@ -28,8 +29,7 @@ class Choice(Enum):
                     return member
         members = ", ".join(f"{cls.__name__}.{member.name}" for member in cls)
         values = ", ".join(repr(member.value) for member in cls)
-        # A long text may be a patient's.
-        found = repr(value) if isinstance(value, str) and len(value) <= 20 else type(value).__name__
+        found = shown_value(value) if isinstance(value, str) else type(value).__name__
         raise InputError(f"{name} must be one of {members}, or {values}; found {found}")
 
 
@@ -72,9 +72,44 @@ class TextKind(Enum):
 MAX_CONCEPT_ID = 2**31 - 1  # OMOP's concept_id is an integer of 32 bits (decisions/0013)
 
 
+_WRITTEN_ID = re.compile(r"(-?)0{0,20}([0-9]{1,10})(?:\.0{1,20})?")
+
+
+def parse_concept_id(text: str) -> int | None:
+    """The concept id that a text is, also as a whole number with decimals (317009.0); None if it is none.
+
+    Digits of other scripts, exponents, grouped digits and what does not fit 32 bits are none.
+    """
+    match = _WRITTEN_ID.fullmatch(text.strip())
+    concept_id = int(match[1] + match[2]) if match else None
+    return concept_id if concept_id is None or abs(concept_id) <= MAX_CONCEPT_ID else None
+
+
 def shown_number(number: int) -> str:
     """A number as errors show it; Python writes none of over 4,300 digits."""
     return str(number) if abs(number) < 10**20 else "one of over 20 digits"
+
+
+def shown_value(value: object) -> str:
+    """A wrong value as errors show it; of a long one, which may be a patient's text, its type."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return shown_number(value)
+    plain = value is None or isinstance(value, str | bytes | Number)
+    return shown if plain and len(shown := repr(value)) <= 22 else type(value).__name__
+
+
+def whole_number(value: object, name: str, *, least: int = 1) -> int:
+    """The number that a caller gave for the parameter `name`; numpy's integers too."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InputError(f"{name} must be a whole number, at least {least}; found {shown_value(value)}")
+    return int(value)
+
+
+def true_or_false(value: object, name: str) -> bool:
+    """The value that a caller gave for the parameter `name`; numpy's too."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+        raise InputError(f"{name} must be True or False; found {shown_value(value)}")
+    return bool(value)
 
 
 def _names(field: str, values: object) -> tuple[str, ...] | None:
@@ -108,6 +143,7 @@ def _listed(field: str, values: object) -> tuple[Any, ...]:
     return tuple(values)
 
 
+@checked_keywords
 @dataclass(frozen=True, kw_only=True)
 class ConceptFilter:
     """Which concepts may be returned; None or False sets no limit.
@@ -128,8 +164,7 @@ class ConceptFilter:
             object.__setattr__(self, name, _names(name, getattr(self, name)))
         object.__setattr__(self, "concept_ids", _ids(self.concept_ids))
         for name in ("standard_only", "valid_only"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise InputError(f"{name} must be True or False; found {value!r}")
+            object.__setattr__(self, name, true_or_false(getattr(self, name), name))
 
     @classmethod
     def parse(cls, value: object) -> ConceptFilter | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         estimate_build as estimate_build,
     )
     from omop_emb.indexing.export_space import export_index as export_index
+    from omop_emb.indexing.finish import finish_index as finish_index
     from omop_emb.indexing.import_space import import_index as import_index
     from omop_emb.indexing.report import BuildReport as BuildReport, Progress as Progress
     from omop_emb.indexing.status import (

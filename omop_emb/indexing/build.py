@@ -23,8 +23,8 @@ from omop_emb.indexing.pipeline import EmbeddedCounts, embed_and_write
 from omop_emb.indexing.report import BuildReport, Phase, Progress, ProgressCallback
 from omop_emb.indexing.shared_progress import SharedProgress
 from omop_emb.indexing.shrink import check_loss
-from omop_emb.indexing.vector_indexes import IndexSettings, drop_indexes_before_load
 from omop_emb.records import IndexType
+from omop_emb.search.vector_indexes import IndexSettings, drop_indexes_before_load
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.registry import Space
 from omop_emb.vocabulary import reader

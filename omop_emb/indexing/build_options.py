@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from omop_emb.records import ConceptFilter
 from omop_emb.spaces.lifecycle import SpaceSettings
 from omop_emb.spaces.recipe import Recipe, filter_from_json
 from omop_emb.spaces.registry import Space
+from omop_emb.vocabulary.languages import resolve_languages
+from omop_emb.vocabulary.reader import require_vocabulary
 
 CHUNK_TEXTS = 512  # one commit, and the most that an interruption can cost
 JOB_TEXTS = 10_000  # one batch job, whose answers are committed together
@@ -53,13 +56,14 @@ class RecipeChange:
     Attributes:
         texts: which texts of a concept are embedded, see Recipe.
         template: what each text is embedded as; "" leaves it unchanged.
-        synonym_languages: OMOP's concept ids of the languages whose synonyms are embedded.
+        synonym_languages: the languages whose synonyms are embedded: names, ISO 639-1 codes or OMOP's concept
+            ids, "all" for every one that the vocabulary has; see resolve_languages().
         concept_filter: which concepts.
     """
 
     texts: str | None = None
     template: str | None = None
-    synonym_languages: tuple[int, ...] | None = None
+    synonym_languages: Sequence[int | str] | None = None
     concept_filter: ConceptFilter | None = None
 
 
@@ -93,7 +97,11 @@ class BuildOptions:
 
 
 def resolve_recipe(connection: Connection, space: Space, change: RecipeChange | None = None) -> Recipe:
-    """The recipe that a space was last built with, changed."""
+    """The recipe that a space was last built with, changed.
+
+    Raises:
+        InputError: the change names a language that does not exist, or that has no synonyms.
+    """
     recorded: dict[str, Any] = {}
     row = None
     if space.exists:
@@ -108,4 +116,8 @@ def resolve_recipe(connection: Connection, space: Space, change: RecipeChange | 
             "concept_filter": filter_from_json(row[0]),
         }
     changed = {} if change is None else vars(change)
-    return Recipe(**recorded | {name: value for name, value in changed.items() if value is not None})
+    changed = {name: value for name, value in changed.items() if value is not None}
+    if "synonym_languages" in changed:
+        tables = require_vocabulary(connection)
+        changed["synonym_languages"] = resolve_languages(connection, tables, changed["synonym_languages"])
+    return Recipe(**recorded | changed)

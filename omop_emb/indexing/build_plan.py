@@ -21,8 +21,8 @@ from omop_emb.indexing.difference import (
     sibling_rows,
 )
 from omop_emb.indexing.shrink import check_loss, describe_loss
-from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.records import Fingerprint, IndexType
+from omop_emb.search.vector_indexes import IndexSettings
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.upsert import record_write

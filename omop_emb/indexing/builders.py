@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.indexing.build_options import BuildOptions
 from omop_emb.indexing.connections import Connection, open_connection
-from omop_emb.indexing.vector_indexes import IndexSettings
+from omop_emb.search.vector_indexes import IndexSettings
 from omop_emb.spaces.recipe import Recipe
 from omop_emb.spaces.registry import Space
 from omop_emb.sql import read

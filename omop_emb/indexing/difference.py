@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
-from omop_emb.errors import VocabularyError
 from omop_emb.indexing.connections import Connection
 from omop_emb.spaces import registry
 from omop_emb.spaces.recipe import Recipe, template_sql, texts_query
@@ -126,16 +125,8 @@ def preview_plan(
 
 def check_recipe(connection: Connection, recipe: Recipe) -> reader.VocabularyTables:
     """The vocabulary tables that a build with this recipe reads, if the filter's values exist there."""
-    vocabulary = require_vocabulary(connection)
+    vocabulary = reader.require_vocabulary(connection)
     reader.check_filter(connection, recipe.concept_filter)
-    return vocabulary
-
-
-def require_vocabulary(connection: Connection) -> reader.VocabularyTables:
-    """The tables of the release that a build would read now; VocabularyError if none is loaded."""
-    vocabulary = reader.vocabulary_tables(connection)
-    if vocabulary is None:
-        raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")
     return vocabulary
 
 

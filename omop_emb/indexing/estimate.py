@@ -10,12 +10,14 @@ from omop_emb import config
 from omop_emb.embeddings import models
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.embeddings.prices import Price, price_list, price_of
-from omop_emb.indexing.build_hnsw import index_memory_bytes
 from omop_emb.indexing.build_plan import BuildPreview
-from omop_emb.indexing.vector_indexes import partial_index_domains
 from omop_emb.providers.base import estimated_tokens
+from omop_emb.providers.factory import charges
+from omop_emb.providers.profiles import profile_names
 from omop_emb.providers.rate_limiter import Rate
 from omop_emb.records import EmbeddingRole, IndexType
+from omop_emb.search.build_hnsw import index_memory_bytes
+from omop_emb.search.vector_indexes import partial_index_domains
 from omop_emb.spaces import size
 
 _MEASURED_TEXTS = 200
@@ -34,6 +36,7 @@ class BuildEstimate:
     tokens_measured: bool  # counted by the model in a sample, not extrapolated from bytes
     sample_texts: int  # from which the tokens were extrapolated
     price: float | None  # US dollars per million tokens; None if free or not known
+    is_free: bool  # whether it runs on a server of one's own, and no price was set for it
     batch_price: float | None  # the same in the batch API
     price_date: str | None
     price_source: str | None
@@ -51,7 +54,7 @@ def client_for_estimate(model: str | None = None) -> EmbeddingClient:
     model = model or config.model()
     known = models.find_model(model)
     dimensions = config.positive_integer("OMOP_EMB_DIMENSIONS")
-    if dimensions is None and known is not None and model.startswith("openai:"):
+    if dimensions is None and known is not None and model.partition(":")[0] in profile_names():
         dimensions = known.dimensions
     return EmbeddingClient(model, dimensions=dimensions, warn=False)
 
@@ -79,8 +82,9 @@ def estimate_build(
     """
     space, plan = preview.space, preview.plan
     price = price_of(client.model)
+    is_free = price is None and not charges(client.model)
     if measure is None:
-        measure = price is None
+        measure = is_free
     prefix = client.embedding_role_prefixes()[EmbeddingRole.DOCUMENT]
     sample = (_measure_sample if measure else _guess_sample)(client, prefix, preview.sample)
     characters = plan.characters + plan.distinct_texts * len(prefix)
@@ -103,6 +107,7 @@ def estimate_build(
         tokens_measured=measure,
         sample_texts=sample.texts,
         **_price_columns(price, tokens),
+        is_free=is_free,
         hours=hours,
         rows=rows,
         table_bytes=size.table_bytes(rows, dimensions, _mean_bytes(preview.sample)),

@@ -20,6 +20,7 @@ from omop_emb.indexing.space_file import SpaceMetadata
 from omop_emb.indexing.status import space_status
 from omop_emb.records import TextKind
 from omop_emb.safe_files.atomic_file import atomic_write
+from omop_emb.safe_files.parquet_file import import_parquet
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import TEXT_COLUMNS
@@ -51,7 +52,7 @@ def export_index(
     """
     if path.suffix.lower() != ".parquet":
         raise InputError(f"{path} must end in .parquet, the format of an exported space")
-    _, parquet = space_file.import_parquet()
+    _, parquet = import_parquet("writing Parquet files")
     with open_connection(engine) as connection:
         connection.execute("set transaction isolation level repeatable read, read only")
         space = (
@@ -97,6 +98,10 @@ def _metadata(connection: Connection, space: Space) -> SpaceMetadata:
         texts=space.texts,
         template=space.template,
         synonym_languages=space.synonym_languages,
+        hnsw_m=space.hnsw_m,
+        hnsw_ef_construction=space.hnsw_ef_construction,
+        first_pass=space.first_pass,
+        partial=space.partial,
         selection=status.selection,
         vocabulary_release=space.vocabulary_release,
         rows=row[0] if row else 0,

@@ -13,18 +13,19 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Engine
 
+from omop_emb.database import migrations
 from omop_emb.errors import DatabaseError, OmopEmbError
 from omop_emb.indexing.build_plan import discard_plan
 from omop_emb.indexing.builders import Builder, limit_idle_time
 from omop_emb.indexing.connections import Connection, open_connection
-from omop_emb.indexing.difference import require_vocabulary
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
-from omop_emb.indexing.vector_indexes import IndexSettings, reconcile_indexes
-from omop_emb.spaces import lifecycle, row_counts
+from omop_emb.search.prepare_space import prepare_for_readers, prepare_loaded_space
+from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.recipe import filter_to_json
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.upsert import record_write
 from omop_emb.sql import read
+from omop_emb.vocabulary.reader import require_vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +76,28 @@ def finish_build(connection: Connection, builder: Builder, on_begin: Callable[[]
     )
 
 
-def prepare_for_readers(connection: Connection, space: Space, indexes: IndexSettings) -> bool:
-    """Analyze and count a space's rows, activate it if no space is, and reconcile_indexes()."""
-    connection.execute(sql.SQL("analyze {}, {}").format(space.tables.rows, space.tables.texts))
-    row_counts.recount_rows(connection, space)
-    index_made = reconcile_indexes(connection, space, indexes)
-    lifecycle.activate_space(connection, space, only_if_none_is=True)
-    return index_made
+def finish_index(engine: Engine, name: str | None = None) -> tuple[Space, bool]:
+    """Bring a space that was filled by upserts to the state in which a build leaves one.
+
+    Its rows are counted, its indexes created and their recall measured. Repeating it does only what changed
+    since; interrupted, it leaves nothing. Others read meanwhile, and writers wait.
+
+    Returns:
+        The space, and whether an index was created.
+
+    Raises:
+        SpaceNotFoundError: there is no space of that name, or none is active.
+        SpaceError: it is being built.
+    """
+    with open_connection(engine) as connection:
+        migrations.migrate(connection)
+        space = (
+            registry.active_space(connection) if name is None else registry.space_by_name(connection, name)
+        )
+        index_made = prepare_loaded_space(connection, space)
+        connection.commit()
+    vacuum(engine, space)
+    return space, index_made
 
 
 def vacuum(engine: Engine, space: Space) -> None:

@@ -16,14 +16,16 @@ from omop_emb.errors import InputError, SpaceError, SpaceMismatchError, SpaceNot
 from omop_emb.indexing import space_file
 from omop_emb.indexing.build_plan import discard_plan
 from omop_emb.indexing.connections import Connection, open_connection
-from omop_emb.indexing.finish import prepare_for_readers
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.indexing.space_file import SpaceMetadata
-from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.indexing.verify import NORM_TOLERANCE
 from omop_emb.records import Concept, IndexType, TextKind
+from omop_emb.safe_files.parquet_file import SafeParquetFile
+from omop_emb.search.prepare_space import prepare_for_readers
+from omop_emb.search.vector_indexes import IndexSettings
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.copy_rows import copy_to_space
+from omop_emb.spaces.lifecycle import SpaceSettings
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import KEY_COLUMNS, TEXT_COLUMNS
 from omop_emb.spaces.text_rows import TextRows
@@ -118,15 +120,9 @@ def _create(
     connection: Connection, metadata: SpaceMetadata, index_type: IndexType, name: str | None
 ) -> Space:
     """Create the space, empty and marked as being built, so that nobody reads it."""
+    settings: SpaceSettings = {"name": name, **_settings(metadata, index_type)}
     space, _ = lifecycle.ensure_space(
-        connection,
-        metadata.fingerprint,
-        index_type,
-        name=name,
-        texts=metadata.texts,
-        template=metadata.template,
-        synonym_languages=metadata.synonym_languages,
-        with_index=False,
+        connection, metadata.fingerprint, index_type, with_index=False, **settings
     )
     _lock_empty(connection, space)
     connection.execute(
@@ -135,6 +131,23 @@ def _create(
         (space.space_id, _IMPORT),
     )
     return space
+
+
+def _settings(metadata: SpaceMetadata, index_type: IndexType) -> SpaceSettings:
+    """The exported space's settings; those of HNSW indexes only if both spaces have such."""
+    settings: SpaceSettings = {
+        "texts": metadata.texts,
+        "template": metadata.template,
+        "synonym_languages": metadata.synonym_languages,
+    }
+    if index_type is metadata.index_type is IndexType.HNSW:
+        settings |= {
+            "hnsw_m": metadata.hnsw_m,
+            "hnsw_ef_construction": metadata.hnsw_ef_construction,
+            "first_pass": metadata.first_pass,
+            "partial": metadata.partial,
+        }
+    return settings
 
 
 def _lock_empty(connection: Connection, space: Space) -> None:
@@ -159,7 +172,7 @@ def _lock_empty(connection: Connection, space: Space) -> None:
 def _load(
     connection: Connection,
     space: Space,
-    file: Any,
+    file: SafeParquetFile,
     metadata: SpaceMetadata,
     path: Path,
     on_progress: ProgressCallback,
@@ -168,29 +181,40 @@ def _load(
     # PostgreSQL need not log what is loaded into a table that the same transaction has emptied.
     connection.execute(sql.SQL("truncate {}, {}").format(space.tables.rows, space.tables.texts))
     loaded = 0
-    for batch in space_file.read_batches(file, _BATCH_ROWS, path):
+    for batch in file.batches(_BATCH_ROWS):
         _copy_batch(connection, space, batch, path)
         loaded += batch.num_rows
         on_progress(Progress(Phase.READ_FILE, fraction=loaded / max(1, metadata.rows)))
     on_progress(Progress(Phase.FINISH))
-    connection.execute(
-        "update omop_emb.space set selection = %s, vocabulary_release = %s where space_id = %s",
-        (
-            None if metadata.selection is None else json.dumps(metadata.selection),
-            metadata.vocabulary_release,
-            space.space_id,
-        ),
-    )
+    _record(connection, space, metadata)
     discard_plan(connection, space)
     record_write(connection, space)
+    space = registry.space_by_name(connection, space.name)
     prepare_for_readers(connection, space, IndexSettings.resolve(space, None, None))
 
 
+def _record(connection: Connection, space: Space, metadata: SpaceMetadata) -> None:
+    """Record what the file says; an empty space that an earlier import left may have been of another file."""
+    columns: dict[str, Any] = {
+        **_settings(metadata, space.index_type),
+        "synonym_languages": list(metadata.synonym_languages),
+        "selection": None if metadata.selection is None else json.dumps(metadata.selection),
+        "vocabulary_release": metadata.vocabulary_release,
+    }
+    assignments = (sql.SQL("{} = {}").format(sql.Identifier(n), sql.Placeholder(n)) for n in columns)
+    connection.execute(
+        sql.SQL("update omop_emb.space set {} where space_id = %(space_id)s").format(
+            sql.SQL(", ").join(assignments)
+        ),
+        {**columns, "space_id": space.space_id},
+    )
+
+
 def _copy_batch(connection: Connection, space: Space, batch: Any, path: Path) -> None:
-    columns = {name: batch.column(name).to_pylist() for name in TEXT_COLUMNS}
+    columns = space_file.batch_columns(batch, path)
     unknown_kinds = set(columns["text_kind"]) - _KINDS.keys()
     if unknown_kinds:
-        raise InputError(f"{path} is damaged: it holds texts of kind {min(unknown_kinds)!r}")
+        raise InputError(f"{path} is damaged: it holds texts of kind {min(unknown_kinds)[:20]!r}")
     vectors = space_file.batch_vectors(batch, space.fingerprint.dimensions)
     with np.errstate(invalid="ignore", over="ignore"):
         norms = np.linalg.norm(vectors.astype(np.float32), axis=1)

@@ -7,7 +7,6 @@ metadata has a SpaceMetadata as JSON under the key "omop_emb".
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,12 +16,21 @@ from typing import Any
 import numpy as np
 
 from omop_emb.arrays import HalfVectors
-from omop_emb.errors import InputError, MissingExtraError
+from omop_emb.errors import InputError
 from omop_emb.records import Fingerprint, IndexType
-from omop_emb.spaces.tables import TEXT_COLUMNS
+from omop_emb.safe_files.foreign_errors import foreign_errors
+from omop_emb.safe_files.foreign_text import clean_text, parse_json
+from omop_emb.safe_files.parquet_file import SafeParquetFile, import_parquet, open_parquet, value_bytes
+from omop_emb.spaces.tables import BINARY, TEXT_COLUMNS
 
 KEY = b"omop_emb"
-VERSION = 1
+VERSION = 2
+# What format 1 does not say; its readers made indexes with these settings.
+_FORMAT_1 = {"hnsw_m": 16, "hnsw_ef_construction": 64, "first_pass": "", "partial": "auto"}
+_MOST_DIMENSIONS = 16_000  # of pgvector, as are the next two
+_HNSW_M = range(2, 101)
+_MOST_EF_CONSTRUCTION = 1_000
+_MOST_BATCH_BYTES = 256 << 20
 _NOT_NULL = ("concept_id", "text_kind", "text_hash", "text", "concept_name")
 
 
@@ -35,6 +43,10 @@ class SpaceMetadata:
     texts: str  # this and the next three: what was embedded, see Recipe
     template: str
     synonym_languages: tuple[int, ...]
+    hnsw_m: int  # this and the next three: which HNSW indexes the space should have, see Space
+    hnsw_ef_construction: int
+    first_pass: str
+    partial: str
     selection: dict[str, Any] | None  # None for a space that was not built from a vocabulary
     vocabulary_release: str | None  # None if none is recorded
     rows: int
@@ -52,13 +64,17 @@ class SpaceMetadata:
     @classmethod
     def from_json(cls, text: bytes, path: Path) -> SpaceMetadata:
         """Read the metadata of the file `path`."""
-        try:
-            plain = json.loads(text)
+        with foreign_errors(path, "is damaged: its metadata cannot be read"):
+            plain = parse_json(text, path)
             version = int(plain.pop("version"))
             if version > VERSION:
                 raise InputError(
                     f"{path} was written by a newer omop-emb (format {version}): upgrade this one"
                 )
+            if version < 1:
+                raise ValueError("version")
+            if version == 1:
+                plain |= _FORMAT_1
             digest = plain["fingerprint"].pop("digest")
             metadata = cls(
                 fingerprint=Fingerprint(**plain.pop("fingerprint")),
@@ -66,21 +82,29 @@ class SpaceMetadata:
                 synonym_languages=tuple(plain.pop("synonym_languages")),
                 **plain,
             )
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise InputError(f"{path} is damaged: its metadata cannot be read") from None
+            _check(metadata)
         if metadata.fingerprint.digest != digest:
             raise InputError(f"{path} is damaged: its fingerprint does not match its model and prefixes")
         return metadata
 
 
-def import_parquet() -> tuple[Any, Any]:
-    """The modules pyarrow and pyarrow.parquet, which the extra parquet installs."""
-    try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError("a Parquet file", "parquet") from None
-    return arrow, parquet
+def _check(metadata: SpaceMetadata) -> None:
+    """Raise ValueError or another error if this cannot be what index export wrote."""
+    described = {**vars(metadata.fingerprint), **vars(metadata)}
+    numbers = {name: described[name] for name in ("dimensions", "hnsw_m", "hnsw_ef_construction", "rows")}
+    if any(type(number) is not int for number in numbers.values()):
+        raise TypeError("numbers")
+    if numbers["dimensions"] not in range(1, _MOST_DIMENSIONS + 1):
+        raise ValueError("dimensions")
+    is_hnsw = metadata.index_type is IndexType.HNSW
+    candidates = range(2 * metadata.hnsw_m, _MOST_EF_CONSTRUCTION + 1)
+    if is_hnsw and (metadata.hnsw_m not in _HNSW_M or metadata.hnsw_ef_construction not in candidates):
+        raise ValueError("HNSW")
+    if metadata.first_pass not in ("", BINARY, *map(str, range(1, numbers["dimensions"]))):
+        raise ValueError("first pass")
+    texts = {*vars(metadata.fingerprint), "texts", "template", "partial"} - {"dimensions"}
+    if any(clean_text(described[name]) != described[name] for name in texts):
+        raise ValueError("texts")
 
 
 def schema(dimensions: int, metadata: SpaceMetadata | None = None) -> Any:
@@ -108,36 +132,30 @@ def record_batch(columns: dict[str, list[Any]], halves: HalfVectors) -> Any:
 
 
 @contextmanager
-def open_space_file(path: Path) -> Iterator[tuple[Any, SpaceMetadata]]:
-    """A pyarrow ParquetFile, and what it says about the space in it; InputError if it is not usable."""
-    _, parquet = import_parquet()
+def open_space_file(path: Path) -> Iterator[tuple[SafeParquetFile, SpaceMetadata]]:
+    """The file, and what it says about the space in it; InputError if it is not usable."""
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    with _readable(path):
-        file = parquet.ParquetFile(path)
-    with file:
-        entries = file.schema_arrow.metadata or {}
+    with foreign_errors(path):
+        handle = path.open("rb")
+    with handle, open_parquet(handle, path) as file:
+        entries = file.schema.metadata or {}
         if KEY not in entries:
             raise InputError(f"{path} was not written by omop-emb index export")
         metadata = SpaceMetadata.from_json(entries[KEY], path)
         expected = schema(metadata.fingerprint.dimensions)
-        if not file.schema_arrow.equals(expected) or file.metadata.num_rows != metadata.rows:
+        if not file.schema.equals(expected) or file.rows != metadata.rows:
             raise InputError(f"{path} is damaged: its columns or rows differ from what its metadata says")
         yield file, metadata
 
 
-def read_batches(file: Any, rows: int, path: Path) -> Iterator[Any]:
-    """Record batches of up to so many rows."""
-    # Read one group at a time: asked for all of them, pyarrow keeps each in memory until the end.
-    batches = (
-        batch for group in range(file.num_row_groups) for batch in file.iter_batches(rows, row_groups=[group])
-    )
-    while True:
-        with _readable(path):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
+def batch_columns(batch: Any, path: Path) -> dict[str, list[Any]]:
+    """The values of TEXT_COLUMNS in a batch."""
+    columns = [batch.column(name) for name in TEXT_COLUMNS]
+    if sum(int(value_bytes(column).sum()) for column in columns) > _MOST_BATCH_BYTES:
+        raise InputError(f"{path} is damaged: it holds texts that are far too long")
+    with foreign_errors(path, "is damaged"):
+        return {name: column.to_pylist() for name, column in zip(TEXT_COLUMNS, columns, strict=True)}
 
 
 def batch_vectors(batch: Any, dimensions: int) -> HalfVectors:
@@ -146,15 +164,3 @@ def batch_vectors(batch: Any, dimensions: int) -> HalfVectors:
     start = column.offset * 2 * dimensions
     halves = np.frombuffer(column.buffers()[1], "<f2", len(column) * dimensions, start)
     return halves.reshape(len(column), dimensions)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    arrow, _ = import_parquet()
-    try:
-        yield
-    except arrow.ArrowException as error:
-        raise InputError(f"{path} is not a Parquet file, or is damaged") from error
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else "it is damaged"
-        raise InputError(f"{path} cannot be read: {reason}") from error

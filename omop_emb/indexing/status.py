@@ -9,11 +9,13 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from omop_emb.indexing.connections import Connection
-from omop_emb.indexing.vector_indexes import existing_indexes, index_state
 from omop_emb.records import IndexType, counted
+from omop_emb.search.vector_indexes import existing_indexes, index_state
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Recall, Space
 from omop_emb.sql import read
+from omop_emb.vocabulary.languages import language_names
+from omop_emb.vocabulary.reader import vocabulary_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,7 @@ class SpaceStatus:
 
     space: Space
     selection: dict[str, Any] | None  # filter of the last build, without what sets no limit; None before one
+    languages: list[str]  # names of those whose synonyms are embedded
     rows: int  # embedded texts
     concepts: int
     table_bytes: int
@@ -42,7 +45,7 @@ class SpaceStatus:
             jobs = f", {counted(self.batch_jobs, 'batch job')}" if self.batch_jobs else ""
             return f"{state}, {counted(self.pending_texts, 'text')} to go{jobs}"
         if self.index in ("none", "invalid"):
-            return f"without its index: run {build}"
+            return f"without its index: run {registry.finish_command(self.space.name)}"
         return "ready" if not self.failed else f"ready, {counted(self.failed, 'text')} failed"
 
     def summary(self) -> dict[str, Any]:
@@ -74,7 +77,7 @@ class SpaceStatus:
             "fingerprint": fingerprint.digest,
             "texts": space.texts,
             "template": space.template,
-            "synonym_languages": ", ".join(map(str, space.synonym_languages)),
+            "synonym_languages": ", ".join(self.languages),
             "selection": _selection_text(self.selection),
             "hnsw_m": space.hnsw_m if is_hnsw else None,
             "hnsw_ef_construction": space.hnsw_ef_construction if is_hnsw else None,
@@ -105,6 +108,7 @@ def space_status(connection: Connection, space: Space) -> SpaceStatus:
     assert counts is not None  # noqa: S101 - a select without from has one row
     return SpaceStatus(
         space=space,
+        languages=language_names(connection, vocabulary_tables(connection), space.synonym_languages),
         index_bytes=sum(index.bytes for index in existing_indexes(connection, space)),
         index="exact" if space.index_type is IndexType.FLAT else index_state(connection, space),
         **counts,

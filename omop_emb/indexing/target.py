@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
 from omop_emb import config
 from omop_emb.embeddings.client import EmbeddingClient
+from omop_emb.embeddings.models import TASK_VARIABLES
 from omop_emb.errors import SpaceError
 from omop_emb.indexing.connections import open_connection
-from omop_emb.records import IndexType
+from omop_emb.records import EmbeddingRole, IndexType
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.space_client import check_variables
-
-_MODEL_VARIABLES = (
-    "OMOP_EMB_MODEL",
-    "OMOP_EMB_DIMENSIONS",
-    "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX",
-    "OMOP_EMB_QUERY_EMBEDDING_PREFIX",
-)
 
 
 @dataclass(frozen=True)
@@ -38,6 +32,7 @@ def build_target(
     name: str | None = None,
     index_type: IndexType | None = None,
     model: str | None = None,
+    tasks: Mapping[EmbeddingRole, str] | None = None,
     new_client: Callable[[str | None], EmbeddingClient] = EmbeddingClient,
 ) -> BuildTarget:
     """The space that a build means: the named one, or that of the variables' model, or the active one.
@@ -47,24 +42,26 @@ def build_target(
         name: of a space. One that does not exist is new, and of the model that is meant without it.
         index_type: FLAT or HNSW; None is that of the space that is meant, HNSW for a new one.
         model: provider:model, instead of what the variables say.
+        tasks: task types, instead of what the variables say.
         new_client: makes the client of a model, or with None of the variables' model.
 
     Raises:
         SpaceError: the named space has another index type.
-        SpaceMismatchError: a variable contradicts the named space.
+        SpaceMismatchError: a variable, `model` or `tasks` contradicts the named space.
     """
     with open_connection(engine) as connection:
         spaces = registry.all_spaces(connection)
     by_name = {space.name: space for space in spaces}
     if name in by_name:
-        return _of_space(by_name[name], index_type)
+        options = {TASK_VARIABLES[role]: task for role, task in (tasks or {}).items()}
+        return _of_space(by_name[name], index_type, {"OMOP_EMB_MODEL": model, **options})
     active = next((space for space in spaces if space.is_active), None)
-    has_variables = any(config.variable(variable) is not None for variable in _MODEL_VARIABLES)
-    if active is not None and model is None and not has_variables:
+    has_variables = any(config.variable(variable) is not None for variable in config.SPACE_VARIABLES)
+    if active is not None and model is None and not tasks and not has_variables:
         client = EmbeddingClient.for_fingerprint(active.fingerprint)
         existing = [active]
     else:
-        client = new_client(model)
+        client = EmbeddingClient(model, tasks=tasks) if tasks else new_client(model)
         existing = [space for space in spaces if space.fingerprint == client.fingerprint]
     if index_type is None:
         is_new = name is not None or not existing
@@ -74,8 +71,8 @@ def build_target(
     return BuildTarget(client, index_type)
 
 
-def _of_space(space: Space, index_type: IndexType | None) -> BuildTarget:
-    check_variables(space)
+def _of_space(space: Space, index_type: IndexType | None, options: Mapping[str, str | None]) -> BuildTarget:
+    check_variables(space, options=options)
     if index_type not in (None, space.index_type):
         raise SpaceError(
             f"space {space.name!r} is {space.index_type.name}: leave --index-type out, or choose another "

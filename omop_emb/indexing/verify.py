@@ -13,14 +13,15 @@ from sqlalchemy import Engine
 
 from omop_emb.database import binary_format
 from omop_emb.embeddings.client import EmbeddingClient
+from omop_emb.embeddings.models import find_model
 from omop_emb.errors import OmopEmbError
 from omop_emb.indexing import difference
 from omop_emb.indexing.build_options import resolve_recipe
 from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.status import SpaceStatus, space_status
-from omop_emb.indexing.vector_indexes import desired_indexes, existing_indexes, index_state
 from omop_emb.records import EmbeddingRole, IndexType, counted
-from omop_emb.search import planner, recall
+from omop_emb.search import measured_recall, recall
+from omop_emb.search.vector_indexes import desired_indexes, existing_indexes, index_state
 from omop_emb.spaces import registry, upsert
 from omop_emb.spaces.recipe import TEMPLATE_FIELDS, fill_template, text_hash_sql
 from omop_emb.spaces.registry import Space
@@ -112,8 +113,12 @@ class _Verifier:
         return _failed("rows", details, self._rebuild)
 
     def hashes(self) -> Check:
+        known = find_model(f"{self.space.fingerprint.provider}:{self.space.fingerprint.model}")
         (wrong,) = self._query(
-            "verify_hashes", hash=text_hash_sql(self.space.template), plain_hash=text_hash_sql("")
+            "verify_hashes",
+            hash=text_hash_sql(self.space.template),
+            plain_hash=text_hash_sql(""),
+            may_have_pictures=sql.Literal(known is not None and known.parts is not None),
         )
         if not wrong:
             return _passed("hashes", "every hash matches its text")
@@ -143,7 +148,9 @@ class _Verifier:
         existing = {index.domain for index in existing_indexes(self.connection, self.space)}
         missing = desired_indexes(self.connection, self.space, self.space.partial).keys() - existing
         if None in missing:
-            return _failed("index", "the HNSW index is missing", self._build)
+            is_built = self.status.selection is not None
+            next_step = self._build if is_built else f"run {registry.finish_command(self.space.name)}"
+            return _failed("index", "the HNSW index is missing", next_step)
         if missing:
             return _failed(
                 "index", f"HNSW indexes are missing, of {counted(len(missing), 'domain')}", self._build
@@ -192,12 +199,12 @@ class _Verifier:
         ]
         if not measured:
             return _passed("recall", "exact, because there are few rows")
-        used, _ = planner.ef_search_for(self.space, 10, None)
+        used, _ = measured_recall.ef_search_for(self.space, 10, None)
         if used is None:
             return _passed("recall", "exact, because the index was measured to find too few")
         ef_search, share = next((pair for pair in measured if pair[0] >= used), measured[-1])
         details = f"{share:.3f} of the 10 nearest at ef_search {ef_search}"
-        if share >= planner.DEFAULT_RECALL - _RECALL_TOLERANCE:
+        if share >= measured_recall.DEFAULT_RECALL - _RECALL_TOLERANCE:
             return _passed("recall", details)
         return _failed("recall", details, f"with a larger --hnsw-ef-construction, {self._rebuild}")
 
@@ -211,12 +218,14 @@ class _Verifier:
         )
         with binary_format.binary_cursor(self.connection) as cursor:
             rows = cursor.execute(statement).fetchall()
-        if not rows:
-            return _passed("model", "no text to embed again")
-        inputs = [_embedded_input(self.space.template, row) for row in rows]
+        texts = [_embedded_input(self.space.template, row) for row in rows]
+        inputs = [text for text in texts if text is not None]
         stored = binary_format.decode_half_vectors(
-            [row[-1] for row in rows], self.space.fingerprint.dimensions
+            [row[-1] for row, text in zip(rows, texts, strict=True) if text is not None],
+            self.space.fingerprint.dimensions,
         )
+        if not inputs:
+            return _passed("model", "no text to embed again")
         cosines = np.full(len(inputs), np.nan)
         for part in client.embed_stream(inputs, embedding_role=EmbeddingRole.DOCUMENT):
             old = stored[part.positions]
@@ -251,11 +260,14 @@ class _Verifier:
         return f"rebuild it: {first}omop-emb index drop {name} && {registry.build_command(self.space.name)}"
 
 
-def _embedded_input(template: str, row: Any) -> str:
-    """What was embedded for a row of verify_sample: its text in the template, or the text alone."""
+def _embedded_input(template: str, row: Any) -> str | None:
+    """What was embedded for a row of verify_sample: its text in the template, or the text alone.
+
+    None if it was more than text, such as a picture, which is not stored.
+    """
     hash_, text, *details = row[:-1]
     filled = fill_template(template, text, dict(zip(TEMPLATE_FIELDS[1:], details, strict=True)))
-    return filled if upsert.text_hash(filled) == hash_ else text
+    return next((candidate for candidate in (filled, text) if upsert.text_hash(candidate) == hash_), None)
 
 
 def _passed(check: str, details: str) -> Check:

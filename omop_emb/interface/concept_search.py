@@ -12,11 +12,12 @@ import psycopg
 from numpy.typing import ArrayLike
 
 from omop_emb.arrays import Vectors
-from omop_emb.database.engine import driver_connection, readable_errors
+from omop_emb.database.engine import driver_connection, readable_errors, short_transaction
 from omop_emb.embeddings.client import EmbeddingClient
-from omop_emb.errors import ConfigurationError
+from omop_emb.errors import ConfigurationError, InputError, checked_keywords
 from omop_emb.interface.inputs import integer_ids, unit_rows
-from omop_emb.interface.query_texts import matches_of_texts, valid_texts
+from omop_emb.interface.query_texts import QueryInput, matches_of_texts, valid_queries
+from omop_emb.providers.parts import EmbeddingInput
 from omop_emb.providers.query_cache import VectorStore
 from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
 from omop_emb.search import search
@@ -36,12 +37,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@checked_keywords
 class ConceptSearch:
     """Finds concepts in the space of a client, or in the active one; see EmbeddingInterface."""
 
     def __init__(
         self, client: EmbeddingClient | None = None, *, query_store: VectorStore | None = None
     ) -> None:
+        if client is not None and not isinstance(client, EmbeddingClient):
+            raise InputError(
+                f"client must be an EmbeddingClient, such as EmbeddingClient(); found {type(client).__name__}"
+            )
         if client is not None and query_store is not None:
             raise ConfigurationError("give query_store to the EmbeddingClient, as it embeds the queries")
         self._client, self._query_store = client, query_store
@@ -54,12 +60,13 @@ class ConceptSearch:
         *,
         session: Session | Connection,
         index_type: IndexType | str | None = None,
-        query_texts: Sequence[str],
+        query_texts: Sequence[EmbeddingInput],
         metric_type: MetricType | str = MetricType.COSINE,
         k: int = 10,
         concept_filter: ConceptFilter | None = None,
         recall: float | None = None,
         exact: bool = False,
+        combine: str = "one",
     ) -> list[list[ConceptMatch]]:
         """The k nearest concepts of each text: one list per text, same order, nearest first.
 
@@ -68,16 +75,18 @@ class ConceptSearch:
         broken by concept_id; a concept appears once, with the nearest of its texts.
 
         Args:
-            session: whose transaction is used.
+            session: whose transaction is used; if it is in none, nothing stays open while the model embeds.
             index_type: FLAT or "flat" searches exactly, HNSW through the space's index; None is the space's
                 own, with a client HNSW first.
-            query_texts: free text; none may be blank.
+            query_texts: free text; none may be blank. For a model that reads more than text a query may also
+                be a Part, or a sequence of str and Part, whose pictures or pages are searched with.
             metric_type: the distance that ranks and is reported.
             k: how many concepts, at least 1.
             concept_filter: which concepts may be returned; None lets all through.
             recall: the mean share of the true nearest that an index must find, above 0 to 1; the search is
                 exact where the index was not measured to reach it. None is 0.99, or what the index reaches.
             exact: find exactly the nearest, whatever the index and however long it takes.
+            combine: "one" embeds the parts of a query together, "mean" takes the mean of each by itself.
 
         Raises:
             SpaceNotFoundError: nothing is embedded with this client's model and prefixes.
@@ -86,8 +95,11 @@ class ConceptSearch:
             InputError: a text is blank or no text.
         """
         options = SearchOptions.parse(index_type, metric_type, k, concept_filter, recall, exact)
-        texts = list(valid_texts(query_texts))
-        return list(self._matches_of_texts(session, texts, options, distinct_texts=len(set(texts))))
+        texts = list(valid_queries(query_texts))
+        distinct_texts = len(set(texts))
+        return list(
+            self._matches_of_texts(session, texts, options, distinct_texts=distinct_texts, combine=combine)
+        )
 
     def iter_nearest_concepts_from_query_texts(
         self,
@@ -108,33 +120,35 @@ class ConceptSearch:
         caller may use the session, and may commit.
         """
         options = SearchOptions.parse(index_type, metric_type, k, concept_filter, recall, exact)
-        return self._matches_of_texts(session, valid_texts(query_texts), options)
+        return self._matches_of_texts(session, valid_queries(query_texts), options)
 
     def explain_search(
         self,
         *,
         session: Session | Connection,
         index_type: IndexType | str | None = None,
-        query_texts: Sequence[str],
+        query_texts: Sequence[EmbeddingInput],
         metric_type: MetricType | str = MetricType.COSINE,
         k: int = 10,
         concept_filter: ConceptFilter | None = None,
         recall: float | None = None,
         exact: bool = False,
+        combine: str = "one",
     ) -> SearchResult:
         """What get_nearest_concepts_from_query_texts finds, and how: method, reason, rows read and time.
 
         The arguments are the same. It takes the time of one more query, for the server to explain the first.
         """
         options = SearchOptions.parse(index_type, metric_type, k, concept_filter, recall, exact)
-        texts = list(valid_texts(query_texts))
+        texts = list(valid_queries(query_texts))
         with readable_errors():
-            connection = driver_connection(session)
-            space, client = self._space_and_client(connection, options.index_type)
+            with short_transaction(session) as connection:
+                space, client = self._space_and_client(connection, options.index_type)
             started = time.perf_counter()
-            queries = client.embeddings(texts, embedding_role=EmbeddingRole.QUERY)
+            queries = client.embeddings(texts, embedding_role=EmbeddingRole.QUERY, combine=combine)
             milliseconds = (time.perf_counter() - started) * 1e3
-            result = search.search(connection, space, queries, options, explain=True)
+            with short_transaction(session) as connection:
+                result = search.search(connection, space, queries, options, explain=True)
         return replace(result, embedding_milliseconds=milliseconds)
 
     def get_nearest_concepts(
@@ -199,21 +213,21 @@ class ConceptSearch:
     def _matches_of_texts(
         self,
         session: Session | Connection,
-        texts: Iterable[str],
+        texts: Iterable[QueryInput],
         options: SearchOptions,
         *,
         distinct_texts: int = 0,
+        combine: str = "one",
     ) -> Iterator[list[ConceptMatch]]:
-        with readable_errors():
-            space, client = self._space_and_client(driver_connection(session), options.index_type)
+        with readable_errors(), short_transaction(session) as connection:
+            space, client = self._space_and_client(connection, options.index_type)
 
         def search_part(queries: Vectors, in_all: int) -> list[list[ConceptMatch]]:
-            with readable_errors():
-                # Each time anew: the caller may have committed since, which gives the connection back.
-                connection = driver_connection(session)
+            # Each time anew: the caller may have committed since, which gives the connection back.
+            with readable_errors(), short_transaction(session) as connection:
                 return search.search(connection, space, queries, options, queries_in_all=in_all).matches
 
-        return matches_of_texts(texts, client, search_part, distinct_texts=distinct_texts)
+        return matches_of_texts(texts, client, search_part, distinct_texts=distinct_texts, combine=combine)
 
     def _space(self, connection: psycopg.Connection[Any], index_type: IndexType | None) -> Space:
         spaces = self._registry.all_spaces(connection)

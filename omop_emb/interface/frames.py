@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from omop_emb.database.engine import session_scope
-from omop_emb.errors import InputError
+from omop_emb.errors import InputError, checked_keywords
 from omop_emb.interface.interface import EmbeddingInterface
 from omop_emb.providers.batching import BLANK_TEXT, rejection_reason
 from omop_emb.records import ConceptFilter, ConceptMatch, IndexType, MetricType
@@ -22,6 +22,7 @@ _FIELDS = tuple(field.name for field in fields(ConceptMatch))
 _DTYPES = {"rank": "Int64", "concept_id": "Int64", "distance": "float64", "similarity": "float64"}
 
 
+@checked_keywords
 def nearest_concepts_frame(
     frame: pd.DataFrame,
     *,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from omop_emb import vectors
 from omop_emb.arrays import Floats, Vectors
 from omop_emb.errors import InputError
+from omop_emb.providers.parts import EmbeddingInput, Part
 from omop_emb.records import MAX_CONCEPT_ID, shown_number
 
 
@@ -46,8 +47,10 @@ def _refuse_invalid(invalid_rows: list[int]) -> None:
         raise InputError(f"embeddings[{invalid_rows[0]}] is zero or not finite, which no model's vector is")
 
 
-def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Concept ids and as many texts."""
+def ids_and_texts(
+    concept_ids: Sequence[int], concept_texts: Sequence[EmbeddingInput]
+) -> tuple[list[int], list[EmbeddingInput]]:
+    """Concept ids and as many texts, or sequences of parts with a text among them."""
     if isinstance(concept_texts, str):
         raise InputError("concept_texts is a sequence of texts; found one text")
     ids, texts = _as_list(concept_ids), list(concept_texts)
@@ -57,13 +60,33 @@ def ids_and_texts(concept_ids: Sequence[int], concept_texts: Sequence[str]) -> t
         )
     ids = integer_ids(ids)
     for position, text in enumerate(texts):
-        if not isinstance(text, str):
+        if not _is_document(text):
             raise InputError(f"concept_texts[{position}] must be a text; found {type(text).__name__}")
-        if "\0" in text:
+        if not isinstance(text, str) and not shown_text(text):
+            raise InputError(
+                f"concept_texts[{position}] has parts and no text: add one that searches can show, such as "
+                "the concept's name"
+            )
+        if "\0" in shown_text(text):
             raise InputError(
                 f"concept_texts[{position}] holds a NUL character, which PostgreSQL cannot store"
             )
     return ids, texts
+
+
+def _is_document(given: object) -> bool:
+    return isinstance(given, str | Part | Sequence) and not isinstance(given, bytes)
+
+
+def shown_text(given: EmbeddingInput) -> str:
+    """What a search shows of a document: its text, or the texts among its parts."""
+    if isinstance(given, str):
+        return given
+    parts = [given] if isinstance(given, Part) else given
+    texts = (
+        part if isinstance(part, str) else part.as_text for part in parts if isinstance(part, str | Part)
+    )
+    return " ".join(filter(None, texts))
 
 
 def integer_ids(concept_ids: Iterable[int]) -> list[int]:

@@ -54,7 +54,7 @@ def _search(
     scores, rows = _largest_products(matrix, queries, passing, keep)
     # Products of rows that are not quite of unit length rank like the metric up to their deviation.
     margin = 3 * matrix.deviation + 2 * _FLOAT32_ERROR
-    kth, has_k = _kth_concept(matrix.concept_ids[rows], k)
+    kth, has_k = kth_concept(matrix.concept_ids[rows], k)
     needed = np.where(has_k, scores[np.arange(len(queries)), kth] - margin, -np.inf)
     is_complete = (scores[:, -1] < needed) | (keep == total)
     results: list[RankedRows] = [ranking.NO_ROWS] * len(queries)
@@ -71,7 +71,7 @@ def _search(
     return results
 
 
-def _kth_concept(concept_ids: NDArray[np.int32], k: int) -> tuple[NDArray[np.intp], Mask]:
+def kth_concept(concept_ids: NDArray[np.int32], k: int) -> tuple[NDArray[np.intp], Mask]:
     """In each row of ids: the column by which k different ones have been seen, and whether so many are."""
     order = np.argsort(concept_ids, axis=1, kind="stable")
     ordered = np.take_along_axis(concept_ids, order, axis=1)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from omop_emb.errors import InputError
-from omop_emb.records import ConceptFilter, IndexType, MetricType
+from omop_emb.records import (
+    ConceptFilter,
+    IndexType,
+    MetricType,
+    shown_value,
+    true_or_false,
+    whole_number,
+)
 
 
 @dataclass(frozen=True)
@@ -30,16 +37,14 @@ class SearchOptions:
     exact: bool = False  # find exactly the nearest, however long it takes
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
-            raise InputError(f"k must be a whole number, at least 1; found {self.k!r}")
+        object.__setattr__(self, "k", whole_number(self.k, "k"))
         if self.recall is not None:
             is_number = isinstance(self.recall, int | float | np.number) and not isinstance(self.recall, bool)
             if not is_number or not 0 < self.recall <= 1:
-                raise InputError(f"recall must be a number above 0 and at most 1; found {self.recall!r}")
+                found = shown_value(self.recall)
+                raise InputError(f"recall must be a number above 0 and at most 1; found {found}")
             object.__setattr__(self, "recall", float(self.recall))
-        if not isinstance(self.exact, bool | np.bool):
-            raise InputError(f"exact must be True or False; found {self.exact!r}")
-        object.__setattr__(self, "k", int(self.k))  # numpy's integers too
+        object.__setattr__(self, "exact", true_or_false(self.exact, "exact"))
 
     @classmethod
     def parse(

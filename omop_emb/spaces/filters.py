@@ -27,6 +27,8 @@ _CLAUSES = {
     "valid": sql.SQL("valid = cast(%(valid)s as boolean)"),
 }
 
+STANDARD_AND_VALID = {"standard", "valid"}  # the parameters of the filter that commands use by default
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -60,6 +62,12 @@ def filter_condition(connection: psycopg.Connection, concept_filter: ConceptFilt
     if concept_filter.valid_only:
         parameters["valid"] = True
     return _condition(parameters)
+
+
+def coded_condition(domain: int | None, *, standard_and_valid: bool) -> Condition:
+    """The condition of a filter by the code of a domain, None for all, and to standard and valid concepts."""
+    parameters: dict[str, Any] = {} if domain is None else {"domain": [domain]}
+    return _condition(parameters | ({"standard": "S", "valid": True} if standard_and_valid else {}))
 
 
 def restrict(condition: Condition, names: Collection[str]) -> Condition:

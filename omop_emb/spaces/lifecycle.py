@@ -28,6 +28,7 @@ class SpaceSettings(TypedDict, total=False):
     template: str
     synonym_languages: tuple[int, ...]
     first_pass: str
+    partial: str
 
 
 def propose_space(

@@ -11,9 +11,9 @@ from psycopg import sql
 
 from omop_emb.errors import ConfigurationError
 from omop_emb.records import ConceptFilter, TextKind
+from omop_emb.vocabulary.languages import ENGLISH as ENGLISH
 
 DEFAULT_TEXTS = "name+synonyms"
-ENGLISH = 4180186  # OMOP's concept id of the English language
 TEXT_CHOICES = ("name", "name+synonyms", "name+synonyms+codes")
 TEMPLATE_FIELDS = ("text", "concept_name", "domain_id", "vocabulary_id", "concept_class_id", "concept_code")
 STANDARD_AND_VALID = ConceptFilter(standard_only=True, valid_only=True)

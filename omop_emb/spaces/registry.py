@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from omop_emb import config
 from omop_emb.database.fetch import fetch_value
 from omop_emb.errors import SpaceError, SpaceNotFoundError
 from omop_emb.records import Fingerprint, IndexType
@@ -25,6 +26,11 @@ _BUILD_HINT = "run omop-emb index build"
 def build_command(space_name: str) -> str:
     """The command, quoted for a shell, that brings a space up to the loaded vocabulary."""
     return f"omop-emb index build --name {shlex.quote(space_name)}"
+
+
+def finish_command(space_name: str) -> str:
+    """The command, quoted for a shell, that creates and measures the indexes of a space that has its rows."""
+    return f"omop-emb index finish {shlex.quote(space_name)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,9 @@ class Space:
     partial: str = "auto"  # which domains should have an HNSW index of their own: "auto", "none", or names
     partial_domains: tuple[int, ...] = ()  # codes of the domains that have one
     recall: Recall = ()  # measured on the HNSW index: (k, ef_search, recall at k)
-    partial_recall: Mapping[int, Recall] = field(default_factory=dict)  # by domain code
+    partial_recall: Mapping[int, Recall] = field(default_factory=dict)  # of searches in a domain, by its code
+    # The same where only standard and valid concepts may be found, and some are not; None: in all domains.
+    standard_recall: Mapping[int | None, Recall] = field(default_factory=dict)
     has_index: bool = False  # whether the HNSW index exists
     vector_schema: str = "public"  # where the database has pgvector
     is_complete: bool = True  # False until the first build is finished: some concepts are missing
@@ -170,17 +178,33 @@ def _space(row: dict[str, Any]) -> Space:
         "partial_domains": tuple(row["partial_domains"]),
         "recall": _recall(row["recall"]),
         "partial_recall": {int(code): _recall(rows) for code, rows in row["partial_recall"].items()},
+        "standard_recall": {
+            int(code) if code else None: _recall(rows)
+            for code, rows in (row["standard_recall"] or {}).items()
+        },
     }
     return Space(**{**row, **converted})
+
+
+def variables_of(fingerprint: Fingerprint) -> dict[str, str]:
+    """The value of each of config.SPACE_VARIABLES that leads to a fingerprint."""
+    values = (
+        f"{fingerprint.provider}:{fingerprint.model}",
+        str(fingerprint.dimensions),
+        fingerprint.document_prefix,
+        fingerprint.query_prefix,
+        fingerprint.document_task,
+        fingerprint.query_task,
+    )
+    return dict(zip(config.SPACE_VARIABLES, values, strict=True))
 
 
 def _new_space_command(fingerprint: Fingerprint, index_type: IndexType | None) -> str:
     """The command, quoted for a shell, that builds the space of a fingerprint."""
     variables = {
-        "OMOP_EMB_MODEL": f"{fingerprint.provider}:{fingerprint.model}",
-        "OMOP_EMB_DIMENSIONS": str(fingerprint.dimensions),
-        "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX": fingerprint.document_prefix,
-        "OMOP_EMB_QUERY_EMBEDDING_PREFIX": fingerprint.query_prefix,
+        name: value
+        for name, value in variables_of(fingerprint).items()
+        if value or not name.endswith("_TASK")  # most models have none
     }
     settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     return f"{settings} omop-emb index build --index-type {(index_type or IndexType.HNSW).value}"

@@ -19,6 +19,13 @@ def holds_release(connection: psycopg.Connection[Any], space: Space, tables: Voc
     return space.vocabulary_release == tables.version
 
 
+def holds_same_release(connection: psycopg.Connection[Any], one: Space, other: Space) -> bool:
+    """Whether two spaces were last built from the same vocabulary."""
+    if one.release_id is not None and other.release_id is not None:
+        return same_files(connection, one.release_id, other.release_id)
+    return one.vocabulary_release == other.vocabulary_release
+
+
 def release_difference(connection: psycopg.Connection[Any], space: Space) -> str | None:
     """How a space's release differs from the loaded one, such as "holds A, but B is loaded"; None if not."""
     tables = reader.vocabulary_tables(connection)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from omop_emb import config
 from omop_emb.embeddings.client import EmbeddingClient
-from omop_emb.errors import SpaceMismatchError
+from omop_emb.errors import OmopEmbError, SpaceMismatchError
+from omop_emb.providers.factory import make_provider
 from omop_emb.providers.query_cache import VectorStore
-from omop_emb.spaces.registry import Space
+from omop_emb.spaces.registry import Space, variables_of
 
 
 def describe(space: Space) -> str:
@@ -14,27 +17,36 @@ def describe(space: Space) -> str:
     return f"{'the active ' if space.is_active else ''}space {space.name!r}"
 
 
-def check_variables(space: Space) -> None:
-    """Raise SpaceMismatchError if a variable contradicts a space; it shows both."""
-    fingerprint = space.fingerprint
-    expected = {
-        "OMOP_EMB_MODEL": f"{fingerprint.provider}:{fingerprint.model}",
-        "OMOP_EMB_DIMENSIONS": str(fingerprint.dimensions),
-        "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX": fingerprint.document_prefix,
-        "OMOP_EMB_QUERY_EMBEDDING_PREFIX": fingerprint.query_prefix,
-    }
-    for name, value in expected.items():
-        variable = config.variable(name)
-        if variable is not None and variable != value:
+def check_variables(space: Space, *, options: Mapping[str, str | None] | None = None) -> None:
+    """Raise SpaceMismatchError if a variable, or the value in `options` in its place, contradicts a space."""
+    for name, value in variables_of(space.fingerprint).items():
+        is_model = name == "OMOP_EMB_MODEL"
+        variable = (options or {}).get(name) or config.variable(name)
+        if variable not in (None, value) and not (is_model and variable and _full_name(variable) == value):
             raise SpaceMismatchError(
                 f"{name} is {variable!r}, but {describe(space)} was built with {value!r}: unset it, or run "
                 "omop-emb index activate with the space that you want"
             )
 
 
-def client_of(space: Space, *, query_store: VectorStore | None = None) -> EmbeddingClient:
-    """The client that embeds as a space's rows were embedded; it caches query vectors in a given store."""
-    check_variables(space)
+def _full_name(model: str) -> str | None:
+    """The name that a space records of a model: of a local one with the whole path; None if it has none."""
+    try:
+        provider = make_provider(model)
+    except OmopEmbError:
+        return None
+    return f"{provider.name}:{provider.model}"
+
+
+def client_of(
+    space: Space, *, query_store: VectorStore | None = None, is_further: bool = False
+) -> EmbeddingClient:
+    """The client that embeds as a space's rows were embedded; it caches query vectors in a given store.
+
+    is_further: the space is searched besides another, whose variables say nothing of this one.
+    """
+    if not is_further:
+        check_variables(space)
     client = EmbeddingClient.for_fingerprint(space.fingerprint, query_store=query_store)
     differences = client.fingerprint.differences(space.fingerprint)
     if differences:

@@ -1,4 +1,4 @@
-"""Stored vectors: those of concepts, as queries for similar concepts."""
+"""Stored vectors: how many a concept has, and those of concepts, as queries for similar concepts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg import sql
+from psycopg import errors as postgres, sql
 
 from omop_emb.database import binary_format
+from omop_emb.database.fetch import fetch_value
+from omop_emb.database.transactions import atomic
 from omop_emb.errors import InputError
 from omop_emb.records import TextKind
 from omop_emb.spaces.registry import Space
@@ -20,6 +22,7 @@ _VECTORS = sql.SQL(
     "where concept_id = any(cast(%(concept_ids)s as integer[])) "
     'order by concept_id, array_position(cast(%(kinds)s as "char"[]), text_kind), text_hash'
 )
+_COUNT = sql.SQL("select count(*) from {texts} where concept_id = %s")
 _MAX_LISTED_IDS = 5  # in an error
 
 
@@ -42,3 +45,12 @@ def concept_vectors(
         [vectors[concept_id] for concept_id in concept_ids], space.fingerprint.dimensions
     )
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+def count_texts(connection: psycopg.Connection[Any], space: Space, concept_id: int) -> int:
+    """How many texts of a concept are embedded in a space; 0 if the space was dropped."""
+    try:
+        with atomic(connection):
+            return int(fetch_value(connection, _COUNT.format(texts=space.tables.texts), (concept_id,)))
+    except postgres.UndefinedTable:
+        return 0

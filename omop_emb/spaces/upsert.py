@@ -14,6 +14,7 @@ from psycopg.errors import UniqueViolation
 
 from omop_emb.database.binary_format import array_literal
 from omop_emb.database.fetch import fetch_value
+from omop_emb.providers.parts import EmbeddingItem
 from omop_emb.records import TextKind
 from omop_emb.spaces.copy_rows import copy_block, copy_rows, copy_texts, copy_to_space
 from omop_emb.spaces.registry import Space
@@ -29,12 +30,20 @@ class UpsertResult:
     deleted: int  # rows of the same concepts whose texts were replaced
 
 
-def text_hash(text: str) -> int:
-    """The first 8 bytes of a text's SHA-256, as PostgreSQL's bigint; compared within one concept only."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+def text_hash(item: EmbeddingItem) -> int:
+    """The first 8 bytes of a text's SHA-256, as PostgreSQL's bigint; compared within one concept only.
+
+    Of a content the first 4 are those of the text that is shown, and the others of its digest, which changes
+    with any of its parts.
+    """
+    text = item if isinstance(item, str) else item.shown_text
+    hash_ = hashlib.sha256(text.encode()).digest()[:8]
+    if not isinstance(item, str):
+        hash_ = hash_[:4] + item.digest[:4]
+    return int.from_bytes(hash_, "big", signed=True)
 
 
-def text_hashes(texts: Iterable[str]) -> NDArray[np.int64]:
+def text_hashes(texts: Iterable[EmbeddingItem]) -> NDArray[np.int64]:
     """text_hash() of each text, (n,) int64."""
     return np.fromiter(map(text_hash, texts), np.int64)
 

@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from omop_emb import EmbeddingClient, IndexType
+from omop_emb import EmbeddingClient, EmbeddingRole, IndexType, config
 from omop_emb.config import DEFAULT_MODEL
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import SpaceError, SpaceMismatchError
 from omop_emb.indexing.target import build_target
+from omop_emb.providers import int8_model
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.release import active_space_warning
+from omop_emb.spaces.space_client import client_of
 from omop_emb.vocabulary.releases import rollback_vocabulary
 from tests.builds import build_with
 from tests.small_vocabulary import CountingProvider, SmallVocabulary, counting_client, five_concepts
+from tests.tiny_models import layer_folder
 
 FLAT, HNSW = IndexType.FLAT, IndexType.HNSW
 
@@ -89,6 +92,43 @@ def test_a_name_that_contradicts_a_variable_or_an_index_type_is_refused(
     monkeypatch.setenv("OMOP_EMB_QUERY_EMBEDDING_PREFIX", "q: ")
     with pytest.raises(SpaceMismatchError, match="OMOP_EMB_QUERY_EMBEDDING_PREFIX is 'q: '"):
         build_target(engine, name="flat")
+
+
+@pytest.mark.usefixtures("spaces", "fake")
+def test_task_types_choose_a_space_of_their_own(engine: Engine) -> None:
+    tasks = dict.fromkeys(EmbeddingRole, "CLUSTERING")
+    target = build_target(engine, model="gemini:gemini-embedding-001", tasks=tasks)
+    assert target.client.fingerprint.document_task == "CLUSTERING"
+    assert target.client.fingerprint.query_task == "CLUSTERING"
+    with pytest.raises(SpaceMismatchError, match="OMOP_EMB_DOCUMENT_EMBEDDING_TASK is 'CLUSTERING'"):
+        build_target(engine, name="flat", tasks=tasks)
+
+
+@pytest.mark.parametrize(
+    "spelling", ["local:{folder}", "local:{folder}/", "local:./model", "local:model", "local:~/model"]
+)
+@pytest.mark.parametrize("is_int8", [False, True])
+def test_a_space_answers_and_is_built_on_however_its_models_folder_is_spelled(
+    engine: Engine,
+    vocabulary: SmallVocabulary,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own_cache: Path,
+    spelling: str,
+    is_int8: bool,
+) -> None:
+    folder = layer_folder(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OMOP_EMB_MODEL", spelling.format(folder=folder))
+    model = int8_model(config.model()) if is_int8 else None
+    for _ in range(2):
+        target = build_target(engine, name="own", model=model)
+        assert build_with(engine, target.client, index_type=target.index_type, name="own").is_active
+    if not is_int8:
+        with engine.connect() as connection:
+            space = registry.active_space(driver_connection(connection))
+        assert client_of(space).model == f"local:{folder}"
 
 
 def test_without_a_space_a_build_makes_an_hnsw_space(engine: Engine, vocabulary: SmallVocabulary) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from omop_emb import IndexType
 from omop_emb.database.engine import database_engine, driver_connection
-from omop_emb.indexing.vector_indexes import index_state
+from omop_emb.search.vector_indexes import index_state
 from omop_emb.server import supervisor
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space

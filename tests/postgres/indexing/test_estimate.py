@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 
 from omop_emb import ConceptFilter, EmbeddingClient, EmbeddingRole, IndexType, database_engine
 from omop_emb.database.engine import driver_connection
-from omop_emb.indexing import vector_indexes
 from omop_emb.indexing.build import build_index
 from omop_emb.indexing.build_options import RecipeChange, SpaceOptions
 from omop_emb.indexing.build_plan import BuildPreview, preview_build
@@ -18,7 +17,9 @@ from omop_emb.indexing.estimate import BuildEstimate, client_for_estimate, estim
 from omop_emb.indexing.status import space_status
 from omop_emb.providers.base import EmbeddingResponse
 from omop_emb.providers.rate_limiter import Rate
+from omop_emb.search import vector_indexes
 from omop_emb.spaces import registry
+from tests.fake_providers import FakeProviders
 from tests.small_vocabulary import CountingProvider, SmallVocabulary, counting_client, five_concepts
 
 
@@ -83,6 +84,33 @@ def test_a_free_model_counts_the_tokens_of_a_sample_with_their_prefixes(
     assert (found.tokens_measured, found.sample_texts) == (True, 6)
     assert found.hours is not None
     assert found.price is None
+    assert found.is_free
+
+
+@pytest.mark.parametrize(
+    ("model", "price", "is_free"),
+    [
+        ("cohere:embed-v4.0", 0.12, False),
+        ("azure:text-embedding-3-small", 0.022, False),
+        ("jina:jina-embeddings-v3", None, False),
+        ("voyage:voyage-of-tomorrow", None, False),
+        ("vllm:BAAI/bge-m3", None, True),
+    ],
+)
+def test_a_price_is_known_with_its_date_or_said_to_be_unknown_and_a_paid_service_is_sent_nothing(
+    engine: Engine,
+    vocabulary: SmallVocabulary,
+    fake: FakeProviders,
+    model: str,
+    price: float | None,
+    is_free: bool,
+) -> None:
+    fake.dimensions = 1024
+    client = EmbeddingClient(model, dimensions=1024, warn=False)
+    found = estimated(engine, client)
+    assert (found.price, found.is_free, found.tokens_measured) == (price, is_free, is_free)
+    assert (found.price_date is None) == (price is None)
+    assert is_free or fake.calls == []
 
 
 def test_a_text_that_the_model_refuses_does_not_end_the_estimate(

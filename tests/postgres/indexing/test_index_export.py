@@ -117,6 +117,96 @@ def test_another_site_gets_the_same_rows_and_embeds_nothing(
     )
 
 
+INDEX_SETTINGS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "a denser index": {"hnsw_m": 5, "hnsw_ef_construction": 31},
+    "first dimensions": {"first_pass": "4"},
+    "signs": {"first_pass": "binary"},
+    "no partial indexes": {"partial": "none"},
+    "partial indexes": {"partial": "Condition,Drug", "first_pass": "6", "hnsw_m": 4},
+}
+
+
+def index_settings(space: Space) -> dict[str, Any]:
+    return {
+        name: getattr(space, name) for name in ("hnsw_m", "hnsw_ef_construction", "first_pass", "partial")
+    }
+
+
+def index_definitions(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        rows = driver_connection(connection).execute(
+            "select regexp_replace(indexdef, '_[0-9]+_hnsw', '') from pg_indexes "
+            "where schemaname = 'omop_emb' and indexdef like '%using hnsw%' order by 1"
+        )
+        return [row[0] for row in rows]
+
+
+@pytest.mark.parametrize("settings", INDEX_SETTINGS)
+def test_an_imported_space_has_the_index_settings_of_the_exported_one(
+    engine: Engine, vocabulary: SmallVocabulary, elsewhere: Engine, tmp_path: Path, settings: str
+) -> None:
+    build_with(engine, counting_client(), index_type=IndexType.HNSW, **INDEX_SETTINGS[settings])
+    (original,) = listed(engine)
+    assert index_settings(original).items() >= INDEX_SETTINGS[settings].items()
+    export_index(engine, tmp_path / "x.parquet")
+    space = import_there(elsewhere, tmp_path / "x.parquet", any_release=True)
+    assert index_settings(space) == index_settings(original)
+    assert index_definitions(elsewhere) == index_definitions(engine)
+
+
+def test_a_flat_space_made_of_an_hnsw_file_has_no_index_settings(
+    engine: Engine, vocabulary: SmallVocabulary, elsewhere: Engine, tmp_path: Path
+) -> None:
+    build_with(engine, counting_client(), index_type=IndexType.HNSW, first_pass="4", partial="none")
+    export_index(engine, tmp_path / "x.parquet")
+    space = import_there(elsewhere, tmp_path / "x.parquet", any_release=True, index_type="flat")
+    assert (space.index_type, space.first_pass, space.partial) == (IndexType.FLAT, "", "auto")
+    assert rows_of(elsewhere) == rows_of(engine)
+
+
+def test_a_file_of_format_1_is_read_and_its_indexes_are_the_default_ones(
+    elsewhere: Engine, file: Path
+) -> None:
+    described = json.loads(parquet.read_schema(file).metadata[KEY])
+    assert described.pop("version") == 2
+    for name in ("hnsw_m", "hnsw_ef_construction", "first_pass", "partial"):
+        del described[name]
+    table = parquet.read_table(file)
+    metadata = {KEY: json.dumps({**described, "version": 1}).encode()}
+    parquet.write_table(table.replace_schema_metadata(metadata), file)
+    space = import_there(elsewhere, file, any_release=True)
+    assert index_settings(space) == {
+        "hnsw_m": 16,
+        "hnsw_ef_construction": 64,
+        "first_pass": "",
+        "partial": "auto",
+    }
+    assert space.template == "{text} ({domain_id})"
+    assert len(rows_of(elsewhere)) == 7
+
+
+def test_what_a_killed_import_of_another_file_left_does_not_shape_the_space(
+    engine: Engine, elsewhere: Engine, file: Path, tmp_path: Path
+) -> None:
+    import_there(elsewhere, file, any_release=True)
+    with elsewhere.connect() as connection:  # as a kill leaves it
+        driver = driver_connection(connection)
+        driver.execute(
+            "truncate omop_emb.space_1, omop_emb.space_1_text;"
+            "drop index omop_emb.space_1_hnsw;"
+            "update omop_emb.space set is_active = false, selection = null, hnsw_m = 40, "
+            "hnsw_ef_construction = 90, first_pass = 'binary', template = 'other {text}';"
+            "insert into omop_emb.build (space_id, settings, lease_until) values (1, 'import', now())"
+        )
+        driver.commit()
+    space = import_there(elsewhere, file, any_release=True)
+    (original,) = listed(engine)
+    assert index_settings(space) == index_settings(original)
+    assert space.template == original.template
+    assert index_definitions(elsewhere) == index_definitions(engine)
+
+
 def test_names_that_a_site_approved_are_not_exported(
     engine: Engine, vocabulary: SmallVocabulary, tmp_path: Path, elsewhere: Engine
 ) -> None:
@@ -213,7 +303,10 @@ DAMAGE = {
         lambda file: parquet.write_table(arrow.table({"a": [1]}), file) or file,
         "was not written by omop-emb index export",
     ),
-    "newer": (lambda file: rewritten(file, parquet.read_table(file), version=9), "newer omop-emb"),
+    "newer": (
+        lambda file: rewritten(file, parquet.read_table(file), version=3, hnsw_m={"more": 1}),
+        r"newer omop-emb \(format 3\): upgrade",
+    ),
     "another prefix": (
         lambda file: rewritten(
             file,

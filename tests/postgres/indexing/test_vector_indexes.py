@@ -17,13 +17,12 @@ from omop_emb import IndexType
 from omop_emb.database import binary_format
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ConfigurationError, SpaceError, UnknownValueError
-from omop_emb.indexing import vector_indexes
-from omop_emb.indexing.vector_indexes import AUTO, NONE, IndexSettings
 from omop_emb.records import Concept, ConceptFilter, ConceptMatch, Fingerprint, TextKind
-from omop_emb.search import planner, recall, search, statements
+from omop_emb.search import measured_recall, planner, recall, search, statements, vector_indexes
 from omop_emb.search.options import SearchOptions
 from omop_emb.search.planner import SearchMethod
 from omop_emb.search.search import SearchResult
+from omop_emb.search.vector_indexes import AUTO, NONE, IndexSettings
 from omop_emb.spaces import filters, lifecycle, registry, row_counts, upsert
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.text_rows import TextRows
@@ -56,6 +55,7 @@ def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "exact_cost", lambda count, dimensions: 1e9)
     monkeypatch.setattr(planner, "MAX_EXACT_MICROSECONDS", 1e9)
     monkeypatch.setattr(recall, "_QUERIES", 30)
+    monkeypatch.setattr(measured_recall, "DEFAULT_RECALL", 0.95)  # so few queries cannot vouch for more
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_measured_recall_rises_with_ef_search_and_is_measured_again_when_many_ro
     for wanted in (10, 100):
         shares = [share for k, _, share in measured if k == wanted]
         assert shares == sorted(shares)
-        assert shares[-1] >= 0.99
+        assert shares[-1] >= 0.93
     connection.execute("update omop_emb.space set recall = '[[10, 77, 0.5]]'")
     delete = f"delete from omop_emb.space_{space.space_id} where concept_id %% 40 = %s"  # noqa: S608 - a number of ours
     connection.execute(delete, (0,))
@@ -229,7 +229,10 @@ def test_recall_counts_equally_near_rows_as_hits(connection: Connection, space: 
         f"update omop_emb.space_{space.space_id} r set embedding = (select embedding "  # noqa: S608 - a number of ours
         f"from omop_emb.space_{space.space_id} where concept_id = r.concept_id / 3 * 3)"
     )
-    assert {share for _, _, share in recall.measure_recall(connection, space)} == {1.0}
+    assert {share for _, _, share in recall.measure_recall(connection, space)} == {
+        round(1 - 1 / 31, 4),
+        round(1 - 1 / 16, 4),  # of fewer queries, at 100
+    }
 
 
 def test_few_rows_are_not_measured(connection: Connection, space: Space) -> None:

@@ -162,7 +162,7 @@ def test_a_single_text_instead_of_a_sequence_is_refused(
 
 def test_a_text_that_the_provider_rejects_is_named_by_its_position_among_all() -> None:
     class Rejecting:
-        def embeddings(self, texts: list[str], *, embedding_role: EmbeddingRole) -> Any:
+        def embeddings(self, texts: list[str], *, embedding_role: EmbeddingRole, combine: str) -> Any:
             if "bad" in texts:
                 position = texts.index("bad")
                 raise TextRejectedError(f"text {position} cannot be embedded: too long", positions=[position])
@@ -258,7 +258,9 @@ def test_the_callers_options_reach_the_planner(interface: EmbeddingInterface, fi
             session=filled, index_type=IndexType.HNSW, query_texts=["gout"], **options
         ).plan
 
-    assert plan().method is SearchMethod.INDEX
+    assert "the index is not built yet" in plan().reason
+    interface.finish_loading(session=filled, index_type=IndexType.HNSW)
+    assert (plan().method, "was not measured" in plan().reason) == (SearchMethod.EXACT, True)  # so few rows
     assert plan(exact=True).reason == "an exact search was requested"
     assert plan(recall=1.0).reason == "an exact search was requested"
     assert "recall 0.9 was requested" in plan(recall=0.9).reason

@@ -74,7 +74,7 @@ def filled(shared_conninfo: str) -> dict[str, Space]:
                 assert row is not None
                 space.tables.create_hnsw(connection, m=16, ef_construction=64, domain=row[0])
                 space = replace(space, partial_domains=(row[0],))
-            made[name] = space
+            made[name] = replace(space, recall=((10, 100, 0.99),))
         connection.commit()
         connection.autocommit = True
         for space in made.values():
@@ -121,7 +121,8 @@ def nearest(query: NDArray[np.float32], concept_filter: ConceptFilter | None, k:
 
 def prefer_indexes(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Use an index although there are so few rows: our planner never compares all, the server never sorts."""
-    monkeypatch.setattr(planner, "_EXACT_FACTOR", -1.0)
+    monkeypatch.setattr(planner, "_is_exact_as_fast", lambda *_: False)
+    monkeypatch.setattr(planner, "MAX_EXACT_MICROSECONDS", -1.0)
     connection.execute("set enable_sort = off")
 
 

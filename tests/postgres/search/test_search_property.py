@@ -317,7 +317,8 @@ def run_all(
     **options: Any,
 ) -> None:
     # Filtered searches use the index too, although so few rows pass.
-    monkeypatch.setattr(planner, "_EXACT_FACTOR", -1.0)
+    monkeypatch.setattr(planner, "_is_exact_as_fast", lambda *_: False)
+    monkeypatch.setattr(planner, "MAX_EXACT_MICROSECONDS", -1.0)
     monkeypatch.setattr(planner, "MAX_EF_SEARCH", 24)
     shares: list[float] = []
 

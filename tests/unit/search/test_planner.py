@@ -30,14 +30,17 @@ SPACE = Space(
     vocabulary_release=None,
     is_active=True,
     has_index=True,
-    recall=((10, 40, 0.95), (10, 100, 0.99), (10, 200, 0.999), (100, 100, 0.97), (100, 400, 0.99)),
+    recall=(
+        MEASURED := ((10, 40, 0.95), (10, 100, 0.99), (10, 200, 0.999), (100, 100, 0.97), (100, 400, 0.99))
+    ),
+    standard_recall={None: MEASURED, 3: MEASURED},
 )
 
 
 def filtered(*domains: int) -> Condition:
-    """A condition that limits domains, or something else."""
-    parameters = {"domain": list(domains)} if domains else {"valid": True}
-    return Condition(sql.SQL("true"), parameters)
+    """The condition of a filter that was measured: standard and valid concepts, of domains or of all."""
+    parameters: dict[str, Any] = {"domain": list(domains)} if domains else {}
+    return Condition(sql.SQL("true"), {**parameters, "standard": "S", "valid": True})
 
 
 def choose(
@@ -86,10 +89,72 @@ def test_what_the_index_cannot_serve_is_searched_exactly_and_says_why(
     assert reason in plan.reason
 
 
-def test_an_unmeasured_space_is_searched_through_its_index_unless_a_recall_is_requested() -> None:
-    plan = choose(space=replace(SPACE, recall=()))
-    assert (plan.method, plan.ef_search) == (SearchMethod.INDEX, 100)
-    assert "not measured" in plan.reason
+def test_an_unmeasured_space_is_searched_exactly_unless_that_takes_too_long() -> None:
+    space = replace(SPACE, recall=())
+    assert needs_count(space)
+    for rows, method, ef_search in (
+        (100_000, SearchMethod.EXACT, None),
+        (1_000_000, SearchMethod.INDEX, 100),
+    ):
+        plan = choose_unfiltered(space, rows)
+        assert (plan.method, plan.ef_search) == (method, ef_search)
+        assert "not measured" in plan.reason
+    assert choose_unfiltered(space, 1_000_000, recall=0.9).method is SearchMethod.EXACT
+
+
+# total, passing, of the domain's rows, the filter's parameters -> whether what was measured holds for it
+MEASURED_FILTERS = [
+    ("none", (400_000, 400_000, 400_000), {}, True),
+    ("one that all rows pass", (400_000, 400_000, 400_000), {"vocabulary": [4]}, True),
+    ("another that all rows pass", (400_000, 400_000, 400_000), {"valid": True}, True),
+    ("a domain's rows, which all pass", (400_000, 300_000, 300_000), {"domain": [3], "valid": True}, True),
+    ("a domain", (400_000, 300_000, 300_000), {"domain": [3]}, True),
+    ("standard and valid", (400_000, 300_000, 400_000), {"standard": "S", "valid": True}, True),
+    (
+        "standard and valid, of a domain",
+        (400_000, 250_000, 300_000),
+        {"domain": [3], "standard": "S", "valid": True},
+        True,
+    ),
+    ("standard", (400_000, 300_000, 400_000), {"standard": "S"}, False),
+    ("valid", (400_000, 300_000, 400_000), {"valid": True}, False),
+    ("a vocabulary", (400_000, 300_000, 400_000), {"vocabulary": [4]}, False),
+    ("a concept class", (400_000, 300_000, 400_000), {"concept_class": [4]}, False),
+    ("two domains", (400_000, 300_000, 300_000), {"domain": [3, 4]}, False),
+    ("a domain that was not measured", (400_000, 300_000, 300_000), {"domain": [5]}, False),
+    ("a domain and a vocabulary", (400_000, 250_000, 300_000), {"domain": [3], "vocabulary": [4]}, False),
+    (
+        "standard and valid, and a vocabulary",
+        (400_000, 250_000, 400_000),
+        {"standard": "S", "valid": True, "vocabulary": [4]},
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "counts", "parameters", "is_measured"), MEASURED_FILTERS)
+@pytest.mark.parametrize("has_index_of_its_own", [False, True])
+def test_a_filter_goes_through_an_index_only_if_it_was_measured_unless_exact_takes_too_long(
+    name: str,
+    counts: tuple[int, int, int],
+    parameters: dict[str, Any],
+    is_measured: bool,
+    has_index_of_its_own: bool,
+) -> None:
+    space = replace(SPACE, partial_recall={3: MEASURED}, partial_domains=(3,) if has_index_of_its_own else ())
+    condition = Condition(sql.SQL("true"), parameters) if parameters else ALL_ROWS
+    total, passing, of_domains = counts
+    for factor, requested, by_index in (
+        (1, None, is_measured),  # up to a fifth of a second is exact
+        (20, None, True),
+        (20, 0.95, is_measured),
+    ):
+        count = RowCount(passing * factor, total * factor, of_domains * factor)
+        # An exact search of 400,000 rows takes longer than a fifth of a second on the planner's machine.
+        count = count if factor > 1 else RowCount(passing // 2, total // 2, of_domains // 2)
+        plan = planner.choose_method(space, SearchOptions(recall=requested), condition, count, queries=1)
+        assert (plan.method is not SearchMethod.EXACT) == by_index, (name, factor, plan.reason)
+        assert ("not measured" in plan.reason) == (not is_measured)
 
 
 def test_few_passing_rows_are_compared_and_many_are_searched_through_the_index() -> None:
@@ -159,9 +224,10 @@ def test_a_domain_with_an_index_of_its_own_is_searched_through_it() -> None:
     space = replace(SPACE, partial_domains=(3,), partial_recall={3: ((10, 64, 0.995),)})
     plan = choose(RowCount(80_000, 1_000_000, 80_000), space, domains=(3,))
     assert (plan.method, plan.index, plan.ef_search) == (SearchMethod.PARTIAL_INDEX, "space_7_hnsw_3", 64)
-    assert choose(RowCount(80_000, 1_000_000, 160_000), space, domains=(3,)).ef_search == 128
-    assert choose(RowCount(80_000, 1_000_000), space, domains=(3, 4)).method is SearchMethod.INDEX
-    assert choose(RowCount(80_000, 1_000_000), space, domains=(4,)).method is SearchMethod.INDEX
+    other = replace(space, standard_recall={3: ((10, 64, 0.995),)})  # half of its rows are standard and valid
+    assert choose(RowCount(80_000, 1_000_000, 160_000), other, domains=(3,)).ef_search == 128
+    assert choose(RowCount(400_000, 1_000_000), space, domains=(3, 4)).method is SearchMethod.INDEX
+    assert choose(RowCount(400_000, 1_000_000), space, domains=(4,)).method is SearchMethod.INDEX
     assert choose(RowCount(1_000, 1_000_000), space, domains=(3,)).method is SearchMethod.EXACT
 
 
@@ -192,17 +258,34 @@ def test_no_single_search_waits_for_the_matrix_of_millions_of_rows() -> None:
 
 def test_a_measured_recall_allows_for_the_error_of_its_sample() -> None:
     shares = np.ones(150)
-    assert recall.lower_confidence_bound(shares) == 1.0
+    # One query more could have found nothing.
+    assert recall.lower_confidence_bound(shares) == pytest.approx(1 - 1 / 151)
     shares[:15] = 0.9
     # Mean 0.99, standard error 0.0025: a larger sample could well have a lower mean.
-    assert 0.984 < recall.lower_confidence_bound(shares) < 0.985
+    assert 0.984 < recall.lower_confidence_bound(shares) + 1 / 151 < 0.985
     assert recall.lower_confidence_bound(np.repeat(shares, 100)) > 0.989  # hardly so if it is large
 
 
-def test_kinds_of_queries_count_alike_and_their_difference_is_not_an_error() -> None:
+def test_the_kind_of_queries_of_which_least_is_found_decides() -> None:
     easy, hard = np.ones(150), np.full(150, 0.9)
-    assert recall.lower_confidence_bound(easy, hard) == pytest.approx(0.95)
-    hard[:75] = 0.8  # their errors, 0 and 0.0041, make one of 0.0020
+    assert recall.lower_confidence_bound(easy, hard) == pytest.approx(0.9 - 1 / 301)
+    hard[:75] = 0.8  # a standard error of 0.0041
     assert recall.lower_confidence_bound(easy, hard) == pytest.approx(
-        0.925 - 2.33 * hard.std(ddof=1) / np.sqrt(150) / 2
+        0.85 - 2.33 * hard.std(ddof=1) / np.sqrt(150) - 1 / 301
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "method"),
+    [(2_000, SearchMethod.EXACT), (8_000, SearchMethod.EXACT), (40_000, SearchMethod.PARTIAL_INDEX)],
+)
+def test_where_a_matrix_takes_no_longer_than_the_index_a_filtered_search_is_exact(
+    rows: int, method: SearchMethod
+) -> None:
+    space = replace(SPACE, partial_domains=(3,), partial_recall={3: ((10, 250, 0.995),)})
+    assert choose(RowCount(rows, 100_000, rows), space, domains=(3,)).method is method
+    cost = planner.index_cost(250, 768)
+    assert (planner.matrix_search_cost(RowCount(rows, 100_000), 768, queries=1) <= cost) == (
+        method is SearchMethod.EXACT
+    )
+    assert planner.exact_cost(RowCount(8_000, 100_000), 768) > 2 * cost

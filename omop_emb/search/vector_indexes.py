@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from omop_emb.errors import ConfigurationError
-from omop_emb.indexing.build_hnsw import create_index
-from omop_emb.indexing.connections import Connection
 from omop_emb.records import ConceptFilter, IndexType
 from omop_emb.search import recall
+from omop_emb.search.build_hnsw import create_index
 from omop_emb.spaces import registry
-from omop_emb.spaces.registry import Space
+from omop_emb.spaces.filters import coded_condition
+from omop_emb.spaces.registry import Recall, Space
+from omop_emb.spaces.row_counts import count_passing
 from omop_emb.spaces.tables import SCHEMA, check_hnsw_dimensions
 from omop_emb.sql import read
 
@@ -70,7 +73,7 @@ class VectorIndex:
     bytes: int  # on disk
 
 
-def existing_indexes(connection: Connection, space: Space) -> list[VectorIndex]:
+def existing_indexes(connection: psycopg.Connection[Any], space: Space) -> list[VectorIndex]:
     """The vector indexes of a space, oldest first."""
     rows = connection.execute(read("space_indexes"), {"rows": f"{SCHEMA}.space_{space.space_id}"})
     prefix = space.tables.index_name()
@@ -80,7 +83,7 @@ def existing_indexes(connection: Connection, space: Space) -> list[VectorIndex]:
     ]
 
 
-def index_state(connection: Connection, space: Space) -> str:
+def index_state(connection: psycopg.Connection[Any], space: Space) -> str:
     """The state of the index of all rows: "valid", "none", or "invalid" (its creation was interrupted)."""
     for index in existing_indexes(connection, space):
         if index.domain is None:
@@ -88,7 +91,7 @@ def index_state(connection: Connection, space: Space) -> str:
     return "none"
 
 
-def drop_indexes_before_load(connection: Connection, space: Space, new_rows: int) -> None:
+def drop_indexes_before_load(connection: psycopg.Connection[Any], space: Space, new_rows: int) -> None:
     """Drop the indexes of a space that is not active if so many new rows make building them anew faster.
 
     Invalid indexes are always dropped: they cost every write and serve no search.
@@ -102,7 +105,7 @@ def drop_indexes_before_load(connection: Connection, space: Space, new_rows: int
     _drop(connection, space, [index for index in indexes if not index.is_valid])
 
 
-def desired_indexes(connection: Connection, space: Space, partial: str) -> dict[int | None, int]:
+def desired_indexes(connection: psycopg.Connection[Any], space: Space, partial: str) -> dict[int | None, int]:
     """The vector indexes that an HNSW space should have: domain (None: all rows) -> rows last counted."""
     counted = connection.execute(read("space_domains"), {"space": space.space_id}).fetchall()
     rows_by_domain = {name or "": rows for _, rows, _, name in counted}
@@ -125,7 +128,7 @@ def partial_index_domains(partial: str, rows_by_domain: Mapping[str, int]) -> li
     ]
 
 
-def reconcile_indexes(connection: Connection, space: Space, settings: IndexSettings) -> bool:
+def reconcile_indexes(connection: psycopg.Connection[Any], space: Space, settings: IndexSettings) -> bool:
     """Create and drop indexes until a space has those it should have, and measure their recall.
 
     Runs in the caller's transaction, after the space's rows were counted; readers use the old indexes until
@@ -142,8 +145,9 @@ def reconcile_indexes(connection: Connection, space: Space, settings: IndexSetti
     target = replace(space, first_pass=settings.first_pass)
     for domain in missing:
         create_index(connection, target, desired[domain], domain=domain, name=_temporary_name(space, domain))
-    _measure_recall(connection, target, desired, missing)
-    _drop(connection, space, [i for i in existing if i.domain not in desired or i.domain in missing])
+    obsolete = [index for index in existing if index.domain not in desired or index.domain in missing]
+    _measure_recall(connection, target, desired, has_changed=bool(missing or obsolete))
+    _drop(connection, space, obsolete)
     for domain in missing:
         connection.execute(
             sql.SQL("alter index {} rename to {}").format(
@@ -159,22 +163,35 @@ def reconcile_indexes(connection: Connection, space: Space, settings: IndexSetti
 
 
 def _measure_recall(
-    connection: Connection, space: Space, desired: dict[int | None, int], created: list[int | None]
+    connection: psycopg.Connection[Any], space: Space, desired: dict[int | None, int], *, has_changed: bool
 ) -> None:
-    """Measure the recall of new indexes, or of all if many rows have changed since it was last measured."""
+    """Measure what searches find if an index has changed, or many rows since they were last measured.
+
+    They are searches in all domains, in each large one, and in each with an index of its own; and the same
+    for standard and valid concepts alone, where there are others.
+    """
     sample = recall.row_sample(connection, space)
-    domains = list(desired) if recall.is_stale(connection, space, sample) else created
-    measured = {domain: recall.measure_recall(connection, space, domain) for domain in domains}
-    partial = {
-        code: measured.get(code, space.partial_recall.get(code, ())) for code in desired if code is not None
-    }
+    if not has_changed and not recall.is_stale(connection, space, sample):
+        return
+    partial = [domain for domain in desired if domain is not None]
+    space = replace(space, partial_domains=tuple(partial))
+    counted = connection.execute(read("space_domains"), {"space": space.space_id}).fetchall()
+    large = [code for code, rows, share, _ in counted if rows >= AUTO_ROWS and share >= AUTO_SHARES[0]]
+    measured: dict[bool, dict[int | None, Recall]] = {False: {}, True: {}}
+    for domain in (None, *dict.fromkeys(partial + large)):
+        condition = coded_condition(domain, standard_and_valid=False)
+        measured[False][domain] = recall.measure_recall(connection, space, condition)
+        condition = coded_condition(domain, standard_and_valid=True)
+        count = count_passing(connection, space, condition)
+        if count.passing < (count.total if domain is None else count.of_domains):
+            measured[True][domain] = recall.measure_recall(connection, space, condition)
     connection.execute(
-        "update omop_emb.space set recall = %s, partial_recall = %s, "
-        "recall_sample = case when %s then %s else recall_sample end where space_id = %s",
+        "update omop_emb.space set recall = %s, partial_recall = %s, standard_recall = %s, "
+        "recall_sample = %s where space_id = %s",
         (
-            json.dumps(measured.get(None, space.recall)),
-            json.dumps(partial),
-            bool(measured),
+            json.dumps(measured[False].pop(None)),
+            json.dumps(measured[False]),
+            json.dumps({"" if code is None else code: steps for code, steps in measured[True].items()}),
             sample,
             space.space_id,
         ),
@@ -185,7 +202,7 @@ def _temporary_name(space: Space, domain: int | None) -> str:
     return f"{space.tables.index_name(domain)}_new"
 
 
-def _drop(connection: Connection, space: Space, indexes: list[VectorIndex]) -> None:
+def _drop(connection: psycopg.Connection[Any], space: Space, indexes: list[VectorIndex]) -> None:
     for index in indexes:
         name = sql.Identifier(SCHEMA, space.tables.index_name(index.domain))
         connection.execute(sql.SQL("drop index {}").format(name))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import psycopg
 from psycopg import errors as postgres
 
-from omop_emb.indexing.connections import Connection
 from omop_emb.machine import available_memory_bytes, processors, shared_memory_bytes
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.size import indexed_dimensions
@@ -22,7 +24,9 @@ def index_memory_bytes(rows: int, dimensions: int, m: int = 16) -> int:
     return int(rows * (203 + 32 * m + 2 * dimensions) * 1.1) + 16 * _MEBIBYTE
 
 
-def create_index(connection: Connection, space: Space, rows: int, *, domain: int | None, name: str) -> None:
+def create_index(
+    connection: psycopg.Connection[Any], space: Space, rows: int, *, domain: int | None, name: str
+) -> None:
     """Create a vector index over about so many rows, all or a domain's, in the caller's transaction."""
     dimensions = indexed_dimensions(space.fingerprint.dimensions, space.first_pass)
     memory_bytes, workers = _resources(connection, index_memory_bytes(rows, dimensions, space.hnsw_m))
@@ -35,7 +39,7 @@ def create_index(connection: Connection, space: Space, rows: int, *, domain: int
             _create(connection, space, memory_bytes, 0, domain, name)
 
 
-def _resources(connection: Connection, needed_bytes: int) -> tuple[int, int]:
+def _resources(connection: psycopg.Connection[Any], needed_bytes: int) -> tuple[int, int]:
     """maintenance_work_mem in bytes, and parallel workers, for an index that needs so much memory.
 
     On this machine at most half of the free memory, and nine tenths of /dev/shm. Of another machine only its
@@ -59,13 +63,18 @@ def _resources(connection: Connection, needed_bytes: int) -> tuple[int, int]:
     return max(_MIN_MEMORY_BYTES, min(needed_bytes, allowed)), max(0, workers)
 
 
-def _is_local(connection: Connection) -> bool:
+def _is_local(connection: psycopg.Connection[Any]) -> bool:
     host = connection.info.host
     return host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")
 
 
 def _create(
-    connection: Connection, space: Space, memory_bytes: int, workers: int, domain: int | None, name: str
+    connection: psycopg.Connection[Any],
+    space: Space,
+    memory_bytes: int,
+    workers: int,
+    domain: int | None,
+    name: str,
 ) -> None:
     settings = {
         "maintenance_work_mem": f"{memory_bytes // 1024}kB",
