@@ -21,7 +21,11 @@ if TYPE_CHECKING:
         LoadProgress as LoadProgress,
         load_vocabulary as load_vocabulary,
     )
-    from omop_emb.vocabulary.lookup import LookUp as LookUp, look_up as look_up
+    from omop_emb.vocabulary.lookup import (
+        LookUp as LookUp,
+        concepts_with_code as concepts_with_code,
+        look_up as look_up,
+    )
     from omop_emb.vocabulary.losses import listed as listed
     from omop_emb.vocabulary.reader import vocabulary_status as vocabulary_status
     from omop_emb.vocabulary.releases import (

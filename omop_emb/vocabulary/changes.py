@@ -16,6 +16,9 @@ from omop_emb.vocabulary.layout import release_tables
 from omop_emb.vocabulary.releases import check_own_schema, vocabulary_releases
 
 _FETCHED_ROWS = 5_000
+# In place of the whole tables, to compare one concept.
+_ROWS_OF_CONCEPT = SQL("(select * from {} where concept_id = %(concept_id)s)")
+_LINKS_OF_CONCEPT = SQL("(select * from {} where concept_id_1 = %(concept_id)s) as links_of_concept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,21 @@ def vocabulary_changes(
         new_relationship=new["concept_relationship"],
     )
     return _rows(connection, query)
+
+
+def concept_changes(
+    connection: psycopg.Connection[Any], concept_id: int, *, before: int, after: int
+) -> list[ConceptChange]:
+    """What changed of one concept from a release to another; old and new replacements by their ids only."""
+    old, new = release_tables(before), release_tables(after)
+    query = SQL(read("vocabulary_changes")).format(
+        old_concept=_ROWS_OF_CONCEPT.format(old["concept"]),
+        new_concept=_ROWS_OF_CONCEPT.format(new["concept"]),
+        old_relationship=_LINKS_OF_CONCEPT.format(old["concept_relationship"]),
+        new_relationship=_LINKS_OF_CONCEPT.format(new["concept_relationship"]),
+    )
+    cursor = connection.cursor(row_factory=class_row(ConceptChange))
+    return cursor.execute(query, {"concept_id": concept_id}).fetchall()
 
 
 def _rows(connection: psycopg.Connection[Any], query: Any) -> Iterator[ConceptChange]:

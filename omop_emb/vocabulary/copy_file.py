@@ -212,4 +212,4 @@ def _fields_in_line(file: VocabularyFile, line: int) -> int:
 
 
 def _without_leading_zeros(field: str) -> str:
-    return str(int(field)) if field.isascii() and field.isdigit() else field
+    return (field.lstrip("0") or "0") if field.isascii() and field.isdigit() else field

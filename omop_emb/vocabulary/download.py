@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from omop_emb.errors import VocabularyError
+from omop_emb.safe_files.foreign_errors import foreign_errors, one_line
+from omop_emb.safe_files.zip_archive import check_ratio, open_zip
 from omop_emb.vocabulary.layout import LAYOUTS, TableLayout
 
 _LAYOUT_OF = {layout.name: layout for layout in LAYOUTS}
@@ -31,18 +32,15 @@ class VocabularyFile:
 
     def pieces(self) -> Iterator[bytes]:
         """The file's bytes, a mebibyte at a time."""
-        try:
-            with self._open() as stream:
-                while piece := stream.read(_PIECE_BYTES):
-                    yield piece
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise VocabularyError(
-                f"the zip is damaged ({error}); download it again", file=self.name
-            ) from error
-        except RuntimeError as error:  # encrypted, or packed by a method that Python lacks
-            raise VocabularyError(f"cannot be unpacked ({error}); unzip it first", file=self.name) from error
-        except OSError as error:
-            raise VocabularyError(f"cannot be read ({error.strerror})", file=self.name) from error
+        with _readable(self.name):
+            stream = self._open()
+        with stream:
+            while True:
+                with _readable(self.name):
+                    piece = stream.read(_PIECE_BYTES)
+                if not piece:
+                    return
+                yield piece
 
 
 @contextmanager
@@ -50,22 +48,39 @@ def vocabulary_files(path: str | Path) -> Iterator[list[VocabularyFile]]:
     """The vocabulary files in a folder or zip, CONCEPT first; readable inside the with block."""
     path = Path(path).expanduser()
     if path.is_dir():
-        yield _layout_files(path, _files_in_folder(path))
+        with foreign_errors(path, kind=VocabularyError):
+            entries = _files_in_folder(path)
+        yield _layout_files(path, entries)
     elif not path.exists():
         raise VocabularyError(f"there is no folder or zip {str(path)!r}")
     elif path.suffix.lower() in _SUFFIXES:
         raise VocabularyError(f"{path.name} is one file: give the folder that it is in, {str(path.parent)!r}")
     else:
-        try:
-            archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise VocabularyError(
-                f"{path.name} is not a zip, or was cut off ({error}); download it again"
-            ) from error
-        except OSError as error:
-            raise VocabularyError(f"{path.name} cannot be read ({error.strerror})") from error
-        with archive:
-            yield _layout_files(path, _files_in_zip(archive))
+        if not path.is_file():
+            raise VocabularyError(f"{path.name} is neither a folder nor a zip")
+        with foreign_errors(path.name, kind=VocabularyError):
+            handle = path.open("rb")
+        what = "is not a zip, or was cut off: download it again"
+        with handle, open_zip(handle, path.name, what, VocabularyError) as archive:
+            files = _layout_files(path, _files_in_zip(archive))
+            for file in files:
+                check_ratio(archive.getinfo(file.name), path.name, VocabularyError)
+            yield files
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Errors of unpacking a file, or of reading it, as ours."""
+    try:
+        yield
+    except RuntimeError as error:  # encrypted, or packed by a method that Python lacks
+        reason = one_line(str(error))
+        raise VocabularyError(f"cannot be unpacked ({reason}); unzip it first", file=name) from error
+    except OSError as error:
+        raise VocabularyError(f"cannot be read ({error.strerror or 'damaged'})", file=name) from error
+    except Exception as error:
+        reason = one_line(str(error))
+        raise VocabularyError(f"the zip is damaged ({reason}); download it again", file=name) from error
 
 
 # Path inside the folder or zip, bytes unpacked, a function that opens it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from omop_emb.database.engine import driver_connection, readable_errors
+from omop_emb.database.engine import readable_errors, short_transaction
 from omop_emb.records import MAX_CONCEPT_ID, Concept
 from omop_emb.vocabulary import reader
 from omop_emb.vocabulary.spelling import closest_values, intended_value, loose_code
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
-_FIRST_LOCAL_ID = 2_000_000_000  # OMOP leaves ids from here to the sites
+FIRST_LOCAL_ID = 2_000_000_000  # OMOP leaves ids from here to the sites
 # An id, also as pandas and R write one that was a float.
-_ID = re.compile(r"\s*([0-9]+)(?:\.0)?\s*")
+_ID = re.compile(r"\s*([0-9]{1,20})(?:\.0)?\s*")
+_BARE_CODE = re.compile(r"[A-Za-z0-9][-./A-Za-z0-9]{2,31}")
+_LEAST_DIGITS = 3  # of a code without its vocabulary, as in 718-7 and E11.9
 _CLEARLY_MEANT = 0.75  # similarity of a misspelt vocabulary
 _STATUS = "omop-emb vocabulary status"
 # A name of plain words, such as "Visit" or "Drug Type", is how a note begins, too.
@@ -47,7 +49,7 @@ def look_up(session: Session | Connection, terms: Iterable[str]) -> LookUp:
 
     Case, spaces and hyphens of a vocabulary's name may differ, and a code may be written without its dots.
     """
-    terms = list(dict.fromkeys(terms))
+    terms = list(filter(_is_storable, dict.fromkeys(terms)))
     ids = {term: int(match[1]) for term in terms if (match := _ID.fullmatch(term))}
     coded = {
         term: (vocabulary.strip(), code.strip())
@@ -58,15 +60,14 @@ def look_up(session: Session | Connection, terms: Iterable[str]) -> LookUp:
     }
     concepts: dict[str, Concept] = {}
     missing: dict[str, str] = {}
-    with readable_errors():
-        connection = driver_connection(session)
+    with readable_errors(), short_transaction(session) as connection:
         valid_ids = sorted({number for number in ids.values() if number <= MAX_CONCEPT_ID})
         by_id = reader.concepts_by_id(connection, valid_ids) if valid_ids else {}
         for term, concept_id in ids.items():
             if concept_id in by_id:
                 concepts[term] = by_id[concept_id]
             else:
-                missing[term] = _missing_id(connection, concept_id)
+                missing[term] = missing_id_reason(connection, concept_id)
         by_code: dict[str, list[Concept]] = {}
         if coded:
             for with_code in reader.concepts_by_code(connection, {code for _, code in coded.values()}):
@@ -79,6 +80,33 @@ def look_up(session: Session | Connection, terms: Iterable[str]) -> LookUp:
             elif found:
                 missing[term] = found
     return LookUp(concepts=concepts, missing=missing)
+
+
+def concepts_with_code(session: Session | Connection, terms: Iterable[str]) -> dict[str, list[Concept]]:
+    """Term -> the concepts that have it as their code, in any vocabulary, for those that look like a code.
+
+    Of each vocabulary the best one, valid and standard ones first. What may well be a word ("T4", "B12") is
+    no code without its vocabulary.
+    """
+    wanted = {
+        term: term.strip()
+        for term in filter(_is_storable, terms)
+        if _BARE_CODE.fullmatch(term.strip()) and sum(map(str.isdigit, term)) >= _LEAST_DIGITS
+    }
+    if not wanted:
+        return {}
+    found: dict[str, dict[str | None, Concept]] = {}
+    codes = {spelling for code in wanted.values() for spelling in (code, code.upper())}
+    with readable_errors(), short_transaction(session) as connection:
+        for concept in reader.concepts_by_code(connection, codes):
+            found.setdefault(concept.concept_code or "", {}).setdefault(concept.vocabulary_id, concept)
+    result = {term: found.get(code) or found.get(code.upper(), {}) for term, code in wanted.items()}
+    return {term: list(concepts.values()) for term, concepts in result.items() if concepts}
+
+
+def _is_storable(term: str) -> bool:
+    """Whether PostgreSQL can hold the text: with a NUL or half a surrogate pair it is no code."""
+    return "\0" not in term and not any("\ud800" <= sign <= "\udfff" for sign in term)
 
 
 def _with_code(concepts: list[Concept], vocabulary: str) -> Concept | None:
@@ -118,16 +146,18 @@ def _is_terminology(vocabulary: str) -> bool:
     return len(vocabulary) >= 5 and " " not in vocabulary and vocabulary != vocabulary.lower()
 
 
-def _missing_id(connection: psycopg.Connection[Any], concept_id: int) -> str:
+def missing_id_reason(connection: psycopg.Connection[Any], concept_id: int) -> str:
+    """One line that says that the vocabulary lacks a concept, and what may have been meant."""
     missing = f"there is no concept {concept_id} in the loaded vocabulary{_version(connection)}"
     with_code = reader.concepts_by_code(connection, [str(concept_id)])
     if with_code:
         codes = dict.fromkeys(f"{concept.vocabulary_id}:{concept.concept_code}" for concept in with_code)
         return f"{missing}; did you mean the code {' or '.join(list(codes)[:3])}?"
-    if _FIRST_LOCAL_ID <= concept_id <= MAX_CONCEPT_ID:
+    if FIRST_LOCAL_ID <= concept_id <= MAX_CONCEPT_ID:
         return f"{missing}; ids from 2,000,000,000 are a site's own"
     if concept_id > MAX_CONCEPT_ID:
-        return f"{missing}; a concept id has at most 10 digits: is it a code? Write VOCABULARY:{concept_id}"
+        hint = f"is it a code? Write VOCABULARY:{concept_id}"
+        return f"{missing}; a concept id is at most {MAX_CONCEPT_ID}: {hint}"
     return f"{missing}; its vocabulary may not be loaded, see {_STATUS}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from omop_emb.database.fetch import fetch_value
 from omop_emb.errors import UnknownValueError, VocabularyError
 from omop_emb.records import Concept, ConceptFilter
 from omop_emb.sql import read
+from omop_emb.vocabulary.cdm_schema import cdm_tables
 from omop_emb.vocabulary.layout import LAYOUTS, release_tables
 from omop_emb.vocabulary.spelling import closest_values
 
@@ -80,6 +81,24 @@ def vocabulary_tables(connection: psycopg.Connection[Any]) -> VocabularyTables |
     )
 
 
+def schema_state(connection: psycopg.Connection[Any]) -> list[tuple[object, ...]]:
+    """Differs once a CDM's tables were written to, see the query; [] for a release, which never changes."""
+    schema = config.variable("OMOP_EMB_VOCABULARY_SCHEMA")
+    if schema is None:
+        return []
+    parameters = {"schema": schema.strip(), "tables": [layout.name for layout in LAYOUTS]}
+    cursor = connection.cursor(row_factory=tuple_row)
+    return cursor.execute(read("vocabulary_schema_state"), parameters).fetchall()
+
+
+def require_vocabulary(connection: psycopg.Connection[Any]) -> VocabularyTables:
+    """vocabulary_tables(); VocabularyError if there are none."""
+    tables = vocabulary_tables(connection)
+    if tables is None:
+        raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")
+    return tables
+
+
 def vocabulary_status(connection: psycopg.Connection[Any]) -> VocabularyStatus | None:
     """The vocabulary's status, None where there is no vocabulary."""
     tables = vocabulary_tables(connection)
@@ -141,6 +160,11 @@ def has_concepts(connection: psycopg.Connection[Any], vocabulary_id: str) -> boo
     return bool(fetch_value(connection, query, (vocabulary_id,)))
 
 
+def is_empty(connection: psycopg.Connection[Any], table: Identifier) -> bool:
+    """Whether a table has no row: a download may lack its file."""
+    return not fetch_value(connection, SQL("select exists (select from {})").format(table))
+
+
 def existing_values(connection: psycopg.Connection[Any], kind: str) -> list[str]:
     """The vocabulary's values of a kind ("domain", "vocabulary" or "concept class"), sorted."""
     defining_table, column = _KINDS[kind]
@@ -161,47 +185,40 @@ def existing_values(connection: psycopg.Connection[Any], kind: str) -> list[str]
     return sorted(value for (value,) in rows)
 
 
+def filter_values(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
+    """Kind -> existing_values(), for every kind that a filter may name."""
+    return {kind: existing_values(connection, kind) for kind in _KINDS}
+
+
 def check_filter(connection: psycopg.Connection[Any], concept_filter: ConceptFilter) -> None:
     """Raise UnknownValueError if the vocabulary lacks a domain, vocabulary or class that the filter names."""
-    values_by_kind: Mapping[str, tuple[str, ...] | None] = {
+    kinds = [kind for kind, values in _named_values(concept_filter).items() if values]
+    check_values({kind: existing_values(connection, kind) for kind in kinds}, concept_filter)
+
+
+def check_values(existing: Mapping[str, Sequence[str]], concept_filter: ConceptFilter) -> None:
+    """check_filter() with filter_values() that were read before."""
+    for kind, values in _named_values(concept_filter).items():
+        for value in values or ():
+            if value not in existing[kind]:
+                raise UnknownValueError(kind, value, closest_values(value, existing[kind]))
+
+
+def _named_values(concept_filter: ConceptFilter) -> dict[str, tuple[str, ...] | None]:
+    return {
         "domain": concept_filter.domains,
         "vocabulary": concept_filter.vocabularies,
         "concept class": concept_filter.concept_classes,
     }
-    for kind, values in values_by_kind.items():
-        if values:
-            existing = existing_values(connection, kind)
-            for value in values:
-                if value not in existing:
-                    raise UnknownValueError(kind, value, closest_values(value, existing))
 
 
 def _schema_tables(connection: psycopg.Connection[Any], schema: str) -> VocabularyTables:
-    parameters = {"schema": schema, "tables": [layout.name for layout in LAYOUTS]}
-    cursor = connection.cursor(row_factory=tuple_row)
-    columns: dict[str, list[str]] = dict(
-        cursor.execute(read("vocabulary_schema_columns"), parameters).fetchall()
-    )
-    if "concept" not in columns:
-        raise VocabularyError(
-            f"schema {schema!r} (OMOP_EMB_VOCABULARY_SCHEMA) has no table concept in database "
-            f"{connection.info.dbname!r}: name the schema that holds the vocabulary, or unset the variable"
-        )
-    for layout in LAYOUTS:
-        missing = [name for name in layout.required if name not in columns.get(layout.name, layout.required)]
-        if missing:
-            raise VocabularyError(
-                f"table {schema}.{layout.name} has no column {' and '.join(missing)}: "
-                "omop-emb reads the tables of OMOP CDM 5"
-            )
-    tables = {
-        layout.name: Identifier(schema, layout.name) if layout.name in columns else None for layout in LAYOUTS
-    }
+    tables = cdm_tables(connection, schema)
     version = None
     if tables["vocabulary"] is not None:
         query = SQL(read("vocabulary_version")).format(vocabulary=tables["vocabulary"])
         version = fetch_value(connection, query)
-    # "concept" is not None, as checked above.
+    # "concept" is never None.
     return VocabularyTables(schema=schema, release_id=None, version=version, **tables)  # type: ignore[arg-type]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -21,6 +23,8 @@ from omop_emb.sql import read
 from omop_emb.vocabulary.layout import LAYOUTS, release_tables
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_MOST_LOCK_SECONDS, _LOCK_PAUSE_SECONDS = 10.0, 0.1
+_LOOK_EVERY = "1s"  # how often the server looks whether the process that loads is still there
 _DATE = re.compile(r"\b(\d{1,2})-([A-Z]{3})-(\d{4}|\d{2})\b", re.IGNORECASE)
 
 
@@ -144,11 +148,20 @@ def check_own_schema() -> None:
 
 
 def lock_releases(connection: psycopg.Connection[Any]) -> None:
-    """Let nobody else change releases until the transaction ends; VocabularyError if somebody does."""
-    if not fetch_value(connection, read("vocabulary_lock")):
-        raise VocabularyError(
-            "another load into this database is running: wait for it to end, then try again"
-        )
+    """Let nobody else change releases until the transaction ends; VocabularyError if somebody does.
+
+    A load whose process was killed counts until the server notices, for which is waited.
+    """
+    give_up = time.monotonic() + _MOST_LOCK_SECONDS
+    while not fetch_value(connection, read("vocabulary_lock")):
+        if time.monotonic() > give_up:
+            raise VocabularyError(
+                "another load into this database is running: wait for it to end, then try again"
+            )
+        time.sleep(_LOCK_PAUSE_SECONDS)
+    # Not every server can: one on Windows never looks.
+    with suppress(psycopg.Error), atomic(connection):
+        connection.execute("select set_config('client_connection_check_interval', %s, true)", (_LOOK_EVERY,))
 
 
 def is_older(version: str | None, than: str | None) -> bool:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
+import sqlalchemy
 
 from omop_emb.database import migrations
+from omop_emb.database.engine import driver_connection, session_scope
 from omop_emb.errors import VocabularyError
 from omop_emb.records import Concept
 from omop_emb.spaces.recipe import Recipe
 from omop_emb.vocabulary import reader
+from tests.docs.test_examples import fences
 from tests.small_vocabulary import desired_texts
 
+PAGE = Path(__file__).parents[3] / "docs/how-to/cdm-schema.md"
+BLOCKS = [fence.text for fence in fences(PAGE.read_text()) if fence.info == "sql"]
 CONCEPT = """
     create schema cdm;
     create table cdm.concept (
@@ -45,10 +52,84 @@ def test_concept_alone_is_enough(connection: psycopg.Connection) -> None:
     assert status.rows == {"concept": 1}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "insert into cdm.concept (concept_id, concept_name) values (2, 'Gout')",
+        "update cdm.concept set concept_name = 'Asthma, severe'",
+        "delete from cdm.concept",
+        "truncate cdm.concept",
+        "create table cdm.concept_synonym (concept_id integer, concept_synonym_name text)",
+    ],
+)
+def test_a_change_of_the_tables_changes_their_state(
+    engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", " cdm ")
+
+    def state() -> list[tuple[object, ...]]:
+        with session_scope(engine) as session:
+            return reader.schema_state(driver_connection(session))
+
+    def run(statement: str) -> None:
+        with session_scope(engine) as session:
+            driver_connection(session).execute(statement)
+        with session_scope(engine) as session:
+            # What a server reports by itself within ten seconds.
+            driver_connection(session).execute("select pg_stat_force_next_flush()")
+
+    run(CONCEPT)
+    before = state()
+    assert state() == before != []
+    run(change)
+    assert state() != before
+
+
 def test_a_view_is_enough(connection: psycopg.Connection) -> None:
     connection.execute("alter table cdm.concept rename to concept_table")
     connection.execute("create view cdm.concept as select * from cdm.concept_table")
     assert reader.concepts_by_id(connection, [1])[1].concept_name == "Asthma"
+
+
+@pytest.mark.parametrize(
+    ("statement", "largest"),
+    [
+        ("select 1", None),
+        ("insert into cdm.concept (concept_id) values (2147483647)", None),
+        ("insert into cdm.concept (concept_id) values (2147483648)", "2147483648"),
+        ("insert into cdm.concept (concept_id) values (3000000000), (9223372036854775807)", str(2**63 - 1)),
+        (
+            "alter table cdm.concept alter concept_id type numeric;"
+            "insert into cdm.concept (concept_id) values (3000000000)",
+            "3000000000",
+        ),
+        ("alter table cdm.concept alter concept_id type integer", None),
+        ("truncate cdm.concept", None),
+        # Ids that no concept has lead nowhere.
+        (
+            "create table cdm.concept_synonym as select 3000000000 as concept_id,"
+            " 'Big' as concept_synonym_name, 4180186 as language_concept_id",
+            None,
+        ),
+    ],
+)
+def test_ids_of_over_32_bits_are_named_and_a_view_leaves_them_out(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, statement: str, largest: str | None
+) -> None:
+    connection.execute(statement.encode())
+    if largest is None:
+        assert reader.vocabulary_tables(connection) is not None
+        return
+    with pytest.raises(
+        VocabularyError, match=rf"cdm\.concept has concept {largest}, but .*renumber"
+    ) as caught:
+        reader.vocabulary_tables(connection)
+    assert "\n" not in str(caught.value)
+    for block in BLOCKS:
+        connection.execute(block.replace("'CDM'", "'cdm'").encode())
+    monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "omop_vocabulary")
+    assert set(reader.concepts_by_id(connection, [1, 3000000000])) == {1}
+    assert desired_texts(connection, Recipe(texts="name+synonyms")) == [(1, "n", "Asthma")]
 
 
 def test_nothing_is_written_to_the_cdm(connection: psycopg.Connection) -> None:
@@ -77,9 +158,9 @@ def test_nothing_is_written_to_the_cdm(connection: psycopg.Connection) -> None:
 def test_a_schema_without_concept_is_refused(
     connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "CDM")
+    monkeypatch.setenv("OMOP_EMB_VOCABULARY_SCHEMA", "public")
     with pytest.raises(
-        VocabularyError, match=r"schema 'CDM' \(OMOP_EMB_VOCABULARY_SCHEMA\) has no table concept"
+        VocabularyError, match=r"schema 'public' \(OMOP_EMB_VOCABULARY_SCHEMA\) has no table concept"
     ):
         reader.vocabulary_tables(connection)
 

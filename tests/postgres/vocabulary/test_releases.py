@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from psycopg.sql import SQL
 
 from omop_emb.errors import VocabularyError
 from omop_emb.spaces.recipe import Recipe
-from omop_emb.vocabulary import loader, reader as vocabulary
+from omop_emb.vocabulary import loader, reader as vocabulary, releases
 from omop_emb.vocabulary.releases import drop_retired
 from tests.small_vocabulary import desired_texts
 
@@ -158,8 +160,13 @@ def test_the_next_load_drops_retired_releases(connection: psycopg.Connection, ol
 
 
 def test_a_second_load_at_the_same_time_is_refused(
-    connection: psycopg.Connection, database_url: str, old: Path, new: Path
+    connection: psycopg.Connection,
+    database_url: str,
+    old: Path,
+    new: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(releases, "_MOST_LOCK_SECONDS", 0.0)
     load_vocabulary(connection, old)
     with (
         psycopg.connect(database_url) as other,
@@ -168,6 +175,32 @@ def test_a_second_load_at_the_same_time_is_refused(
         load_vocabulary(other, new)
     connection.commit()
     assert sorted(_names(connection)) == ["Asthma", "Dropsy", "Gout"]
+
+
+KILLED = """
+import sys, psycopg
+from omop_emb.vocabulary.releases import lock_releases
+connection = psycopg.connect(sys.argv[1])
+lock_releases(connection)
+print(connection.info.backend_pid, flush=True)
+connection.execute("select pg_sleep(600)")
+"""
+
+
+def test_a_load_whose_process_was_killed_hinders_none_although_its_statement_goes_on(
+    connection: psycopg.Connection, database_url: str, old: Path
+) -> None:
+    command = [sys.executable, "-c", KILLED, database_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        backend = int(process.stdout.readline())
+        query = "select query like '%%pg_sleep%%' and state = 'active' from pg_stat_activity where pid = %s"
+        connection.autocommit = True
+        while connection.execute(query, (backend,)).fetchone() != (True,):
+            assert process.poll() is None
+        process.kill()
+    assert load_vocabulary(connection, old).rows["concept"] == 3
+    assert connection.execute(query, (backend,)).fetchone() is None
 
 
 def test_a_load_that_is_killed_leaves_nothing(
