@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omop_emb.mapping.files.term_file import open_terms as open_terms
     from omop_emb.mapping.judge.judge import Judge as Judge
     from omop_emb.mapping.mapper import Mapper as Mapper, map_terms as map_terms, open_mapper as open_mapper
+    from omop_emb.mapping.records import SourceTerm as SourceTerm
     from omop_emb.mapping.settings import Settings as Settings
     from omop_emb.mapping.term_frames import to_frame as to_frame
     from omop_emb.mapping.training.site_training import train as train

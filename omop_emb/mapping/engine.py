@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.candidate_features import Features, ScoredCandidates
+from omop_emb.mapping.judge.prompt import ApprovedExample
 from omop_emb.mapping.ranking import calibration
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.ranking.stated_strength import prefer_stated_strength
@@ -18,13 +20,16 @@ from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Candidates, find_candidates, make_retrievers
 from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
+from omop_emb.mapping.retrieval.further_spaces import FurtherSpace
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.queries import Embed, Query, QueryBatch, common_domains
+from omop_emb.mapping.retrieval.similar_approvals import similar_approvals
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.variants import query_variants
 from omop_emb.records import ConceptFilter
 
 _FURTHER_NAME_VARIANTS = 2  # at most, of each further name
+_KEPT_MASKS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +52,10 @@ class Engine:
         ranker: orders the candidates.
         calibrated: whether the ranker's probabilities are valid for this space.
         memory: the names that the site has approved.
+        further: spaces that are searched besides, in the order in which the ranker was trained with them.
+
+    Attributes:
+        files_left_out: files without which their terms were searched, and why.
     """
 
     def __init__(
@@ -59,45 +68,77 @@ class Engine:
         *,
         calibrated: bool,
         memory: MemoryIndex | None = None,
+        further: Sequence[FurtherSpace] = (),
     ) -> None:
         self.lexicon, self.lexical = lexical.lexicon, lexical
+        self.attributes, self.dense = attributes, dense
         self.embed, self.memory = embed if dense is not None else None, memory
         self.ranker, self.calibrated = ranker, calibrated
-        self.retrievers = make_retrievers(lexical, attributes, dense, memory)
-        self._masks: dict[ConceptFilter, Mask | None] = {}
-        self.features = Features(lexical, attributes, dense, memory)
+        self.further = further
+        self.retrievers = make_retrievers(lexical, attributes, dense, memory, further)
+        # Bounded, as a service is asked with any number of filters.
+        self._masks = lru_cache(_KEPT_MASKS)(self.lexicon.passing)
+        self.features = Features(lexical, attributes, dense, memory, further)
+        self.files_left_out: dict[str, str] = {}
 
     def build_query(self, term: SourceTerm, settings: Settings) -> Query:
-        """A term's variants as a query; those of its further names belong to it too."""
+        """A term's variants as a query; those of its further names and its translation belong to it too."""
         variants = list(
             query_variants(term.name, domain=term.domain, rules=settings.rules, limit=settings.variants)
         )
-        for name in term.further_names:
-            variants += (
-                Variant(variant.text, "further name" if variant.rule == "original" else variant.rule)
+        others = [(name, "further name") for name in term.further_names]
+        if term.translation:
+            others.append((term.translation, "translation"))
+        of_others = [
+            [
+                Variant(variant.text, rule if variant.rule == "original" else variant.rule)
                 for variant in query_variants(
                     name, domain=term.domain, rules=settings.rules, limit=_FURTHER_NAME_VARIANTS
                 )
                 if variant.text
-            )
+            ]
+            for name, rule in others
+        ]
+        # Each text itself before what rules make of any: the limit must leave none out.
+        for place in range(_FURTHER_NAME_VARIANTS):
+            variants += (found[place] for found in of_others if place < len(found))
         distinct: dict[str, Variant] = {}
         for variant in variants:
             distinct.setdefault(variant.text, variant)
-        limit = settings.variants + len(term.further_names)
-        query = Query.of(tuple(distinct.values())[:limit], term.domain)
+        limit = settings.variants + len(others)
+        chosen = list(distinct.values())[:limit]
+        files = term.files if self.embed is not None else ()
+        if files:
+            chosen.append(Variant(term.name, "with its files"))
+        query = Query.of(tuple(chosen), term.domain)
         return replace(
             query,
+            files=files,
             domains=common_domains(query.domains, settings.concept_filter.domains),
             suggestions=tuple(
                 row for concept_id in term.suggestions for _, row in self.lexicon.standard_targets(concept_id)
             ),
         )
 
-    def _passing(self, concept_filter: ConceptFilter) -> Mask | None:
+    def approved_examples(self, queries: Sequence[Query], count: int) -> list[list[ApprovedExample]]:
+        """Per query, up to `count` similar names that persons of the site approved, the nearest first."""
+        memory = self.memory
+        if memory is None:
+            return [[] for _ in queries]
+        found = similar_approvals(memory, self.lexical, self.embed, queries, count)
+        return [
+            [
+                ApprovedExample(
+                    memory.names[row], int(self.lexicon.concept_id[concept]), self.lexicon.names[concept]
+                )
+                for row, concept in zip(rows, memory.concept[rows].tolist(), strict=True)
+            ]
+            for rows in found
+        ]
+
+    def passing(self, concept_filter: ConceptFilter) -> Mask | None:
         """(c,) the concepts that a filter lets through; None for all."""
-        if concept_filter not in self._masks:
-            self._masks[concept_filter] = self.lexicon.passing(concept_filter)
-        return self._masks[concept_filter]
+        return self._masks(concept_filter)
 
     def find(self, queries: list[Query], settings: Settings) -> Candidates:
         """Candidates of a batch: most of its time, in libraries that let other threads run."""
@@ -108,9 +149,12 @@ class Engine:
             k=settings.retrieved,
             k_other=settings.retrieved_other,
             # Domains are the queries' own, as a term may narrow them.
-            allowed=self._passing(replace(settings.concept_filter, domains=None)),
+            allowed=self.passing(replace(settings.concept_filter, domains=None)),
+            further=[space.embed for space in self.further],
         )
-        return find_candidates(batch, self.retrievers)
+        candidates = find_candidates(batch, self.retrievers)
+        self.files_left_out.update(batch.left_out)
+        return candidates
 
     def rank(
         self, queries: list[Query], settings: Settings, candidates: Candidates | None = None
@@ -150,7 +194,7 @@ class Engine:
     def finish(self, batch: PendingBatch, settings: Settings, provenance: Provenance) -> list[MappedTerm]:
         """The second half: one result per term, in the same order."""
         ranked = self.rank(batch.queries, settings, batch.candidates) if batch.queries else None
-        passing = self._passing(settings.concept_filter)
+        passing = self.passing(settings.concept_filter)
         results = ResultBuilder(self.lexicon, self.ranker, self.memory, settings, provenance, passing)
         numbers = iter(range(len(batch.queries)))
         return [

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-import omop_emb
-from omop_emb.arrays import Vectors
-from omop_emb.database.engine import driver_connection, readable_errors
+from omop_emb.database.engine import readable_errors
 from omop_emb.embeddings.client import EmbeddingClient
-from omop_emb.errors import ConfigurationError, InputError
+from omop_emb.errors import InputError, checked_keywords
 from omop_emb.mapping.approvals.reuse import CheckedMappings
-from omop_emb.mapping.approvals.site_memory import read_memory
-from omop_emb.mapping.approvals.sites import unknown_site_note
-from omop_emb.mapping.engine import Engine, PendingBatch
+from omop_emb.mapping.engine import PendingBatch
 from omop_emb.mapping.files.journal import Journal
-from omop_emb.mapping.ranking import ranker_store
-from omop_emb.mapping.ranking.linear import default_ranker
-from omop_emb.mapping.ranking.ranker import Ranker
-from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm
+from omop_emb.mapping.ranking.linear import FURTHER_WEIGHT
+from omop_emb.mapping.records import MappedTerm, SourceTerm
+from omop_emb.mapping.resources import DEFAULT_SITE as DEFAULT_SITE, Resources, read_resources
 from omop_emb.mapping.retrieval.term_values import TermValues
-from omop_emb.mapping.retrieval.vocabulary_index import open_dense_index, open_vocabulary_index
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.term_frames import source_terms
-from omop_emb.records import EmbeddingRole
-from omop_emb.spaces import registry
-from omop_emb.spaces.release import release_warning
-from omop_emb.spaces.space_client import client_of
-from omop_emb.vocabulary import reader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,41 +29,50 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 150
 """Terms per batch unless the caller chooses: few, because each has hundreds of candidates."""
-DEFAULT_SITE = "default"
-"""The site whose memory and ranker are used unless another is named."""
 _Pending = TypeVar("_Pending")
 _Batch = tuple[list[MappedTerm | None], Future[PendingBatch]]  # results that are reused, the rest
-_CACHED_TEXTS = 10_000  # one variant in six occurs again in a later term
 
 
+@checked_keywords
 class Mapper:
-    """Maps terms with what open_mapper() has read; it needs no database.
+    """Maps terms with what was read of a database; it needs none itself.
+
+    Args:
+        resources: vocabulary, vectors, ranker and memory; several mappers may share them.
+        settings: how terms are mapped; the resources must be those that they need, see needed_index().
 
     Attributes:
-        engine: vocabulary, vectors, ranker and memory.
+        engine: what maps.
         space: the embedding space in use.
+        further_spaces: those that are searched besides.
         settings: how terms are mapped.
         provenance: what every result is marked with.
         warnings: lines about an unknown site, and about a space of another release than the loaded one.
         values: spells the domains and vocabularies of terms, and counts what it changed.
+
+    Raises:
+        ConfigurationError: the settings ask for acceptance that is not possible.
+        UnknownValueError: the settings' filter names a domain, vocabulary or class that does not exist.
+        InputError: no concept passes the filter.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        space: registry.Space,
-        settings: Settings,
-        provenance: Provenance,
-        *,
-        warnings: Sequence[str] = (),
-    ) -> None:
-        self.engine, self.space, self.settings, self.provenance = engine, space, settings, provenance
-        self.values, self.warnings = TermValues(engine.lexicon), warnings
+    def __init__(self, resources: Resources, settings: Settings) -> None:
+        resources.check(settings)
+        self.engine, self.space, self.settings = resources.engine, resources.space, settings
+        self.further_spaces = resources.further_spaces
+        self.provenance, self.warnings = resources.provenance(settings), resources.warnings
+        self.values = TermValues(self.engine.lexicon)
         self._background = ThreadPoolExecutor(1, "omop-emb-candidates")  # starts its thread at first use
 
     def close(self) -> None:
         """Stop the background thread; no more terms can be mapped."""
         self._background.shutdown()
+
+    @property
+    def models(self) -> list[str]:
+        """provider:model of every space in use."""
+        fingerprints = (one.fingerprint for one in (self.space, *self.further_spaces))
+        return [f"{one.provider}:{one.model}" for one in fingerprints]
 
     @property
     def notes(self) -> list[str]:
@@ -92,6 +89,17 @@ class Mapper:
                 "probabilities were learned without such a filter: where it excludes the right concept "
                 "they are too high"
             )
+        further = " and ".join(repr(one.name) for one in self.further_spaces)
+        if further and self.engine.ranker.is_site_trained:
+            notes.append(f"searched too: {further}, as the ranker {self.engine.ranker.name} learned with")
+        elif further:
+            options = "".join(f" --also-space {shlex.quote(one.name)}" for one in self.further_spaces)
+            return [
+                *notes,
+                f"searched too: {further}; the shipped ranker learned without, so that each standard "
+                f"deviation of a cosine there adds {FURTHER_WEIGHT:g} to a score, and there are no "
+                f"probabilities: run omop-emb calibrate APPROVED{options} with mappings that people approved",
+            ]
         if self.provenance.calibrated or self.settings.includes_non_standard:
             return notes
         return [
@@ -171,12 +179,14 @@ def map_in_batches(
         batch, pending = next_batch, next_pending
 
 
+@checked_keywords
 @contextmanager
 def open_mapper(
     session: Session | Connection,
     *,
     client: EmbeddingClient | None = None,
     space_name: str | None = None,
+    also_spaces: Sequence[str] | None = None,
     site: str = DEFAULT_SITE,
     settings: Settings | None = None,
     use_memory: bool = True,
@@ -184,12 +194,14 @@ def open_mapper(
 ) -> Iterator[Mapper]:
     """A mapper that has read vocabulary, space and approvals; closed when the block ends.
 
-    All reading happens on entry, in the caller's transaction; nothing is committed.
+    All reading happens on entry, in the caller's transaction, or in short ones of its own if there is none:
+    then none is open while the model embeds.
 
     Args:
         session: the transaction to read in.
         client: its space is used, the active one first; None uses the active space.
         space_name: the space that is used instead.
+        also_spaces: names of spaces that are searched too; None: those that the site's ranker learned with.
         site: the site whose memory and ranker are used.
         settings: how terms are mapped.
         use_memory: whether approved names are searched too.
@@ -197,96 +209,48 @@ def open_mapper(
 
     Raises:
         VocabularyError: no vocabulary is loaded.
-        SpaceNotFoundError: no space is active, or none has the client's fingerprint.
-        SpaceError: the space's first build is not finished.
+        SpaceNotFoundError: no space is active, none has the client's fingerprint, or one of also_spaces does
+            not exist.
+        SpaceError: a space's first build is not finished, or a further one is of another vocabulary.
         ConfigurationError: the settings ask for acceptance that is not possible, or an earlier version
-            made the site's ranker.
+            made the site's ranker, or it learned with other further spaces.
         UnknownValueError: the settings' filter names a domain, vocabulary or class that does not exist.
         InputError: no concept passes the filter.
     """
-    settings = settings or Settings()
+    settings = Settings.parse(settings)
     with readable_errors():
-        connection = driver_connection(session)
-        fingerprint = None if client is None else client.fingerprint
-        space = registry.answering_space(connection, fingerprint, space_name)
-        embed = _QueryEmbedder(client or client_of(space))
-        ranker: Ranker = default_ranker()
-        if use_own_ranker:
-            ranker = ranker_store.active_ranker(connection, site, space.fingerprint.digest) or ranker
-        calibrated = ranker.calibration is not None and ranker.fingerprint == space.fingerprint.digest
-        reader.check_filter(connection, settings.concept_filter)
-        if settings.policy.accept_precision is not None and not settings.has_learned_probabilities:
-            raise ConfigurationError(
-                "--accept-precision cannot be used with --vocabulary, --concept-class or --any: "
-                "probabilities were learned with all standard concepts as candidates; leave one of them out"
-            )
-        calibrated = calibrated and not settings.includes_non_standard
-        settings.policy.check(ranker, calibrated=calibrated)
-        use_memory = use_memory and ranker_store.has_mapping_tables(connection)
-        index = open_vocabulary_index(connection, settings.concept_filter)
-        passing = index.lexical.lexicon.passing(settings.concept_filter)
-        if passing is not None and not passing.any():
-            hint = "" if settings.includes_non_standard else "; --any includes non-standard concepts"
-            raise InputError(f"no concept can be a candidate: {settings.filter_text}{hint}")
-        memory = read_memory(connection, site, index.lexical, space, embed) if use_memory else None
-        dense = open_dense_index(connection, space, index)
-        tables = reader.vocabulary_tables(connection)
-        outdated = release_warning(connection, space)
-        site_note = unknown_site_note(connection, site) if site != DEFAULT_SITE else ""
-    engine = Engine(
-        index.lexical, index.attributes, dense, embed, ranker, calibrated=calibrated, memory=memory
-    )
-    provenance = Provenance(
-        space_id=space.space_id,
-        model=f"{space.fingerprint.provider}:{space.fingerprint.model}",
-        fingerprint=space.fingerprint.digest,
-        vocabulary=(tables.version if tables is not None else None) or "",
-        ranker=ranker.name,
-        calibrated=calibrated,
-        accept_precision=settings.policy.accept_precision,
-        accept_untrained=settings.policy.accept_untrained and not ranker.is_site_trained,
-        version=omop_emb.__version__,
-        concept_filter=settings.filter_text,
-        space_vocabulary=None if outdated is None else space.vocabulary_release or "",
-    )
-    warnings = [line for line in (site_note, outdated) if line]
-    with closing(Mapper(engine, space, settings, provenance, warnings=warnings)) as mapper:
+        resources = read_resources(
+            session,
+            settings,
+            client=client,
+            space_name=space_name,
+            also_spaces=also_spaces,
+            site=site,
+            use_memory=use_memory,
+            use_own_ranker=use_own_ranker,
+        )
+    with closing(Mapper(resources, settings)) as mapper:
         yield mapper
 
 
-class _QueryEmbedder:
-    """Texts -> (n, dimensions) unit rows as queries; the latest are cached, since terms share variants."""
-
-    def __init__(self, client: EmbeddingClient) -> None:
-        self._client = client
-        self._cache: dict[str, Vectors] = {}
-
-    def __call__(self, texts: list[str]) -> Vectors:
-        missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
-        if missing:
-            vectors = self._client.embeddings(missing, embedding_role=EmbeddingRole.QUERY)
-            self._cache.update(zip(missing, vectors, strict=True))
-        rows = np.stack([self._cache[text] for text in texts])
-        for text in list(self._cache)[: max(0, len(self._cache) - _CACHED_TEXTS)]:
-            del self._cache[text]
-        return rows
-
-
+@checked_keywords
 def map_terms(
     session: Session | Connection,
     terms: Iterable[SourceTerm | str] | pd.DataFrame,
     *,
     client: EmbeddingClient | None = None,
+    also_spaces: Sequence[str] | None = None,
     site: str = DEFAULT_SITE,
     settings: Settings | None = None,
 ) -> list[MappedTerm]:
     """Map source terms to standard concepts: one result per term, in the same order.
 
     Args:
-        session: the transaction to read in; nothing is committed.
+        session: the transaction to read in; if it is in none, none is open while the model embeds.
         terms: source terms, plain names, or a DataFrame with a column `name` and, optionally, `code`,
             `frequency`, `domain` and `source_vocabulary`.
         client: its space is used; None uses the active space.
+        also_spaces: names of spaces that are searched too; None: those that the site's ranker learned with.
         site: the site whose memory and ranker are used.
         settings: how terms are mapped.
 
@@ -295,5 +259,5 @@ def map_terms(
         OmopEmbError: as open_mapper().
     """
     listed = source_terms(terms)
-    with open_mapper(session, client=client, site=site, settings=settings) as mapper:
+    with open_mapper(session, client=client, also_spaces=also_spaces, site=site, settings=settings) as mapper:
         return list(mapper.map(listed))

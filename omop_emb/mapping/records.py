@@ -31,6 +31,7 @@ class Retriever(Enum):
     LEXICAL = "lexical"
     MEMORY = "memory"
     SUGGESTED = "suggested"
+    FURTHER = "further"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +39,16 @@ class SourceTerm:
     """A term as a source system writes it.
 
     Attributes:
-        name: the text to map; may be empty only if the term has a code to look up.
-        code: the source's code, "" for none.
-        frequency: how often the term occurs in the data; None if unknown.
-        domain: OMOP domain that the concept must be in, or several separated by "|"; None allows all.
+        name, code: the text to map, and the source's code; "" for none, but not for both.
+        frequency, line: how often it occurs, and its line in the file from 1; None if unknown.
+        domain: OMOP domain that the concept must be in ("A|B": one of several); None allows all.
         further_names: other texts for the same thing (the original language, a translation).
-        source_vocabulary: OMOP vocabulary of the code, or several separated by "|"; without it the code is
-            not looked up.
+        source_vocabulary: OMOP vocabulary of the code ("A|B": one of several); None looks up no code.
         suggestions: concept ids that the source itself suggests; they are candidates and decide nothing.
         context: columns that help to understand the term (a ward, a table), name to value.
+        files: pictures, PDFs (one page: "a.pdf#page=3") or recordings with which it is searched too.
+        translation: a generative model's, one more text to search by; approvals keep to the name.
         extra: further columns of the file, copied unchanged to the outputs, name to value.
-        line: its line in the file, from 1; None for a term that is not from a file.
     """
 
     name: str
@@ -59,6 +59,8 @@ class SourceTerm:
     source_vocabulary: str | None = None
     suggestions: tuple[int, ...] = ()
     context: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    translation: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     line: int | None = None
 
@@ -80,12 +82,7 @@ class SourceTerm:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A source term, or a rewriting of it, used as a query.
-
-    Attributes:
-        text: the query.
-        rule: the normalisation rule that wrote it; "original" for the term itself.
-    """
+    """A query: a source term (rule "original"), or what a normalisation rule made of it."""
 
     text: str
     rule: str = "original"
@@ -139,15 +136,14 @@ class Candidate:
     """A standard concept that a source term may mean.
 
     Attributes:
-        rank: 1 is the best.
+        rank, ranker_rank: 1 is the best; the second is from before a judge changed the order, if one did.
         concept_id: OMOP concept id; the other concept fields are those of OMOP's CONCEPT table.
         score: the ranker's order, larger is better; comparable within one term only.
         probability: that this candidate is right, 0 to 1; None if the space is not calibrated.
         variant: the variant of the term that found it.
         matched_text: the concept's text that matched best: a name, synonym, code or approved alias.
         matched_kind: "name", "synonym", "code", "alias" (approved here before) or "short name".
-        retrievers: score from each retriever that found it: cosine similarity (dense, memory), TF-IDF
-            cosine (lexical), 1.0 (code, exact).
+        retrievers: score from each retriever that found it: a cosine (lexical: of TF-IDF), or 1.0.
         path: relationships from the matched concept to this one; empty if they are the same.
         mapped_values: what belongs beside a mapping to it, from the concept that the path begins with.
         flags: differences that a reviewer must see, such as "laterality: left, not right".
@@ -175,6 +171,7 @@ class Candidate:
     flags: tuple[str, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     judged: bool = False
+    ranker_rank: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,15 +180,15 @@ class Provenance:
 
     Attributes:
         space_id: the embedding space; None if no dense retriever was used.
-        model: provider:model of that space.
-        fingerprint: digest of the space's fingerprint.
+        model, fingerprint: provider:model of that space, and the digest of its fingerprint.
         vocabulary: release of the loaded vocabulary, "" if it names none.
         ranker: such as "shipped-2" or "north-3".
-        calibrated: whether the probabilities are valid for this space.
+        calibrated: whether the probabilities are valid for these spaces.
         accept_precision, accept_untrained: see Policy; False if the ranker was trained for the site.
-        version: of omop-emb.
         concept_filter: which concepts could be candidates, in words; "" for all standard ones.
         space_vocabulary: release that the space was built from, if it is not the loaded one; None if it is.
+        judge: provider:model of the judge whose choices could change the order; "" for none.
+        further_spaces: model and fingerprint of each space that was searched besides; "" for none.
     """
 
     space_id: int | None
@@ -205,6 +202,8 @@ class Provenance:
     version: str
     concept_filter: str = ""
     space_vocabulary: str | None = None
+    judge: str = ""
+    further_spaces: str = ""
 
     @property
     def releases(self) -> str:
@@ -240,7 +239,6 @@ class MappedTerm:
 
     Attributes:
         candidates: best first; empty if nothing was found.
-        decision: accept, review or no match.
         reason: why, in a few words for a person.
         probability: that the first candidate is right, 0 to 1; None if the space is not calibrated.
         priority: frequency times uncertainty; review the largest first.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
+
+import numpy as np
 
 from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.candidate_features import ScoredCandidates
 from omop_emb.mapping.features.feature_names import NAMES
+from omop_emb.mapping.features.further_features import best_cosines
 from omop_emb.mapping.features.sign_features import signs_of_query
 from omop_emb.mapping.ranking.policy import is_acceptable
 from omop_emb.mapping.ranking.ranker import Ranker
@@ -32,9 +35,10 @@ from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.flags import flags
 from omop_emb.mapping.terms.signs import Signs, closest_differences, objection, signs_of
 from omop_emb.mapping.terms.words import normalise
+from omop_emb.records import Concept
 
 _SIGNS_DIFFER = NAMES.index("signs differ")
-_FLAGS = ("S", "C", None, None)  # CONCEPT's standard_concept by status, see lexicon.STATUSES
+_CONCEPT = tuple(field.name for field in fields(Concept) if field.name != "invalid_reason")
 _MIN_MEMORY_SIMILARITY = 0.5  # below, an approved name is no better an explanation than the concept's own
 
 
@@ -175,16 +179,8 @@ class ResultBuilder:
         )
 
     def _concept(self, row: int) -> dict[str, Any]:
-        lexicon = self.lexicon
-        return {
-            "concept_id": int(lexicon.concept_id[row]),
-            "concept_name": lexicon.names[row],
-            "domain_id": lexicon.domains[lexicon.domain[row]],
-            "vocabulary_id": lexicon.vocabularies[lexicon.vocabulary[row]],
-            "concept_class_id": lexicon.concept_classes[lexicon.concept_class[row]],
-            "standard_concept": _FLAGS[lexicon.status[row]],
-            "concept_code": lexicon.codes[row],
-        }
+        concept = self.lexicon.concept(row)
+        return {name: getattr(concept, name) for name in _CONCEPT}
 
     def _sign_flags(self, of_term: Sequence[Signs], row: int, *, same_unit: bool = False) -> tuple[str, ...]:
         """Signs in which no text of a concept agrees with a term."""
@@ -219,6 +215,9 @@ class ResultBuilder:
             retrievers[Retriever.DENSE] = dense
         if "lexical" in found_by:
             retrievers[Retriever.LEXICAL] = lexical
+        if "further" in found_by:
+            cosines = best_cosines(scored.features[number : number + 1])
+            retrievers[Retriever.FURTHER] = float(np.nanmax(cosines))
         if "suggested" in found_by:
             retrievers[Retriever.SUGGESTED] = 1.0
         matched_text, kind = lexicon.texts[text], TEXT_KINDS[lexicon.text_kind[text]]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from omop_emb.errors import InputError
+from omop_emb.errors import InputError, checked_keywords
 from omop_emb.mapping.ranking.policy import Policy
 from omop_emb.mapping.terms.variants import RULES
-from omop_emb.records import ConceptFilter
+from omop_emb.records import ConceptFilter, true_or_false, whole_number
 from omop_emb.spaces.recipe import STANDARD_AND_VALID
 
 
+@checked_keywords
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How terms are mapped.
@@ -42,6 +43,24 @@ class Settings:
     def __post_init__(self) -> None:
         if ConceptFilter.parse(self.concept_filter) is None:
             raise InputError("concept_filter must be a ConceptFilter; found None")
+        for name in ("candidates", "retrieved", "retrieved_other", "variants", "explain"):
+            least = 1 if name == "candidates" else 0
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, least=least))
+        object.__setattr__(self, "accept_codes", true_or_false(self.accept_codes, "accept_codes"))
+        policy: object = self.policy
+        if not isinstance(policy, Policy):
+            found = type(policy).__name__
+            raise InputError(f"policy must be a Policy, such as Policy(accept_precision=0.95); found {found}")
+
+    @classmethod
+    def parse(cls, value: object) -> Settings:
+        """The value, if it is Settings, or the default for None; InputError otherwise."""
+        if value is None or isinstance(value, cls):
+            return value or cls()
+        raise InputError(
+            "settings must be Settings, such as Settings(concept_filter=ConceptFilter(domains='Condition')); "
+            f"found {type(value).__name__}"
+        )
 
     @property
     def includes_non_standard(self) -> bool:

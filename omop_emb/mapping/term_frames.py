@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from omop_emb.errors import InputError
+from omop_emb.errors import InputError, checked_keywords
 from omop_emb.mapping.files.frequency import read_frequency
 from omop_emb.mapping.files.plain_text import plain_text
 from omop_emb.mapping.records import MappedTerm, SourceTerm, value_row
@@ -66,6 +66,7 @@ def _is_missing(value: object) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or bool(value != value)
 
 
+@checked_keywords
 def to_frame(mapped: Iterable[MappedTerm]) -> pd.DataFrame:
     """A DataFrame with one row per term: its first candidate, probability, decision and reason."""
     import pandas as pd

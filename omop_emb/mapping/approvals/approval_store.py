@@ -12,9 +12,8 @@ import psycopg
 from psycopg.rows import class_row, tuple_row
 
 from omop_emb.database.migrations import migrate
-from omop_emb.mapping.approvals.approved_file import read_approved
-from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
-from omop_emb.mapping.files.delimited import Problem
+from omop_emb.mapping.approvals.approved_file import ApprovedFile
+from omop_emb.mapping.files.problem_list import ProblemList
 from omop_emb.records import Concept
 from omop_emb.vocabulary import reader
 
@@ -40,25 +39,18 @@ class Remembered:
     added: int  # of these, mappings that are new, or back after they were withdrawn
     unknown: int  # targets that the vocabulary does not have; 0 without a vocabulary
     not_standard: int  # targets that are not standard concepts: map offers what they map to
-    problems: tuple[Problem, ...]  # rows that could not be used
+    problems: ProblemList  # rows that could not be used: the first, and how many
     note: str  # what says that they are approved
 
 
 def remember_file(
-    connection: psycopg.Connection[Any],
-    site: str,
-    path: str | Path,
-    columns: ApprovedColumns | None = None,
+    connection: psycopg.Connection[Any], site: str, path: str | Path, file: ApprovedFile
 ) -> Remembered:
-    """Remember the approved mappings of a file for a site; the caller commits.
+    """Remember for a site what read_approved() found in a file; the caller commits.
 
     Names with the concepts that they mean are remembered, not the values and units that belong to a
     mapping, nor terms approved as "no match".
-
-    Raises:
-        InputError: it cannot be read, does not say what was approved, or nothing in it is.
     """
-    file = read_approved(path, columns)
     migrate(connection)
     approvals = [
         Approval(source_name=mapping.term.name, concept_id=target.concept_id, source_code=mapping.term.code)
@@ -124,6 +116,21 @@ def withdraw_approvals(
         {"site": site, "name": source_name, "file": approved_from},
     )
     return cursor.fetchall()
+
+
+def withdraw_these(connection: psycopg.Connection[Any], site: str, approvals: Iterable[Approval]) -> int:
+    """Withdraw single approvals of a site, each of a name with its code for a concept; returns how many."""
+    cursor = connection.cursor()
+    withdrawn = 0
+    for approval in approvals:
+        cursor.execute(
+            "update omop_emb.mapping_memory set withdrawn_at = now() "
+            "where site = %(site)s and source_code = %(source_code)s and source_name = %(source_name)s "
+            "and concept_id = %(concept_id)s and withdrawn_at is null",
+            {**asdict(approval), "site": site},
+        )
+        withdrawn += cursor.rowcount
+    return withdrawn
 
 
 def stored_approvals(connection: psycopg.Connection[Any], site: str) -> list[Approval]:

@@ -17,6 +17,7 @@ from omop_emb.mapping.approvals.reviewed_table import (
 )
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.mapping.files.problem_list import ProblemList, merged_problems
 from omop_emb.mapping.files.reading_report import reading_lines
 from omop_emb.mapping.files.term_file import ReadOptions, TermFile
 from omop_emb.mapping.files.usagi_file import UsagiTarget
@@ -58,7 +59,7 @@ class ApprovedFile:
 
     digest: str  # SHA-256 of its bytes
     approved: tuple[ApprovedMapping, ...]  # in the order of the file, one per source, code and name
-    problems: tuple[Problem, ...]  # rows that could not be used
+    problems: ProblemList  # rows that could not be used: the first, and how many
     note: str  # what says that they are approved, and how many rows are not
     says_so: bool  # whether its own columns say what was approved
 
@@ -88,7 +89,7 @@ def read_approved(path: str | Path, columns: ApprovedColumns | None = None) -> A
     )
     with InputFile(path) as source, TermFile(source, reading) as file:
         understood = next(reading_lines(file)).partition(": ")[2]
-        name, problems, counts = Path(source.name).name, list[Problem](), Counter[Verdict]()
+        name, problems, counts = Path(source.name).name, ProblemList(), Counter[Verdict]()
         if file.usagi is not None:
             rows, column = _usagi_rows(file, columns, problems), "mappingStatus"
         else:
@@ -101,7 +102,7 @@ def read_approved(path: str | Path, columns: ApprovedColumns | None = None) -> A
     if not approved:
         raise InputError(
             f"{name} has no approved mapping: its column {column!r} approves none of "
-            f"{counted(counts.total() + len(problems), 'row')}"
+            f"{counted(counts.total() + problems.total, 'row')}"
         )
     said_by = f"its column {column!r}" if column else "a person who vouches for every row"
     mappings = counted(len(approved), "mapping is", "mappings are")
@@ -110,7 +111,7 @@ def read_approved(path: str | Path, columns: ApprovedColumns | None = None) -> A
     return ApprovedFile(
         digest=digest,
         approved=approved,
-        problems=tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.reason))),
+        problems=merged_problems(problems),
         note=note,
         says_so=bool(column),
     )

@@ -11,7 +11,6 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composed
 
-from omop_emb.errors import VocabularyError
 from omop_emb.mapping.records import MappedValue, PathStep
 from omop_emb.mapping.retrieval.relationships import (
     MAX_CHAIN_LENGTH,
@@ -59,9 +58,7 @@ def target_statuses(
     Chains of Maps to and of replacements are followed to valid standard concepts, through any number of
     concepts that are neither.
     """
-    tables = reader.vocabulary_tables(connection)
-    if tables is None:
-        raise VocabularyError("no vocabulary is loaded: run omop-emb vocabulary load PATH")
+    tables = reader.require_vocabulary(connection)
     ids = sorted(set(concept_ids))
     concepts = reader.concepts_by_id(connection, ids)
     statuses = {concept_id: _status(concept_id, concepts.get(concept_id)) for concept_id in ids}

@@ -11,11 +11,13 @@ from omop_emb.errors import InputError
 from omop_emb.mapping.approvals.review_words import Verdict, read_verdict
 from omop_emb.mapping.files.columns import Columns
 from omop_emb.mapping.files.delimited import Problem
+from omop_emb.mapping.files.problem_list import ProblemList
 from omop_emb.mapping.files.result_rows import REVIEWED
 from omop_emb.mapping.files.term_file import TermFile
 from omop_emb.mapping.files.usagi_file import UsagiTarget
 from omop_emb.mapping.files.usagi_writer import AUTHOR
 from omop_emb.mapping.records import VALUE_COLUMNS, Decision, SourceTerm
+from omop_emb.records import parse_concept_id
 
 MAP_HEADERS = frozenset({"source_code", "target_concept_id"})
 """Headers by which a source_to_concept_map is recognised."""
@@ -30,7 +32,6 @@ _APPROVED_HEADERS = (
 _SEPARATORS = re.compile(r"[|;,\s]+")
 _GROUPED_DIGITS = re.compile(r"\d{1,3}(,\d{3})+")  # 4,329,847 is one number, written by a spreadsheet
 _MISSING = frozenset({"na", "nan", "null", "none", "<na>", "n/a"})
-_MAX_CONCEPT_ID = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +72,23 @@ class ReviewedRow:
 
 
 class ReviewedTable:
-    """A table of terms and concept ids, and the column that says which rows a person approved."""
+    """A table of terms and concept ids, and the column that says which rows a person approved.
+
+    Attributes:
+        is_own: whether `map` wrote it.
+        approved: that column; None if a person vouches for every row.
+    """
 
     def __init__(self, file: TermFile, columns: ApprovedColumns, problems: list[Problem]) -> None:
         self._file, self._columns, self._problems = file, columns, problems
         self._name = Path(file.source.name).name
         self._headers = {_plain(header): header for header in reversed(file.headers)}
         # What `map` wrote: its column decision is a program's, and domain_id is the candidate's.
-        self._is_own = {"source_name", "decision", "concept_id"} <= set(file.headers)
+        self.is_own = {"source_name", "decision", "concept_id"} <= set(file.headers)
         for column in (columns.target, columns.source, columns.approved):
             if column is not None and column not in file.headers:
                 raise InputError(f"{self._name} has no column {column!r}; found {', '.join(file.headers)}")
-        own_target = "concept_id" if self._is_own else None
+        own_target = "concept_id" if self.is_own else None
         target = columns.target or own_target or self._first(_TARGET_HEADERS)
         if target is None:
             raise InputError(
@@ -91,7 +97,7 @@ class ReviewedTable:
             )
         self._target = target
         self.approved = columns.approved or self._first(_APPROVED_HEADERS)
-        if self.approved is None and self._is_own:
+        if self.approved is None and self.is_own:
             raise InputError(
                 f"{self._name} is what map wrote, and it does not say what a person approved: add a column "
                 f"{REVIEWED!r} with approve or no match in the rows that a person has checked"
@@ -106,18 +112,14 @@ class ReviewedTable:
 
     def rows(self) -> Iterator[ReviewedRow]:
         """The rows, with what was said about them; unusable ones are reported."""
-        understood, odd, approved_values = 0, [], self._columns.approved_values
+        understood, odd = 0, ProblemList()
         for term in self._file:
-            cells = term.extra
-            said = cells.get(self.approved, "") if self.approved is not None else ""
-            verdict = read_verdict(said, approved_values) if self.approved is not None else Verdict.APPROVED
+            said = self.said(term)
+            verdict = self._verdict(term, said)
             if verdict is None:
-                odd.append(Problem(term.line or 0, f"{self.approved!r} says neither approve nor no match"))
+                odd.append(self._not_understood(term))
                 continue
             understood += bool(said.strip())
-            if cells.get("invalid_reason", "").strip():
-                verdict = Verdict.UNDECIDED  # withdrawn from a source_to_concept_map
-            verdict = by_person(verdict, cells.get("statusSetBy", ""))
             row = self._row(term, verdict)
             if isinstance(row, Problem):
                 self._problems.append(row)
@@ -130,6 +132,30 @@ class ReviewedTable:
             )
         self._problems += odd
 
+    def row(self, term: SourceTerm) -> ReviewedRow | Problem:
+        """One row, with what was said about it; or why that cannot be used."""
+        verdict = self._verdict(term, self.said(term))
+        return self._not_understood(term) if verdict is None else self._row(term, verdict)
+
+    def said(self, term: SourceTerm) -> str:
+        """The words about a row; "" for none, and in a table of which a person vouches for every row."""
+        return term.extra.get(self.approved, "") if self.approved is not None else ""
+
+    def _verdict(self, term: SourceTerm, said: str) -> Verdict | None:
+        """What the words say; None if they are not understood."""
+        cells, verdict = term.extra, Verdict.APPROVED
+        if self.approved is not None:
+            understood = read_verdict(said, self._columns.approved_values)
+            if understood is None:
+                return None
+            verdict = understood
+        if cells.get("invalid_reason", "").strip():
+            verdict = Verdict.UNDECIDED  # withdrawn from a source_to_concept_map
+        return by_person(verdict, cells.get("statusSetBy", ""))
+
+    def _not_understood(self, term: SourceTerm) -> Problem:
+        return Problem(term.line or 0, f"{self.approved!r} says neither approve nor no match")
+
     def _row(self, term: SourceTerm, verdict: Verdict) -> ReviewedRow | Problem:
         """A row with its targets, or why it cannot be used."""
         line, cells = term.line or 0, term.extra
@@ -137,7 +163,7 @@ class ReviewedTable:
         if ids is None:
             return Problem(line, f"{self._target!r} holds no concept ids")
         listed = read_concept_ids(cells.get("targets", "")) or ids
-        if self._is_own and verdict is Verdict.APPROVED:
+        if self.is_own and verdict is Verdict.APPROVED:
             found_none = cells["decision"] == Decision.NO_MATCH.value
             if found_none and ids and cells.get("matched_text"):
                 return Problem(line, "approved, though map decided no match: write no match if that is right")
@@ -149,13 +175,13 @@ class ReviewedTable:
             return Problem(line, f"approved, but {self._target!r} is empty: write an id, or no match")
         if verdict is Verdict.APPROVED and not any(ids):
             verdict = Verdict.NO_MATCH
-        if self._is_own and self._columns.columns.domain is None:
+        if self.is_own and self._columns.columns.domain is None:
             term = replace(term, domain=None)  # domain_id is the candidate's
         if MAP_HEADERS <= set(self._file.headers):
             term = replace(term, source_vocabulary=None)  # a name of the site's own
         source = cells.get(self._columns.source, "") if self._columns.source else ""
         targets = [UsagiTarget(concept_id) for concept_id in dict.fromkeys(ids) if concept_id]
-        if self._is_own and targets and set(ids) <= set(listed):  # not changed by the reviewer
+        if self.is_own and targets and set(ids) <= set(listed):  # not changed by the reviewer
             targets += _values_beside(cells)
         return ReviewedRow(term, verdict, tuple(targets), cells.get("statusSetBy", ""), source)
 
@@ -174,10 +200,10 @@ def read_concept_ids(text: str) -> tuple[int, ...] | None:
     for part in filter(None, _SEPARATORS.split(text)):
         if part.casefold() in _MISSING:
             continue
-        digits = re.sub(r"\.0+$", "", part)
-        if not (digits.isascii() and digits.isdecimal() and int(digits) <= _MAX_CONCEPT_ID):
+        concept_id = parse_concept_id(part)
+        if concept_id is None or concept_id < 0:
             return None
-        ids.append(int(digits))
+        ids.append(concept_id)
     return tuple(ids)
 
 

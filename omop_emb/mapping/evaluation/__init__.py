@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         EvaluationOptions as EvaluationOptions,
         measure as measure,
     )
+    from omop_emb.mapping.evaluation.judge_gain import JudgeEvaluation as JudgeEvaluation
     from omop_emb.mapping.evaluation.report import (
         check_report_folder as check_report_folder,
         write_report as write_report,

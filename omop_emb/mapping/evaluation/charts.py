@@ -11,16 +11,22 @@ _WIDTH, _HEIGHT = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, _WIDTH - 104, 16, _HEIGHT - 46  # edges of the plot
 _TICKS = (0, 0.25, 0.5, 0.75, 1)
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "currentColor")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "currentColor")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A line through (x, y) points, and its name in the legend."""
+    """A line through (x, y) points, and its name in the legend.
+
+    Attributes:
+        dots: whether the points are marked.
+        intervals: of y, one per point, drawn as a vertical line; empty for none.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     dots: bool = False
+    intervals: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +56,17 @@ def line_chart(title: str, axes: Axes, series: Sequence[Series]) -> str:
         *_grid(axes),
     ]
     for number, line in enumerate(series):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         points = [axes.at(x, y) for x, y in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         if line.dots:
             parts.extend(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
+        for (at, _), ends in zip(line.points, line.intervals, strict=False):
+            (x, low), (_, high) = (axes.at(at, end) for end in ends)
+            parts.append(
+                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="{colour}"/>'
+            )
         if len(series) == 1:
             continue
         y = _TOP + 14 + 18 * number

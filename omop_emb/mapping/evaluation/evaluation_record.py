@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from omop_emb.mapping.evaluation.comparison import Difference
+from omop_emb.mapping.evaluation.judge_gain import JudgeEvaluation
 from omop_emb.mapping.evaluation.metrics import MetricValue
 from omop_emb.mapping.evaluation.outcomes import TermOutcome
 from omop_emb.mapping.records import Provenance
@@ -25,6 +26,7 @@ class Evaluation:
     notes: Sequence[str] = ()  # what the reader should know
     against: str = ""  # name of the earlier evaluation that this one is compared with; "" for none
     differences: Sequence[Difference] = ()
+    judge: JudgeEvaluation | None = None  # what a judge gains, if one was asked
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values, including the terms and their names."""
@@ -37,5 +39,6 @@ class Evaluation:
             "metrics": [metric.to_row() for metric in self.metrics],
             "against": self.against,
             "differences": [asdict(difference) for difference in self.differences],
+            "judge": None if self.judge is None else asdict(self.judge),
             "terms": [outcome.to_json() for outcome in self.outcomes],
         }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from omop_emb.errors import InputError
-from omop_emb.mapping.approvals.approved_file import read_approved
+from omop_emb.errors import InputError, ProviderError
+from omop_emb.mapping.approvals.approved_file import ApprovedFile, read_approved
 from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
+from omop_emb.mapping.judge.translation_job import TranslationJob, translate_terms
 from omop_emb.mapping.records import SourceTerm
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 
@@ -69,10 +70,57 @@ def read_gold(
         raise InputError("these files have no approved mapping with a source name")
     return GoldFile(
         terms=tuple(terms.values()),
-        problems=tuple(f"{name}, {problem}" for name, file in files.items() for problem in file.problems),
+        problems=tuple(_lines(files)),
         notes=tuple(file.note for file in files.values()),
         digests={name: file.digest for name, file in files.items()},
     )
+
+
+def translated(
+    gold: GoldFile,
+    job: TranslationJob | None,
+    *,
+    on_message: Callable[[str], None],
+    confirm: Callable[[str], bool],
+) -> GoldFile:
+    """Gold terms with translations; without a job as they are.
+
+    Args:
+        gold: the terms.
+        job: the model that translates, and its limits.
+        on_message: called with each line for the user.
+        confirm: asked before the model is, with the expected cost.
+
+    Raises:
+        ProviderError: the model gave up or translated nothing: what is measured would say nothing about it.
+        InputError: `confirm` returned False.
+    """
+    if job is None:
+        return gold
+
+    def agreed(question: str) -> bool:
+        if not confirm(question):
+            raise InputError("nothing was sent: leave --translate out to go on without translations")
+        return True
+
+    failures: list[str] = []
+    add_translation = translate_terms(
+        job,
+        lambda: (one.term for one in gold.terms),
+        on_message=on_message,
+        on_failure=failures.append,
+        confirm=agreed,
+    )
+    if failures:
+        raise ProviderError(failures[0])
+    return replace(gold, terms=tuple(replace(one, term=add_translation(one.term)) for one in gold.terms))
+
+
+def _lines(files: dict[str, ApprovedFile]) -> Iterator[str]:
+    for name, file in files.items():
+        yield from (f"{name}, {problem}" for problem in file.problems)
+        if more := file.problems.total - len(file.problems):
+            yield f"{name}: {more:,} more such rows"
 
 
 ResolvedTerm = tuple[GoldTerm, frozenset[int]]

@@ -18,6 +18,7 @@ CUTOFFS = (1, 5, 10, 50)
 PRECISIONS = (0.95, 0.98)
 RESAMPLES = 1000
 SEED = 1
+_OPTIONAL = ("memory", "further spaces")  # rankings that not every evaluation has
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _group_metrics(
     tables: list[tuple[str, dict[str, Doubles]]] = []
     for ranking in RANKINGS if findable else ():
         ranks = np.array([outcome.ranks[ranking] for outcome in findable])
-        if ranking != "memory" or ranks.any():
+        if ranking not in _OPTIONAL or ranks.any():
             tables.append((ranking, rank_metrics(ranks)))
     correct = np.array([_is_correct(outcome, no_match_below) for outcome in outcomes])
     tables.append(("ranker", {"accuracy": correct.astype(np.float64)}))

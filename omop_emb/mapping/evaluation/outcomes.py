@@ -12,12 +12,13 @@ from omop_emb.mapping.engine import Engine
 from omop_emb.mapping.evaluation.gold import GoldTerm, ResolvedTerm, resolve_targets
 from omop_emb.mapping.evaluation.leakage import rank_without_leakage
 from omop_emb.mapping.features.feature_names import NAMES
+from omop_emb.mapping.features.further_features import standardised_cosines
 from omop_emb.mapping.ranking.examples import target_rank
 from omop_emb.mapping.results import RankedBatch
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.terms.words import normalise
 
-RANKINGS = ("exact", "dense", "lexical", "memory", "fusion", "ranker")
+RANKINGS = ("exact", "dense", "further spaces", "lexical", "memory", "fusion", "ranker")
 """What is measured: each retriever alone, their weighted sum, and the ranker over the union."""
 
 _JOINT, _SAME_UNIT = NAMES.index("joint score"), NAMES.index("same unit")
@@ -85,6 +86,7 @@ def _outcome(engine: Engine, ranked: RankedBatch, number: int, term: ResolvedTer
     scores = {
         "exact": (found_by["exact"] | found_by["unit"], features[:, _JOINT]),
         "dense": (found_by["dense"], scored.dense[span]),
+        "further spaces": (found_by["further"], standardised_cosines(features).sum(axis=1)),
         "lexical": (found_by["lexical"], scored.lexical[span]),
         "memory": (found_by["memory"], scored.approved_similarity[span]),
         "fusion": (np.ones(len(concepts), bool), features[:, _JOINT] + 0.3 * features[:, _SAME_UNIT]),

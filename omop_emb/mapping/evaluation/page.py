@@ -8,9 +8,11 @@ from html import escape
 
 from omop_emb.mapping.evaluation.comparison import Difference
 from omop_emb.mapping.evaluation.evaluation_record import Evaluation
+from omop_emb.mapping.evaluation.judge_gain import JudgeEvaluation
 from omop_emb.mapping.evaluation.metrics import MetricValue
 from omop_emb.mapping.evaluation.outcome_charts import outcome_charts
 from omop_emb.mapping.evaluation.outcomes import TermOutcome
+from omop_emb.records import counted
 
 _FIRST_MISSES = 20  # per domain; the others are shown at a click
 _MOST_MISSES = 2_000  # per domain, so that a browser opens the page at once
@@ -90,6 +92,8 @@ def page_html(evaluation: Evaluation, data: str) -> str:
             f"<h2>Compared with {escape(evaluation.against)}</h2>",
             _differences(evaluation.differences),
         ]
+    if evaluation.judge is not None:
+        parts += [f"<h2>With judge {escape(evaluation.judge.judge)}</h2>", _judge(evaluation.judge)]
     parts += ["<h2>Misses by domain</h2>", *_misses(findable, data), "</body></html>"]
     return "\n".join(parts)
 
@@ -159,6 +163,24 @@ def _differences(differences: Sequence[Difference]) -> str:
         "<p>Term by term, on the terms in both evaluations (" + f"{differences[0].terms:,}). A difference is "
         "certain if its interval excludes 0; better and worse count terms.</p>"
         + _table(headers, rows, numeric=range(1, 5))
+    )
+
+
+def _judge(judge: JudgeEvaluation) -> str:
+    rows = [
+        [
+            escape(gain.group), escape(gain.order), f"{gain.before:.3f}", f"{gain.after:.3f}",
+            f"{gain.difference:+.3f}", f"{gain.low:+.3f} to {gain.high:+.3f}", str(gain.better),
+            str(gain.worse), str(gain.terms),
+        ]
+        for gain in judge.gains
+    ]  # fmt: skip
+    headers = ["terms", "order", "before", "after", "difference", "95 %", "better", "worse", "count"]
+    return (
+        f"<p>It answered about {judge.answered:,} of {counted(judge.asked, 'term')}, {judge.right:,} rightly "
+        f"({escape(judge.cost)}). Recall@1, paired term by term.</p>"
+        + "".join(f"<p>{escape(note)}</p>" for note in judge.notes)
+        + _table(headers, rows, numeric=range(2, len(headers)))
     )
 
 

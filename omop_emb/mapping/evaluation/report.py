@@ -10,7 +10,11 @@ from omop_emb.mapping.evaluation.comparison import GoldKey
 from omop_emb.mapping.evaluation.evaluation_record import Evaluation
 from omop_emb.mapping.evaluation.page import page_html
 from omop_emb.safe_files.atomic_file import atomic_write
+from omop_emb.safe_files.foreign_errors import foreign_errors
+from omop_emb.safe_files.foreign_text import parse_json, read_bytes
 
+_MOST_BYTES = 1 << 30
+_MOST_RANK = 10**9
 PAGE, DATA = "report.html", "report.json"
 
 
@@ -36,12 +40,17 @@ def check_report_folder(folder: Path) -> None:
 def read_ranks(report: Path) -> dict[GoldKey, int]:
     """The ranker's ranks of findable terms from an earlier report, or its folder, for compare_ranks()."""
     path = report / DATA if report.is_dir() else report
-    try:
-        terms = json.loads(path.read_text(encoding="utf-8"))["terms"]
+    what = f"is not the {DATA} of omop-emb evaluate --report"
+    data = parse_json(read_bytes(path, _MOST_BYTES), path, what)
+    with foreign_errors(path, what):
         return {
-            (term["source"], term["code"], term["name"]): term["ranks"]["ranker"]
-            for term in terms
+            (str(term["source"]), str(term["code"]), str(term["name"])): _rank(term["ranks"]["ranker"])
+            for term in data["terms"]
             if term["findable"]
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not the {DATA} of omop-emb evaluate --report") from error
+
+
+def _rank(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < _MOST_RANK:
+        raise ValueError("a rank")
+    return value

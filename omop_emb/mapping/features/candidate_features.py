@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from omop_emb.arrays import Floats, Ints
-from omop_emb.mapping.features import retriever_features
+from omop_emb.mapping.features import further_features, retriever_features
 from omop_emb.mapping.features.concept_features import ConceptFeatures
 from omop_emb.mapping.features.contrast_features import ContrastFeatures
 from omop_emb.mapping.features.drug_features import DrugFeatures
@@ -23,6 +24,7 @@ from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Candidates
 from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
+from omop_emb.mapping.retrieval.further_spaces import FurtherSpace
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex, hash_texts
 
 _COLUMN = {name: column for column, name in enumerate(NAMES)}
@@ -32,7 +34,7 @@ _COLUMN = {name: column for column, name in enumerate(NAMES)}
 class ScoredCandidates:
     """Features of a batch's p candidates and what matched best."""
 
-    features: Floats  # (p, len(NAMES))
+    features: Floats  # (p, len(NAMES) and those of each further space)
     text: Ints  # (p,) text row that fits best
     variant: Ints  # (p,) number of the variant, within its query, that fits best
     dense: Floats  # (p,) best cosine over variants and texts
@@ -42,7 +44,7 @@ class ScoredCandidates:
 
 
 class Features:
-    """Computes features against one vocabulary, one space's vectors and one memory."""
+    """Computes features against one vocabulary, one memory, and the vectors of one or more spaces."""
 
     def __init__(
         self,
@@ -50,8 +52,9 @@ class Features:
         attributes: ConceptAttributes,
         dense: DenseIndex | None,
         memory: MemoryIndex | None = None,
+        further: Sequence[FurtherSpace] = (),
     ) -> None:
-        lexicon, self._lexical = lexical.lexicon, lexical
+        lexicon, self._lexical, self._further = lexical.lexicon, lexical, further
         self._similarity = SimilarityFeatures(lexical, dense)
         self._memory: MemoryFeatures | None = None
         self._neighbours: NeighbourFeatures | None = None
@@ -71,7 +74,7 @@ class Features:
         """Features of every candidate."""
         batch, count = candidates.batch, len(candidates.concept)
         result = ScoredCandidates(
-            np.zeros((count, len(NAMES)), np.float32),
+            np.zeros((count, len(NAMES) + len(further_features.names(len(self._further)))), np.float32),
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             np.zeros(count, np.float32),
@@ -110,6 +113,9 @@ class Features:
                 _write(columns, table)
             if votes is not None and self._neighbours is not None:
                 _write(self._neighbours.describe(votes, number, concepts), table)
+            if self._further:
+                vectors = [rows[variants] for rows in batch.further_vectors]
+                table[:, len(NAMES) :] = further_features.describe(self._further, vectors, concepts)
             _write(retriever_features.describe(term), table)
             _write(self._contrasts.describe(term, concepts, best.variant), table)
             for group in self._others:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omop_emb.arrays import Floats, Ints
+from omop_emb.mapping.features import further_features
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.features.similarity_features import VARIANT_GROUPS
 
@@ -20,8 +21,8 @@ RANK_COLUMN = len(NAMES)
 """The column of a candidate's rank by the shipped ranker, 0 for the first."""
 
 
-def names(shipped: str) -> tuple[str, ...]:
-    """Names of all columns, the features first; they contain the name of the shipped ranker."""
+def names(shipped: str, further: int = 0) -> tuple[str, ...]:
+    """Names of all columns, with so many further spaces; they contain the name of the shipped ranker."""
     return (
         *NAMES,
         f"rank by {shipped}",
@@ -29,13 +30,14 @@ def names(shipped: str) -> tuple[str, ...]:
         f"score of {shipped} below the best",
         "rank by joint score",
         *(f"{name} below the best" for name in _COMPARED),
+        *further_features.names(further),
     )
 
 
 def columns(
     features: npt.NDArray[np.floating], offsets: Ints, shipped: Floats, rows: Ints | None = None
 ) -> Floats:
-    """(p, columns) the features, and how each candidate compares with the others of its term.
+    """(p, columns) the features, how each candidate compares with the others of its term, further spaces.
 
     Args:
         features: (p, features), term by term.
@@ -58,7 +60,8 @@ def columns(
     )
     if rows is not None:
         features, relative = features[rows], relative[rows]
-    return np.hstack([features.astype(np.float32, copy=False), relative.astype(np.float32, copy=False)])
+    parts = features[:, : len(NAMES)], relative, features[:, len(NAMES) :]
+    return np.hstack([part.astype(np.float32, copy=False) for part in parts])
 
 
 def ranks(scores: Floats, offsets: Ints) -> Floats:

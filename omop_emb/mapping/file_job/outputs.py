@@ -14,8 +14,8 @@ from omop_emb.mapping.approvals.reuse import OUTDATED_COLUMNS, CheckedMappings, 
 from omop_emb.mapping.file_job import map_table, run_store
 from omop_emb.mapping.file_job.target_check import TargetCheck
 from omop_emb.mapping.files import source_to_concept_map
-from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.disk_buffer import DiskBuffer
+from omop_emb.mapping.files.problem_list import ProblemList
 from omop_emb.mapping.files.result_rows import candidate_columns, candidate_rows, term_columns, term_row
 from omop_emb.mapping.files.review_queue import write_review_queue
 from omop_emb.mapping.files.source_to_concept_map import MapRow, MapRowBuilder, MapSettings
@@ -238,12 +238,12 @@ class OutputWriter:
                 self.run_id = run_store.store_run(connection, origin, self._run_buffer)
 
     @property
-    def problems(self) -> list[Problem]:
+    def problems(self) -> ProblemList:
         """Rows that an output could not take."""
-        return [
-            *(self._usagi.problems if self._usagi is not None else ()),
-            *(self.map_rows.problems if self.map_rows is not None else ()),
-        ]
+        problems = ProblemList()
+        problems += self._usagi.problems if self._usagi is not None else ()
+        problems += self.map_rows.problems if self.map_rows is not None else ()
+        return problems
 
     def _list_outdated(self, key: tuple[str, str], line: int, targets: Sequence[int]) -> str:
         """Count and list the targets that are not valid; returns what is wrong, "" for nothing."""

@@ -12,6 +12,7 @@ from omop_emb.errors import InputError
 from omop_emb.mapping.files.name_template import NameTemplate, parse_template
 from omop_emb.mapping.files.repair import repair
 from omop_emb.mapping.records import SourceTerm, says_something
+from omop_emb.records import parse_concept_id
 
 # Usual headers, without accents, case, spaces and punctuation; the first that a file has is used.
 _NAMES = (
@@ -57,7 +58,6 @@ _FREQUENCIES = (
     "nombredoccurrences antal antall numero quantidade liczba pocet"
 ).split()
 _DOMAINS = ("domainid", "domain", "omopdomain", "targetdomain", "golddomain")
-_CONCEPT_ID = re.compile(r"[0-9]{1,10}(\.0)?")
 _VOCABULARIES = ("sourcevocabularyid", "sourcevocabulary")
 # Headings of lists, beside the headers above.
 _LIST_HEADINGS = frozenset(
@@ -80,8 +80,10 @@ class Columns:
         source_vocabulary: the vocabulary of the row's code; only the headers source_vocabulary_id and
             source_vocabulary are recognised.
         context: columns that help to understand a term, such as a ward; never recognised.
+        files: columns of the names of files that belong to a term; never recognised.
         template: the term made of several columns, as "{LABEL} in {FLUID}"; names are further texts then.
         suggestions: concept ids that the file itself suggests as candidates; never recognised.
+        unused: columns that have no role, whatever their headers say.
     """
 
     names: tuple[str, ...] = ()
@@ -90,8 +92,10 @@ class Columns:
     domain: str | None = None
     source_vocabulary: str | None = None
     context: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     template: str | NameTemplate | None = None
     suggestions: str | None = None
+    unused: tuple[str, ...] = ()
 
     def term(
         self,
@@ -116,6 +120,7 @@ class Columns:
             further_names=tuple(dict.fromkeys(name for name in names[1:] if name != names[0])),
             source_vocabulary=vocabulary or source_vocabulary,
             context={name: cells[name] for name in self.context},
+            files=tuple(filter(None, (cells[name].strip() for name in self.files))),
             suggestions=read_concept_ids(cells[self.suggestions]) if self.suggestions else (),
             extra=extra,
             line=line,
@@ -125,13 +130,13 @@ class Columns:
 def unique_headers(headers: Sequence[str]) -> list[str]:
     """Headers made unique: a repeated one gets " (2)", an empty one becomes "column 4"."""
     named = [header.strip() or f"column {number}" for number, header in enumerate(headers, start=1)]
-    unique: dict[str, None] = {}
+    taken, unique, numbers = set(named), dict[str, None](), dict[str, int]()
     for header in named:
-        name, number = header, 1
-        while name in unique or (number > 1 and name in named):
+        name, number = header, numbers.get(header, 1)
+        while name in unique or (number > 1 and name in taken):
             number += 1
             name = f"{header} ({number})"
-        unique[name] = None
+        unique[name], numbers[header] = None, number
     return list(unique)
 
 
@@ -172,7 +177,8 @@ def resolve_columns(
         return header
 
     names = tuple(dict.fromkeys(existing(name) for name in requested.names))
-    taken = set(names)
+    unused = tuple(dict.fromkeys(existing(name) for name in requested.unused))
+    taken = {*names, *unused}
     own_names, own_codes = list(_NAMES), list(_CODES)
     if not any(map(_TARGET_ID.fullmatch, by_key)):
         own_names.append(_TARGET_NAME)
@@ -201,17 +207,21 @@ def resolve_columns(
         domain=domain,
         source_vocabulary=vocabulary,
         context=tuple(dict.fromkeys(existing(name) for name in requested.context)),
+        files=tuple(dict.fromkeys(existing(name) for name in requested.files)),
         template=template,
         suggestions=existing(requested.suggestions) if requested.suggestions else None,
+        unused=unused,
     )
 
 
 def read_concept_ids(text: str) -> tuple[int, ...]:
     """The concept ids of a cell, separated by a bar, comma, semicolon or space; -1 for what is none."""
     parts = re.split(r"[|,;\s]+", text.strip())
-    ids = (-1 if _CONCEPT_ID.fullmatch(part) is None else int(float(part)) for part in parts if part)
+    ids = (parse_concept_id(part) for part in parts if part)
     # 0 is "no matching concept", which suggests nothing.
-    return tuple(dict.fromkeys(concept_id for concept_id in ids if concept_id != 0))
+    return tuple(
+        dict.fromkeys(-1 if number is None or number < 0 else number for number in ids if number != 0)
+    )
 
 
 def header_key(header: str) -> str:

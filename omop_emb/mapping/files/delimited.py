@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import TextIO
 
 SEPARATORS = (",", ";", "\t", "|")
 # For a single column: a separator that no text contains, so that quoting still works.
@@ -16,8 +17,12 @@ _MOST, _FEW = 0.5, 0.2  # the share of rows that must be as wide as a header; fe
 _TITLE_ROWS = 20  # a header is looked for in so many rows
 _QUOTED_WORDS = re.compile(r'"[^"]*"(?: "[^"]*")+')  # a header as R's write.table writes it
 _ESCAPED = re.compile(r'\\(["\\])')
+MOST_CHARACTERS = 131_072  # of a value: the csv module's limit, and the one of all other formats
+TOO_LONG = f"a value is longer than {MOST_CHARACTERS:,} characters"
+MOST_LINE = 1 << 20  # characters of a line
+LINE_TOO_LONG = f"a line is longer than {MOST_LINE:,} characters"
 _CSV_ERRORS = {  # words of the csv module's message -> what it means
-    "field larger": "a value is longer than 131,072 characters; is a quote opened and never closed?",
+    "field larger": f"{TOO_LONG}; is a quote opened and never closed?",
     "unexpected end": "a quote is opened and never closed",
     "expected after": "a quote within a quoted value is not doubled",
 }
@@ -54,6 +59,25 @@ class Problem:
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.reason}"
+
+
+def bounded_lines(text: TextIO) -> Iterator[str]:
+    """The lines of a text with their ends; one that is too long is cut after MOST_LINE + 1 characters."""
+    while line := text.readline(MOST_LINE + 1):
+        yield line
+        while len(line) > MOST_LINE and not line.endswith(("\n", "\r")):
+            line = text.readline(MOST_LINE + 1) or "\n"
+
+
+def first_lines(text: TextIO, count: int) -> list[str]:
+    """The first lines of a text; fewer if they are long."""
+    lines, characters = list[str](), 0
+    for line in islice(bounded_lines(text), count):
+        lines.append(line)
+        characters += len(line)
+        if characters > MOST_LINE:
+            break
+    return lines
 
 
 def detect_separator(lines: Iterable[str], is_header: Callable[[Sequence[str]], bool] = any) -> str:
@@ -117,8 +141,8 @@ def read_rows(
 
     Quotes within quotes are doubled or have a backslash. In text separated by tabs, as databases write it,
     a quote may be a plain character. After a malformed row, reading continues at the next line, so that a
-    quote that is never closed costs one row and not the rest of the file. A value has at most 131,072
-    characters, the csv module's limit.
+    quote that is never closed costs one row and not the rest of the file. A value has at most
+    MOST_CHARACTERS, a line MOST_LINE; what bounded_lines() has cut is reported.
     """
     feed = _LineFeed(lines)
     while True:
@@ -130,7 +154,8 @@ def read_rows(
             except StopIteration:
                 return
             except csv.Error as error:
-                others = None if only_rfc4180 else _read_otherwise(feed, separator)
+                is_cut = len(feed.row_lines[0]) > MOST_LINE
+                others = None if only_rfc4180 or is_cut else _read_otherwise(feed, separator)
                 if others is None:
                     report(Problem(feed.first_line, _explain(str(error))))
                     feed.push_back(1)
@@ -200,6 +225,8 @@ class _LineFeed:
         line = self._pushed_back.pop() if self._pushed_back else next(self._lines)
         self._line += 1
         self.row_lines.append(line)
+        if len(line) > MOST_LINE:
+            raise csv.Error(LINE_TOO_LONG)
         return line.replace("\0", "")
 
     @property

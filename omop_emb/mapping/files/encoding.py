@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO
@@ -72,18 +74,30 @@ def detect_encoding(source: InputFile) -> Encoding:
         return _detect_single_bytes(handle)
 
 
-def open_text(source: InputFile, encoding: Encoding | str) -> io.TextIOWrapper:
+@contextmanager
+def open_text(source: InputFile, encoding: Encoding | str) -> Iterator[io.TextIOWrapper]:
     r"""The text of a file; lines end at \n, \r or \r\n, and keep their ends.
 
     Raises:
-        InputError: there is no such encoding.
+        InputError: there is no such encoding, or the bytes do not fit it.
     """
     if isinstance(encoding, str):
         encoding = Encoding(encoding)
     try:
-        return io.TextIOWrapper(source.open(), encoding=encoding.name, errors=encoding.errors, newline="")
-    except LookupError as error:
-        raise InputError(f"there is no encoding {encoding.name!r}; try utf-8, cp1252 or utf-16") from error
+        text = io.TextIOWrapper(source.open(), encoding=encoding.name, errors=encoding.errors, newline="")
+    except (LookupError, ValueError) as error:
+        raise InputError(
+            f"there is no encoding {encoding.name[:40]!r}; try utf-8, cp1252 or utf-16"
+        ) from error
+    try:
+        with text:
+            yield text
+    except UnicodeError as error:
+        raise InputError(
+            f"{source.name} is not in {encoding.name}: leave out --encoding, or give the right one"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{source.name} cannot be read: {error.strerror}") from error
 
 
 def _utf16_without_mark(start: bytes) -> str | None:

@@ -42,7 +42,8 @@ def number_text(value: float, number_format: str) -> tuple[str, str]:
         plain = plain_text(value)
     if abs(value) >= _MOST_DIGITS:
         return plain, _LOST_DIGITS
-    prefix, digits, suffix = _parts(number_format.split(";")[0])
+    # Excel itself knows no longer format.
+    prefix, digits, suffix = _parts(number_format.split(";")[0] if len(number_format) < 256 else "General")
     if digits is None:
         return plain, ""
     if "E" in digits:

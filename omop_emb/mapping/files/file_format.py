@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from enum import Enum
 
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.safe_files.zip_archive import open_zip
 
 
 class FileKind(Enum):
@@ -70,14 +70,12 @@ def detect_format(source: InputFile) -> FileKind:
 
 
 def _check_workbook(source: InputFile) -> None:
-    try:
-        with zipfile.ZipFile(source.open()) as archive:
-            names = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{source.name} is not an Excel workbook (.xlsx): {error}") from error
+    what = "is not an Excel workbook (.xlsx)"
+    with open_zip(source.open(), source.name, what) as archive:
+        names = set(archive.namelist())
     if "content.xml" in names:
         raise InputError(f"{source.name} is an OpenDocument sheet: save it as .xlsx or CSV")
     if "xl/workbook.bin" in names:
         raise InputError(f"{source.name} is a binary workbook (.xlsb): save it as .xlsx or CSV")
     if "xl/workbook.xml" not in names:
-        raise InputError(f"{source.name} is not an Excel workbook (.xlsx) but an archive: unpack it first")
+        raise InputError(f"{source.name} {what} but an archive: unpack it first")

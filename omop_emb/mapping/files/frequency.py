@@ -17,6 +17,7 @@ _TIMES = re.compile(r"\s*(?:x|times|mal|keer|kertaa|fois|veces|volte|g\u00e5nger
 _SPACES = re.compile(r"[\s_'\u2019]+")
 # Groups of three; in India the lower ones have two digits. Both signs: the last one is the decimal sign.
 _GROUPED = re.compile(r"\d{1,3}(?:([,.])\d{2,3})(?:\1\d{2,3})*")
+_LONGEST = 100  # characters of a count
 _LARGEST = 2**31 - 1  # as in Usagi and in the database
 
 
@@ -31,7 +32,9 @@ def read_frequency(text: str) -> int | None:
         return None
     number = _SPACES.sub("", _TIMES.sub("", _BOUND.sub("", stripped)))
     try:
-        value = Decimal(_plain(number))
+        value = Decimal(_plain(number) if len(number) <= _LONGEST else "")
+        if value.is_nan():
+            raise InvalidOperation
     except InvalidOperation:
         what = "a share" if number.endswith(("%", "\u2030")) else "no number"
         raise InputError(f"its frequency is {what} and is not used") from None

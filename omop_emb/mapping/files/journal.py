@@ -6,16 +6,21 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.result_json import from_json, to_json
 from omop_emb.mapping.records import MappedTerm
+from omop_emb.safe_files.foreign_errors import foreign_errors
+from omop_emb.safe_files.foreign_text import parse_json
 from omop_emb.safe_files.private_file import open_private
 
 _FORMAT = 3
+_MOST_HEAD = 1 << 20
 _BEGINNING = b'{"omop_emb_journal"'
 
 
@@ -34,14 +39,16 @@ def journal_path(output: str | Path) -> Path:
 class Journal:
     """Batches of mapped terms, each on disk before its results are used; deleted when the run is complete.
 
-    It holds clinical text, so only its owner may read it. A journal of another input or other settings is
-    refused, because the results would not fit together.
+    It holds clinical text, so only its owner may read it; one without a path is gone with the process. A
+    journal of another input or other settings is refused, because the results would not fit together.
 
     Attributes:
         done: how many terms it has.
     """
 
-    def __init__(self, path: Path, *, input_digest: str, settings: Mapping[str, Any], resume: bool) -> None:
+    def __init__(
+        self, path: Path | None, *, input_digest: str, settings: Mapping[str, Any], resume: bool
+    ) -> None:
         """`settings`: everything but the input that the results depend on. Without `resume` it is emptied."""
         self._path, self._resume = path, resume
         canonical = json.dumps(settings, sort_keys=True, default=str)
@@ -60,7 +67,11 @@ class Journal:
             InputError: another run has locked it, it belongs to another input or other settings, or something
                 else than a file of this user's own has its name.
         """
-        self._handle: IO[bytes] = os.fdopen(open_private(self._path), "r+b")
+        self._handle: IO[bytes] = (
+            tempfile.TemporaryFile(prefix="omop-emb-")
+            if self._path is None
+            else os.fdopen(open_private(self._path), "r+b")
+        )
         try:
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,31 +90,45 @@ class Journal:
 
     def replay(self) -> Iterator[MappedTerm]:
         """The mapped terms, in order."""
-        with os.fdopen(open_private(self._path), "rb") as handle:
-            if not os.path.samestat(os.fstat(handle.fileno()), os.fstat(self._handle.fileno())):
-                raise InputError(f"{self._path} was replaced while this run wrote it: run again")
-            read = handle.seek(len(self._head_line))
-            while read < self._end:
-                line = next(handle)
-                read += len(line)
-                yield from_json(line.decode())
+        read = len(self._head_line)
+        while read < self._end:
+            self._handle.seek(read)  # append() may have moved it
+            line = self._handle.readline()
+            read += len(line)
+            with foreign_errors(self._path, "is damaged; run again without --resume"):
+                mapped = from_json(line.decode())
+            yield mapped
 
     def append(self, batch: Sequence[MappedTerm]) -> None:
         """Add a batch; it is on disk when this returns."""
         lines = "".join(f"{to_json(mapped)}\n" for mapped in batch).encode()
-        self._handle.seek(self._end)
-        self._handle.write(lines)
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
+        with self._disk_errors():
+            self._handle.seek(self._end)
+            self._handle.write(lines)
+            self._handle.flush()
+            os.fsync(self._handle.fileno())
         self._end += len(lines)
         self.done += len(batch)
 
     def remove(self) -> None:
         """Delete it: the run is complete."""
-        self._path.unlink(missing_ok=True)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
     def __exit__(self, *_: object) -> None:
-        self._handle.close()
+        with suppress(OSError):  # what is not on the disk after append() does not count
+            self._handle.close()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = self._path or f"a temporary file in {tempfile.gettempdir()}"
+            again = ", then run again with --resume" if self._path else ""
+            raise InputError(
+                f"{where} cannot be written: {error.strerror}; free some space{again}"
+            ) from error
 
     def _check_is_journal(self) -> None:
         first = self._handle.read(len(_BEGINNING))
@@ -113,20 +138,18 @@ class Journal:
     def _start(self) -> int:
         self._handle.seek(0)
         self._handle.truncate(0)
-        self._handle.write(self._head_line)
-        self._handle.flush()
+        with self._disk_errors():
+            self._handle.write(self._head_line)
+            self._handle.flush()
         return len(self._head_line)
 
     def _read(self) -> int:
         """Count the terms; returns where the last complete line ends, 0 if there is nothing to resume."""
         self._handle.seek(0)
-        first = self._handle.readline()
+        first = self._handle.readline(_MOST_HEAD)
         if not first.endswith(b"\n"):
             return 0
-        try:
-            head = json.loads(first)
-        except ValueError as error:
-            raise InputError(f"{self._path} is not a journal; delete it, then run again") from error
+        head = parse_json(first, self._path, "is not a journal; delete it, then run again")
         for key, what in (
             ("omop_emb_journal", "another version of omop-emb"),
             ("input", "another input"),

@@ -10,6 +10,7 @@ from omop_emb.mapping.files.delimited import NO_SEPARATOR, Problem
 from omop_emb.mapping.files.file_format import FileKind
 from omop_emb.mapping.files.header_row import LINE_OF_NO_HEADER
 from omop_emb.mapping.files.name_template import NameTemplate
+from omop_emb.mapping.files.problem_list import ProblemList
 from omop_emb.mapping.files.term_file import TermFile
 from omop_emb.records import counted
 
@@ -29,11 +30,13 @@ def reading_values(file: TermFile) -> dict[str, Any]:
         "domain": columns.domain,
         "source vocabulary": columns.source_vocabulary,
         "context": list(columns.context),
+        "files": list(columns.files),
     }
     used = {
         *parts,
         *columns.names,
         *columns.context,
+        *columns.files,
         *(name for name in roles.values() if isinstance(name, str)),
     }
     separator = table.separator
@@ -72,7 +75,7 @@ def reading_lines(file: TermFile) -> Iterator[str]:
 def count_lines(file: TermFile) -> Iterator[str]:
     """After reading: how many terms, how many rows were left out, what was not used, what was put right."""
     name = Path(file.source.name).name
-    left_out = f"{counted(len(file.problems), 'row')} left out" if file.problems else "no row left out"
+    left_out = f"{counted(file.problems.total, 'row')} left out" if file.problems else "no row left out"
     yield f"{name}: {counted(file.terms_read, 'term')}, {left_out}"
     yield from first_problems(file.dropped_values, "such values")
     if file.repaired:
@@ -83,5 +86,6 @@ def count_lines(file: TermFile) -> Iterator[str]:
 def first_problems(problems: Sequence[Problem], what: str = "such rows") -> Iterator[str]:
     """A line for each of the first problems, then how many more there are."""
     yield from map(str, problems[:_LISTED_PROBLEMS])
-    if len(problems) > _LISTED_PROBLEMS:
-        yield f"{len(problems) - _LISTED_PROBLEMS:,} more {what}"
+    total = problems.total if isinstance(problems, ProblemList) else len(problems)
+    if total > _LISTED_PROBLEMS:
+        yield f"{total - _LISTED_PROBLEMS:,} more {what}"

@@ -43,6 +43,7 @@ def from_json(line: str) -> MappedTerm:
                     **term,
                     "further_names": tuple(term["further_names"]),
                     "suggestions": tuple(term["suggestions"]),
+                    "files": tuple(term["files"]),
                 }
             ),
             "candidates": tuple(_candidate(candidate) for candidate in values["candidates"]),

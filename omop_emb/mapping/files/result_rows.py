@@ -12,7 +12,7 @@ from omop_emb.mapping.records import VALUE_COLUMNS, Candidate, Decision, MappedT
 REVIEWED = "reviewed"
 """The column that a reviewer fills with approve or no match; omop-emb writes what was approved before."""
 
-_TERM = ("source_code", "source_name", "source_frequency", "line")
+_TERM = ("source_code", "source_name", "translation", "source_frequency", "line")
 _CONCEPT = (
     "concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_class_id", "standard_concept",
     "concept_code",
@@ -23,14 +23,14 @@ _EVIDENCE = (
     "speaks_against",
 )  # fmt: skip
 _CANDIDATE_TABLE = (
-    *_TERM, REVIEWED, "rank", *_CONCEPT, "score", "probability", *_RETRIEVER_SCORES, *_EVIDENCE, "judged",
-    "decision",
+    *_TERM, REVIEWED, "rank", "ranker_rank", *_CONCEPT, "score", "probability", *_RETRIEVER_SCORES,
+    *_EVIDENCE, "judged", "decision",
 )  # fmt: skip
 _TERM_TABLE = (
     *_TERM, REVIEWED, "decision", "reason", "probability", *_CONCEPT, *_EVIDENCE, "targets", "outdated",
-    "by_code", "disagrees", "judge", "others", "priority", "provenance",
+    "by_code", "disagrees", "judge", "ordered_by", "others", "priority", "provenance",
 )  # fmt: skip
-_INTEGERS = frozenset({"source_frequency", "line", "rank", "concept_id"})
+_INTEGERS = frozenset({"source_frequency", "line", "rank", "ranker_rank", "concept_id"})
 _REALS = frozenset({"score", "probability", "priority", *_RETRIEVER_SCORES})
 _BOOLEANS = frozenset({"judged", "disagrees"})
 _OWN_NAMES = frozenset({*_CANDIDATE_TABLE, *_TERM_TABLE, APOSTROPHE})
@@ -62,6 +62,7 @@ def candidate_rows(mapped: MappedTerm) -> Iterator[dict[str, Any]]:
             **scores,
             REVIEWED: _reviewed(mapped) if candidate.concept_id in mapped.targets else "",
             "rank": candidate.rank,
+            "ranker_rank": candidate.rank if candidate.ranker_rank is None else candidate.ranker_rank,
             "score": _rounded(candidate.score),
             "probability": _rounded(candidate.probability),
             "judged": candidate.judged,
@@ -83,10 +84,19 @@ def term_row(mapped: MappedTerm) -> dict[str, Any]:
         "by_code": ";".join(map(str, mapped.by_code)),
         "disagrees": mapped.disagrees,
         "judge": mapped.judge,
+        "ordered_by": ordered_by(mapped),
         "others": other_candidates(mapped),
         "priority": _rounded(mapped.priority),
         "provenance": provenance_text(mapped),
     }
+
+
+def ordered_by(mapped: MappedTerm) -> str:
+    """What put the candidates in order: "ranker", or "ranker and judge"; "" without candidates."""
+    if not mapped.candidates:
+        return ""
+    is_judge_ordered = any(candidate.ranker_rank is not None for candidate in mapped.candidates)
+    return "ranker and judge" if is_judge_ordered else "ranker"
 
 
 def _reviewed(mapped: MappedTerm) -> str:
@@ -105,12 +115,12 @@ def concept_row(candidate: Candidate) -> dict[str, Any]:
         "query_rule": candidate.variant.rule,
         "path": " > ".join(steps),
         "flags": "; ".join(candidate.flags),
-        "speaks_for": _reasons(candidate, positive=True),
-        "speaks_against": _reasons(candidate, positive=False),
+        "speaks_for": reasons_text(candidate, positive=True),
+        "speaks_against": reasons_text(candidate, positive=False),
     }
 
 
-def _reasons(candidate: Candidate, *, positive: bool) -> str:
+def reasons_text(candidate: Candidate, *, positive: bool) -> str:
     """The strongest reasons for or against a candidate, as "equal text (+1.20)"."""
     chosen = [entry for entry in candidate.contributions if (entry.contribution > 0) == positive]
     return "; ".join(f"{entry.reason} ({entry.contribution:+.2f})" for entry in chosen[:_REASONS_SHOWN])
@@ -130,12 +140,16 @@ def provenance_text(mapped: MappedTerm) -> str:
         f"space {provenance.fingerprint[:12]}",
         f"ranker {provenance.ranker}",
     ]
+    if provenance.further_spaces:
+        parts.append(f"and {provenance.further_spaces}")
     if provenance.vocabulary or provenance.space_vocabulary:
         parts.append(f"vocabulary {provenance.releases}")
     if provenance.concept_filter:
         parts.append(provenance.concept_filter)
     if not provenance.calibrated:
         parts.append("not calibrated")
+    if provenance.judge:
+        parts.append(f"ordered with judge {provenance.judge} (--judge-orders)")
     if provenance.accept_precision is not None:
         parts.append(f"accepted at precision {provenance.accept_precision:g}")
     if provenance.accept_untrained:
@@ -160,6 +174,7 @@ def _term(mapped: MappedTerm) -> dict[str, Any]:
         **{_extra_name(header): value for header, value in term.extra.items()},
         "source_code": term.code,
         "source_name": term.name,
+        "translation": term.translation,
         "source_frequency": term.frequency,
         "line": term.line,
         "decision": mapped.decision.value,

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.delimited import Problem
 from omop_emb.mapping.files.disk_buffer import DiskBuffer
+from omop_emb.mapping.files.problem_list import ProblemList
 from omop_emb.mapping.files.result_rows import target_candidates
 from omop_emb.mapping.files.table_writer import Column
 from omop_emb.mapping.files.usagi_file import UsagiMapping
@@ -90,11 +91,13 @@ class MapRowBuilder:
     A source code is the table's key: of several names of a code, all must have the same targets.
 
     Attributes:
-        problems: what was not written, or was cut, and why.
+        problems: what was not written, or was cut, and why: the first, and in all `total`.
         unreviewed: how many terms were omitted because nobody has reviewed them.
         values: how many values, units … were omitted because the table has no column for them.
         replaced: how many terms have replacements instead of targets that are no longer valid.
+        cut: how many names were too long for the table.
         conflicting: codes that were omitted because their names differ in targets, or one awaits review.
+        conflicting_keys: the same as the table would have them, see source_key().
         only_case: codes that differ from another one only in case, which many databases ignore.
     """
 
@@ -105,9 +108,10 @@ class MapRowBuilder:
         check: Callable[[Sequence[int]], CheckedTargets] = CheckedTargets.trusted,
     ) -> None:
         """`concepts` looks up targets that are not candidates; `check` is asked about all of them."""
-        self.problems: list[Problem] = []
-        self.unreviewed = self.values = self.replaced = 0
+        self.problems = ProblemList()
+        self.unreviewed = self.values = self.replaced = self.cut = 0
         self.conflicting: list[str] = []
+        self.conflicting_keys: frozenset[str] = frozenset()
         self.only_case: list[str] = []
         self._settings, self._concepts, self._check = settings, concepts, check
         self._answers: dict[str, tuple[int, ...]] = {}  # source code -> targets, () while one is undecided
@@ -128,8 +132,7 @@ class MapRowBuilder:
         term = mapped.term
         line, code, name = term.line or 0, term.code.strip(), term.name
         if mapped.decision is Decision.REVIEW and not self._settings.unreviewed:
-            self.unreviewed += 1
-            self._decide(code, name, ())
+            self.add_undecided(code, name)
             return
         self.values += len(mapped.mapped_values)
         if mapped.mapped_values and not mapped.targets:
@@ -148,19 +151,41 @@ class MapRowBuilder:
             return
         code, name = mapping.key[0].strip(), mapping.key[1]
         if mapping.status != "APPROVED":
-            self.unreviewed += 1
-            self._decide(code, name, ())
+            self.add_undecided(code, name)
             return
         targets = [target.concept_id for target in mapping.targets if target.is_mapping]
-        self.values += len(mapping.targets) - len(targets)
-        if mapping.targets and not targets:
+        self.add_approved(mapping.line, code, name, targets, values=len(mapping.targets) - len(targets))
+
+    def add_approved(
+        self,
+        line: int,
+        code: str,
+        name: str,
+        targets: Sequence[int],
+        *,
+        values: int = 0,
+        vocabularies: Mapping[int, str] | None = None,
+    ) -> str:
+        """Add what a person approved: concept ids, none for no match, one row each.
+
+        `values`: how many values, units … belong beside them; `vocabularies`: of targets, where known.
+        Returns why it is not written, which is a problem too; "" where it is, and where values stand alone.
+        """
+        self.values += values
+        if values and not targets:
             self._decide(code, name, ())
-            return
-        self._add(mapping.line, code, name, targets, {})
+            return ""
+        return self._add(line, code, name, targets, vocabularies or {})
+
+    def add_undecided(self, code: str, name: str) -> None:
+        """Add a term that nobody has decided: it gives no row, nor does its code under another name."""
+        self.unreviewed += 1
+        self._decide(code, name, ())
 
     def rows(self) -> Iterator[MapRow]:
         """The rows of all that was added, in its order; can be read once."""
         self.conflicting = list(self._conflicts.values())
+        self.conflicting_keys = frozenset(self._conflicts)
         by_case: dict[str, list[str]] = {}
         for key in self._answers:
             by_case.setdefault(key.casefold(), []).append(key)
@@ -174,40 +199,45 @@ class MapRowBuilder:
 
     def _decide(self, code: str, name: str, targets: Sequence[int]) -> str:
         """The source code of a term; another answer for the same source code is a conflict."""
-        key = self._key(code, name)
+        key = self.source_key(code, name)
         answer = tuple(sorted(set(targets)))
         if self._answers.setdefault(key, answer) != answer:
             self._conflicts.setdefault(key, code)
         return key
 
-    def _key(self, code: str, name: str) -> str:
+    def source_key(self, code: str, name: str) -> str:
+        """The source_code of a term, as the settings say."""
         if self._settings.key == "code+name":
             return "|".join(part for part in (code, name.strip()) if part)
         return code or name
 
     def _add(
         self, line: int, code: str, name: str, targets: Sequence[int], vocabularies: Mapping[int, str]
-    ) -> None:
+    ) -> str:
         checked = self._check([target for target in targets if target])
         if checked.outdated:
             is_replaced = bool(checked.targets)
             self.replaced += is_replaced
             if not is_replaced:
-                self.problems.append(Problem(line, f"not in source_to_concept_map: {checked.outdated}"))
                 self._decide(code, name, ())
-                return
+                return self._refuse(line, f"not in source_to_concept_map: {checked.outdated}")
         key = self._decide(code, name, checked.targets or (0,))
         if len(key) > _CODE_LENGTH:
             what = "the code" if code else "there is no code, and the name instead"
             if self._settings.key == "code+name" and code:
                 what = "the code with the name"
-            self.problems.append(Problem(line, f"{what} is longer than {_CODE_LENGTH} characters"))
-            return
+            return self._refuse(line, f"{what} is longer than {_CODE_LENGTH} characters")
         if len(name) > _NAME_LENGTH:
+            self.cut += 1
             self.problems.append(
                 Problem(line, f"the name is longer than {_NAME_LENGTH} characters and was cut")
             )
         self._pending.append(_Pending(line, key, name, checked.targets or (0,), dict(vocabularies)))
+        return ""
+
+    def _refuse(self, line: int, reason: str) -> str:
+        self.problems.append(Problem(line, reason))
+        return reason
 
     def _rows(self, pending: _Pending) -> Iterator[MapRow]:
         missing = [target for target in pending.targets if target and target not in pending.vocabularies]

@@ -16,7 +16,9 @@ from omop_emb.mapping.files.delimited import (
     SEPARATORS,
     Problem,
     TextRow,
+    bounded_lines,
     detect_separator,
+    first_lines,
     read_rows,
 )
 from omop_emb.mapping.files.encoding import Encoding, detect_encoding, open_text
@@ -30,14 +32,16 @@ from omop_emb.mapping.files.header_row import (
     knows_header,
 )
 from omop_emb.mapping.files.input_file import InputFile
+from omop_emb.mapping.files.parquet_rows import parquet_rows
 from omop_emb.mapping.files.read_options import ReadOptions
-from omop_emb.mapping.files.sheets import excel_rows, parquet_rows, worksheets
+from omop_emb.mapping.files.sheets import excel_rows, worksheets
 from omop_emb.mapping.files.usagi_dialect import split_line
 from omop_emb.mapping.files.usagi_values import REQUIRED
 
 _SAMPLE_LINES = 2_000
 _SAMPLE_ROWS = 200
 _LONGEST_HEADER = 1 << 20
+_MOST_COLUMNS = 16_384  # as in Excel
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel names the separator so
 
 
@@ -107,34 +111,29 @@ class TableFile:
         """The text of a delimited file."""
         assert self.encoding is not None  # noqa: S101 - for mypy: the file is text
         with open_text(self.source, self.encoding) as text:
-            try:
-                yield text
-            except UnicodeError as error:
-                raise InputError(
-                    f"{self.source.name} is not in {self.encoding.name}: leave out --encoding, or give the "
-                    "right one"
-                ) from error
+            yield text
 
     def _all_rows(self, report: Callable[[Problem], object], sheet: str | None = None) -> Iterator[TextRow]:
         if self.kind is FileKind.EXCEL:
-            yield from excel_rows(self.source, sheet or self.sheet or "")
+            yield from excel_rows(self.source, sheet or self.sheet or "", report)
         elif self.kind is FileKind.PARQUET:
-            yield from parquet_rows(self.source)
+            yield from parquet_rows(self.source, report)
         else:
             assert self.separator is not None  # noqa: S101 - for mypy: the file is delimited
             with self.open_text() as text:
-                rows = read_rows(text, self.separator, report)
+                rows = read_rows(bounded_lines(text), self.separator, report)
                 yield from (row for row in rows if row.line >= self._first_line)
 
     def _read_header(self) -> None:
         sample = list(islice(self._all_rows(lambda _problem: None), _SAMPLE_ROWS))
         if not sample:
             raise InputError(f"{self.source.name} has no header and no rows")
+        if (width := max(len(row.values) for row in sample)) > _MOST_COLUMNS:
+            raise InputError(f"{self.source.name} has {width:,} columns; at most {_MOST_COLUMNS:,} are read")
         position = (
             0 if self.kind is FileKind.PARQUET else find_header(sample, self._options, self.source.name)
         )
         if position < 0:
-            width = max(len(row.values) for row in sample)
             self.header_line = LINE_OF_NO_HEADER
             self.headers = [f"column {number}" for number in range(1, width + 1)]
             return
@@ -183,7 +182,7 @@ class TableFile:
 
     def _given_or_detected_separator(self) -> str:
         with self.open_text() as text:
-            sample = list(islice(text, _SAMPLE_LINES))
+            sample = first_lines(text, _SAMPLE_LINES)
         stated = _SEPARATOR_LINE.fullmatch(sample[0].lstrip("\ufeff")) if sample else None
         if stated:
             self._first_line = 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from omop_emb.errors import InputError, MissingExtraError
-from omop_emb.mapping.files.formula_text import APOSTROPHE, as_text, is_formula
+from omop_emb.mapping.files.excel_writer import SheetLayout, import_openpyxl, write_excel
+from omop_emb.mapping.files.formula_text import APOSTROPHE, as_text
 from omop_emb.safe_files.atomic_file import atomic_write, check_folder_of
 
 Kind = Literal["text", "integer", "real", "boolean", "date"]
@@ -23,8 +23,6 @@ OpenFile = Callable[[str | Path], AbstractContextManager[BinaryIO]]
 """How a file is opened: atomic_write, or AtomicFiles.open for one that appears with others."""
 _ENDINGS = (".csv", ".tsv", ".xlsx", ".parquet")
 _PARQUET_ROWS = 5_000  # per row group: enough to compress well
-_EXCEL_ROWS = 1_048_576  # of a sheet, its header among them
-_NOT_IN_EXCEL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def check_table_path(path: str | Path) -> None:
     if suffix == ".parquet":
         _import_pyarrow()
     if suffix == ".xlsx":
-        _import_openpyxl()
+        import_openpyxl()
     if str(path) != "-":
         check_folder_of(path)
 
@@ -68,13 +66,15 @@ def write_table(
     *,
     for_people: bool = False,
     open_file: OpenFile = atomic_write,
+    layout: SheetLayout | None = None,
 ) -> Iterator[WriteRow]:
     """A function that writes rows to a file, which appears, complete, when the block ends.
 
     .csv, .tsv, .xlsx or .parquet by the file's name. CSV and TSV follow RFC 4180 in UTF-8: a missing value
     is empty, a date is ISO 8601, a boolean true or false, a real number the shortest text that reads back to
     it. Text is written exactly, except `for_people`, who open CSV and TSV with a spreadsheet: there what it
-    would calculate gets an apostrophe, and a further column says so, see formula_text.py.
+    would calculate gets an apostrophe, and a further column says so, see formula_text.py. A `layout` is for
+    Excel only.
 
     Raises:
         InputError: the file cannot be written, has another ending, or more rows than a sheet of Excel.
@@ -87,7 +87,7 @@ def write_table(
         if suffix == ".parquet":
             opened = _write_parquet(handle, columns)
         elif suffix == ".xlsx":
-            opened = _write_excel(handle, names)
+            opened = write_excel(path, handle, names, layout)
         else:
             separator = "\t" if suffix == ".tsv" else ","
             opened = (_write_for_people if for_people else _write_delimited)(handle, names, separator)
@@ -165,48 +165,6 @@ def _write_parquet(
         with suppress(Exception):
             writer.close()
         raise
-
-
-@contextmanager
-def _write_excel(handle: BinaryIO, names: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], object]]:
-    openpyxl = _import_openpyxl()
-    workbook = openpyxl.Workbook(write_only=True)  # which keeps its rows in a temporary file
-    sheet = workbook.create_sheet("omop-emb")
-    rows = 0
-
-    def cell(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        text = openpyxl.cell.WriteOnlyCell(sheet, _NOT_IN_EXCEL.sub("", value))
-        text.data_type = "s"  # a text that begins with "=" is no formula
-        if is_formula(value):
-            text.quotePrefix = True  # nor does it become one when a person edits the cell
-        return text
-
-    def write(values: Sequence[Any]) -> None:
-        nonlocal rows
-        rows += 1
-        if rows > _EXCEL_ROWS:
-            raise InputError(f"more than {_EXCEL_ROWS - 1:,} rows do not fit in a sheet of Excel: use .csv")
-        sheet.append([cell(value) for value in values])
-
-    try:
-        write(names)
-        yield write
-        workbook.save(handle)
-    except BaseException:
-        with suppress(Exception):
-            sheet.close()  # which deletes its temporary file
-        raise
-
-
-def _import_openpyxl() -> Any:
-    try:
-        import openpyxl
-        import openpyxl.cell
-    except ImportError as error:
-        raise MissingExtraError("writing Excel files", "excel") from error
-    return openpyxl
 
 
 def _import_pyarrow() -> Any:

@@ -15,6 +15,7 @@ from omop_emb.mapping.files.file_format import FileKind as FileKind
 from omop_emb.mapping.files.frequency import read_frequency
 from omop_emb.mapping.files.input_file import InputFile
 from omop_emb.mapping.files.name_template import NameTemplate
+from omop_emb.mapping.files.problem_list import ProblemList
 from omop_emb.mapping.files.read_options import ReadOptions as ReadOptions
 from omop_emb.mapping.files.repair import repair
 from omop_emb.mapping.files.source_values import code_text, has_decimal_codes, without_missing
@@ -35,8 +36,8 @@ class TermFile:
         columns: the headers by role.
         extra_headers: the keys of every term's `extra`, in the order of the file.
         usagi: the file as Usagi's, None for others.
-        problems: rows that the last iteration skipped.
-        dropped_values: values that the last iteration did not use, of terms that it gave.
+        problems: rows that the last iteration skipped: the first, and how many.
+        dropped_values: values that the last iteration did not use, of terms that it gave, likewise.
         repaired: terms of the last iteration whose names were encoded twice.
         notes: what the user should know about how the file was read.
     """
@@ -44,8 +45,8 @@ class TermFile:
     def __init__(self, source: InputFile, options: ReadOptions | None = None) -> None:
         """Detect the format and read the header; raises as open_terms()."""
         self.source, self._options = source, options or ReadOptions()
-        self.problems: list[Problem] = []
-        self.dropped_values: list[Problem] = []
+        self.problems = ProblemList()
+        self.dropped_values = ProblemList()
         self.repaired = 0
         self.terms_read = 0
         self.table = TableFile(source, self._options)
@@ -85,6 +86,11 @@ class TermFile:
         self._has_decimal_codes = self._code_position >= 0 and has_decimal_codes(
             row.values[self._code_position] for row in self.table.rows()
         )
+
+    @property
+    def source_vocabulary(self) -> str | None:
+        """OMOP vocabulary of all codes, if the user named one."""
+        return self._options.source_vocabulary
 
     @property
     def encoding(self) -> Encoding | None:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from omop_emb.errors import InputError
 from omop_emb.mapping.files.columns import Columns
-from omop_emb.mapping.files.delimited import Problem, TextRow, read_rows
+from omop_emb.mapping.files.delimited import (
+    LINE_TOO_LONG,
+    MOST_LINE,
+    Problem,
+    TextRow,
+    bounded_lines,
+    first_lines,
+    read_rows,
+)
 from omop_emb.mapping.files.encoding import Encoding, open_text
 from omop_emb.mapping.files.frequency import read_frequency
 from omop_emb.mapping.files.repair import repair
@@ -24,6 +32,7 @@ from omop_emb.mapping.files.usagi_dialect import (
 )
 from omop_emb.mapping.files.usagi_values import MISSING, REQUIRED, as_usagi_writes, usagi_headers
 from omop_emb.mapping.records import SourceTerm
+from omop_emb.records import MAX_CONCEPT_ID, parse_concept_id
 
 if TYPE_CHECKING:
     from omop_emb.mapping.files.input_file import InputFile
@@ -96,9 +105,9 @@ class UsagiMapping:
     def targets(self) -> tuple[UsagiTarget, ...]:
         """Its targets, and the values, units … beside them, without concept id 0."""
         return tuple(
-            UsagiTarget(int(row["conceptId"]), _mapping_type(row))
+            UsagiTarget(concept_id, _mapping_type(row))
             for row in self.rows
-            if int(row["conceptId"]) != 0
+            if (concept_id := parse_concept_id(row["conceptId"]))
         )
 
 
@@ -128,7 +137,7 @@ class UsagiFile:
             self.notes.append("it has Usagi's columns; written for Usagi, it becomes Usagi's own CSV")
             return
         with open_text(source, encoding) as text:
-            sample = list(islice(text, _SAMPLE_LINES))
+            sample = first_lines(text, _SAMPLE_LINES)
         self.dialect = detect_dialect(sample)
         self.line_end = line_end(sample[0]) or "\n"
         self.headers = split_line(sample[0].rstrip("\r\n"))
@@ -177,12 +186,7 @@ class UsagiFile:
             if mapping.problem:
                 report(Problem(mapping.line, mapping.problem))
             elif mapping.is_undecided:
-                frequency = None
-                try:
-                    frequency = read_frequency(mapping.rows[0].get("sourceFrequency", ""))
-                except InputError as error:
-                    report_value(Problem(mapping.line, str(error)))
-                term = _term(mapping, columns, source_vocabulary, frequency)
+                term = source_term(mapping, columns, source_vocabulary, report_value)
                 if term.can_be_mapped:
                     yield term
                 else:
@@ -200,15 +204,18 @@ class UsagiFile:
             return
         with open_text(self._source, self._encoding) as text:
             if self.dialect is UsagiDialect.RFC4180:
-                rows = read_rows(text, ",", malformed.append)
+                rows = read_rows(bounded_lines(text), ",", malformed.append)
                 next(rows, None)
                 for row in rows:
                     yield from _malformed_rows(malformed)
                     yield row
                 yield from _malformed_rows(malformed)
                 return
-            for number, line in enumerate(islice(text, 1, None), start=2):
-                yield TextRow(number, split_line(line.rstrip("\r\n")), line)
+            for number, line in enumerate(islice(bounded_lines(text), 1, None), start=2):
+                if len(line) > MOST_LINE:
+                    yield TextRow(number, [LINE_TOO_LONG])
+                else:
+                    yield TextRow(number, split_line(line.rstrip("\r\n")), line)
 
     def _check(self, row: TextRow) -> tuple[TextRow, dict[str, str], str]:
         """A row, its values by header, and what is wrong with it ("" for nothing)."""
@@ -228,8 +235,8 @@ class UsagiFile:
             row = replace(row, raw=join(list(usable.values())) + self.line_end)
         if usable["mappingStatus"] not in STATUSES:
             return row, usable, "a mappingStatus that Usagi does not know"
-        if not _is_integer(usable["conceptId"]):
-            return row, usable, "the conceptId is not a whole number"
+        if parse_concept_id(usable["conceptId"]) is None:
+            return row, usable, f"the conceptId is not a whole number up to {MAX_CONCEPT_ID}"
         return row, usable, ""
 
 
@@ -257,10 +264,18 @@ def usagi_columns(requested: Columns) -> Columns:
     )
 
 
-def _term(
-    mapping: UsagiMapping, columns: Columns, source_vocabulary: str | None, frequency: int | None
+def source_term(
+    mapping: UsagiMapping,
+    columns: Columns,
+    source_vocabulary: str | None,
+    report_value: Callable[[Problem], None],
 ) -> SourceTerm:
-    row = mapping.rows[0]
+    """The term of a source code; a frequency that cannot be used is reported."""
+    row, frequency = mapping.rows[0], None
+    try:
+        frequency = read_frequency(row.get("sourceFrequency", ""))
+    except InputError as error:
+        report_value(Problem(mapping.line, str(error)))
     return columns.term(
         row,
         code=row["sourceCode"],
@@ -282,10 +297,4 @@ def _group_key(checked: tuple[TextRow, dict[str, str], str]) -> tuple[object, ..
 
 
 def _mapping_type(row: Mapping[str, str]) -> str:
-    written = row.get("mappingType") or "MAPS_TO"
-    return OLD_MAPPING_TYPES.get(written, written)
-
-
-def _is_integer(text: str) -> bool:
-    stripped = text.strip()
-    return stripped.isascii() and stripped.removeprefix("-").isdigit()
+    return OLD_MAPPING_TYPES.get(written := row.get("mappingType") or MAPS_TO, written)

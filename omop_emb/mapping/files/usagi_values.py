@@ -18,6 +18,7 @@ _OTHERS = (
 _WHOLE_NUMBERS = {"sourceFrequency": "-1", "conceptId": "0", "statusSetOn": "0", "createdOn": "0"}
 _WORDS = {"mappingStatus": "UNCHECKED", "equivalence": "UNREVIEWED", "mappingType": "MAPS_TO"}
 MISSING = {**_WHOLE_NUMBERS, **_WORDS, "matchScore": "0"}
+_LONGEST = 30  # digits of a number; Usagi's longest, a time in milliseconds, has 13
 _NEVER_EMPTY = ("conceptId", "mappingStatus")
 _EMPTY = frozenset({"na", "nan", "<na>", "nat", "null", "none", "(null)", "\\n", "#n/a"})
 
@@ -44,7 +45,7 @@ def as_usagi_writes(cells: Mapping[str, str]) -> dict[str, str]:
             usable[name] = missing
         elif name in _WORDS and stripped not in ("", missing):
             usable[name] = stripped.upper().replace(" ", "_")
-        elif name in _WHOLE_NUMBERS and not value.isdecimal():
+        elif name in _WHOLE_NUMBERS and not (value.isascii() and value.isdecimal()):
             usable[name] = _whole(stripped)
         elif name == "matchScore":
             usable[name] = stripped.replace(",", ".")
@@ -54,7 +55,10 @@ def as_usagi_writes(cells: Mapping[str, str]) -> dict[str, str]:
 def _whole(text: str) -> str:
     """A whole number without ".0" or exponent; any other text is unchanged."""
     try:
-        number = Decimal(text)
+        number = Decimal(text if len(text) <= _LONGEST else "")
     except InvalidOperation:
         return text
-    return str(int(number)) if number.is_finite() and number == number.to_integral_value() else text
+    is_whole = (
+        number.is_finite() and abs(number.adjusted()) < _LONGEST and number == number.to_integral_value()
+    )
+    return str(int(number)) if is_whole else text

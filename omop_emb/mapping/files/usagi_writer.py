@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from omop_emb.mapping.files.delimited import Problem
-from omop_emb.mapping.files.result_rows import other_candidates, provenance_text, target_candidates
+from omop_emb.mapping.files.problem_list import ProblemList
+from omop_emb.mapping.files.result_rows import (
+    ordered_by,
+    other_candidates,
+    provenance_text,
+    target_candidates,
+)
 from omop_emb.mapping.files.table_writer import OpenFile
 from omop_emb.mapping.files.usagi_dialect import UsagiDialect, join_line, join_rfc4180
 from omop_emb.mapping.files.usagi_file import ADD_INFO, MAPS_TO, OLD_MAPPING_TYPES, UsagiFile, UsagiMapping
@@ -25,7 +31,11 @@ _AFTER = (
     "matchScore", "mappingStatus", "equivalence", "statusSetBy", "statusSetOn", "conceptId", "conceptName",
     "domainId", "mappingType", "comment", "createdBy", "createdOn", "assignedReviewer",
 )  # fmt: skip
-_DETAILS = ("decision", "reason", "probability", "matched text", "others", "flags", "judge", "made with")
+_DETAILS = (
+    "decision", "reason", "probability", "matched text", "translation", "others", "flags", "judge",
+    "ordered by",
+    "made with",
+)  # fmt: skip
 _NEW_MAPPING_TYPES = {new: old for old, new in OLD_MAPPING_TYPES.items()}
 
 
@@ -87,7 +97,7 @@ class UsagiWriter:
         check: Callable[[Sequence[int]], CheckedTargets],
         now: Callable[[], float],
     ) -> None:
-        self.problems: list[Problem] = []
+        self.problems = ProblemList()
         self._handle, self._original, self._previous, self._now = handle, original, previous, now
         self._check = check
         self._last_key: tuple[str, str] | None = None
@@ -230,9 +240,11 @@ def _details(mapped: MappedTerm) -> list[str]:
         mapped.reason,
         "" if mapped.probability is None else f"{mapped.probability:.3f}",
         "" if best is None else best.matched_text,
+        mapped.term.translation,
         other_candidates(mapped),
         "" if best is None else "; ".join(best.flags),
         mapped.judge,
+        ordered_by(mapped),
         provenance_text(mapped),
     ]
 

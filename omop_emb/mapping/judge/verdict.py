@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from omop_emb.mapping.records import MappedTerm
+from omop_emb.records import parse_concept_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ def verdict_from_answer(answer: tuple[str, str] | None, allowed: frozenset[int])
     chosen, reason = answer
     if chosen.casefold() in {"none", "null", ""}:
         return Verdict(None, reason)
-    if chosen.isascii() and chosen.isdigit() and int(chosen) in allowed:
-        return Verdict(int(chosen), reason)
+    if (concept_id := parse_concept_id(chosen)) in allowed:
+        return Verdict(concept_id, reason)
     return Verdict(None, problem="the model named a concept that was not among the candidates")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.errors import ConfigurationError
 from omop_emb.mapping.features.feature_names import NAMES
+from omop_emb.mapping.judge.judge_calibration import JudgeCalibration
 
 SIGNALS = ("share of the first", "margin", "score", "dense", "lexical", "normalised equal", "rivals")
 """What a probability is computed from, see compute_signals(). Stored calibrations use these names."""
@@ -133,8 +134,8 @@ class Calibration:
     # precision by threshold, by domain
     curves: Mapping[str, PrecisionCurve] = field(default_factory=dict)
     terms: int = 0  # number of terms it was learned from
-    # how much each judge's answer shifts the log odds (judge_calibration.py)
-    judge_shifts: Mapping[str, float] = field(default_factory=dict)
+    # what the answers of each judge (provider:model) are worth
+    judges: Mapping[str, JudgeCalibration] = field(default_factory=dict)
 
     def probability(self, signals: Doubles, domains: Sequence[str]) -> Doubles:
         """(n,) probability that the best candidate is correct, from (n, SIGNALS) signals and its domain."""
@@ -160,7 +161,7 @@ class Calibration:
                 for domain, curve in self.curves.items()
             },
             "terms": self.terms,
-            "judged": {answer: round(shift, 5) for answer, shift in self.judge_shifts.items()},
+            "judges": {source: judge.to_json() for source, judge in self.judges.items()},
         }
 
     @classmethod
@@ -179,8 +180,15 @@ class Calibration:
                 for domain, curve in values["curves"].items()
             },
             terms=values["terms"],
-            judge_shifts=values.get("judged", {}),
+            judges=_judges(values),
         )
+
+
+def _judges(values: Mapping[str, Any]) -> dict[str, JudgeCalibration]:
+    # An earlier version learned shifts from the answers of all judges together.
+    if shifts := values.get("judged"):
+        return {"": JudgeCalibration(shifts=shifts)}
+    return {source: JudgeCalibration.from_json(one) for source, one in values.get("judges", {}).items()}
 
 
 def fit_calibration(

@@ -12,12 +12,16 @@ import numpy as np
 
 from omop_emb.arrays import Floats, Ints
 from omop_emb.errors import ConfigurationError
+from omop_emb.mapping.features import further_features
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.ranking.calibration import Calibration
-from omop_emb.mapping.ranking.ranker import add_approved_bonus
+from omop_emb.mapping.ranking.ranker import TrainedSpace, add_approved_bonus
 
 OTHER_DOMAINS = "other"
 """Key of the correction for all domains without one of their own."""
+
+FURTHER_WEIGHT = 1.5
+"""What a standard deviation of the cosine in a further space adds to a score that was learned without."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,7 @@ class LinearRanker:
     calibration: Calibration | None
     weights: Floats  # (features,) for every domain
     corrections: Mapping[str, Floats]  # (features,) by domain, added to the weights
+    further_spaces: Sequence[TrainedSpace] = ()
 
     def columns(self, features: Floats, offsets: Ints, domains: Sequence[str]) -> Floats:
         """The features themselves."""
@@ -40,20 +45,26 @@ class LinearRanker:
         return add_approved_bonus(self.weigh(columns, domains), columns)
 
     def weigh(self, features: Floats, domains: Sequence[str]) -> Floats:
-        """(p,) scores without the bonus for approved names."""
+        """(p,) scores without the bonus for approved names; each further space counts the same."""
+        further = FURTHER_WEIGHT * further_features.standardised_cosines(features).sum(axis=1)
+        features = features[:, : len(NAMES)]
         codes = {domain: code for code, domain in enumerate(self.corrections)}
         none = len(codes)
         code = np.array([codes.get(domain, codes.get(OTHER_DOMAINS, none)) for domain in domains], np.int64)
         corrections = [*self.corrections.values(), np.zeros_like(self.weights)]
         # All corrections for every row: cheaper than copying each domain's rows.
         products = features @ np.stack([self.weights + row for row in corrections], axis=1)
-        return np.asarray(products[np.arange(len(products)), code], np.float32)
+        return np.asarray(products[np.arange(len(products)), code] + further, np.float32)
 
     def contributions(self, columns: Floats, domain: str) -> dict[str, float]:
         """What each feature of one candidate added to its score, without bonuses."""
         none = np.zeros_like(self.weights)
         correction = self.corrections.get(domain, self.corrections.get(OTHER_DOMAINS, none))
-        return dict(zip(NAMES, (columns * (self.weights + correction)).tolist(), strict=True))
+        parts = columns[: len(NAMES)] * (self.weights + correction)
+        further = FURTHER_WEIGHT * further_features.standardised_cosines(columns[None, :])[0]
+        return dict(zip(NAMES, parts.tolist(), strict=True)) | {
+            f"space {number}": part for number, part in enumerate(further.tolist(), start=1)
+        }
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values, weights by the name of their feature."""

@@ -41,8 +41,12 @@ class Policy:
     accept_untrained: bool = False
     no_match_below: float = 0.0
 
-    def check(self, ranker: Ranker, *, calibrated: bool) -> None:
+    def check(
+        self, ranker: Ranker, *, calibrated: bool, otherwise: str = "use --accept-untrained, which map has"
+    ) -> None:
         """Check that the ranker's probabilities, if they are calibrated, can be used to accept.
+
+        `otherwise` says what to do without approvals of this site.
 
         Raises:
             ConfigurationError: with the reason, and the command that trains a ranker.
@@ -61,7 +65,7 @@ class Policy:
         if not ranker.is_site_trained and not self.accept_untrained:
             raise ConfigurationError(
                 "thresholds learned at other hospitals do not hold here (.95 became .79): run omop-emb "
-                "calibrate APPROVED with mappings that you have approved, or use --accept-untrained"
+                f"calibrate APPROVED with mappings that you have approved, or {otherwise}"
             )
 
     def decide(

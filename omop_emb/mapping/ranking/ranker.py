@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,12 +16,21 @@ APPROVED_COLUMN = NAMES.index("memory exact")
 """The column of features that is 1 for a concept that was approved for precisely this name."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrainedSpace:
+    """A further space that a ranker was trained with: its name at that time, and its fingerprint's digest."""
+
+    name: str
+    fingerprint: str
+
+
 class Ranker(Protocol):
     """Orders candidates.
 
     Attributes:
         name: such as "shipped-2" or "north-3".
         fingerprint: digest of the space that it was trained in; its probabilities are valid for no other.
+        further_spaces: those that it was trained with besides, in the order of their features.
         is_site_trained: whether it was trained on approvals of the site itself.
         calibration: from scores to a probability.
     """
@@ -29,6 +39,8 @@ class Ranker(Protocol):
     def name(self) -> str: ...  # noqa: D102 - described above
     @property
     def fingerprint(self) -> str: ...  # noqa: D102 - described above
+    @property
+    def further_spaces(self) -> Sequence[TrainedSpace]: ...  # noqa: D102 - described above
     @property
     def is_site_trained(self) -> bool: ...  # noqa: D102 - described above
     @property

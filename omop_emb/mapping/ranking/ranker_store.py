@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import psycopg
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
+from omop_emb.errors import ConfigurationError
 from omop_emb.mapping.ranking import stored_rankers
 from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.linear import LinearRanker
-from omop_emb.mapping.ranking.ranker import Ranker
+from omop_emb.mapping.ranking.ranker import Ranker, TrainedSpace
 from omop_emb.mapping.ranking.trees import TreeRanker
+from omop_emb.safe_files.foreign_errors import foreign_errors
 
 
 def has_mapping_tables(connection: psycopg.Connection[Any]) -> bool:
@@ -29,17 +31,22 @@ def active_ranker(connection: psycopg.Connection[Any], site: str, fingerprint: s
     if row is None:
         return None
     name, kind, model, calibration_json, trained_on = row
-    calibration = Calibration.from_json(calibration_json)
-    if kind == "linear":
-        return replace(LinearRanker.from_json(json.loads(model)), name=name, calibration=calibration)
-    return TreeRanker.from_stored(
-        model,
-        name=name,
-        fingerprint=fingerprint,
-        calibration=calibration,
-        features=trained_on["features"],
-        domains=trained_on["domains"],
-    )
+    what = f"of the site {site!r} is damaged; run omop-emb calibrate again, or add --shipped"
+    with foreign_errors(f"the ranker {name!r}", what, ConfigurationError):
+        calibration = Calibration.from_json(calibration_json)
+        further = tuple(TrainedSpace(**space) for space in trained_on.get("further_spaces", ()))
+        if kind == "linear":
+            linear = LinearRanker.from_json(json.loads(model))
+            return replace(linear, name=name, calibration=calibration, further_spaces=further)
+        return TreeRanker.from_stored(
+            model,
+            name=name,
+            fingerprint=fingerprint,
+            calibration=calibration,
+            features=trained_on["features"],
+            domains=trained_on["domains"],
+            further_spaces=further,
+        )
 
 
 def active_training(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> dict[str, Any]:
@@ -68,6 +75,7 @@ def store_ranker(
         kind, model = "trees", ranker.model.text
         features, domains = list(ranker.features), list(ranker.model.domains)
         trained_on = {**trained_on, "features": features, "domains": domains}
+    trained_on = {**trained_on, "further_spaces": [asdict(space) for space in ranker.further_spaces]}
     assert ranker.calibration is not None  # noqa: S101 - train() always fits one
     stored_rankers.use_shipped(connection, site, ranker.fingerprint)
     number, numbered = stored_rankers.next_name(connection, site)

@@ -60,6 +60,7 @@ _REASONS = {
     "domain": "domain",
     "rank by": "order of the shipped ranker",
     "score of": "order of the shipped ranker",
+    "space ": "similar meaning in a further space",
 }
 _CONTRAST_ENDINGS = (" differs", " only in the concept", " only in the term")
 _MIN_CONTRIBUTION = 0.005  # a smaller one is written as 0.00

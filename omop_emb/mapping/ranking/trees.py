@@ -16,7 +16,7 @@ from omop_emb.mapping.features.feature_signs import STATED_SIGNS
 from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import LinearRanker, default_ranker
-from omop_emb.mapping.ranking.ranker import APPROVED_COLUMN, add_approved_bonus
+from omop_emb.mapping.ranking.ranker import APPROVED_COLUMN, TrainedSpace, add_approved_bonus
 
 DEFAULT_ROUNDS = 150
 MAX_RERANKED = 100
@@ -95,6 +95,7 @@ class TreeRanker:
     calibration: Calibration | None
     model: TreeModel
     shipped: LinearRanker
+    further_spaces: Sequence[TrainedSpace] = ()
     is_site_trained: bool = True
 
     @classmethod
@@ -107,9 +108,11 @@ class TreeRanker:
         calibration: Calibration | None,
         features: Sequence[str],
         domains: Sequence[str],
+        further_spaces: Sequence[TrainedSpace] = (),
     ) -> TreeRanker:
         """A ranker that was stored with the names of its columns and its domains."""
-        ranker = cls(name, fingerprint, calibration, TreeModel(text, domains), default_ranker())
+        model, shipped = TreeModel(text, domains), default_ranker()
+        ranker = cls(name, fingerprint, calibration, model, shipped, further_spaces)
         if tuple(features) != ranker.features:
             raise ConfigurationError(
                 f"the ranker {name!r} was trained on other features than this version computes: run omop-emb "
@@ -120,7 +123,7 @@ class TreeRanker:
     @property
     def features(self) -> tuple[str, ...]:
         """Names of its columns."""
-        return relative_features.names(self.shipped.name)
+        return relative_features.names(self.shipped.name, len(self.further_spaces))
 
     def columns(self, features: Floats, offsets: Ints, domains: Sequence[str]) -> Floats:
         """(p, columns) the features, and how they compare with the term's other candidates."""

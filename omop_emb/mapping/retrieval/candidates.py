@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,13 +13,14 @@ from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.exact_retriever import ExactRetriever
+from omop_emb.mapping.retrieval.further_spaces import FurtherRetriever, FurtherSpace
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.lexical_retriever import LexicalRetriever
 from omop_emb.mapping.retrieval.queries import QueryBatch, Retriever
 from omop_emb.mapping.retrieval.suggestion_retriever import SuggestionRetriever
 from omop_emb.mapping.retrieval.unit_retriever import UnitRetriever
 
-RETRIEVERS = ("exact", "dense", "lexical", "unit", "memory", "suggested")
+RETRIEVERS = ("exact", "dense", "lexical", "unit", "memory", "suggested", "further")
 """Names of all retrievers."""
 
 
@@ -50,6 +51,7 @@ def make_retrievers(
     attributes: ConceptAttributes,
     dense: DenseIndex | None,
     memory: MemoryIndex | None = None,
+    further: Sequence[FurtherSpace] = (),
 ) -> dict[str, Retriever]:
     """All retrievers that there is an index for, by name."""
     retrievers: dict[str, Retriever] = {
@@ -62,6 +64,8 @@ def make_retrievers(
         retrievers["dense"] = dense
     if memory is not None and len(memory):
         retrievers["memory"] = memory
+    if further:
+        retrievers["further"] = FurtherRetriever(further)
     return retrievers
 
 

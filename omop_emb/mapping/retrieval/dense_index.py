@@ -129,6 +129,10 @@ class DenseIndex:
         chosen = rank_in_group(query) < k[query]
         return query[chosen], concept[chosen]
 
+    def has_vector(self, concepts: Ints) -> Mask:
+        """(concepts,) whether each concept row has a vector here."""
+        return np.asarray(self._offsets[concepts + 1] > self._offsets[concepts])
+
     def similarity(self, queries: Floats, concepts: Ints) -> Floats:
         """(queries, concepts) cosine of each query with each concept's best text; 0 without a vector."""
         sizes = self._offsets[concepts + 1] - self._offsets[concepts]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import sparse
 
 from omop_emb.arrays import Floats, Ints, Mask
@@ -26,9 +26,11 @@ MIN_GRAMS, MAX_POSTINGS = 4, 100_000
 
 def hash_texts(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     """A 64-bit hash of each text, the same on every machine."""
-    if not len(texts):
-        return np.zeros(0, np.uint64)
-    return pd.util.hash_array(np.array(texts, dtype=object), categorize=False)
+    # surrogatepass: a source may have half a pair, which is a text like any other.
+    digests = (
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts
+    )
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
 def expand_spans(start: Ints, sizes: Ints) -> tuple[Ints, Ints]:

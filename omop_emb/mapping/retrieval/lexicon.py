@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from omop_emb.arrays import Ints, Mask
 from omop_emb.mapping.retrieval.standard_targets import (
@@ -18,9 +18,12 @@ from omop_emb.mapping.retrieval.standard_targets import (
 )
 from omop_emb.mapping.retrieval.string_array import StringArray
 from omop_emb.mapping.terms.laboratory import parse_loinc_name
-from omop_emb.records import ConceptFilter
+from omop_emb.records import Concept, ConceptFilter
 from omop_emb.spaces.recipe import STANDARD_AND_VALID
 from omop_emb.vocabulary.spelling import loose_code
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT_KINDS = ("name", "synonym", "code", "short name", "non-standard")
 """Kinds of text, by number in Lexicon.text_kind; "non-standard": the name of a concept that maps here."""
@@ -34,6 +37,8 @@ STATUSES = (
     "no longer valid",
 )
 """Statuses of concepts, by number in Lexicon.status; only the first may be a target without a person."""
+FLAGS = ("S", "C", None, None)
+"""CONCEPT's standard_concept by status."""
 _Text = tuple[int, int, str, int]  # concept row, kind, text, path
 
 
@@ -130,6 +135,18 @@ class Lexicon:
         codes = [code for code, name in enumerate(self.vocabularies) if name in vocabularies]
         return np.isin(self.vocabulary, codes)
 
+    def concept(self, row: int) -> Concept:
+        """The concept of a row; why one is invalid is not known here."""
+        return Concept(
+            concept_id=int(self.concept_id[row]),
+            concept_name=self.names[row],
+            domain_id=self.domains[self.domain[row]],
+            vocabulary_id=self.vocabularies[self.vocabulary[row]],
+            concept_class_id=self.concept_classes[self.concept_class[row]],
+            standard_concept=FLAGS[self.status[row]],
+            concept_code=self.codes[row],
+        )
+
     def text_rows(self, row: int) -> range:
         """The text rows of a concept."""
         return range(int(self.text_offsets[row]), int(self.text_offsets[row + 1]))
@@ -180,8 +197,10 @@ def build_lexicon(
             concept_code, invalid_reason; empty strings or None for missing values.
         synonym: concept_id, concept_synonym_name.
         relationship: concept_id_1, concept_id_2, relationship_id of valid rows.
-        concept_filter: which concepts are to be found.
+        concept_filter: which concepts are to be found, see vocabulary_index.needed_index().
     """
+    import pandas as pd
+
     status = _statuses(concept)
     chosen = concept[_passing(concept, status, concept_filter)].assign(status=status)
     chosen = chosen.sort_values(["domain_id", "concept_id"], kind="stable")
@@ -239,6 +258,8 @@ def build_lexicon(
 
 def _statuses(concept: pd.DataFrame) -> pd.Series:
     """Each concept's index into STATUSES."""
+    import pandas as pd
+
     flag, is_valid = concept["standard_concept"].fillna(""), concept["invalid_reason"].fillna("") == ""
     return pd.Series(
         np.select([~is_valid, flag == "S", flag == "C"], [3, 0, 1], default=2), index=concept.index
@@ -246,18 +267,13 @@ def _statuses(concept: pd.DataFrame) -> pd.Series:
 
 
 def _passing(concept: pd.DataFrame, status: pd.Series, concept_filter: ConceptFilter) -> Mask:
+    passes = np.ones(len(concept), bool)
     if concept_filter.standard_only:
-        # Its other limits apply inside each search, so that one lexicon serves all of them.
-        return np.asarray(status == 0 if concept_filter.valid_only else concept["standard_concept"] == "S")
-    passes = np.asarray(status != 3) if concept_filter.valid_only else np.ones(len(concept), bool)
-    for column, values in (
-        ("domain_id", concept_filter.domains),
-        ("vocabulary_id", concept_filter.vocabularies),
-        ("concept_class_id", concept_filter.concept_classes),
-        ("concept_id", concept_filter.concept_ids),
-    ):
-        if values is not None:
-            passes &= concept[column].isin(values).to_numpy()
+        passes &= (concept["standard_concept"] == "S").to_numpy()
+    if concept_filter.valid_only:
+        passes &= (status != 3).to_numpy()
+    if not (concept_filter.standard_only and concept_filter.valid_only) and concept_filter.vocabularies:
+        passes &= concept["vocabulary_id"].isin(concept_filter.vocabularies).to_numpy()
     return passes
 
 

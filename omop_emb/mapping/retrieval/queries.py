@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -13,13 +13,11 @@ from scipy import sparse
 
 from omop_emb.arrays import Ints, Mask, Vectors
 from omop_emb.mapping.records import Variant
+from omop_emb.mapping.retrieval.file_queries import Embed as Embed, embed_with_files
 from omop_emb.mapping.retrieval.lexical_index import Domains, LexicalIndex, hash_texts
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.mapping.terms.text_key import text_key
 from omop_emb.mapping.terms.words import normalise
-
-Embed = Callable[[list[str]], Vectors]
-"""Texts -> (n, dimensions) unit rows, embedded as queries."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +31,7 @@ class Query:
     hidden_texts: frozenset[int] = frozenset()
     suggestions: tuple[int, ...] = ()  # rows of the concepts that the source suggests
     hidden_names: frozenset[int] = frozenset()  # approved names that must not match: those of the term itself
+    files: tuple[str, ...] = ()  # with which the last variant is embedded
 
     @classmethod
     def of(cls, variants: tuple[Variant, ...], domain: str | None) -> Query:
@@ -54,6 +53,9 @@ class QueryBatch:
     key_hashes: npt.NDArray[np.uint64]  # (v,) hashes of the text keys
     embed: Embed | None  # None without a dense index
     allowed: Mask | None = None  # (c,) the concepts that a filter lets through; None: all
+    further: Sequence[Embed] = ()  # of each further space
+    # files without which queries were embedded, and why
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def encode(
@@ -65,6 +67,7 @@ class QueryBatch:
         k: int = 100,
         k_other: int = 40,
         allowed: Mask | None = None,
+        further: Sequence[Embed] = (),
     ) -> QueryBatch:
         """Encode queries; k concepts are found for each original, k_other for each other variant."""
         texts = [text for query in queries for text in query.normal]
@@ -75,14 +78,31 @@ class QueryBatch:
         owner = np.repeat(np.arange(len(queries)), sizes)
         keys = hash_texts([text_key(variant.text) for query in queries for variant in query.variants])
         grams, hashes = lexical.encode(texts), hash_texts(texts)
-        return cls(queries, offsets, owner, limits, grams, hashes, keys, embed, allowed)
+        return cls(queries, offsets, owner, limits, grams, hashes, keys, embed, allowed, further)
 
     @cached_property
     def vectors(self) -> Vectors | None:
         """(v, dimensions) unit rows; embedded when they are first read. None without a dense index."""
         if self.embed is None:
             return None
-        return self.embed([variant.text for query in self.queries for variant in query.variants])
+        rows = self.embed(self._texts)
+        with_files = {
+            int(last) - 1: (query.variants[-1].text, query.files)
+            for query, last in zip(self.queries, self.offsets[1:], strict=True)
+            if query.files
+        }
+        for number, row in embed_with_files(with_files, self.embed, self.left_out):
+            rows[number] = row
+        return rows
+
+    @cached_property
+    def further_vectors(self) -> Sequence[Vectors]:
+        """The same of the texts alone for each further space, with its own model and prefix."""
+        return [embed(self._texts) for embed in self.further]
+
+    @property
+    def _texts(self) -> list[str]:
+        return [variant.text for query in self.queries for variant in query.variants]
 
     @cached_property
     def domains(self) -> list[Domains]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from omop_emb.arrays import Ints
 from omop_emb.mapping.records import MappedValue, PathStep
 from omop_emb.mapping.retrieval import relationships
 from omop_emb.mapping.retrieval.relationships import TARGET_RELATIONSHIPS, VALUE_RELATIONSHIPS
 from omop_emb.mapping.retrieval.string_array import StringArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _Links = dict[int, list[tuple[str, int]]]
 

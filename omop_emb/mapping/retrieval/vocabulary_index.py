@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
@@ -28,6 +27,9 @@ from omop_emb.spaces.registry import Space
 from omop_emb.sql import read
 from omop_emb.vocabulary import reader
 from omop_emb.vocabulary.reader import VocabularyTables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CONCEPT = sql.SQL(
     "select concept_id, concept_name, domain_id, vocabulary_id, concept_class_id, "
@@ -65,13 +67,21 @@ class VocabularyIndex:
     state: str  # identifies the contents of the vocabulary's tables
 
 
+def needed_index(concept_filter: ConceptFilter) -> ConceptFilter:
+    """Which concepts the index has that a filter needs; the filter's other limits apply inside each search.
+
+    All standard and valid ones share an index. Of others, which are many more, it has the filter's
+    vocabularies alone.
+    """
+    if concept_filter.standard_only and concept_filter.valid_only:
+        return STANDARD_AND_VALID
+    return replace(concept_filter, domains=None, concept_classes=None, concept_ids=None)
+
+
 def open_vocabulary_index(
     connection: psycopg.Connection[Any], concept_filter: ConceptFilter = STANDARD_AND_VALID
 ) -> VocabularyIndex:
-    """The index of the current vocabulary, from the cache or built and cached.
-
-    It holds all standard and valid concepts, whatever else the filter says; with a filter that asks for
-    others, only what passes.
+    """The index of the current vocabulary that a filter needs, from the cache or built and cached.
 
     Raises:
         VocabularyError: no vocabulary is loaded.
@@ -79,8 +89,7 @@ def open_vocabulary_index(
     tables = reader.vocabulary_tables(connection)
     if tables is None:
         raise VocabularyError("no vocabulary is loaded to map to: run omop-emb vocabulary load PATH")
-    if concept_filter.standard_only and concept_filter.valid_only:
-        concept_filter = STANDARD_AND_VALID
+    concept_filter = needed_index(concept_filter)
     selection = "" if concept_filter == STANDARD_AND_VALID else repr(concept_filter)
     state = _state(connection, tables) + selection
     key = array_cache.cache_key("vocabulary", state)
@@ -127,6 +136,8 @@ def read_lexicon(
 
 
 def _read_frame(connection: psycopg.Connection[Any], query: sql.Composed | None) -> pd.DataFrame:
+    import pandas as pd  # only where an index is built: it costs as much as a search
+
     if query is None:
         return pd.DataFrame({column: [] for column in _COLUMN_TYPES})
     buffer = io.BytesIO()

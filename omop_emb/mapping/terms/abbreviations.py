@@ -135,6 +135,11 @@ def _is_something_else(
     return word in _ROMAN and before is not None and fold(before.group()) in _NUMBERED
 
 
+def readings(text: str, domain: str | None = None) -> list[tuple[str, tuple[str, ...]]]:
+    """(abbreviation as written, its meanings) of each abbreviation in a text, the commonest meaning first."""
+    return [(text[start:stop], meanings) for start, stop, meanings in _found(text, domain)]
+
+
 def expand_abbreviations(text: str, domain: str | None = None) -> Iterator[str]:
     """The text with every abbreviation in its commonest meaning, then with each other meaning of each."""
     found = _found(text, domain)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from omop_emb.mapping.terms.data_files import read_toml
 from omop_emb.mapping.terms.unit_symbols import everyday_symbol, exact_symbol, glued_symbols
 from omop_emb.mapping.terms.words import american
 
+_KEPT_TEXTS = 20_000  # of terms, whose number has no bound
 _SIGNS = str.maketrans(
     {
         **dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-", strict=True)),
@@ -195,7 +196,7 @@ def _factors(factors: Counter[str]) -> list[str]:
     return sorted(symbol if exponent == 1 else f"{symbol}{exponent}" for symbol, exponent in factors.items())
 
 
-@cache
+@lru_cache(_KEPT_TEXTS)
 def unit_key(text: str) -> str:
     """The key of a unit's code or name, not a UCUM code; "" if nothing is left of the text.
 
@@ -211,7 +212,7 @@ def unit_key(text: str) -> str:
     return _key(plain, is_shouted)
 
 
-@cache
+@lru_cache(_KEPT_TEXTS)
 def unit_readings(text: str) -> tuple[str, ...]:
     """The keys that a hospital may mean, UCUM's first: "G" is a gauss in UCUM, and a gram in a hospital.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,38 +12,33 @@ import numpy as np
 import psycopg
 
 import omop_emb
-from omop_emb.arrays import Floats
-from omop_emb.database.engine import driver_connection, readable_errors
+from omop_emb.database.engine import driver_connection, is_in_transaction, readable_errors
 from omop_emb.database.migrations import migrate
 from omop_emb.mapping.approvals.approval_store import Approval, remember_approvals
 from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
 from omop_emb.mapping.approvals.sites import unknown_site_note
-from omop_emb.mapping.evaluation.gold import GoldTerm, ResolvedTerm, read_gold, resolve_targets
-from omop_emb.mapping.judge import judge_calibration
+from omop_emb.mapping.evaluation.gold import GoldFile, GoldTerm, read_gold, resolve_targets, translated
+from omop_emb.mapping.judge.translation_job import TranslationJob
 from omop_emb.mapping.mapper import DEFAULT_SITE, open_mapper
 from omop_emb.mapping.ranking import ranker_store, stored_rankers, trees
-from omop_emb.mapping.ranking.calibration import Calibration
 from omop_emb.mapping.ranking.examples import Examples
-from omop_emb.mapping.ranking.linear import LinearRanker, default_ranker
-from omop_emb.mapping.ranking.ranker import add_approved_bonus
+from omop_emb.mapping.ranking.linear import default_ranker
+from omop_emb.mapping.ranking.ranker_spaces import as_trained, find_further_spaces
 from omop_emb.mapping.records import Provenance
+from omop_emb.mapping.resources import embed_approved_names
 from omop_emb.mapping.training.cross_validation import (
     CrossValidation,
-    Scorer,
-    calibrate_out_of_sample,
-    term_folds,
-    validate_sources,
-    validate_terms,
 )
-from omop_emb.mapping.training.site_examples import build_examples, sample_terms, with_shipped_scores
+from omop_emb.mapping.training.learned_ranker import OnMessage, learn_ranker
+from omop_emb.mapping.training.site_examples import build_examples, sample_terms
 from omop_emb.records import counted
+from omop_emb.spaces import registry
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
 _MIN_FOUND_SHARE = 0.8  # of the targets; a smaller share is worth a note
-OnMessage = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +50,9 @@ class Training:
         remember: whether approved names are added to the site's memory.
         name: the ranker's; None is the site's with a number.
         columns: how the files are read.
+        translate: a generative model that translates the terms first; None asks none.
+        also_spaces: names of spaces that it learns with too; None: those that the site's present ranker
+            learned with.
         rounds: number of trees; None means trees.DEFAULT_ROUNDS.
     """
 
@@ -62,6 +60,8 @@ class Training:
     remember: bool = True
     name: str | None = None
     columns: ApprovedColumns = field(default_factory=ApprovedColumns)
+    translate: TranslationJob | None = None
+    also_spaces: Sequence[str] | None = ()
     rounds: int | None = None
 
 
@@ -86,8 +86,12 @@ def train(
     training: Training | None = None,
     *,
     on_message: OnMessage = lambda _: None,
+    confirm: Callable[[str], bool] = lambda _question: True,
 ) -> TrainedRanker:
     """Train, cross-validate and store a site's ranker for the active space; the caller commits.
+
+    A session that is in no transaction is in none while it trains. `confirm` is asked before terms are
+    translated, with the expected cost; False ends it with an InputError.
 
     Raises:
         InputError: a file cannot be read, or there are too few approvals.
@@ -96,60 +100,86 @@ def train(
     training = training or Training()
     trees.load_lightgbm()
     gold = read_gold(paths, training.columns)
+    gold = translated(gold, training.translate, on_message=on_message, confirm=confirm)
+    return train_on(session, gold, training, on_message=on_message)
+
+
+def train_on(
+    session: Session | Connection,
+    gold: GoldFile,
+    training: Training,
+    *,
+    on_message: OnMessage = lambda _: None,
+) -> TrainedRanker:
+    """train() on approved terms that have been read already."""
+    trees.load_lightgbm()
+    is_own = not is_in_transaction(session)
     with readable_errors():
+        if is_own:  # before what follows, in one transaction, needs them
+            embed_approved_names(session, training.site, _new_names(gold.terms, training))
         connection = driver_connection(session)
-        migrate(connection)
-        if training.name is not None:
-            stored_rankers.check_name(connection, training.name)
-        if training.remember and (site_note := unknown_site_note(connection, training.site)):
-            on_message(site_note)  # without, the mapper says so
-        remembered = _remember(connection, training.site, gold.terms) if training.remember else 0
-        with open_mapper(session, site=training.site, use_own_ranker=False) as mapper:
+        remembered = _approve(connection, training, gold.terms, on_message)
+        with open_mapper(
+            session,
+            also_spaces=_further_names(connection, training),
+            site=training.site,
+            use_own_ranker=False,
+        ) as mapper:
             engine, space, provenance = mapper.engine, mapper.space, mapper.provenance
-            notes = list(mapper.warnings)
+            notes, trained_in = list(mapper.warnings), as_trained([space, *mapper.further_spaces])
+        if is_own:
+            session.rollback()  # no transaction is open while it trains; the approvals are written at the end
     for line in gold.notes:
         on_message(line)
-    digest, shipped = space.fingerprint.digest, default_ranker()
+    shipped = default_ranker()
     usable = resolve_targets(engine.lexicon, gold.terms)
     terms = sample_terms(usable)
     if len(terms) < len(usable):
         notes.append(f"{len(terms):,} of {counted(len(usable), 'term')} sampled to learn from")
     on_message(f"describing the candidates of {counted(len(terms), 'term')}")
     examples = build_examples(engine, terms, shipped)
-    validations, scores, uses_own_trees = _cross_validate(
-        examples, shipped, training.rounds, on_message, calibrated=digest == shipped.fingerprint
+    learned = learn_ranker(
+        examples, shipped, terms, trained_in, rounds=training.rounds, on_message=on_message
     )
-    if not uses_own_trees:
-        notes.append("your own trees order no better than the shipped ranker, which stays, calibrated here")
-    calibration, note = _calibrate(examples, scores, terms)
-    ranker: LinearRanker | trees.TreeRanker = replace(
-        shipped, fingerprint=digest, is_site_trained=True, calibration=calibration
-    )
-    if uses_own_trees:
-        on_message("training on all terms")
-        model = trees.train_trees(examples, rounds=training.rounds)
-        ranker = trees.TreeRanker("", digest, calibration, model, shipped)
     with readable_errors():
+        if is_own:
+            connection = driver_connection(session)
+            _approve(connection, training, gold.terms, lambda _: None)
         name = ranker_store.store_ranker(
             connection,
             training.site,
-            ranker,
+            learned.ranker,
             name=training.name,
             learned_terms=stored_rankers.hash_terms(gold.term.key for gold, _ in terms),
-            figures={validation.ranker: validation.metrics for validation in validations},
+            figures={validation.ranker: validation.metrics for validation in learned.validations},
             trained_on=_origin(gold.digests, len(terms), space.name, provenance),
         )
     matched = sum(bool(rows) for _, rows in terms)
     return TrainedRanker(
         name=name,
-        uses_own_trees=uses_own_trees,
+        uses_own_trees=learned.uses_own_trees,
         terms=matched,
         no_match=len(terms) - matched,
         remembered=remembered,
-        cross_validations=validations,
+        cross_validations=learned.validations,
         problems=gold.problems,
-        notes=[*notes, *note, *_missing_targets(examples, matched)],
+        notes=[*notes, *learned.notes, *_missing_targets(examples, matched)],
     )
+
+
+def _further_names(connection: psycopg.Connection[Any], training: Training) -> Sequence[str]:
+    """The further spaces to learn with."""
+    if training.also_spaces is not None:
+        return training.also_spaces
+    space = registry.answering_space(connection)
+    ranker = ranker_store.active_ranker(connection, training.site, space.fingerprint.digest)
+    if ranker is None:
+        return ()
+    return [one.name for one in find_further_spaces(connection, space, ranker, None)]
+
+
+def _new_names(terms: Iterable[GoldTerm], training: Training) -> Iterator[str]:
+    return (one.term.name for one in terms if training.remember and one.term.has_name)
 
 
 def _origin(files: dict[str, str], terms: int, space_name: str, provenance: Provenance) -> dict[str, Any]:
@@ -164,6 +194,22 @@ def _origin(files: dict[str, str], terms: int, space_name: str, provenance: Prov
     }
 
 
+def _approve(
+    connection: psycopg.Connection[Any], training: Training, terms: Iterable[GoldTerm], on_message: OnMessage
+) -> int:
+    """Check the ranker's name, and add the approved names to the memory; returns how many are new."""
+    # What follows in this transaction computes between statements; nobody is waited for.
+    connection.execute("select set_config('idle_in_transaction_session_timeout', '0', true)")
+    migrate(connection)
+    if training.name is not None:
+        stored_rankers.check_name(connection, training.name)
+    if not training.remember:
+        return 0
+    if site_note := unknown_site_note(connection, training.site):
+        on_message(site_note)  # without, the mapper says so
+    return _remember(connection, training.site, terms)
+
+
 def _remember(connection: psycopg.Connection[Any], site: str, terms: Iterable[GoldTerm]) -> int:
     """Add approved names to the site's memory, file by file; returns how many are new."""
     by_source: dict[str, list[Approval]] = {}
@@ -175,55 +221,6 @@ def _remember(connection: psycopg.Connection[Any], site: str, terms: Iterable[Go
     return sum(
         remember_approvals(connection, site, approvals, source) for source, approvals in by_source.items()
     )
-
-
-def _cross_validate(
-    examples: Examples,
-    shipped: LinearRanker,
-    rounds: int | None,
-    on_message: OnMessage,
-    *,
-    calibrated: bool,
-) -> tuple[list[CrossValidation], Floats, bool]:
-    """Shipped and own ranker measured, the better one's scores, and whether that is the own one.
-
-    `calibrated` says whether the shipped ranker's probabilities are valid for the space.
-    """
-
-    def fit_trees(part: Examples) -> Scorer:
-        return trees.train_trees(part, rounds=rounds).score_examples
-
-    def fit_shipped(_: Examples) -> Scorer:
-        return lambda part: add_approved_bonus(part.shipped_scores, part.features)
-
-    plain = with_shipped_scores(examples.without_memory(), shipped)
-    calibration = shipped.calibration if calibrated else None
-    before, _ = validate_terms("shipped ranker", plain, fit_shipped, calibration)
-    with_memory, shipped_scores = validate_terms("shipped ranker with memory", examples, fit_shipped, None)
-    on_message("training: three folds by term")
-    own, own_scores = validate_terms("own ranker with memory", examples, fit_trees, None)
-    validations = [before, with_memory, own]
-    if len(np.unique(examples.sources)) > 1:
-        on_message("training: each source left out")
-        validations.append(validate_sources("own ranker at an unseen source", plain, fit_trees))
-    is_better = own.metrics["MRR"] >= with_memory.metrics["MRR"]
-    return validations, own_scores if is_better else shipped_scores, is_better
-
-
-def _calibrate(
-    examples: Examples, scores: Floats, terms: Sequence[ResolvedTerm]
-) -> tuple[Calibration, list[str]]:
-    """The calibration of out-of-sample scores, and a note about the judge's answers if there are any."""
-    first = examples.first_candidates(scores)
-    calibration, probability = calibrate_out_of_sample(first, term_folds(len(examples)), isotonic=True)
-    answers = [
-        judge_calibration.classify_answer(gold.term.extra.get("judge", ""), int(examples.concept_ids[row]))
-        if row >= 0
-        else None
-        for (gold, _), row in zip(terms, first.rows, strict=True)
-    ]
-    shifts, note = judge_calibration.learn_shifts(probability, answers, first.correct)
-    return replace(calibration, judge_shifts=shifts), [note] if note else []
 
 
 def _missing_targets(examples: Examples, matched: int) -> Iterator[str]:

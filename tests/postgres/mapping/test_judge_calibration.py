@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from omop_emb.mapping.approvals.reviewed_table import ApprovedColumns
-from omop_emb.mapping.judge.judge_calibration import apply_answer
+from omop_emb.mapping.judge.applied_answer import apply_answer
 from omop_emb.mapping.mapper import open_mapper
 from omop_emb.mapping.records import Decision, SourceTerm
 from omop_emb.mapping.training.site_training import Training, train
@@ -27,6 +27,7 @@ def test_approved_terms_with_a_judges_answers_teach_what_they_are_worth(
         writer.writerow(["code", "name", "concept_id", "judge"])
         for row in rows:
             said = "none: nothing fits" if row["concept_id"] == "0" else f"{row['concept_id']}: it is"
+            said += " (ollama:m)"
             writer.writerow([*row.values(), said])
     trained = train(
         sample, [path], Training(site="judged", rounds=5, columns=ApprovedColumns(all_approved=True))
@@ -35,12 +36,13 @@ def test_approved_terms_with_a_judges_answers_teach_what_they_are_worth(
     with open_mapper(sample, site="judged") as mapper:
         calibration = mapper.engine.ranker.calibration
         assert calibration is not None
-        assert calibration.judge_shifts["agrees"] > 0
+        judge = calibration.judges["ollama:m"]
+        assert judge.shifts["agrees"] > 0
         (found,) = mapper.map([SourceTerm(name="degenerative joint trouble")])
     term = replace(found, probability=0.5)  # a small sample's curve may be quite sure
     assert term.best is not None
     assert term.probability is not None
-    after = apply_answer(replace(term, judge=f"{term.best.concept_id}: it is"), calibration.judge_shifts)
+    after = apply_answer(replace(term, judge=f"{term.best.concept_id}: it is"), judge)
     assert after.probability is not None
     assert after.probability > term.probability
     assert after.decision is Decision.REVIEW

@@ -163,7 +163,7 @@ def checked(cdm: psycopg.Connection[Any], tmp_path: Path) -> CheckedMappings:
         + "e,suggested,1,1,UNCHECKED,1,MAPS_TO\n"
     )
     approved = read_approved(path)
-    assert approved.problems == ()
+    assert approved.problems == []
     return check_previous(cdm, approved.by_key)
 
 
@@ -247,7 +247,7 @@ def test_a_source_to_concept_map_is_read_too(cdm: psycopg.Connection[Any], tmp_p
         f"a,name,1,\na,name,5,\nb,other,3,D\nc,{long[:255]},1,\nd,e,x,\n"
     )
     approved = read_approved(path, ApprovedColumns(all_approved=True))
-    assert approved.problems == (Problem(6, "'target_concept_id' holds no concept ids"),)
+    assert approved.problems == [Problem(6, "'target_concept_id' holds no concept ids")]
     checked = check_previous(cdm, approved.by_key)
     reused = checked.reuse(SourceTerm(name="name", code="a"), PROVENANCE)
     assert reused is not None

@@ -56,8 +56,8 @@ def answers(*chosen: Any) -> str:
 
 
 def first_candidates(terms: list[dict[str, Any]]) -> str:
-    """Choose the first candidate of each term."""
-    return answers(*(term["candidates"][0]["concept_id"] for term in terms))
+    """Choose the candidate with the lowest id of each term: they are shown in no order."""
+    return answers(*(min((one["concept_id"] for one in term["candidates"]), key=int) for term in terms))
 
 
 def sleeping(seconds: float) -> Turn:

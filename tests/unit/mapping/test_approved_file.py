@@ -69,6 +69,7 @@ def test_named_values_are_the_only_ones_that_approve() -> None:
         ("NA", ()), ("nan", ()), ("317,009", None), ("4,329,847", None), ("-1", None), ("x", None),
         ("1.5", None), ("9999999999", None), ("4.3E+07", None), ("٣", None),
         ("12345678,87654321", (12345678, 87654321)),
+        ("2147483647", (2147483647,)), ("2147483648", None), ("3000000000.0", None), ("1|3000000000", None),
     ],
 )  # fmt: skip
 def test_concept_ids_are_read_as_programs_write_them(text: str, ids: tuple[int, ...] | None) -> None:
@@ -89,6 +90,8 @@ def test_concept_ids_are_read_as_programs_write_them(text: str, ids: tuple[int, 
         ("name;concept_id;Approved\na;7|8;TRUE\nb;8;FALSE\n", None, {"a": [7, 8]}, 0),
         ("name,concept_id,reviewed\na,7,approve\na,8,approve\na,9,\n", None, {"a": [7, 8]}, 0),
         ("name,concept_id,reviewed\na,7,approve\na,,no match\nb,1,x\n", None, {"b": [1]}, 1),
+        ("name,concept_id,reviewed\na,2147483648,x\nb,2147483647,x\nc,7,x\n", None,
+         {"b": [2147483647], "c": [7]}, 1),
         ("name,concept_id,reviewed\na,,approve\nb,0,approve\nc,q,approve\nd,q,\n", None, {"b": []}, 2),
         ("name,concept_id,colour\na,7,green\nb,8,red\n",
          ApprovedColumns(approved="colour", approved_values=("green",)), {"a": [7]}, 0),
@@ -218,7 +221,7 @@ def test_a_reviewed_output_is_read_back_with_what_the_reviewer_changed(tmp_path:
     review(path, {"cough": "x", "cold": "x", "nothing": "x", "both": "x"}, {"cold": "10"})
     file = read_approved(path)
     assert approved_in(file) == {"cough": [7], "cold": [10], "nothing": [], "both": [11, 12]}
-    assert file.problems == ()
+    assert file.problems == []
     (cough, *_) = file.approved
     assert (cough.term.domain, cough.term.extra["ward"]) == (None, "north")  # the candidate's domain is none
     review(path, {"cough": "no match", "nothing": "x"}, {"nothing": "13", "cold": "14"})

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
@@ -17,9 +18,9 @@ import pytest
 from omop_emb.errors import ConfigurationError, ProviderRefusedError, QuotaExhaustedError, RateLimitError
 from omop_emb.mapping.judge.judge import Judge
 from omop_emb.mapping.judge.judge_cache import JudgeCache
-from omop_emb.mapping.judge.prompt import ConceptContext, describe_term, read_answers
+from omop_emb.mapping.judge.prompt import ApprovedExample, ConceptContext, describe_term, read_answers
 from omop_emb.mapping.judge.verdict import Verdict, with_verdict
-from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm
+from omop_emb.mapping.records import Decision, MappedTerm, SourceTerm, Variant
 from omop_emb.providers.chat import make_chat_model
 from tests.unit.mapping.chat_server import (
     ChatServer,
@@ -59,7 +60,7 @@ def make_judge(monkeypatch: pytest.MonkeyPatch, provider: str, url: str, **optio
     monkeypatch.setenv("OPENAI_API_KEY", "openai-key")
     monkeypatch.setenv("GEMINI_API_KEY", "gemini-key")
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", url)
-    model = make_chat_model(MODELS[provider])
+    model = make_chat_model(MODELS[provider], thinking_tokens=options.pop("thinking_tokens", None))
     # One question at a time, because the fake server's turns are in the order of the questions.
     model.timeout_seconds, model.concurrency = options.pop("timeout_seconds", 10.0), 1
     options.setdefault("rate_limit_patience_seconds", 0.0)
@@ -110,12 +111,14 @@ def test_the_model_sees_term_context_candidates_synonyms_and_parents(serve: Serv
     ((seen,),) = server.questions()
     assert seen["text"] == "TERM 1"
     assert (seen["other texts"], seen["context"]) == (["Yskä"], {"ward": "A&E"})
-    assert seen["candidates"][0] == {
+    assert {one["concept_id"]: one for one in seen["candidates"]}["11"] == {
         "concept_id": "11",
         "name": "first of 1",
         "domain": "Condition",
         "class": "Clinical Finding",
         "vocabulary": "SNOMED",
+        "adds": ["first", "1"],
+        "lacks": ["cough"],
         "synonyms": ["tussis"],
         "parents": ["Respiratory finding"],
     }
@@ -191,8 +194,9 @@ def test_a_term_that_an_answer_leaves_out_is_asked_about_alone(serve: Serve) -> 
 def test_a_rate_limited_request_is_repeated_after_the_requested_wait(serve: Serve) -> None:
     with serve(status(429, "slow down", Retry_After="3"), status(503), first_candidates) as (server, judge):
         waits: list[float] = []
-        judge._sleep = judge._limiter._sleep = waits.append
-        judge._limiter._clock = lambda: sum(waits)
+        asker = judge._asker
+        asker._sleep = asker._limiter._sleep = waits.append
+        asker._limiter._clock = lambda: sum(waits)
         assert chosen(judge.judge(terms(1))) == [11]
     assert len(server.requests) == 3
     assert max(waits) >= 3
@@ -351,6 +355,69 @@ def test_ollama_is_asked_not_to_think(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server.requests[0][1]["think"] is False
 
 
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_thoughts_in_a_field_of_their_own_are_no_answer_unless_there_is_no_other(
+    monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    used = {
+        "prompt_tokens": 90,
+        "completion_tokens": 50,
+        "completion_tokens_details": {"reasoning_tokens": 40},
+    }
+    messages = [
+        ({"content": answers("11"), field: answers("12")}, "stop", 11),
+        ({"content": "", field: f"a cough, so {answers('12')}"}, "stop", 12),  # a server's mistake
+        ({"content": None, field: f"a cough, so {answers('12')}"}, "length", None),
+        ({"content": f"a cough, so {answers('12')} </think> {answers('11')}"}, "stop", 11),
+        ({"content": f"a cough, so {answers('12')} </think> {{"}, "stop", None),
+    ]
+    for message, reason, expected in messages:
+        reply = {"choices": [{"message": message, "finish_reason": reason}], "usage": used}
+        with chat_server(lambda _terms, reply=reply: (200, {}, reply)) as server:  # type: ignore[misc]  # bound now
+            judge = make_judge(monkeypatch, "openai", server.url)
+            (result,) = judge.judge(terms(1))
+        assert chosen([result]) == [expected]
+        assert judge.usage.thinking_tokens == 40 * judge.usage.requests
+        if reason == "length":
+            assert "cut off at the limit while the model was thinking" in result.judge
+
+
+def test_a_limit_for_thoughts_is_asked_of_every_protocol_in_its_own_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bodies: dict[str, Any] = {}
+    for provider in MODELS:
+        with chat_server(first_candidates) as server:
+            make_judge(monkeypatch, provider, server.url, thinking_tokens=1_000).judge(terms(1))
+        ((_, bodies[provider], _),) = server.requests
+    assert bodies["ollama"]["think"] is True
+    assert bodies["ollama"]["options"]["num_predict"] > 1_000
+    assert bodies["ollama"]["options"]["num_ctx"] > 17_000
+    config = bodies["gemini"]["generationConfig"]
+    assert list(config["thinkingConfig"].values()) == [1_000]
+    assert config["maxOutputTokens"] > 1_000
+    assert bodies["openai"]["max_completion_tokens"] > 1_000
+
+
+@pytest.mark.parametrize("provider", sorted(MODELS))
+def test_a_server_that_knows_no_limit_for_thoughts_is_asked_without_it(
+    monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    with chat_server(first_candidates) as server:
+
+        def old(asked: list[dict[str, Any]]) -> Reply:
+            text = json.dumps(server.requests[-1][1])
+            if any(word in text for word in ('"think": true', "thinkingConfig", "max_completion_tokens")):
+                return 400, {}, {"error": {"message": "m does not support thinking", "code": 400}}
+            return first_candidates(asked)
+
+        server.turns[:] = [old]
+        judge = make_judge(monkeypatch, provider, server.url, batch_terms=1, thinking_tokens=1_000)
+        assert chosen(judge.judge(terms(2))) == [11, 21]
+        refused = len(server.requests) - 2
+    assert refused == {"ollama": 1, "gemini": 1, "openai": 5}[provider]  # of the first term's requests
+
+
 # --- independent of the protocol
 
 
@@ -493,8 +560,69 @@ def test_a_description_is_bounded() -> None:
     term = SourceTerm(name="x" * 10_000, context={"note": "y" * 10_000})
     many = mapped(term, *(candidate(n, "z" * 1000, rank=n) for n in range(1, 100)))
     contexts = {n: ConceptContext(("s" * 1000,) * 50, ("p" * 1000,) * 50) for n in range(1, 100)}
-    assert len(describe_term(many, contexts)) < 60_000
+    examples = [ApprovedExample("e" * 1000, 1, "c" * 1000)] * 50
+    assert len(describe_term(many, contexts, examples)) <= 16_000
+    assert (
+        len(
+            describe_term(
+                replace(many, term=replace(term, context={"c" * n: "v" * 999 for n in range(500)})),
+                contexts,
+                examples,
+            )
+        )
+        <= 16_000
+    )
     assert describe_term(many, contexts).count('"concept_id"') == 12
+
+
+def test_terms_that_are_long_are_asked_about_in_smaller_batches(ollama: Serve) -> None:
+    def long(number: int) -> MappedTerm:
+        many = (candidate(100 * number + n, "z" * 1000, rank=n) for n in range(1, 13))
+        return mapped(SourceTerm(name=f"term {number}", code=str(number)), *many)
+
+    with ollama(first_candidates) as (server, judge):
+        judge.judge([long(n) for n in range(1, 6)])
+        asked = [len(each) for each in server.questions()]
+        assert judge.estimate([long(n) for n in range(1, 6)]).requests == len(asked)
+    assert sum(asked) == 5
+    assert 1 < len(asked) <= 3
+    assert all(len(body["messages"][1]["content"]) < 34_000 for _, body, _ in server.requests)
+
+
+def test_candidates_are_shown_in_an_order_that_owes_nothing_to_the_ranker() -> None:
+    def shown(mapped: MappedTerm) -> list[str]:
+        return [one["concept_id"] for one in json.loads(describe_term(mapped, {}))["candidates"]]
+
+    numbers = range(1, 7)
+    firsts = []
+    for name in range(300):
+        term = mapped(SourceTerm(name=f"term {name}"), *(candidate(n, rank=n) for n in numbers))
+        turned = replace(term, candidates=term.candidates[::-1])
+        assert shown(term) == shown(turned) == shown(term)
+        firsts.append(int(shown(term)[0]))
+    # Each is first in a sixth of the terms: 50, with a standard deviation of 6.5.
+    assert all(20 < firsts.count(number) < 80 for number in numbers)
+
+
+def test_what_tells_candidates_from_the_term_and_from_each_other_is_said() -> None:
+    term = mapped(
+        SourceTerm(name="fracture of left femurs"),
+        candidate(1, "Fracture of right femur", variant=Variant("fracture of left femurs")),
+        candidate(2, "Closed fracture of femur", 2, variant=Variant("fracture of left femurs"),
+                  flags=("laterality: left in the term",)),
+        candidate(3, "Broken thigh bone, left", 3, matched_text="fracture of left femur",
+                  variant=Variant("fracture of left femurs")),
+    )  # fmt: skip
+    described = json.loads(
+        describe_term(term, {}, [ApprovedExample("fx femur L", 3, "Broken thigh bone, left")])
+    )
+    one, two, three = sorted(described["candidates"], key=lambda each: each["concept_id"])
+    assert (one["says"]["laterality"], one["adds"], one["lacks"]) == ("right", ["right"], ["left"])
+    assert (two["says"]["laterality"], two["adds"], two["lacks"]) == ("nothing", ["closed"], ["left"])
+    assert two["differs"] == ["laterality: left in the term"]
+    assert three["says"]["laterality"] == "left"
+    assert "adds" not in three
+    assert described["approved here"] == [{"text": "fx femur L", "concept": "3 Broken thigh bone, left"}]
 
 
 def test_answers_are_read_in_the_shapes_that_models_write() -> None:
@@ -515,3 +643,22 @@ def test_a_verdict_marks_one_candidate_only() -> None:
 def test_a_judge_is_named_provider_and_model(name: str) -> None:
     with pytest.raises(ConfigurationError, match="provider:model"):
         make_chat_model(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000,
+        "[1," * 60_000,
+        '{"a":' * 40_000,
+        '[{"term":' * 20_000,
+        ("9" * 5_000 + "[") * 40,
+        "{[" * 90_000,
+    ],
+)
+def test_brackets_without_end_cost_little_time_and_hide_no_answer_before_them(text: str) -> None:
+    begun = time.process_time()
+    answer = '[{"term": 1, "concept_id": 11}] '
+    assert read_answers(answer + text, 1) == {1: ("11", "")}
+    assert read_answers(text, 1) == {}
+    assert time.process_time() - begun < 5

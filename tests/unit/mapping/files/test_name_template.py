@@ -82,6 +82,10 @@ def test_a_template_that_names_no_column_of_the_file_is_refused(template: str, m
         ("I10", (-1,)),
         ("-5", (-1,)),
         ("99999999999", (-1,)),
+        ("2147483647", (2147483647,)),
+        ("2147483648", (-1,)),
+        ("437663|3000000000", (437663, -1)),
+        ("3000000000.0", (-1,)),
     ],
 )
 def test_suggested_ids_are_read_as_programs_write_them(cell: str, ids: tuple[int, ...]) -> None:

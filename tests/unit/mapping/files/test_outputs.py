@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import re
 import signal
 import stat
 import subprocess
@@ -580,6 +581,22 @@ def test_a_lost_result_raises_instead_of_shifting_the_rows() -> None:
         )
 
 
+def test_rows_of_an_excel_file_wait_where_a_killed_process_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    with write_table(tmp_path / "out.xlsx", [Column("name")]) as write:
+        for _ in range(10_000):
+            write({"name": "a"})
+        (waiting,) = (path for path in tmp_path.iterdir() if path.is_file())
+        assert re.fullmatch(r"\.out\.xlsx\.[0-9a-f]{8}\.part", waiting.name)
+        assert waiting.stat().st_size == 0
+        assert not list((tmp_path / "tmp").iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.xlsx", "tmp"]
+    assert openpyxl.load_workbook(tmp_path / "out.xlsx").active.max_row == 10_001
+
+
 def test_an_excel_file_holds_texts_as_they_are_and_no_more_rows_than_a_sheet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -595,7 +612,7 @@ def test_an_excel_file_holds_texts_as_they_are_and_no_more_rows_than_a_sheet(
         ("007", -1, False),
     ]
     assert sheet["A2"].data_type == "s"
-    monkeypatch.setattr("omop_emb.mapping.files.table_writer._EXCEL_ROWS", 2)
+    monkeypatch.setattr("omop_emb.mapping.files.excel_writer._EXCEL_ROWS", 2)
     with (
         pytest.raises(InputError, match=r"do not fit in a sheet of Excel: use \.csv"),
         write_table(tmp_path / "t.xlsx", [Column("a")]) as write_row,

@@ -183,6 +183,15 @@ def test_requested_columns_ignore_case(tmp_path: Path) -> None:
     )
 
 
+def test_an_unused_column_has_no_role_whatever_its_header_says(tmp_path: Path) -> None:
+    path = write(tmp_path, "id,count,name\n7,3,HTN\n")
+    assert read(path)[0][0].code == "7"
+    (term,), file = read(path, ReadOptions(columns=Columns(unused=("ID", "count"))))
+    assert (term.code, term.frequency, term.name) == ("", None, "HTN")
+    assert term.extra == {"id": "7", "count": "3"}
+    assert file.columns.unused == ("id", "count")
+
+
 def test_a_missing_column_is_an_error_that_suggests_the_nearest(tmp_path: Path) -> None:
     path = write(tmp_path, "code,termm\n1,a\n")
     with pytest.raises(InputError, match="did you mean 'termm'"):

@@ -154,13 +154,16 @@ def test_unusable_rows_are_reported_and_copied_to_the_output(tmp_path: Path) -> 
         row("3", "c", conceptId="x"),
         row("4", " "),
         row("5", "d"),
+        row("6", "e", conceptId="2147483648"),
+        row("7", "f", conceptId="2147483647"),
     ]
     with open_terms(save(tmp_path / "in.csv", rows)) as terms:
-        assert [term.code for term in terms] == ["1", "5"]
+        assert [term.code for term in terms] == ["1", "5", "7"]
         assert terms.problems == [
             Problem(3, "a mappingStatus that Usagi does not know"),
-            Problem(4, "the conceptId is not a whole number"),
+            Problem(4, "the conceptId is not a whole number up to 2147483647"),
             Problem(5, "no source name"),
+            Problem(7, "the conceptId is not a whole number up to 2147483647"),
         ]
 
 
