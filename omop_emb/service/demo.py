@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 _DATA = Path(__file__).parents[1] / "data"
 SAMPLE = _DATA / "sample-vocabulary"
 # Variables that send other commands to another database or model than the demo's.
-_REDIRECTING_VARIABLES = (
-    "OMOP_EMB_DATABASE_URL",
-    "OMOP_EMB_MODEL",
-    "OMOP_EMB_DIMENSIONS",
-    "OMOP_EMB_DOCUMENT_EMBEDDING_PREFIX",
-    "OMOP_EMB_QUERY_EMBEDDING_PREFIX",
-)
+_REDIRECTING_VARIABLES = ("OMOP_EMB_DATABASE_URL", *config.SPACE_VARIABLES)
 _CANDIDATES = 10  # of each term, among which the expected concept is looked for
 
 

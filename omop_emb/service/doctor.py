@@ -20,8 +20,10 @@ from omop_emb.database.engine import database_engine, database_status, driver_co
 from omop_emb.database.requirements import check_database
 from omop_emb.embeddings.client import EmbeddingClient
 from omop_emb.errors import OmopEmbError
+from omop_emb.providers import plugin_problems
 from omop_emb.records import EmbeddingRole, IndexType, counted
 from omop_emb.server import supervisor
+from omop_emb.service.database_check import check_relations
 from omop_emb.spaces import registry
 from omop_emb.spaces.release import release_difference
 from omop_emb.spaces.space_client import client_of
@@ -30,10 +32,12 @@ from omop_emb.vocabulary import reader
 
 if TYPE_CHECKING:
     import psycopg
+    import sqlalchemy
 
 _URL = "OMOP_EMB_DATABASE_URL"
-_SECRETS = frozenset({_URL, "OLLAMA_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"})
-_ADDRESSES = frozenset({"OLLAMA_HOST", "OPENAI_BASE_URL"})
+# The variables with keys, and those with addresses, are known by their names.
+_SECRET = re.compile(r"OMOP_EMB_DATABASE_URL|\w+_(?:KEY|TOKEN)(?:_\w+)?")
+_ADDRESS = re.compile(r"\w+_(?:URL|HOST|ENDPOINT)(?:_\w+)?")
 _SECRET_OPTION = re.compile(r"(?i)((?:password|passwd|pwd|passphrase|key|token|secret)\s*=\s*)[^&\s]+")
 _CORE = ("sqlalchemy", "psycopg", "numpy", "pandas")
 # Extra -> the main distribution that it installs.
@@ -43,8 +47,12 @@ _EXTRAS = {
     "ollama": "ollama",
     "gemini": "google-genai",
     "openai": "httpx",
+    "bedrock": "botocore",
+    "web": "fastapi",
+    "mcp": "mcp",
 }
 _SAMPLE_TEXT = "hypertension"
+_MOST_BYTES = 500 * 10**6  # of the database that are read, in some ten seconds
 
 
 class State(Enum):
@@ -80,6 +88,8 @@ def diagnose() -> Iterator[Finding]:
     """
     yield _versions()
     yield _extras()
+    for line in plugin_problems():
+        yield Finding("plug-ins", State.NOTE, line, "uninstall the package that you do not use")
     yield from _variables()
     active = None
     if config.variable(_URL) is None and supervisor.status().state == "not created":
@@ -117,9 +127,9 @@ def _variables() -> Iterator[Finding]:
 
 def _without_secrets(name: str, value: str) -> str:
     """A variable's value as it may be shown: no key, and an address without user and password."""
-    if name in _SECRETS:
+    if _SECRET.fullmatch(name):
         return "set (not shown)"
-    if name in _ADDRESSES or "://" in value:
+    if _ADDRESS.fullmatch(name) or "://" in value:
         # To the last @, as a password may hold signs that should have been encoded.
         value = re.sub(r"^(\w+://)?.*@", r"\1…@", value, flags=re.DOTALL)
         value = _SECRET_OPTION.sub(r"\1…", value)
@@ -135,6 +145,7 @@ def _database() -> Generator[Finding, None, registry.Space | None]:
         owner = "yours" if config.variable(_URL) else f"embedded, in {supervisor.status().data_dir}"
         yield Finding("server", State.OK, f"PostgreSQL {status['version']}, {owner}")
         yield Finding("database", State.OK, f"{status['database']!r} as {status['user']!r}")
+        yield from _files(engine)
         with session_scope(engine) as session:
             connection = driver_connection(session)
             yield from (_extension(connection), _schema(connection), _vocabulary(connection))
@@ -147,6 +158,29 @@ def _database() -> Generator[Finding, None, registry.Space | None]:
     finally:
         if engine is not None:
             engine.dispose()
+
+
+def _files(engine: sqlalchemy.Engine) -> Iterator[Finding]:
+    """What is damaged among the relations of ours, up to _MOST_BYTES of them; nothing in a fresh database."""
+    with session_scope(engine) as session:
+        if not registry.registry_exists(driver_connection(session)):
+            return
+    started = time.perf_counter()
+    report = check_relations(engine, max_bytes=_MOST_BYTES, thorough=False)
+    for damage in report.damages:
+        yield Finding(f"{damage.kind} {damage.name}", State.WRONG, damage.problem, damage.next_step)
+    seconds = time.perf_counter() - started
+    details = f"{report.relations} tables and indexes read, {report.bytes / 1e6:,.1f} MB in {seconds:.1f} s"
+    if not report.skipped_bytes and not report.not_checked:
+        yield Finding("files", State.OK, details)
+        return
+    if report.skipped_bytes:
+        details += f"; {report.skipped_bytes / 1e6:,.1f} MB of larger ones were not"
+    if report.not_checked:
+        details += f"; not checked: {report.not_checked[0]}"
+        if len(report.not_checked) > 1:
+            details += f" and {len(report.not_checked) - 1:,} more"
+    yield Finding("files", State.OK, details, "omop-emb db check reads all that this role may read")
 
 
 def _extension(connection: psycopg.Connection[Any]) -> Finding:

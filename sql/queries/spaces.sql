@@ -1,10 +1,11 @@
 -- The registry, with whether each space's first build is finished, and which HNSW indexes it has: over all rows, and
 -- over which domains' rows. Indexes are looked up by name, which is fast. A schema that is not migrated yet has no
--- release_id.
+-- release_id and no standard_recall.
 select
     space_id, name, provider, model, revision, dimensions, document_prefix, query_prefix, document_task,
     query_task, normalisation, index_type, hnsw_m, hnsw_ef_construction, texts, template, synonym_languages,
     vocabulary_release, (to_jsonb(space) ->> 'release_id')::integer as release_id, is_active, first_pass, partial, recall, partial_recall,
+    to_jsonb(space) -> 'standard_recall' as standard_recall,
     is_active or selection is not null or not exists (
         select from omop_emb.build where build.space_id = space.space_id
     ) as is_complete,
