@@ -8,11 +8,13 @@ import click
 
 from omop_emb.records import counted
 
+from .map_options import asking, translate_options
 from .options import training_options
 from .render import echo, format_option, render
 
 if TYPE_CHECKING:
     from omop_emb.mapping.approvals import ApprovedColumns
+    from omop_emb.mapping.judge import TranslationJob
 
 _COLUMNS = (
     *("ranker", "recall@1", "recall@10", "MRR", "calibration error", "coverage at 0.95"),
@@ -24,14 +26,26 @@ _COLUMNS = (
 @click.argument("files", nargs=-1, required=True, metavar="APPROVED…")
 @click.option("--site", default="default", help="Name of the site whose ranker is trained.")
 @click.option("--name", help="Name of the ranker; by default the site's with a number.")
+@click.option(
+    "--also-space",
+    "also_spaces",
+    multiple=True,
+    metavar="NAME",
+    help="Learn with this space too, which is searched besides from then on; repeatable.",
+)
 @click.option("--no-remember", is_flag=True, help="Do not add the approved names to the site's memory.")
+@translate_options
+@click.option("--yes", is_flag=True, help="Do not ask about the cost of generative models.")
 @training_options
 @format_option
 def command(
     files: tuple[str, ...],
     site: str,
     name: str | None,
+    also_spaces: tuple[str, ...],
     no_remember: bool,
+    translate: TranslationJob | None,
+    yes: bool,
     columns: ApprovedColumns,
     format_: str,
 ) -> int:
@@ -47,14 +61,22 @@ def command(
     omop-emb calibrate review.csv
     omop-emb calibrate gold.csv --all-approved
     omop-emb calibrate wards.usagi.csv laboratory.usagi.csv --site north
+    omop-emb calibrate gold.csv --also-space multilingual
     omop-emb map terms.csv -o mapped.csv --site north --accept-precision 0.95
     """
-    from omop_emb.database import session_scope
+    from omop_emb.database import waiting_session
     from omop_emb.mapping.training import Training, train
 
-    training = Training(site=site, name=name, remember=not no_remember, columns=columns)
-    with session_scope() as session:
-        trained = train(session, files, training, on_message=echo)
+    training = Training(
+        site=site,
+        name=name,
+        remember=not no_remember,
+        translate=translate,
+        also_spaces=also_spaces,
+        columns=columns,
+    )
+    with waiting_session() as session:
+        trained = train(session, files, training, on_message=echo, confirm=asking(is_asked=not yes))
     for line in (*trained.notes, *(f"{problem}; skipped" for problem in trained.problems)):
         echo(line)
     echo(

@@ -91,8 +91,8 @@ def _echo_summary(result: DemoResult, seconds: float) -> None:
         f"  {program} db stop",
         "",
         "Try next:",
-        f'  {program} search "water tablets" --domain Drug',
-        f'  {program} search "high blood pressure" --format json',
+        f"  {program} search HTN T2DM -k 3",
+        f'  {program} search "water tablets" --domain Drug --format json',
         f"  {program} map TERMS.csv -o mapped.csv --review-queue review.csv",
         f"  {program} doctor",
     ):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from omop_emb import EmbeddingClient, IndexType
     from omop_emb.indexing import BuildEstimate, BuildPreview, RecipeChange
 
+_UNKNOWN_PRICE = "not known: set it in the file that OMOP_EMB_PRICES names"
 _COMPARED_COLUMNS = (
     *("model", "price", "batch_price", "price_date", "price_source", "cost_usd", "batch_cost_usd"),
 )
@@ -113,6 +114,8 @@ def approve_cost(
     tokens = f"{millions:,.1f} million" if millions >= 1 else f"{estimate.tokens:,}"
     # Of a free model this would be a guess, where omop-emb estimate asks the model.
     cost = "" if cost_usd is None else f", about {tokens} tokens, about {money(cost_usd)}"
+    if cost_usd is None and not estimate.is_free:
+        cost = f", about {tokens} tokens at a price that is {_UNKNOWN_PRICE}"
     disk = _bytes(estimate.table_bytes + estimate.index_bytes)
     memory = f", and {_bytes(estimate.index_memory_bytes)} of memory to build its index"
     echo(
@@ -145,7 +148,7 @@ def _print_estimate(estimate: BuildEstimate) -> None:
         "tokens": f"{estimate.tokens:,} ({counted_by})" if estimate.tokens else "0",
     }
     if price is None:
-        values["price"] = "free, or not known (see OMOP_EMB_PRICES)"
+        values["price"] = "free" if estimate.is_free else _UNKNOWN_PRICE
     else:
         values["price"] = f"{money(estimate.cost_usd or 0)} at {price:g} USD per million tokens"
         if estimate.batch_cost_usd is not None:

@@ -91,6 +91,20 @@ _space_options = option_group(
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--quantize", is_flag=True, help="Use int8 weights of a local model: faster, in its own space.")
+@click.option(
+    "--document-task",
+    envvar="OMOP_EMB_DOCUMENT_EMBEDDING_TASK",
+    show_envvar=True,
+    metavar="TASK",
+    help="Task type of concept texts in place of a search's, such as CLUSTERING, for models that take one.",
+)
+@click.option(
+    "--query-task",
+    envvar="OMOP_EMB_QUERY_EMBEDDING_TASK",
+    show_envvar=True,
+    metavar="TASK",
+    help="The same for query texts; both are part of the space.",
+)
 @click.option("--cancel-batch", is_flag=True, help="Only cancel the running batch jobs.")
 @format_option
 @click.pass_context
@@ -104,6 +118,8 @@ def build(
     ask_above: float,
     yes: bool,
     quantize: bool,
+    document_task: str | None,
+    query_task: str | None,
     cancel_batch: bool,
     format_: str,
 ) -> None:
@@ -129,11 +145,14 @@ def build(
     from omop_emb.database import engine_scope
     from omop_emb.indexing import build_index, build_target
     from omop_emb.providers import int8_model
+    from omop_emb.records import EmbeddingRole
 
     most = None if yes else ask_above
     with engine_scope() as engine:
         model = int8_model(config.model()) if quantize else None
-        target = build_target(engine, name=space.name, index_type=index_type, model=model)
+        tasks = {EmbeddingRole.DOCUMENT: document_task, EmbeddingRole.QUERY: query_task}
+        chosen = {role: task for role, task in tasks.items() if task}
+        target = build_target(engine, name=space.name, index_type=index_type, model=model, tasks=chosen)
         client = target.client
         if cancel_batch:
             _cancel_jobs(engine, target)

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -13,12 +14,14 @@ import click
 import omop_emb
 from omop_emb import OmopEmbError
 
+from . import streams
 from .suggestions import Group
+from .table import one_line
 
 # Each command is `command` in the module of its name.
 _COMMANDS = (
-    *("demo", "db", "vocabulary", "models", "index", "estimate", "search", "map", "memory"),
-    *("evaluate", "calibrate", "ranker", "doctor"),
+    *("demo", "db", "vocabulary", "models", "index", "estimate", "search", "concept", "map", "review"),
+    *("memory", "evaluate", "calibrate", "ranker", "serve", "mcp", "doctor"),
 )
 _STOPPED = 130  # the exit code that shells give a program ended by Ctrl-C
 
@@ -50,7 +53,7 @@ def cli(debug: bool) -> None:
     omop-emb demo                              everything, on a sample vocabulary
     omop-emb vocabulary load PATH              load a vocabulary from Athena
     omop-emb index build                       embed its concepts
-    omop-emb search "high blood pressure"      find the nearest concepts of a term
+    omop-emb search HTN "heart attack"         find the concepts that terms may mean
     """
     handler = logging.StreamHandler(sys.stderr)
     if not debug:
@@ -78,7 +81,10 @@ def _says_something_new() -> Callable[[logging.LogRecord], bool]:
 def main() -> None:
     """Run the command line; exit 0 done, 1 a user's error, 2 wrong usage, 3 done with rows skipped."""
     debug = "--debug" in sys.argv[1:]
+    streams.prepare()
     try:
+        if (number := streams.unreadable_argument(sys.argv[1:])) is not None:
+            raise click.UsageError(f"argument {number} is not text in this terminal's encoding")
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -86,26 +92,37 @@ def main() -> None:
     except OmopEmbError as error:
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
+        _say(f"error: {error}")
         code = 1
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
+        _say("stopped")
         code = _STOPPED
-    except BrokenPipeError:
-        # Whoever reads our output has closed it (`| head`): nothing is wrong, and nothing can be reported.
-        sys.stderr.close()
-        code = 0
-    except Exception as error:
-        if debug:
+    except (Exception, SystemExit) as error:
+        if streams.is_closed(error):
+            code = 0  # nothing is wrong, and nobody is there to be told
+        elif debug or isinstance(error, SystemExit):
             raise
-        click.echo(
-            f"error: unexpected {type(error).__name__}; run again as omop-emb --debug … and report it",
-            err=True,
-        )
+        else:
+            _say(_unexpected(error))
+            code = 1
+    if (problem := streams.finish()) and not code:  # a command that returns nothing is done, like 0
+        _say(f"error: stdout cannot be written: {problem}")
         code = 1
     if code == _STOPPED:
         # Python would wait, maybe minutes, for the thread of a running request, which cannot be cancelled.
-        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_STOPPED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        if error.filename is None:
+            return f"error: stdout, or a temporary file, cannot be written: {error.strerror}"
+        return f"error: {os.fsdecode(error.filename)} cannot be used: {error.strerror}"
+    return f"error: unexpected {type(error).__name__}; run again as omop-emb --debug … and report it"
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):  # stderr may be closed or full too
+        click.echo(one_line(message), err=True)

@@ -14,14 +14,16 @@ from omop_emb import config
 from omop_emb.records import counted
 
 from .map_options import (
+    asking,
     judge_options,
     mapping_options,
     output_options,
     previous_options,
+    translate_options,
 )
-from .options import site_option
-from .progress import count_progress
-from .reading_options import input_options
+from .options import also_space_option, option_group, site_option
+from .progress import map_progress
+from .reading_options import map_input_options
 from .render import echo
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from omop_emb.mapping.approvals import ApprovedColumns
     from omop_emb.mapping.file_job import FileJob, JobReport, Outputs
     from omop_emb.mapping.files import MapRowBuilder, ReadOptions
-    from omop_emb.mapping.judge import JudgeJob
+    from omop_emb.mapping.judge import JudgeJob, TranslationJob
 
 
 _MOST_EXAMPLES = 5
@@ -46,33 +48,44 @@ def _one_blas_thread(command: Callable[..., int]) -> Callable[..., int]:
     return run
 
 
+# Passes `running`, fields of an omop_emb.mapping.file_job.FileJob.
+_running_options = option_group(
+    "running",
+    dict,
+    click.option("--resume", is_flag=True, help="Continue an interrupted run with the same output."),
+    click.option("--batch-size", default=150, type=click.IntRange(min=1), help="Terms per batch."),
+)
+
+
 @click.command("map")
 @click.argument("input", metavar="INPUT")
 @_one_blas_thread
 @output_options
-@input_options
+@map_input_options
 @mapping_options
 @site_option
+@also_space_option
 @click.option(
     "--shipped", is_flag=True, help="Use the shipped ranker even if the site has its own; its memory stays."
 )
 @previous_options
+@translate_options
 @judge_options
-@click.option("--yes", is_flag=True, help="Do not ask about the judge's cost.")
-@click.option("--resume", is_flag=True, help="Continue an interrupted run with the same output.")
-@click.option("--batch-size", default=150, type=click.IntRange(min=1), help="Terms per batch.")
+@click.option("--yes", is_flag=True, help="Do not ask about the cost of generative models.")
+@_running_options
 def command(
     input: str,
     outputs: Outputs,
     reading: ReadOptions,
     settings: Settings,
     site: str,
+    also_spaces: tuple[str, ...] | None,
     shipped: bool,
     previous: tuple[Path | None, ApprovedColumns],
+    translate: TranslationJob | None,
     judge: JudgeJob | None,
     yes: bool,
-    resume: bool,
-    batch_size: int,
+    running: dict[str, Any],
 ) -> int:
     """Map the terms of a file; INPUT is CSV, TSV, Excel, Parquet or Usagi's CSV, - is stdin.
 
@@ -86,15 +99,20 @@ def command(
     omop-emb map drugs.csv -o mapped.csv --domain Drug --vocabulary RxNorm,"RxNorm Extension"
     omop-emb map terms.csv -o new.usagi.csv --previous approved.usagi.csv --outdated outdated.csv
     omop-emb map terms.csv -o mapped.csv --map-file map.csv --source-vocabulary-id MY_LAB
+    omop-emb map terms.csv -o mapped.csv --also-space multilingual
+    omop-emb map terms.csv -o mapped.csv --translate ollama:llama3.1
     omop-emb map terms.csv -o mapped.csv --judge ollama:llama3.1 --judge-terms 200
+    omop-emb map terms.csv -o mapped.csv --judge ollama:llama3.1 --judge-orders
+    omop-emb map items.csv -o mapped.csv --part-column PAGE
     """
     from omop_emb.database import engine_scope
     from omop_emb.mapping.file_job import FileJob, run
 
     previous_file, previous_columns = previous
-    if reading.columns.context and judge is None:
+    if reading.columns.context and judge is None and translate is None:
         raise click.UsageError(
-            "--context-column is for a judge, and none is asked: add --judge PROVIDER:MODEL"
+            "--context-column is for a generative model, and none is asked: add --judge PROVIDER:MODEL or "
+            "--translate PROVIDER:MODEL"
         )
     job = FileJob(
         input=input,
@@ -103,25 +121,25 @@ def command(
         settings=settings,
         site=site,
         shipped=shipped,
+        also_spaces=also_spaces,
         previous=previous_file,
         previous_columns=previous_columns,
+        translate=translate,
         judge=judge,
-        resume=resume,
-        batch_size=batch_size,
+        **running,
     )
-    asks = sys.stdin.isatty() and not yes
-
-    def confirm(question: str) -> bool:
-        echo(question)
-        return not asks or click.confirm("go on?", err=True)
-
-    with engine_scope() as engine, count_progress("terms mapped", in_lines=judge is not None) as on_progress:
+    with engine_scope() as engine, map_progress(in_lines=judge is not None) as on_progress:
         report = run(
-            engine, job, on_message=echo, confirm=confirm, on_progress=on_progress, stdin=sys.stdin.buffer
+            engine,
+            job,
+            on_message=echo,
+            confirm=asking(is_asked=not yes),
+            on_progress=on_progress,
+            stdin=sys.stdin.buffer,
         )
     _echo_report(job, report)
     has_conflicts = report.map_rows is not None and report.map_rows.conflicting
-    return 3 if report.problems or has_conflicts or report.judge_failure else 0
+    return 3 if report.problems or has_conflicts or report.failures else 0
 
 
 def _echo_report(job: FileJob, report: JobReport) -> None:
@@ -131,8 +149,8 @@ def _echo_report(job: FileJob, report: JobReport) -> None:
         echo(line)
     decisions = ", ".join(f"{count:,} {decision.value}" for decision, count in report.decisions.items())
     echo(f"{counted(report.terms, 'term')} mapped to {job.outputs.output} ({decisions or 'none'})")
-    if report.judge_failure:
-        echo(f"warning: {report.judge_failure}")
+    for failure in report.failures:
+        echo(f"warning: {failure}")
     if report.reused:
         echo(f"{counted(report.reused, 'of them keeps', 'of them keep')} an earlier approved mapping")
     if report.disagreeing:
@@ -155,7 +173,7 @@ def _echo_report(job: FileJob, report: JobReport) -> None:
     if report.run_id is not None:
         echo(f"every candidate is in omop_emb.mapping_result, run {report.run_id}")
     if report.problems:
-        echo(f"{counted(len(report.problems), 'row was', 'rows were')} skipped")
+        echo(f"{counted(report.problems.total, 'row was', 'rows were')} skipped")
 
 
 def _echo_map(rows: MapRowBuilder) -> None:

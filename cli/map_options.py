@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from .options import (
     make_filter,
     option_group,
 )
+from .render import echo
 from .suggestions import Choice
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from omop_emb.mapping.approvals import ApprovedColumns
     from omop_emb.mapping.file_job import Outputs
     from omop_emb.mapping.files import MapKey
-    from omop_emb.mapping.judge import JudgeJob
+    from omop_emb.mapping.judge import JudgeJob, TranslationJob
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -73,13 +76,35 @@ def _make_settings(
     )
 
 
-def _make_judge(model: str | None, max_terms: int, prices: tuple[float, float] | None) -> JudgeJob | None:
+def _make_judge(model: str | None, thinking: int | None, **how: Any) -> JudgeJob | None:
     from omop_emb.mapping.judge import JudgeJob
     from omop_emb.providers import make_chat_model
 
     if model is None:
+        given = {
+            "--judge-orders": how["orders"],
+            "--judge-examples": how["examples"],
+            "--judge-thinking": thinking,
+            "--judge-estimate": how["estimate_only"],
+        }
+        if unused := [option for option, value in given.items() if value]:
+            raise click.UsageError(
+                f"{unused[0]} is for a judge, and none is asked: add --judge PROVIDER:MODEL"
+            )
         return None
-    return JudgeJob(model=make_chat_model(model), max_terms=max_terms, prices=prices)
+    return JudgeJob(model=make_chat_model(model, thinking_tokens=thinking), **how)
+
+
+def _make_translation(
+    translate_model: str | None, translate_terms: int, translate_prices: tuple[float, float] | None
+) -> TranslationJob | None:
+    from omop_emb.mapping.judge import TranslationJob
+    from omop_emb.providers import make_chat_model
+
+    if translate_model is None:
+        return None
+    model = make_chat_model(translate_model, what="a model that translates")
+    return TranslationJob(model=model, max_terms=translate_terms, prices=translate_prices)
 
 
 def _make_previous(
@@ -92,6 +117,16 @@ def _make_previous(
     return previous, make_approved_columns(
         all_approved=all_approved, approved=approved, approved_values=approved_values
     )
+
+
+def asking(*, is_asked: bool) -> Callable[[str], bool]:
+    """What says the cost of a generative model, and asks on a terminal whether to go on if `is_asked`."""
+
+    def confirm(question: str) -> bool:
+        echo(question)
+        return not (is_asked and sys.stdin.isatty()) or click.confirm("go on?", err=True)
+
+    return confirm
 
 
 # Passes `outputs`, an omop_emb.mapping.file_job.Outputs.
@@ -158,6 +193,32 @@ previous_options = option_group(
     all_approved_option,
 )
 
+# Passes `translate`, an omop_emb.mapping.judge.TranslationJob or None.
+translate_options = option_group(
+    "translate",
+    _make_translation,
+    click.option(
+        "--translate",
+        "translate_model",
+        metavar="PROVIDER:MODEL",
+        help="Let ollama:…, gemini:… or openai:… translate distinct terms into English: one more query each.",
+    ),
+    click.option(
+        "--translate-terms",
+        "translate_terms",
+        default=5000,
+        type=click.IntRange(min=1),
+        help="Translate at most so many distinct terms, the most frequent ones.",
+    ),
+    click.option(
+        "--translate-prices",
+        "translate_prices",
+        type=(float, float),
+        metavar="IN OUT",
+        help="US dollars for a million input and output tokens, to show what translating costs.",
+    ),
+)
+
 # Passes `judge`, an omop_emb.mapping.judge.JudgeJob or None.
 judge_options = option_group(
     "judge",
@@ -169,11 +230,17 @@ judge_options = option_group(
         help="Ask ollama:…, gemini:… or openai:… about terms in review. It decides nothing.",
     ),
     click.option(
+        "--judge-orders",
+        "orders",
+        is_flag=True,
+        help="Let its choices order candidates, as far as calibrate has learned what they are worth.",
+    ),
+    click.option(
         "--judge-terms",
         "max_terms",
         default=1000,
         type=click.IntRange(min=1),
-        help="Ask about at most so many terms, the most valuable ones.",
+        help="Ask about at most so many terms: map the most valuable ones, evaluate ones at random.",
     ),
     click.option(
         "--judge-prices",
@@ -181,5 +248,22 @@ judge_options = option_group(
         type=(float, float),
         metavar="IN OUT",
         help="US dollars for a million input and output tokens, to show what asking costs.",
+    ),
+    click.option(
+        "--judge-examples",
+        "examples",
+        default=0,
+        type=click.IntRange(0, 10),
+        help="Show it so many of the site's approvals, the most similar ones, with each term.",
+    ),
+    click.option(
+        "--judge-thinking",
+        "thinking",
+        type=click.IntRange(min=0),
+        metavar="TOKENS",
+        help="Let a thinking model think about a question for at most so many tokens.",
+    ),
+    click.option(
+        "--judge-estimate", "estimate_only", is_flag=True, help="Say what asking would take, and do not ask."
     ),
 )

@@ -43,17 +43,20 @@ def remember(files: tuple[str, ...], site: str, columns: ApprovedColumns) -> Non
     omop-emb memory remember source_to_concept_map.csv --all-approved
     """
     from omop_emb.database import driver_connection, session_scope
-    from omop_emb.mapping.approvals import remember_file, unknown_site_note
+    from omop_emb.mapping.approvals import read_approved, remember_file, unknown_site_note
 
+    read = [(file, read_approved(file, columns)) for file in files]  # perhaps from a pipe, for which it waits
     with session_scope() as session:
         connection = driver_connection(session)
         site_note = unknown_site_note(connection, site)
-        done = [remember_file(connection, site, file, columns) for file in files]
+        done = [remember_file(connection, site, file, approved) for file, approved in read]
     if site_note:
         echo(site_note)
     for one in done:
         for problem in one.problems:
             echo(f"{one.file}, {problem}; left out")
+        if more := one.problems.total - len(one.problems):
+            echo(f"{one.file}: {more:,} more such rows left out")
         if one.unknown:
             echo(
                 f"{one.file}: {counted(one.unknown, 'target is', 'targets are')} no longer in the vocabulary"

@@ -43,7 +43,11 @@ def show(model: str, format_: str) -> None:
     values = {
         name: " ".join(map(str, value)) if isinstance(value, tuple) else value
         for name, value in vars(known).items()
+        if name != "parts"
     }
+    values["reads"] = known.reads
+    if known.parts is not None:
+        values |= {"reads_date": known.parts.date, "reads_source": known.parts.source}
     if format_ == "table":
         # Quoted, because the space at the end of a prefix counts.
         values |= {name: repr(values[name]) for name in ("document", "query")}

@@ -59,15 +59,13 @@ def _listed(values: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(part.strip() for value in values for part in value.split(",")) or None
 
 
-def _make_recipe(
-    texts: str | None, template: str | None, synonym_languages: tuple[int, ...], **filters: Any
-) -> Any:
+def _make_recipe(texts: str | None, template: str | None, languages: tuple[str, ...], **filters: Any) -> Any:
     from omop_emb.indexing import RecipeChange
 
     return RecipeChange(
         texts=texts,
         template=template,
-        synonym_languages=synonym_languages or None,
+        synonym_languages=_listed(languages),
         concept_filter=make_filter(**filters) if any(filters.values()) else None,
     )
 
@@ -116,12 +114,12 @@ recipe_options = option_group(
         help="Which texts of a concept are embedded, each with its own vector.  [at first: name+synonyms]",
     ),
     click.option(
+        "--languages",
         "--synonym-language",
-        "synonym_languages",
-        type=int,
         multiple=True,
-        metavar="CONCEPT_ID",
-        help="Embed synonyms in this language; repeatable.  [at first: 4180186, English]",
+        metavar="LANGUAGE,…",
+        help="Embed synonyms in these languages and no others: names, ISO 639-1 codes or concept ids, or all "
+        "that the vocabulary has; --synonym-language was its name.  [at first: en]",
     ),
     click.option(
         "--template",
@@ -196,4 +194,13 @@ limit_option: _Decorator = click.option(
 
 site_option: _Decorator = click.option(
     "--site", default="default", help="Name of the site whose approvals and ranker are used."
+)
+
+also_space_option: _Decorator = click.option(
+    "--also-space",
+    "also_spaces",
+    multiple=True,
+    metavar="NAME",
+    callback=lambda _context, _option, names: names or None,
+    help="Search this space too; repeatable. By default those that the site's ranker learned with.",
 )

@@ -14,9 +14,11 @@ from .render import echo
 
 if TYPE_CHECKING:
     from omop_emb.indexing import Progress
+    from omop_emb.mapping.file_job import JobProgress
     from omop_emb.vocabulary import LoadProgress
 
 _LINE_SECONDS = 10.0
+_SHOWN_SECONDS = 0.1  # between two changes of a bar
 
 
 @contextmanager
@@ -50,23 +52,61 @@ def build_progress() -> Iterator[Callable[[Progress], None]]:
 
 
 @contextmanager
-def count_progress(what: str, *, in_lines: bool = False) -> Iterator[Callable[[int], None]]:
-    """A callback for how many are done; `in_lines` prints lines on a terminal too, so that it can ask."""
+def map_progress(*, in_lines: bool) -> Iterator[Callable[[JobProgress], None]]:
+    """A callback for the progress of a mapped file; `in_lines` on a terminal too, so that it can ask."""
     if in_lines or not sys.stderr.isatty():
+        yield _MapLines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress as Bar, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"))
+    bar = Bar(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None, detail="")
+    shown = 0.0
+
+    def show(progress: JobProgress) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown < _SHOWN_SECONDS and progress.done < progress.total:
+            return
+        shown = now
+        bar.start()  # not earlier, because notes are printed first
+        bar.update(
+            task,
+            description=progress.phase.value,
+            total=progress.total,
+            completed=progress.done,
+            detail=_map_detail(progress),
+        )
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+@contextmanager
+def byte_progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A callback for bytes that are done, all bytes, and what is read next."""
+    if not sys.stderr.isatty():
         printed = time.monotonic()
 
-        def print_line(done: int) -> None:
+        def print_line(done: int, total: int, name: str) -> None:
             nonlocal printed
             if time.monotonic() - printed >= _LINE_SECONDS:
                 printed = time.monotonic()
-                echo(f"{done:,} {what}")
+                echo(f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {name}")
 
         yield print_line
         return
     from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
-    with Console(stderr=True).status(what) as status:
-        yield lambda done: status.update(f"{done:,} {what}")
+    columns = (TextColumn("{task.description:<30}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda done, total, name: bar.update(task, description=name, completed=done, total=total)
 
 
 @contextmanager
@@ -117,6 +157,30 @@ class _BuildLines:
         self._phase, self._printed, self._is_last = progress.phase, now, progress.done == progress.total
         detail = _detail(progress)
         echo(progress.phase.value + (f": {detail}" if detail else ""))
+
+
+class _MapLines:
+    """Plain lines every ten seconds; a file that takes no longer needs none."""
+
+    def __init__(self) -> None:
+        self._printed = time.monotonic()
+        self._has_printed = False
+
+    def __call__(self, progress: JobProgress) -> None:
+        is_last = progress.done == progress.total and self._has_printed
+        if time.monotonic() - self._printed < _LINE_SECONDS and not is_last:
+            return
+        self._printed, self._has_printed = time.monotonic(), not is_last
+        echo(f"{progress.phase.value}: {_map_detail(progress)}")
+
+
+def _map_detail(progress: JobProgress) -> str:
+    parts = [f"{progress.done:,} of {counted(progress.total, 'term')}"]
+    if progress.resumed:
+        parts.append(f"{progress.resumed:,} of them before")
+    if progress.terms_per_second is not None and progress.remaining_seconds is not None:
+        parts.append(f"{_rate(progress.terms_per_second)}, {_duration(progress.remaining_seconds)} left")
+    return ", ".join(parts)
 
 
 def _detail(progress: Progress) -> str:

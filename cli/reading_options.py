@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +58,7 @@ _TEMPLATE_OPTION = click.option(
     "is left out.",
 )
 
-# Passes `reading`, an omop_emb.mapping.files.ReadOptions.
-input_options = option_group(
-    "reading",
-    _make_reading,
+_INPUT_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--name-column",
         "names",
@@ -77,9 +75,25 @@ input_options = option_group(
         help="Column of concept ids that are to be candidates too; a person still decides.",
     ),
     click.option("--context-column", "context", multiple=True, help="Column that a judge sees; repeatable."),
+    click.option("--unused-column", "unused", multiple=True, help="Column that has no role; repeatable."),
     click.option("--source-vocabulary", help="OMOP vocabulary in which to look the source codes up."),
     click.option("--source-vocabulary-column", help="Column of the source vocabulary."),
     *FILE_OPTIONS,
+)
+
+# Each passes `reading`, an omop_emb.mapping.files.ReadOptions.
+input_options = option_group("reading", _make_reading, *_INPUT_OPTIONS)
+map_input_options = option_group(
+    "reading",
+    _make_reading,
+    *_INPUT_OPTIONS,
+    click.option(
+        "--part-column",
+        "files",
+        multiple=True,
+        help="Column of a file that belongs to the term: an image, a PDF (file.pdf#page=N is one page) or a "
+        "recording, in the input's folder or below. For models that read them; repeatable.",
+    ),
 )
 
 # Passes `term_file`, a path and an omop_emb.mapping.files.ReadOptions, or None.

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .streams import write_utf8
 from .suggestions import Choice
 from .table import one_line, stacked_lines, table_lines
 
@@ -38,6 +39,8 @@ def render(
     A table on a narrow terminal is without as many of the `optional` columns, the least important one
     first, as need be.
     """
+    if format_ != "table":
+        write_utf8()
     if format_ == "json":
         plain = [{column: row.get(column) for column in columns} for row in rows]
         click.echo(json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False))
@@ -57,7 +60,7 @@ def render_record(record: Row, format_: str) -> None:
         render([record], tuple(record), format_)
         return
     shown = {_header(name): one_line(_plain(value)) for name, value in record.items() if value is not None}
-    for line in stacked_lines(tuple(shown), [tuple(shown.values())], _terminal_width()):
+    for line in stacked_lines(tuple(shown), [tuple(shown.values())], terminal_width()):
         click.echo(line)
 
 
@@ -77,7 +80,7 @@ def _plain(value: object) -> str:
 
 
 def _print_table(rows: Iterable[Row], columns: Sequence[str], optional: Sequence[str]) -> None:
-    width = _terminal_width()
+    width = terminal_width()
     lines, left_out = table_lines(
         [_header(column) for column in columns],
         [[one_line(_plain(row.get(column))) for column in columns] for row in rows],
@@ -95,6 +98,6 @@ def _header(column: str) -> str:
     return column.replace("_", " ")
 
 
-def _terminal_width() -> int | None:
+def terminal_width() -> int | None:
     """Characters of a line; None if stdout is no terminal: piped, a table is as wide as its contents."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

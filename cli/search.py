@@ -1,32 +1,37 @@
-"""omop-emb search: the nearest concepts of terms, in the active space."""
+"""omop-emb search: the concepts that terms may mean, with what each was found through."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from omop_emb import ConceptFilter, ConceptMatch, MetricType
-from omop_emb.records import counted
+from omop_emb import ConceptFilter, config
 
-from .options import filter_options
+from .dense_search import MATCH_COLUMNS, DenseOptions, dense_options, search_vectors, search_with_files
+from .options import also_space_option, filter_options, site_option
+from .query_files import QueryFiles, query_file_options
 from .reading_options import term_file_options
 from .render import echo, format_option, render
-from .suggestions import Choice
 
 if TYPE_CHECKING:
-    from omop_emb import SearchResult
     from omop_emb.mapping.files import ReadOptions
+    from omop_emb.service import FoundConcept, FoundConcepts
 
-_COLUMNS = ("query", "rank", *(field.name for field in fields(ConceptMatch)))
+_COLUMNS = ("query", "rank", *MATCH_COLUMNS, "probability", "score", "found_through", "maps_to")
+_REASONS = ("speaks_for", "speaks_against")
 _TABLE_COLUMNS = (
     *("query", "rank", "concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_code"),
-    *("similarity", "matched_text"),
+    *("probability", "found_through"),
 )
+_DENSE_TABLE_COLUMNS = (*_TABLE_COLUMNS[:-2], "similarity", "matched_text")
+_DENSE_OPTIONAL = ("matched_text", "domain_id", "vocabulary_id")  # the least important first
+_OPTIONAL = ("concept_code", "vocabulary_id", "rank", "domain_id", "found_through")
 
 
 @click.command("search")
@@ -34,114 +39,158 @@ _TABLE_COLUMNS = (
 @term_file_options
 @click.option("-k", default=10, type=click.IntRange(min=1), help="Concepts per term.")
 @click.option(
-    "--metric",
-    type=Choice([metric.value for metric in MetricType]),
-    default=MetricType.COSINE.value,
-    help="Distance by which concepts are ranked.",
+    "--explain", is_flag=True, help="Give reasons for each concept; with --dense, the search method."
 )
-@click.option(
-    "--recall",
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the true nearest that an index must find.  [default: 0.99 if measured]",
-)
-@click.option("--exact", is_flag=True, help="Compare every row, however long it takes.")
-@click.option(
-    "--explain",
-    is_flag=True,
-    help="Print the search method and why it was chosen, rows read and time to stderr.",
-)
+@site_option
+@also_space_option
+@dense_options
+@query_file_options
 @filter_options
 @format_option
 def command(
     terms: tuple[str, ...],
     term_file: tuple[Path, ReadOptions] | None,
     k: int,
-    metric: str,
-    recall: float | None,
-    exact: bool,
     explain: bool,
+    site: str,
+    also_spaces: tuple[str, ...] | None,
+    dense: DenseOptions | None,
+    query_files: QueryFiles | None,
     format_: str,
     concept_filter: ConceptFilter,
 ) -> int:
-    """Find the nearest concepts of each TERM; a concept id or VOCABULARY:CODE is looked up instead.
+    """Find the concepts that each TERM may mean, ranked as omop-emb map ranks them.
 
-    One that does not exist is reported, never searched as text.
+    Abbreviations are read, spelling may differ, and each concept says what it was found through. A concept
+    id, VOCABULARY:CODE or a code that only one thing has is looked up; one that does not exist is reported,
+    never searched as text.
 
     \b
-    omop-emb search "high blood pressure"
+    omop-emb search HTN "heart attack"
     omop-emb search "heart attack" --domain Condition -k 3 --format json
-    omop-emb search "heart attack" --domain Drug --explain
+    omop-emb search "water tablets" --domain Drug --explain
     omop-emb search 4329847 SNOMED:22298006
+    omop-emb search "heart attack" --any
     omop-emb search --file terms.txt --format csv > hits.csv
     omop-emb search --file terms.xlsx --sheet Lab --name-column TEST
+    omop-emb search "high blood pressure" --dense --exact --explain
+    omop-emb search --image panel.jpg --domain Device
+    omop-emb search GLUC --file-part dictionary.pdf#page=12
     """
-    from omop_emb.database import session_scope
-    from omop_emb.vocabulary import look_up
-
-    terms = (*terms, *_terms_of(term_file))
-    if not terms:
-        raise click.UsageError('give at least one term, such as omop-emb search "heart attack"')
-    rows: list[dict[str, Any]] = []
-    with session_scope() as session:
-        found = look_up(session, terms)
-        texts = [term for term in terms if term not in found.concepts and term not in found.missing]
-        matches = _nearest(
-            session,
-            texts,
-            explain,
-            metric_type=MetricType(metric),
-            k=k,
-            concept_filter=concept_filter,
-            recall=recall,
-            exact=exact,
-        )
-    nearest = dict(zip(texts, matches, strict=True))
-    for term in terms:
-        if term in found.concepts:
-            rows.append({"query": term, "rank": 1, **asdict(found.concepts[term]), "matched_text": term})
-        elif term in nearest:
-            rows += ({"query": term, "rank": n, **asdict(m)} for n, m in enumerate(nearest[term], 1))
-    if texts and not any(matches):
-        echo("no concept passes the filter")
-    for reason in found.missing.values():
-        echo(f"error: {reason}")
-    # One term need not be repeated in each of its rows.
-    optional = (*(("query",) if len(terms) == 1 else ()), "matched_text", "domain_id", "vocabulary_id")
-    render(rows, _TABLE_COLUMNS if format_ == "table" else _COLUMNS, format_, optional=optional)
-    if not found.missing:
+    if (dense is not None or query_files is not None) and _is_given("site"):
+        what = "--dense leaves" if query_files is None else "a search with files leaves"
+        raise click.UsageError(f"--site chooses approvals and a ranker, which {what} out: drop one")
+    if query_files is not None and term_file is not None:
+        raise click.UsageError("--file has many queries, --image and --file-part make one: drop one of them")
+    if (dense is not None or query_files is not None) and also_spaces:
+        raise click.UsageError("--dense and files search the active space alone: drop --also-space")
+    config.one_blas_thread()
+    if query_files is not None:
+        rows = search_with_files(terms, query_files, dense, k, concept_filter, explain=explain)
+        _show(rows, 1, format_, explain=explain, is_dense=True)
         return 0
-    return 3 if texts or found.concepts else 1
+    every_term = (*terms, *_terms_of(term_file))
+    if not every_term:
+        raise click.UsageError('give at least one term, such as omop-emb search "heart attack"')
+    if dense is not None:
+        rows, missing = search_vectors(every_term, dense, k, concept_filter, explain=explain)
+    else:
+        rows, missing = _search(
+            every_term,
+            k,
+            concept_filter,
+            site,
+            also_spaces,
+            explain=explain,
+            talk=len(terms) if not term_file else 0,
+        )
+    for reason in missing:
+        echo(f"error: {reason}")
+    _show(rows, len(every_term), format_, explain=explain, is_dense=dense is not None)
+    if not missing:
+        return 0
+    return 3 if len(missing) < len(set(every_term)) else 1
 
 
-def _nearest(session: Any, texts: list[str], explain: bool, **options: Any) -> list[list[ConceptMatch]]:
-    from omop_emb import EmbeddingInterface
-
-    if not texts:
-        return []
-    interface = EmbeddingInterface()
-    if not explain:
-        return interface.get_nearest_concepts_from_query_texts(session=session, query_texts=texts, **options)
-    result = interface.explain_search(session=session, query_texts=texts, **options)
-    for line in _explanation(result):
-        echo(line)
-    return result.matches
+def _is_given(parameter: str) -> bool:
+    return click.get_current_context().get_parameter_source(parameter) is not ParameterSource.DEFAULT
 
 
-def _explanation(result: SearchResult) -> Iterator[str]:
-    plan = result.plan
-    how = f"{plan.method.value} {plan.index}" if plan.index else plan.method.value
-    yield f"method: {how} in space {result.space}, because {plan.reason}"
-    read = f"rows: {plan.scanned:,} read for a query" if plan.scanned is not None else "rows:"
-    scan = f" by {plan.scan}" if plan.scan else ""
-    yield f"{read}{scan}, {plan.fetched:,} ranked again in double precision"
-    if plan.ef_search is not None:
-        queries = counted(plan.fell_back, "query was", "queries were")
-        fell_back = f"; {queries} searched exactly after it" if plan.fell_back else ""
-        yield f"ef_search: {plan.ef_search}{fell_back}"
-    yield (
-        f"time: {plan.milliseconds:,.1f} ms to search for {counted(plan.queries, 'text')}, after "
-        f"{result.embedding_milliseconds:,.1f} ms to load the model and embed"
+def _show(rows: list[dict[str, Any]], terms: int, format_: str, *, explain: bool, is_dense: bool) -> None:
+    # One term need not be repeated in each of its rows.
+    optional = (*(("query",) if terms == 1 else ()), *(_DENSE_OPTIONAL if is_dense else _OPTIONAL))
+    if is_dense:
+        shown = _DENSE_TABLE_COLUMNS if format_ == "table" else ("query", "rank", *MATCH_COLUMNS)
+        render(rows, shown, format_, optional=optional)
+        return
+    if format_ != "table":
+        render(rows, (*_COLUMNS, *(_REASONS if explain else ())), format_)
+        return
+    is_calibrated = any(row["probability"] is not None for row in rows)
+    render(
+        rows,
+        [name for name in _TABLE_COLUMNS if is_calibrated or name != "probability"],
+        format_,
+        optional=optional,
     )
+    for row in rows if explain else ():
+        reasons = [
+            f"{word} {row[name]}"
+            for word, name in zip(("for", "against"), _REASONS, strict=True)
+            if row[name]
+        ]
+        echo(f"{row['rank']} {row['concept_id']} {row['concept_name']}: {'; '.join(reasons) or 'no reasons'}")
+
+
+def _search(
+    terms: Sequence[str],
+    k: int,
+    concept_filter: ConceptFilter,
+    site: str,
+    also_spaces: Sequence[str] | None,
+    *,
+    explain: bool,
+    talk: int,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows to show, and why some of the terms are no ids or codes; `talk`: terms that a person typed."""
+    from omop_emb.database import engine_scope
+    from omop_emb.service import ConceptFinder
+
+    with engine_scope() as engine, ConceptFinder(engine, site=site, also_spaces=also_spaces) as finder:
+        answers = finder.find_all(terms, concept_filter=concept_filter, k=k, explain=explain)
+    for line in dict.fromkeys(_talk(answers, of_terms=bool(talk))):
+        echo(line)
+    missing = dict.fromkeys(note for answer in answers if answer.is_missing for note in answer.notes)
+    return [_row(answer, hit) for answer in answers for hit in answer.concepts], list(missing)
+
+
+def _talk(answers: Sequence[FoundConcepts], *, of_terms: bool) -> Iterator[str]:
+    """What to say before the rows; of a file's terms nothing is said one by one."""
+    for answer in answers:
+        if not answer.is_missing:
+            yield from answer.notes
+        if of_terms and len(answer.expansions) > 1:
+            yield f"{answer.query!r} may mean: {', '.join(answer.expansions)}"
+        if of_terms and answer.suggestions:
+            yield f"{answer.query!r}: did you mean {' or '.join(map(repr, answer.suggestions))}?"
+
+
+def _row(answer: FoundConcepts, hit: FoundConcept) -> dict[str, Any]:
+    similarity = hit.similarity
+    return {
+        "query": answer.query,
+        **asdict(hit.concept),
+        "rank": hit.rank,
+        "matched_text": hit.candidate.matched_text,
+        "distance": None if similarity is None else 1 - similarity,
+        "similarity": similarity,
+        "probability": hit.probability,
+        "score": hit.score,
+        "found_through": hit.found_through,
+        "maps_to": "; ".join(f"{concept.concept_id} {concept.concept_name}" for concept in hit.maps_to),
+        "speaks_for": hit.speaks_for,
+        "speaks_against": hit.speaks_against,
+    }
 
 
 def _terms_of(term_file: tuple[Path, ReadOptions] | None) -> list[str]:

@@ -24,12 +24,14 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("omop-emb se", {"search"}),
+        ("omop-emb sea", {"search"}),
         ("omop-emb index li", {"list"}),
         ("omop-emb index cache c", {"clear"}),
         ("omop-emb search --for", {"--format"}),
         ("omop-emb search --format t", {"table", "tsv"}),
         ("omop-emb index build --index-type h", {"hnsw"}),
+        ("omop-emb rev", {"review"}),
+        ("omop-emb review --export lab --format us", {"usagi"}),
         ("omop-emb xyz", {""}),
     ],
 )

@@ -8,6 +8,8 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+import psycopg
+
 OMOP_EMB = Path(sysconfig.get_path("scripts")) / "omop-emb"
 
 
@@ -79,3 +81,20 @@ def test_the_table_is_80_characters_wide(sample_database_url: str) -> None:
     lines = run.stdout.splitlines()
     assert lines[0].startswith("ok     versions")
     assert all(len(line) <= 80 for line in lines if "omop_emb_test_" not in line)  # one long word
+
+
+def test_damage_is_wrong_in_doctor_and_ends_db_check_with_1(sample_database_url: str) -> None:
+    environment = {**os.environ, "OMOP_EMB_DATABASE_URL": sample_database_url}
+    command = [str(OMOP_EMB), "db", "check", "--format", "json"]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert (run.returncode, json.loads(run.stdout)) == (0, [])
+    with psycopg.connect(sample_database_url) as connection:
+        connection.execute("delete from omop_emb.concept_1 where concept_id % 2 = 0")
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert run.returncode == 1
+    (damage,) = json.loads(run.stdout)
+    assert damage["name"] == "omop_emb.concept_1"
+    assert "omop-emb vocabulary load" in damage["next_step"]
+    code, checks, _ = _doctor(OMOP_EMB_DATABASE_URL=sample_database_url)
+    assert code == 1
+    assert checks["table omop_emb.concept_1"]["state"] == "wrong"

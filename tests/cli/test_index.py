@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.fake_providers import FakeProviders
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -116,9 +119,13 @@ def test_an_estimate_is_data_on_stdout_and_compares_models_of_known_price(run: R
     assert row["model"] == "local:all-MiniLM-L6-v2"
     assert (row["price"], row["cost_usd"], row["tokens_measured"]) == (None, None, False)
     compared = json.loads(run("estimate", "--compare", "--format", "json").stdout)
-    assert [entry["model"] for entry in compared if entry["price"] == 0.02] == [
-        "openai:text-embedding-3-small"
-    ]
+    prices = {entry["model"]: entry["price"] for entry in compared}
+    assert prices["openai:text-embedding-3-small"] == 0.02
+    named, formerly = (
+        run("estimate", "--no-measure", option, language, "--format", "json").stdout
+        for option, language in (("--languages", "en"), ("--synonym-language", "4180186"))
+    )
+    assert json.loads(named) == json.loads(formerly) == [row]
     table = run("estimate", "--index-type", "hnsw").stdout
     assert "memory to build the index" in table
 
@@ -173,3 +180,34 @@ def test_a_build_with_a_free_model_guesses_no_tokens(run: Run) -> None:
     (told,) = (line for line in done.stderr.splitlines() if line.startswith("to embed: "))
     assert "token" not in told
     assert "9 texts (9 distinct); the space then takes about" in told
+
+
+def test_a_space_is_finished_and_repeating_it_does_nothing(run: Run, sample_database_url: str) -> None:
+    with psycopg.connect(sample_database_url) as connection:
+        connection.execute("drop index omop_emb.space_2_hnsw")
+    assert "without its index: run omop-emb index finish all-MiniLM-L6-v2-hnsw" in run("index", "list").stdout
+    finished = run("index", "finish", "all-MiniLM-L6-v2-hnsw")
+    assert (finished.returncode, finished.stdout) == (0, "")
+    assert finished.stderr == (
+        "space 'all-MiniLM-L6-v2-hnsw' is counted, and its index was created and measured\n"
+    )
+    assert "its indexes are as they should be" in run("index", "finish", "all-MiniLM-L6-v2-hnsw").stderr
+    assert "without its index" not in run("index", "list").stdout
+    missing = run("index", "finish", "nothing")
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+
+
+def test_an_unknown_price_of_a_paid_service_is_said_before_a_build_and_in_an_estimate(
+    run: Run, fake: FakeProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.dimensions = 1024
+    monkeypatch.setenv("OMOP_EMB_MODEL", "jina:jina-embeddings-v3")
+    narrowed = ("--index-type", "flat", "--texts", "name", "--limit", "9")
+    estimate = run("estimate", *narrowed)
+    unknown = "not known: set it in the file that OMOP_EMB_PRICES names"
+    assert re.search(f"^price +{unknown}$", estimate.stdout, re.MULTILINE), estimate.stdout + estimate.stderr
+    assert fake.calls == []
+    built = run("index", "build", *narrowed)
+    assert built.returncode == 0, built.stderr
+    assert f"at a price that is {unknown};" in built.stderr
+    assert {call.body["task"] for call in fake.calls} == {"retrieval.passage"}

@@ -554,9 +554,9 @@ def test_a_judge_marks_its_choice_and_decides_nothing(
 ) -> None:
     def turn(terms: list[dict[str, Any]]) -> Reply:
         if len(terms) > 1:
-            chosen = [t["candidates"][1]["concept_id"] for t in terms]
+            chosen = next(c for c in terms[0]["candidates"] if c["name"] != terms[0]["text"])
             # the second term's id is invented; the third's answer is lost
-            return answers(chosen[0], "424242")
+            return answers(chosen["concept_id"], "424242")
         return "{broken" if terms[0]["text"] == "Cough" else first_candidates(terms)
 
     write("terms.csv", "code,name,ward\n1,Osteoarthritis,ortho\n2,Sinusitis,\n3,Cough,\n")
@@ -579,7 +579,10 @@ def test_a_judge_marks_its_choice_and_decides_nothing(
     assert first[0]["context"] == {"ward": "ortho"}
     rows, marked = table("out.csv"), [row for row in table("all.csv") if row["judged"] == "true"]
     assert {row["decision"] for row in rows} == {"review"}
-    assert [(row["source_code"], row["rank"]) for row in marked] == [("1", "2"), ("2", "1")]
+    assert [row["source_code"] for row in marked] == ["1", "2"]
+    assert rows[0]["judge"].startswith(marked[0]["concept_id"])
+    assert {(row["rank"] == row["ranker_rank"]) for row in table("all.csv")} == {True}
+    assert {row["ordered_by"] for row in rows} == {"ranker"}
     assert rows[0]["judge"].endswith(f"({judge})")
     assert rows[2]["judge"].startswith("no answer")
     assert "about 1 request" in done.err

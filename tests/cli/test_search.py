@@ -11,13 +11,14 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 import psycopg
 import pytest
 
-from omop_emb import database_engine
+from omop_emb import ConceptMatch, database_engine
 from omop_emb.database import session_scope
 from omop_emb.vocabulary import look_up
 
@@ -54,7 +55,55 @@ def test_the_first_hit_of_high_blood_pressure_is_a_hypertension_concept(run: Run
     assert "hypertens" in first["concept_name"].lower()
     assert (first["domain_id"], first["standard_concept"]) == ("Condition", "S")
     assert -1 <= first["similarity"] <= 1
+    assert 0 < first["probability"] <= 1
+    assert [hit["probability"] for hit in hits[1:]] == [None, None]
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("term", "concept_id", "through"),
+    [
+        ("HTN", 316866, "abbreviation: HTN = hypertension; synonym 'Hypertension'"),
+        ("htn", 316866, "abbreviation: htn = hypertension; synonym 'Hypertension'"),
+        ("T2DM", 201826, "abbreviation: T2DM = type 2 diabetes mellitus; exact name"),
+        ("heart attack", 4329847, "synonym 'Heart attack'"),
+        ("hypertensoin", 316866, "spelling of 'hypertensoin': synonym 'Hypertension'"),
+        ("22298006", 4329847, "code SNOMED 22298006"),
+        ("SNOMED:22298006", 4329847, "code SNOMED 22298006"),
+        ("4329847", 4329847, "concept id 4329847"),
+    ],
+)
+def test_the_first_concept_says_what_it_was_found_through(
+    run: Run, term: str, concept_id: int, through: str
+) -> None:
+    (hit,) = json.loads(run("search", term, "-k", "1", "--format", "json").stdout)
+    assert (hit["concept_id"], hit["found_through"]) == (concept_id, through)
+
+
+def test_a_vector_search_shows_distances_in_order(run: Run) -> None:
+    done = run("search", "high blood pressure", "--dense", "--format", "json", "-k", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    hits = json.loads(done.stdout)
+    assert list(hits[0]) == ["query", "rank", *(field.name for field in fields(ConceptMatch))]
     assert [hit["distance"] for hit in hits] == sorted(hit["distance"] for hit in hits)
+
+
+def test_the_readings_of_an_abbreviation_and_a_better_spelling_are_said(run: Run) -> None:
+    done = run("search", "MS", "diabtes", "-k", "1")
+    assert "'MS' may mean: multiple sclerosis, mental status" in done.stderr
+    assert "'diabtes': did you mean 'diabetes'" in done.stderr
+
+
+def test_reasons_are_given_for_each_concept(run: Run) -> None:
+    explained = run("search", "HTN", "-k", "2", "--explain", "--format", "json")
+    first = json.loads(explained.stdout)[0]
+    assert "similar meaning (+" in first["speaks_for"]
+    assert "316866 Hypertensive disorder: for similar" in run("search", "HTN", "--explain").stderr
+
+
+def test_what_a_non_standard_concept_maps_to_is_shown(run: Run) -> None:
+    (hit,) = json.loads(run("search", "ICD10CM:K92.2", "--format", "json").stdout)
+    assert (hit["concept_id"], hit["maps_to"]) == (35208414, "192671 Gastrointestinal hemorrhage")
 
 
 def test_concept_ids_and_codes_are_looked_up_and_texts_are_searched(run: Run) -> None:
@@ -73,7 +122,9 @@ TEXT = "text"
     [
         ("999999999", "no concept 999999999 in the loaded vocabulary (v5.0 30-AUG-24); its vocabulary may"),
         ("999999999.0", "no concept 999999999"),
-        ("99999999999999999999", "at most 10 digits"),
+        ("99999999999999999999", "a concept id is at most 2147483647"),
+        ("2147483647", "a site's own"),
+        ("2147483648", "a concept id is at most 2147483647: is it a code? Write VOCABULARY:2147483648"),
         ("2000000001", "a site's own"),
         ("22298006", "did you mean the code SNOMED:22298006?"),
         ("SNOMED:000", "vocabulary SNOMED (v5.0 30-AUG-24) has no code '000'"),
@@ -154,7 +205,7 @@ def test_several_values_of_a_filter_may_stand_in_one_option(run: Run) -> None:
 
 
 def test_an_explanation_goes_to_stderr_and_stdout_holds_json_alone(run: Run) -> None:
-    done = run("search", "heart attack", "--explain", "--exact", "--format", "json")
+    done = run("search", "heart attack", "--dense", "--explain", "--exact", "--format", "json")
     assert json.loads(done.stdout)[0]["concept_id"] == 4329847
     way, rows, spent = done.stderr.splitlines()
     assert way == "method: exact in space all-MiniLM-L6-v2-flat, because an exact search was requested"
@@ -164,16 +215,17 @@ def test_an_explanation_goes_to_stderr_and_stdout_holds_json_alone(run: Run) -> 
 
 def test_an_explained_index_search_shows_its_ef_search_and_measured_recall(run: Run) -> None:
     assert run("index", "activate", "all-MiniLM-L6-v2-hnsw").returncode == 0
-    done = run("search", "heart attack", "--explain", "--recall", "0.9", "--any", "--format", "csv")
-    assert next(csv.DictReader(io.StringIO(done.stdout)))["query"] == "heart attack"
+    done = run("search", "gout", "--dense", "--explain", "--recall", "0.9", "--any", "--format", "csv")
+    assert next(csv.DictReader(io.StringIO(done.stdout)))["query"] == "gout"
     assert "method: index space_" in done.stderr
     assert "ef_search: " in done.stderr
 
 
 def test_the_table_has_vocabulary_and_code(run: Run) -> None:
-    header, row = run("search", "heart attack", "-k", "1").stdout.splitlines()
-    assert "vocabulary id  concept code" in header
-    assert "SNOMED         22298006" in row
+    for options in ((), ("--dense",)):
+        header, row = run("search", "heart attack", "-k", "1", *options).stdout.splitlines()
+        assert "vocabulary id  concept code" in header
+        assert "SNOMED         22298006" in row
 
 
 def test_terms_are_read_in_order_from_a_file_or_stdin(run: Run) -> None:
@@ -233,7 +285,13 @@ def test_a_file_is_read_as_map_reads_it(
         (("search", "gout", "--sheet", "Lab"), 2, "--sheet says how --file is read"),
         (("search", "gout", "--name-column", "x"), 2, "--name-column says how --file is read"),
         (("search",), 2, "give at least one term"),
-        (("search", "gout", "--recall", "0"), 2, "--recall"),
+        (("search", "gout", "--dense", "--recall", "0"), 2, "--recall"),
+        (("search", "gout", "--recall", "0.9"), 2, "--recall says how vectors are searched: add --dense"),
+        (("search", "gout", "--metric", "cosine"), 2, "--metric says how vectors are searched: add --dense"),
+        (("search", "gout", "--exact"), 2, "--exact says how vectors are searched: add --dense"),
+        (("search", "gout", "--dense", "--site", "north"), 2, "--site chooses approvals"),
+        (("search", "gout", "-k", "1001"), 1, "at most 1,000"),
+        (("search", " "), 1, "give a text to search for"),
         (("search", "gout", "--domain", "condition"), 1, "did you mean 'Condition'"),
         (("search", "gout", "-k", "0"), 2, "-k"),
     ],
@@ -247,14 +305,16 @@ def test_wrong_usage_is_reported_in_one_line(
 
 
 def test_a_filter_that_no_concept_passes_is_not_an_error(run: Run) -> None:
-    done = run("search", "gout", "--vocabulary", "RxNorm", "--domain", "Condition", "--format", "json")
-    assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    assert done.stderr == "no concept passes the filter\n"
+    none = ("--vocabulary", "RxNorm", "--domain", "Condition", "--format", "json")
+    for options in ((), ("--dense",)):
+        done = run("search", "gout", *none, *options)
+        assert (done.returncode, json.loads(done.stdout)) == (0, [])
+        assert done.stderr == "no concept passes the filter\n"
 
 
 def test_many_terms_leave_a_matrix_in_the_cache_and_clear_removes_it(run: Run, tmp_path: Path) -> None:
     terms = "".join(f"term {number}\n" for number in range(200))
-    done = run("search", "--file", "-", "-k", "1", "--explain", "--format", "csv", text=terms)
+    done = run("search", "--file", "-", "-k", "1", "--dense", "--explain", "--format", "csv", text=terms)
     assert "method: matrix in space" in done.stderr
     assert len(done.stdout.splitlines()) == 201
     assert list(tmp_path.glob("omop-emb/matrices/*/vectors"))
@@ -281,7 +341,7 @@ def test_ctrl_c_ends_the_statement_in_the_server_and_prints_one_line(
     ):
         holder.execute("lock table omop_emb.space_1 in access exclusive mode")
         with subprocess.Popen(
-            [OMOP_EMB, "search", "gout"],
+            [OMOP_EMB, "search", "gout", "--dense"],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -304,7 +364,7 @@ def test_ctrl_c_ends_the_statement_in_the_server_and_prints_one_line(
 def test_a_statement_timeout_is_reported_in_one_line(run: Run, sample_database_url: str) -> None:
     with psycopg.connect(sample_database_url) as holder:
         holder.execute("lock table omop_emb.space_1 in access exclusive mode")
-        done = run("search", "gout", PGOPTIONS="-c statement_timeout=300")
+        done = run("search", "gout", "--dense", PGOPTIONS="-c statement_timeout=300")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "error: the database cancelled a statement (statement_timeout): raise statement_timeout, or ask for "
