@@ -28,6 +28,8 @@ import sqlalchemy
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 SHOWN = ("text", "toml", "sql", "csv", "json", "make")
+# Pages about pictures, which tests/docs/test_picture_pages.py runs beside a server that reads them.
+PICTURE_PAGES = ("search-with-a-picture.md", "concepts-with-pictures.md", "map-with-pages.md")
 # Examples that need a key, another machine or half an hour.
 MAX_UNTESTED = 30
 
@@ -68,7 +70,8 @@ def _commands(fence: Fence) -> Iterator[tuple[str, str]]:
     yield command, output
 
 
-def _run(page: Path, folder: Path) -> None:
+def run_page(page: Path, folder: Path) -> None:
+    """Run every block of a page, in a folder that is current."""
     names: dict[str, Any] = {"__name__": "__main__"}
     try:
         _run_fences(page, folder, names)
@@ -109,7 +112,8 @@ def _run_fences(page: Path, folder: Path, names: dict[str, Any]) -> None:
 RUNNABLE = [
     page
     for page in PAGES
-    if any(fence.info in {"python", "console", "output"} for fence in fences(page.read_text()))
+    if page.name not in PICTURE_PAGES
+    and any(fence.info in {"python", "console", "output"} for fence in fences(page.read_text()))
 ]
 
 
@@ -121,7 +125,7 @@ def test_the_examples_of_a_page_run(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    _run(page, tmp_path)
+    run_page(page, tmp_path)
 
 
 def test_few_examples_are_not_run() -> None:
