@@ -129,7 +129,7 @@ def _searches(conninfo: str, data: Data, seconds: float) -> float:
         _ready.wait()
         done, began = 0, time.perf_counter()
         while time.perf_counter() - began < seconds:
-            hnsw(data.queries[done % WARM_UP][None])
+            hnsw(data.queries[done % len(data.queries)][None])
             done += 1
         return done / (time.perf_counter() - began)
 

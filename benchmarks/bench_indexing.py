@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from omop_emb import EmbeddingClient, EmbeddingInterface, EmbeddingRole, IndexType, config
 from omop_emb.database.engine import driver_connection
 from omop_emb.indexing.build import build_index
-from omop_emb.indexing.build_hnsw import create_index
+from omop_emb.search.build_hnsw import create_index
 from omop_emb.service import demo
 from omop_emb.spaces import registry
 from omop_emb.vocabulary import loader

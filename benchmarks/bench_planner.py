@@ -48,7 +48,7 @@ def _measured_costs(conninfo: str, data: Data, rounds: int) -> Iterator[tuple[st
     order = np.random.default_rng(4).permutation(len(data.rows))
     start = 0
     for share in SHARES:
-        stop = start + round(share * len(labels))
+        stop = start + max(1, round(share * len(labels)))
         labels[order[start:stop]] = str(share)
         start = stop
     with searched(conninfo, data, IndexType.HNSW, vocabularies=labels) as hnsw:

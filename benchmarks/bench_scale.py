@@ -13,8 +13,7 @@ from search_run import run
 
 from omop_emb import IndexType
 from omop_emb.database.engine import driver_connection
-from omop_emb.indexing import build_hnsw
-from omop_emb.search import planner
+from omop_emb.search import build_hnsw, measured_recall
 
 FLAT_QUERIES = 5
 _SIZES = (
@@ -50,7 +49,7 @@ def _figures(conninfo: str, data: Data, chosen: argparse.Namespace) -> Iterator[
         found = [hnsw(query[None])[0] for query in data.queries]
         each = seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))
         flat = seconds_each(lambda n: hnsw(data.queries[n : n + 1], exact=True), FLAT_QUERIES)
-        ef_search, reason = planner.ef_search_for(hnsw.space, K, None)
+        ef_search, reason = measured_recall.ef_search_for(hnsw.space, K, None)
     per_row = {"vectors": table, "keys": indexes - graph, "HNSW": graph, "texts": texts}
     for name, size in per_row.items():
         yield Ratio(f"{data.name}: bytes per row, {name}", size, unit="")

@@ -25,9 +25,8 @@ from threadpoolctl import threadpool_limits
 
 from omop_emb import IndexType
 from omop_emb.database.engine import driver_connection
-from omop_emb.indexing import vector_indexes
-from omop_emb.indexing.vector_indexes import IndexSettings
-from omop_emb.search import planner
+from omop_emb.search import measured_recall, vector_indexes
+from omop_emb.search.vector_indexes import IndexSettings
 
 
 def main() -> None:
@@ -138,7 +137,13 @@ def _measured(hnsw: Searched, data: Data) -> tuple[float, ...]:
     wall_clock = float(np.median(seconds_each(lambda n: hnsw(data.queries[n : n + 1]), len(data.queries))))
     cost = (processor_seconds(hnsw.session) - before) / len(data.queries)
     (index,) = vector_indexes.existing_indexes(driver_connection(hnsw.session), hnsw.space)
-    return cost, wall_clock, index.bytes, hnsw.seconds, planner.ef_search_for(hnsw.space, 10, None)[0] or 0
+    return (
+        cost,
+        wall_clock,
+        index.bytes,
+        hnsw.seconds,
+        measured_recall.ef_search_for(hnsw.space, 10, None)[0] or 0,
+    )
 
 
 def _found(hnsw: Searched, data: Data) -> list:

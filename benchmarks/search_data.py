@@ -21,10 +21,9 @@ from sqlalchemy.orm import Session
 from omop_emb import ConceptFilter, ConceptMatch, EmbeddingClient, EmbeddingInterface, IndexType
 from omop_emb.database import migrations
 from omop_emb.database.engine import database_engine, driver_connection
-from omop_emb.indexing import vector_indexes
-from omop_emb.indexing.vector_indexes import IndexSettings
 from omop_emb.providers.base import Limits, ModelInfo
-from omop_emb.search import planner
+from omop_emb.search import planner, vector_indexes
+from omop_emb.search.vector_indexes import IndexSettings
 from omop_emb.spaces import lifecycle, registry, row_counts, upsert
 from omop_emb.spaces.copy_rows import copy_block
 from omop_emb.spaces.registry import Space
