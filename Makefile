@@ -1,8 +1,10 @@
 # Every target works from a fresh clone: .venv is made and kept up to date by the rules at the end.
 PYTHON ?= python3
 BIN := .venv/bin
+# The tests of a file run in one process, each process with a database server of its own.
+TEST_PROCESSES ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-.PHONY: demo test test-long lint format bench docs wheel clean
+.PHONY: demo test test-long lint format bench docs pictures conformance wheel clean
 
 # From nothing to mapped terms, on a database and a model that need no setting up.
 demo: .venv/demo.stamp
@@ -10,7 +12,7 @@ demo: .venv/demo.stamp
 
 # The whole suite against a real PostgreSQL, in minutes.
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" -n $(TEST_PROCESSES) --dist loadfile
 
 # The same with the matrices and chaos runs in full length.
 test-long: .venv/dev.stamp
@@ -36,6 +38,14 @@ docs: .venv/dev.stamp
 	PYTHONPATH=. $(BIN)/python tests/docs/schema.py
 	$(BIN)/python -m pytest tests/docs
 
+# HL7's OMOP tests against omop-emb serve; FRAGMENT is a folder that has their vocabulary/ and tests/.
+conformance: .venv/dev.stamp
+	PYTHONPATH=. $(BIN)/python -m tests.conformance.hl7_omop "$(FRAGMENT)"
+
+# The pictures in the docs, taken by the browser tests.
+pictures: .venv/dev.stamp
+	$(BIN)/python -m pytest tests/browser --pictures docs/images
+
 wheel: .venv/dev.stamp
 	$(BIN)/python -m build --outdir dist
 
@@ -60,4 +70,10 @@ clean:
 
 .venv/bench.stamp: .venv/dev.stamp
 	$(PIP) install --quiet --editable '.[bench]'
+	@touch $@
+
+# sssom-py checks exports; it has 60 packages of its own, among them a plugin of pytest's, and gets its own place.
+.venv/sssom.stamp: | .venv/bin/python
+	$(PYTHON) -m venv .venv/sssom
+	.venv/sssom/bin/python -m pip --disable-pip-version-check install --quiet 'sssom>=0.4.20,<0.5'
 	@touch $@

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omop_emb.interface.interface import EmbeddingInterface as EmbeddingInterface
     from omop_emb.mapping.mapper import map_terms as map_terms
     from omop_emb.mapping.term_frames import to_frame as to_frame
+    from omop_emb.providers.parts import Part as Part
     from omop_emb.records import (
         ConceptFilter as ConceptFilter,
         ConceptMatch as ConceptMatch,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     )
     from omop_emb.search.planner import SearchPlan as SearchPlan
     from omop_emb.search.search import SearchResult as SearchResult
+    from omop_emb.service.concept_finder import find_concepts as find_concepts
 
 __all__: list[str]
 __getattr__, __dir__ = lazy_names(__name__)

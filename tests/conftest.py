@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 import sqlalchemy
@@ -42,6 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--database-url",
         default=None,
         help="run the tests on this server, in databases of their own, instead of the embedded one",
+    )
+    parser.addoption(
+        "--pictures", default=None, help="folder into which browser tests put the docs' pictures"
     )
 
 
@@ -253,6 +257,9 @@ def fake(fake_server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakePro
 
 
 def pytest_configure() -> None:
+    # A machine that is busy with other things is no fault of what is tested.
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
     # Started in the background by a shell, we would ignore Ctrl-C, and so would what the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

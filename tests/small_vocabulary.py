@@ -17,10 +17,10 @@ from sqlalchemy import Engine
 from omop_emb import EmbeddingClient, EmbeddingRole
 from omop_emb.database.engine import driver_connection
 from omop_emb.errors import ProviderError, TextRejectedError
-from omop_emb.indexing.difference import require_vocabulary
 from omop_emb.providers.base import EmbeddingResponse, Limits, ModelInfo
 from omop_emb.spaces.recipe import Recipe, texts_query
 from omop_emb.vocabulary import loader
+from omop_emb.vocabulary.reader import require_vocabulary
 
 ENGLISH, GERMAN = 4180186, 4182504
 
@@ -40,6 +40,7 @@ class ConceptRow:
     german: tuple[str, ...] = ()
     code: str | None = None
     relationships: tuple[tuple[str, int], ...] = ()
+    ancestors: tuple[tuple[int, int], ...] = ()  # each with its levels above
 
 
 @dataclass
@@ -108,6 +109,13 @@ class SmallVocabulary:
                 "CONCEPT_RELATIONSHIP.csv",
                 "concept_id_1 concept_id_2 relationship_id valid_start_date valid_end_date invalid_reason",
                 [(*link, "19700101", "20991231", "") for link in links],
+            )
+        levels = [(above, row.concept_id, levels) for row in rows for above, levels in row.ancestors]
+        if levels:
+            write(
+                "CONCEPT_ANCESTOR.csv",
+                "ancestor_concept_id descendant_concept_id min_levels_of_separation max_levels_of_separation",
+                [(*link, link[-1]) for link in levels],
             )
         write(
             "VOCABULARY.csv",

@@ -19,6 +19,19 @@ REMOTE = {
     "ollama": "ollama:nomic-embed-text",
     "openai": "openai:served-model",
 }
+# One model of each profile, and of each shape of request or answer.
+PROFILED = {
+    "azure": "azure:my-deployment",
+    "cohere": "cohere:embed-v4.0",
+    "voyage": "voyage:voyage-3.5",
+    "jina": "jina:jina-embeddings-v3",
+    "mistral": "mistral:mistral-embed",
+    "vllm": "vllm:served-model",
+    "tei": "tei:served-model",
+    "lmstudio": "lmstudio:served-model",
+    "llamacpp": "llamacpp:served-model",
+    "bedrock": "bedrock:cohere.embed-english-v3",
+}
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +40,7 @@ def remote_providers(fake_server: FakeProviders) -> dict[str, Provider]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         fake_server.reset()  # of what the test before this one left there
         fake_server.point_to(monkeypatch)
-        made = {name: make_provider(model) for name, model in REMOTE.items()}
+        made = {name: make_provider(model) for name, model in {**REMOTE, **PROFILED}.items()}
         for provider in made.values():
             EmbeddingClient(provider=provider).embeddings(["warm"], embedding_role=EmbeddingRole.DOCUMENT)
     return made

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +78,30 @@ def test_another_users_part_stays(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "out.csv") as handle:
         handle.write(b"new")
     assert part.exists()
+
+
+@pytest.mark.parametrize(("is_private", "mode"), [(False, 0o640), (True, 0o600)])
+def test_a_new_file_has_its_mode_from_the_moment_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_private: bool, mode: int
+) -> None:
+    opened: list[int] = []
+    real = os.open
+
+    def recording(*arguments: Any, **keywords: Any) -> int:
+        descriptor: int = real(*arguments, **keywords)
+        opened.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "open", recording)
+        with atomic_write(tmp_path / "out.csv", is_private=is_private):
+            (part,) = parts(tmp_path)
+            assert stat.S_IMODE((tmp_path / part).stat().st_mode) == mode
+    finally:
+        os.umask(before)
+    assert opened == [mode]
+    assert stat.S_IMODE((tmp_path / "out.csv").stat().st_mode) == mode
 
 
 def test_a_file_that_only_its_owner_could_read_is_never_open_to_others(tmp_path: Path) -> None:

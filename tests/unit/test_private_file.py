@@ -13,6 +13,7 @@ from omop_emb import config, disk_cache
 from omop_emb.errors import ConfigurationError, OmopEmbError
 from omop_emb.mapping.files.journal import Journal, journal_path
 from omop_emb.mapping.judge.judge_cache import JudgeCache
+from omop_emb.mapping.judge.translation_cache import TranslationCache
 from omop_emb.safe_files.private_file import cache_folder, open_private
 from omop_emb.server.account import Account
 from omop_emb.server.data_folder import open_lock
@@ -35,6 +36,7 @@ OPENERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "journal": ("out/.out.csv.journal", open_journal),
     "journal to resume": ("out/.out.csv.journal", lambda path: open_journal(path, resume=True)),
     "verdicts": ("own/judge.sqlite3", lambda path: JudgeCache(path).close()),
+    "translations": ("own/translations.sqlite3", lambda path: TranslationCache(path).close()),
     "verdicts in the cache folder": ("cache/omop-emb/judge.sqlite3", lambda _path: JudgeCache().close()),
     "lock of the cache": ("cache/omop-emb/matrices/.lock", build_in_cache),
     "lock of the server": (

@@ -8,6 +8,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import pytest
+
 OMOP_EMB = Path(sysconfig.get_path("scripts")) / "omop-emb"
 SDKS = ("torch", "onnxruntime", "tokenizers", "google", "ollama", "pandas", "httpx", "huggingface_hub")
 
@@ -49,3 +51,12 @@ def test_every_public_name_can_be_imported() -> None:
 
     for name in omop_emb.__all__:
         assert getattr(omop_emb, name) is not None
+
+
+def test_an_assistants_server_needs_nothing_of_the_http_server() -> None:
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    script = (
+        "import sys; sys.modules.update(fastapi=None, jinja2=None, prometheus_client=None); "
+        "import omop_emb.web.assistant.mcp_stdio"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
