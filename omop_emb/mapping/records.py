@@ -142,7 +142,8 @@ class Candidate:
         probability: that this candidate is right, 0 to 1; None if the space is not calibrated.
         variant: the variant of the term that found it.
         matched_text: the concept's text that matched best: a name, synonym, code or approved alias.
-        matched_kind: "name", "synonym", "code", "alias" (approved here before) or "short name".
+        matched_kind: "name", "synonym", "code", "short name", "alias" (approved here before), "UNII name" or
+            "HPO synonym" (from the packaged lists).
         retrievers: score from each retriever that found it: a cosine (lexical: of TF-IDF), or 1.0.
         path: relationships from the matched concept to this one; empty if they are the same.
         mapped_values: what belongs beside a mapping to it, from the concept that the path begins with.

@@ -213,7 +213,7 @@ class ResultBuilder:
             retrievers[Retriever.EXACT] = 1.0
         if "dense" in found_by:
             retrievers[Retriever.DENSE] = dense
-        if "lexical" in found_by:
+        if found_by & {"lexical", "mention"}:
             retrievers[Retriever.LEXICAL] = lexical
         if "further" in found_by:
             cosines = best_cosines(scored.features[number : number + 1])

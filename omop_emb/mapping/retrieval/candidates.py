@@ -16,11 +16,12 @@ from omop_emb.mapping.retrieval.exact_retriever import ExactRetriever
 from omop_emb.mapping.retrieval.further_spaces import FurtherRetriever, FurtherSpace
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.lexical_retriever import LexicalRetriever
+from omop_emb.mapping.retrieval.mention_retriever import MentionRetriever
 from omop_emb.mapping.retrieval.queries import QueryBatch, Retriever
 from omop_emb.mapping.retrieval.suggestion_retriever import SuggestionRetriever
 from omop_emb.mapping.retrieval.unit_retriever import UnitRetriever
 
-RETRIEVERS = ("exact", "dense", "lexical", "unit", "memory", "suggested", "further")
+RETRIEVERS = ("exact", "dense", "lexical", "unit", "memory", "suggested", "further", "mention")
 """Names of all retrievers."""
 
 
@@ -59,6 +60,7 @@ def make_retrievers(
         "lexical": LexicalRetriever(lexical),
         "unit": UnitRetriever(lexical.lexicon, attributes.unit_rows),
         "suggested": SuggestionRetriever(lexical.lexicon),
+        "mention": MentionRetriever(lexical),
     }
     if dense is not None:
         retrievers["dense"] = dense

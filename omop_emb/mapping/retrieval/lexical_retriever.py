@@ -19,6 +19,8 @@ class LexicalRetriever:
 
     def find(self, batch: QueryBatch) -> tuple[Ints, Ints]:
         """(variant, concept row) of each variant's best texts, as many as its limit."""
-        variant, text = self._index.search(batch.grams, batch.domains, batch.limits, batch.allowed)
+        # Several texts of a concept take the places of others: a tenth more are found.
+        limits = batch.limits + batch.limits // 10
+        variant, text = self._index.search(batch.grams, batch.domains, limits, batch.allowed)
         variant, text = batch.visible(variant, text, [query.hidden_texts for query in batch.queries])
         return variant, self._index.lexicon.text_concept[text].astype(np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omop_emb.arrays import Ints, Mask
+from omop_emb.mapping.retrieval.open_synonyms import OPEN_SOURCES, open_synonyms
 from omop_emb.mapping.retrieval.standard_targets import (
     StandardTargets,
     ValueTable,
@@ -25,10 +26,10 @@ from omop_emb.vocabulary.spelling import loose_code
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT_KINDS = ("name", "synonym", "code", "short name", "non-standard")
+TEXT_KINDS = ("name", "synonym", "code", "short name", "non-standard", *(one.kind for one in OPEN_SOURCES))
 """Kinds of text, by number in Lexicon.text_kind; "non-standard": the name of a concept that maps here."""
 
-_NAME, _SYNONYM, _CODE, _SHORT_NAME, NON_STANDARD = range(len(TEXT_KINDS))
+_NAME, _SYNONYM, _CODE, _SHORT_NAME, NON_STANDARD = range(5)
 UNKNOWN_CODE = "UNKNOWN"
 STATUSES = (
     "standard",
@@ -222,6 +223,10 @@ def build_lexicon(
         row = row_of.get(int(key), -1)
         if row >= 0 and text and text != names[row]:
             texts.append((row, _SYNONYM, str(text), -1))
+    own = [(row, text) for row, _, text, _ in texts]
+    for source in OPEN_SOURCES:
+        added = open_synonyms(source, own, chosen["domain_id"].tolist(), chosen["vocabulary_id"].tolist())
+        texts.extend((row, TEXT_KINDS.index(source.kind), text, -1) for row, text in added)
     texts.extend(_codes_and_short_names(names, codes, labels["domain_id"], labels["vocabulary_id"]))
     mapped = enumerate(zip(targets.row.tolist(), targets.name, strict=True))
     texts.extend((row, NON_STANDARD, name, path) for path, (row, name) in mapped)

@@ -73,7 +73,9 @@ class CandidateModel(Answer):
     )
     variant: VariantModel = Field(description="The variant of the term that found it.")
     matched_text: str = Field(description="The concept's text that matched best.")
-    matched_kind: str = Field(description='"name", "synonym", "code", "alias" or "short name".')
+    matched_kind: str = Field(
+        description='"name", "synonym", "code", "alias", "short name", "UNII name" or "HPO synonym".'
+    )
     retrievers: dict[Retriever, float] = Field(description="Score from each retriever that found it.")
     path: list[PathStepModel] = Field(description="From the matched concept to this one; empty if the same.")
     mapped_values: list[MappedValueModel]
