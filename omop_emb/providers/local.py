@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,12 @@ class _Encoder:
     def files(self) -> ModelFiles:
         with self._lock:
             if self._files is None:
-                self._files = self._spec.files()
+                files = self._spec.files()
+                if self._spec.int8:
+                    from omop_emb.providers.quantize import WEIGHTS
+
+                    files = replace(files, revision=f"{files.revision}-{WEIGHTS}")
+                self._files = files
             return self._files
 
     def loadable_files(self) -> ModelFiles:

@@ -211,13 +211,15 @@ def _shift_of_another(terms: Sequence[JudgedTerm]) -> float:
 
 def _fit_choice(terms: Sequence[JudgedTerm]) -> tuple[float, float]:
     """Offset and slope by ridge logistic regression, drawn towards 0 and 1: towards the ranker's own odds."""
+    from scipy.special import expit
+
     chosen = [term for term in terms if term.is_choice]
     x = np.array([choice_log_odds(term.probability, term.scores, term.chosen or 0) for term in chosen])
     target = np.array([bool(term.is_target[term.chosen or 0]) for term in chosen], np.float64)
     columns = np.column_stack([np.ones(len(x)), x]) if len(x) else np.zeros((0, 2))
     weights, drawn_to = np.array([0.0, 1.0]), np.array([0.0, 1.0])
     for _ in range(50):
-        p = 1 / (1 + np.exp(-(columns @ weights)))
+        p = expit(columns @ weights)
         gradient = columns.T @ (target - p) - _RIDGE_PENALTY * (weights - drawn_to)
         curvature = (columns * (p * (1 - p))[:, None]).T @ columns + _RIDGE_PENALTY * np.eye(2)
         weights = weights + np.clip(np.linalg.solve(curvature, gradient), -1.0, 1.0)
@@ -226,13 +228,15 @@ def _fit_choice(terms: Sequence[JudgedTerm]) -> tuple[float, float]:
 
 def _fit_shifts(log_odds: Doubles, kind: Ints, target: Doubles) -> Doubles:
     """(ANSWERS,) ridge logistic regression by Newton's method; a rare answer gets 0."""
+    from scipy.special import expit
+
     shifts = np.zeros(len(ANSWERS))
     for number in range(len(ANSWERS)):
         rows = kind == number
         if rows.sum() < MIN_ANSWERS_OF_KIND:
             continue
         for _ in range(50):
-            p = 1 / (1 + np.exp(-(log_odds[rows] + shifts[number])))
+            p = expit(log_odds[rows] + shifts[number])
             gradient = (target[rows] - p).sum() - _RIDGE_PENALTY * shifts[number]
             step = gradient / ((p * (1 - p)).sum() + _RIDGE_PENALTY)
             shifts[number] += np.clip(step, -1.0, 1.0)

@@ -32,6 +32,7 @@ _MIN_TERMS_PER_KNOT = 30
 _MIN_TERMS_PER_DOMAIN = 100  # fewer share one intercept
 # An intercept of a domain needs more evidence than the weight of a signal.
 _SIGNAL_PENALTY, _DOMAIN_PENALTY = 1.0, 5.0
+_MIN_SPREAD = 1e-2  # a signal that varies less says nothing: its last digits must not be enlarged
 
 
 def equal_text(features: Floats) -> Floats:
@@ -139,9 +140,11 @@ class Calibration:
 
     def probability(self, signals: Doubles, domains: Sequence[str]) -> Doubles:
         """(n,) probability that the best candidate is correct, from (n, SIGNALS) signals and its domain."""
+        from scipy.special import expit
+
         other = self.intercepts[""]
         intercepts = np.array([self.intercepts.get(domain, other) for domain in domains])
-        logistic = 1 / (1 + np.exp(-(signals @ np.array(self.weights) + intercepts)))
+        logistic = expit(signals @ np.array(self.weights) + intercepts)
         x, y = self.knots
         return np.asarray(np.interp(logistic, x, y) if len(x) > 1 else logistic, np.float64)
 
@@ -200,18 +203,19 @@ def fit_calibration(
     sources.
     """
     from scipy.optimize import minimize
+    from scipy.special import expit
 
     names, counts = np.unique(np.array(domains, dtype=object).astype(str), return_counts=True)
     own = [str(n) for n, count in zip(names, counts, strict=True) if count >= _MIN_TERMS_PER_DOMAIN and n]
     codes = {name: code for code, name in enumerate(own, start=1)}
     code = np.array([codes.get(domain, 0) for domain in domains])
-    mean, spread = signals.mean(axis=0), signals.std(axis=0) + 1e-9
+    mean, spread = signals.mean(axis=0), np.maximum(signals.std(axis=0), _MIN_SPREAD)
     scaled, target, size = (signals - mean) / spread, correct.astype(np.float64), signals.shape[1]
     penalty = np.concatenate([np.full(size, _SIGNAL_PENALTY), [0.0], np.full(len(own), _DOMAIN_PENALTY)])
 
     def loss(w: Doubles) -> tuple[float, Doubles]:
         shifts = np.concatenate([[0.0], w[size + 1 :]])[code]
-        p = 1 / (1 + np.exp(-(scaled @ w[:size] + w[size] + shifts)))
+        p = expit(scaled @ w[:size] + w[size] + shifts)
         gap = p - target
         value = -(target * np.log(p + 1e-12) + (1 - target) * np.log(1 - p + 1e-12)).sum()
         gradient = np.concatenate([gap @ scaled, [gap.sum()], np.bincount(code, gap, len(own) + 1)[1:]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from omop_emb.errors import ConfigurationError
-from omop_emb.mapping.ranking.calibration import SIGNALS, Calibration, isotonic_knots
+from omop_emb.mapping.ranking.calibration import SIGNALS, Calibration, fit_calibration, isotonic_knots
 
 
 def test_bins_that_rise_are_the_knots_between_two_ends() -> None:
@@ -37,3 +37,14 @@ def test_a_calibration_of_an_earlier_version_is_refused_with_the_next_command() 
     stored["weights"]["reads alike"] = stored["weights"].pop("normalised equal")
     with pytest.raises(ConfigurationError, match="run omop-emb calibrate again"):
         Calibration.from_json(stored)
+
+
+def test_a_signal_that_only_differs_in_its_last_digits_has_no_say() -> None:
+    random = np.random.default_rng(3)
+    signals = random.random((60, len(SIGNALS)))
+    correct = signals[:, 1] > 0.5
+    signals[:, 0] = 1 + 1e-7 * correct  # a share of 1, as a processor sums it
+    learned = fit_calibration(signals, [""] * 60, correct, isotonic=False)
+    assert abs(learned.weights[0]) < 10
+    # With the warnings of these tests as errors: far away, where exp() alone would overflow.
+    assert learned.probability(signals[:1] * -1e6, [""]).tolist() == pytest.approx([0.0], abs=1e-9)
