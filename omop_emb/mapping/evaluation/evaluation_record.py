@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omop_emb.mapping.evaluation.comparison import Difference
 from omop_emb.mapping.evaluation.judge_gain import JudgeEvaluation
 from omop_emb.mapping.evaluation.metrics import MetricValue
 from omop_emb.mapping.evaluation.outcomes import TermOutcome
 from omop_emb.mapping.records import Provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +45,32 @@ class Evaluation:
             "judge": None if self.judge is None else asdict(self.judge),
             "terms": [outcome.to_json() for outcome in self.outcomes],
         }
+
+    def to_frame(self) -> pd.DataFrame:
+        """A DataFrame with one row per measured term, as omop_emb.plots takes it.
+
+        Columns: `name`, `code`, `domain`, `source`, `findable` and `trivial` (bool), `rank` (Int64: of the
+        first chosen concept, NA if it was not found), `probability` (float64, NaN without calibration),
+        `correct` (bool: whether the first candidate is a chosen concept), `concept_id` (Int64) and
+        `concept_name` (of the first candidate).
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "name": one.gold.term.name,
+                "code": one.gold.term.code,
+                "domain": one.domain,
+                "source": one.gold.source,
+                "findable": one.findable,
+                "trivial": one.trivial,
+                "rank": one.ranks["ranker"] or None,
+                "probability": one.probability,
+                "correct": one.correct,
+                "concept_id": one.first[0] if one.first else None,
+                "concept_name": one.first[1] if one.first else None,
+            }
+            for one in self.outcomes
+        ]
+        dtypes = {"rank": "Int64", "probability": "float64", "concept_id": "Int64"}
+        return pd.DataFrame(rows).astype(dtypes) if rows else pd.DataFrame()
