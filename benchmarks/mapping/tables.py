@@ -32,6 +32,7 @@ from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes, con
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
 from omop_emb.mapping.retrieval.queries import Query, QueryBatch
+from omop_emb.mapping.terms.harvested_abbreviations import Abbreviations
 from omop_emb.mapping.terms.variants import query_variants
 from omop_emb.mapping.training.cross_validation import term_folds
 
@@ -97,7 +98,7 @@ def make_table(
         features = Features(world.lexical, world.attributes, world.dense, memory)
         for start in range(0, len(numbers), BATCH_TERMS):
             batch = numbers[start : start + BATCH_TERMS]
-            queries = [make_query(terms[number], guard) for number in batch]
+            queries = [make_query(terms[number], guard, world.lexical.abbreviations) for number in batch]
             # Scored terms remember all that the other folds approved, even the same name in another file.
             queries = [
                 replace(query, hidden_names=frozenset(np.flatnonzero(owner == number).tolist()))
@@ -130,9 +131,9 @@ def make_table(
     print(out.name, table.shape, f"{1000 * (time.time() - started) / len(terms):.1f} ms per term", flush=True)
 
 
-def make_query(term: GoldTerm, guard: LeakageGuard) -> Query:
+def make_query(term: GoldTerm, guard: LeakageGuard, harvested: Abbreviations | None = None) -> Query:
     """The query of a term, without what belongs to the term itself."""
-    query = Query.of(query_variants(term.name, domain=term.domain), term.domain)
+    query = Query.of(query_variants(term.name, domain=term.domain, harvested=harvested), term.domain)
     return guard.hide(query, SourceTerm(name=term.name, code=term.code, domain=term.domain))
 
 

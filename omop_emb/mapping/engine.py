@@ -84,7 +84,13 @@ class Engine:
     def build_query(self, term: SourceTerm, settings: Settings) -> Query:
         """A term's variants as a query; those of its further names and its translation belong to it too."""
         variants = list(
-            query_variants(term.name, domain=term.domain, rules=settings.rules, limit=settings.variants)
+            query_variants(
+                term.name,
+                domain=term.domain,
+                rules=settings.rules,
+                limit=settings.variants,
+                harvested=self.lexical.abbreviations,
+            )
         )
         others = [(name, "further name") for name in term.further_names]
         if term.translation:

@@ -97,8 +97,13 @@ class Answers:
         ]
         readings = tuple(
             variant.text
-            for variant in query_variants(text, rules=("clean", "abbreviation"), limit=50)
-            if variant.rule == "abbreviation"
+            for variant in query_variants(
+                text,
+                rules=("clean", "abbreviation"),
+                limit=50,
+                harvested=self.resources.engine.lexical.abbreviations,
+            )
+            if "abbreviation" in variant.rule
         )
         if not hits and self.settings.filter_text:
             notes = (*notes, f"nothing was found with {self.settings.filter_text}")

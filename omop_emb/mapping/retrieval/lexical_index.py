@@ -11,8 +11,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from omop_emb.arrays import Floats, Ints, Mask
-from omop_emb.mapping.retrieval.lexicon import Lexicon
+from omop_emb.mapping.retrieval.lexicon import SYNONYM, Lexicon
 from omop_emb.mapping.retrieval.tfidf import GramWeights, WordWeights, count_grams
+from omop_emb.mapping.terms.harvested_abbreviations import harvest
 from omop_emb.mapping.terms.words import normalise
 from omop_emb.search.topk import largest, rank_in_group
 
@@ -94,6 +95,10 @@ class LexicalIndex:
         self._hash_order = np.argsort(self.text_hash, kind="stable")
         self._sorted_hash = self.text_hash[self._hash_order]
         self._parts: dict[str, _Part] = {}
+        of_concepts = zip(
+            lexicon.text_concept.tolist(), lexicon.text_kind.tolist(), lexicon.texts, strict=True
+        )
+        self.abbreviations = harvest((row, text) for row, kind, text in of_concepts if kind <= SYNONYM)
 
     def encode(self, normal_texts: Sequence[str]) -> sparse.csr_matrix:
         """(n, grams) TF-IDF rows of queries."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TEXT_KINDS = ("name", "synonym", "code", "short name", "non-standard", *(one.kind for one in OPEN_SOURCES))
 """Kinds of text, by number in Lexicon.text_kind; "non-standard": the name of a concept that maps here."""
 
-_NAME, _SYNONYM, _CODE, _SHORT_NAME, NON_STANDARD = range(5)
+_NAME, SYNONYM, _CODE, _SHORT_NAME, NON_STANDARD = range(5)
 UNKNOWN_CODE = "UNKNOWN"
 STATUSES = (
     "standard",
@@ -191,7 +191,7 @@ def build_lexicon(
     relationship: pd.DataFrame,
     concept_filter: ConceptFilter = STANDARD_AND_VALID,
 ) -> Lexicon:
-    """A lexicon from a vocabulary's tables CONCEPT, CONCEPT_SYNONYM and CONCEPT_RELATIONSHIP.
+    """A lexicon from a vocabulary's tables CONCEPT, CONCEPTSYNONYM and CONCEPT_RELATIONSHIP.
 
     Args:
         concept: concept_id, concept_name, domain_id, vocabulary_id, concept_class_id, standard_concept,
@@ -222,7 +222,7 @@ def build_lexicon(
     ):
         row = row_of.get(int(key), -1)
         if row >= 0 and text and text != names[row]:
-            texts.append((row, _SYNONYM, str(text), -1))
+            texts.append((row, SYNONYM, str(text), -1))
     own = [(row, text) for row, _, text, _ in texts]
     for source in OPEN_SOURCES:
         added = open_synonyms(source, own, chosen["domain_id"].tolist(), chosen["vocabulary_id"].tolist())

@@ -14,6 +14,7 @@ from omop_emb.mapping.terms.abbreviations import (
     join_initials,
 )
 from omop_emb.mapping.terms.data_files import read_table
+from omop_emb.mapping.terms.harvested_abbreviations import Abbreviations, expand_harvested
 from omop_emb.mapping.terms.sides import write_sides
 from omop_emb.mapping.terms.words import american, fold, normalise
 
@@ -98,7 +99,12 @@ def stated_specimen(text: str) -> tuple[str, str] | None:
 
 
 def query_variants(
-    text: str, *, domain: str | None = None, rules: Collection[str] = RULES, limit: int = 5
+    text: str,
+    *,
+    domain: str | None = None,
+    rules: Collection[str] = RULES,
+    limit: int = 5,
+    harvested: Abbreviations | None = None,
 ) -> tuple[Variant, ...]:
     """The texts to search a term by, the original first; their normal texts are distinct.
 
@@ -107,6 +113,7 @@ def query_variants(
         domain: OMOP domain that its concept must be in ("A|B": one of several); it decides which rules apply.
         rules: names of the rules to use.
         limit: the largest number of variants.
+        harvested: abbreviations that the vocabulary's own texts explain, see LexicalIndex.abbreviations.
     """
     original = _SPACE.sub(" ", text).strip()
     with_sides = write_sides(original) if "side" in rules else original
@@ -133,6 +140,9 @@ def query_variants(
     if "abbreviation" in rules:
         expanded = map(_tidy, expand_abbreviations(cleaned, domain))
         variants += (Variant(text, "abbreviation") for text in expanded)
+        # As written: what clean() makes of a short text may be in small letters.
+        of_vocabulary = expand_harvested(original, harvested or {})
+        variants += (Variant(clean(text), "abbreviation in the vocabulary") for text in of_vocabulary)
     distinct: dict[str, Variant] = {}
     for variant in variants:
         if variant.rule == "original" or says_something(variant.text):
