@@ -142,9 +142,9 @@ def read_resources(
         has_memory = use_memory and ranker_store.has_mapping_tables(connection)
         approved = approved_names(connection, site) if has_memory else []
         names = names_without_vector(connection, space, approved)
-    embed = _embed_with(client or make_client(space))
+    embed = embed_with(client or make_client(space))
     embed_names(source, space, names, embed)
-    further_embeds = [(one, _embed_with(make_client(one, is_further=True))) for one in further]
+    further_embeds = [(one, embed_with(make_client(one, is_further=True))) for one in further]
     with short_transaction(source) as connection:
         return _read(connection, settings, space, embed, site, has_memory, ranker, further_embeds)
 
@@ -169,7 +169,7 @@ def read_site_again(
         names = names_without_vector(connection, space, approved_names(connection, site))
     if [one.fingerprint for one in further] != [one.fingerprint for one in earlier.further_spaces]:
         return read_resources(source, settings, make_client=make_client, also_spaces=also_spaces, site=site)
-    embed = _embed_with(make_client(space))
+    embed = embed_with(make_client(space))
     embed_names(source, space, names, embed)
     with short_transaction(source) as connection:
         _check_policy(settings, ranker, space, further)
@@ -199,7 +199,7 @@ def embed_approved_names(source: Session | Connection, site: str, names: Iterabl
         space = registry.active_space(connection)
         missing = names_without_vector(connection, space, [*approved_names(connection, site), *names])
     if missing:
-        embed_names(source, space, missing, _embed_with(client_of(space)))
+        embed_names(source, space, missing, embed_with(client_of(space)))
 
 
 def _read(
@@ -293,6 +293,6 @@ def _check_policy(settings: Settings, ranker: Ranker, space: Space, further: Seq
     settings.policy.check(ranker, calibrated=_is_calibrated(settings, ranker, space, further))
 
 
-def _embed_with(client: EmbeddingClient) -> Embed:
+def embed_with(client: EmbeddingClient) -> Embed:
     """The client keeps the latest vectors, as terms share variants."""
     return lambda texts: client.embeddings(texts, embedding_role=EmbeddingRole.QUERY)

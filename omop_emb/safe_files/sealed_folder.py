@@ -30,10 +30,10 @@ _verified: dict[str, dict[str, Mark]] = {}
 
 def seal(folder: Path) -> None:
     """Force a finished folder's files to the disk, and note their sizes and digests."""
-    files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     (folder / _MANIFEST).write_text(json.dumps(files))
     for path in (*folder.iterdir(), folder):
-        _force_to_disk(path)
+        force_to_disk(path)
     _remember(folder, {name: _mark(folder / name) for name in files})
     time.sleep(_CLOCK_TICK_SECONDS)
 
@@ -41,7 +41,7 @@ def seal(folder: Path) -> None:
 def publish(folder: Path, target: Path) -> None:
     """Give a sealed folder its name, so that a crash leaves the whole folder there or none."""
     folder.rename(target)
-    _force_to_disk(target.parent)
+    force_to_disk(target.parent)
 
 
 def is_intact(folder: Path) -> bool:
@@ -57,7 +57,7 @@ def is_intact(folder: Path) -> bool:
         if not _was_verified(folder, marks):
             if any(marks[name][1] != size for name, (size, _) in files.items()):
                 return False
-            if any(_digest(folder / name) != digest for name, digest in files.items()):
+            if any(file_digest(folder / name) != digest for name, digest in files.items()):
                 return False
             _remember(folder, marks)
     except (OSError, ValueError, TypeError, AttributeError):
@@ -71,15 +71,20 @@ def _mark(path: Path) -> Mark:
     return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _digest(path: Path) -> list[int | str]:
+def file_digest(path: Path) -> list[int | str]:
     """The size of a file and the digest of its blocks' digests."""
-    size = path.stat().st_size
-    with path.open("rb") as file, ThreadPoolExecutor() as pool:
-        descriptor = file.fileno()
+    with path.open("rb") as file:
+        return open_file_digest(file.fileno())
 
-        def block(start: int) -> bytes:
-            return hashlib.sha256(os.pread(descriptor, _BLOCK, start)).digest()
 
+def open_file_digest(descriptor: int) -> list[int | str]:
+    """The same of an open file."""
+    size = os.fstat(descriptor).st_size
+
+    def block(start: int) -> bytes:
+        return hashlib.sha256(os.pread(descriptor, _BLOCK, start)).digest()
+
+    with ThreadPoolExecutor() as pool:
         whole = hashlib.sha256(b"".join(pool.map(block, range(0, size, _BLOCK))))
     return [size, whole.hexdigest()]
 
@@ -105,7 +110,8 @@ def _boot() -> str:
         return ""
 
 
-def _force_to_disk(path: Path) -> None:
+def force_to_disk(path: Path) -> None:
+    """Wait until a file's or folder's content is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -125,7 +125,7 @@ class ConceptFinder:
         explain: bool = False,
     ) -> list[FoundConcepts]:
         """find() for many texts at once, several times as fast; one answer per text, in their order."""
-        settings = _search_settings(texts, concept_filter, k, offset, explain)
+        settings = search_settings(texts, concept_filter, k, offset, explain)
         with session_scope(self._engine) as session:
             question = self._resources.ask(session)
             looked_up, by_code = look_up(session, texts), concepts_with_code(session, texts)
@@ -222,7 +222,7 @@ def find_concepts(
     Raises:
         OmopEmbError: as ConceptFinder.find().
     """
-    settings = _search_settings([text], concept_filter, k, 0, explain)
+    settings = search_settings([text], concept_filter, k, 0, explain)
     looked_up, by_code = look_up(session, [text]), concepts_with_code(session, [text])
     with readable_errors():
         standard = resources = read_resources(session, Settings(), also_spaces=also_spaces, site=site)
@@ -238,9 +238,10 @@ def find_concepts(
         return answers[0]
 
 
-def _search_settings(
+def search_settings(
     texts: Sequence[str], concept_filter: ConceptFilter, k: int, offset: int, explain: bool
 ) -> Settings:
+    """Mapping's settings for a search; find() says what is raised."""
     if isinstance(texts, str):
         raise InputError("texts must be a sequence of texts; found one text")
     for number, text in enumerate(texts):

@@ -149,13 +149,13 @@ def test_an_intact_folder_is_read_once_a_boot(boot: str, monkeypatch: pytest.Mon
     if boot != "the same":
         monkeypatch.setattr(sealed_folder, "_boot", lambda: boot)
     read: list[Path] = []
-    digest = sealed_folder._digest
+    digest = sealed_folder.file_digest
 
     def counted(path: Path) -> list[int | str]:
         read.append(path)
         return digest(path)
 
-    monkeypatch.setattr(sealed_folder, "_digest", counted)
+    monkeypatch.setattr(sealed_folder, "file_digest", counted)
     assert disk_cache.cached_folder("name") is not None
     assert len(read) == (0 if boot == "the same" else 2)
     read.clear()
@@ -172,7 +172,7 @@ def test_a_copied_cache_is_read_and_believed() -> None:
 
 def test_files_are_on_the_disk_before_they_get_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
     forced: list[str] = []
-    monkeypatch.setattr(sealed_folder, "_force_to_disk", lambda path: forced.append(path.name))
+    monkeypatch.setattr(sealed_folder, "force_to_disk", lambda path: forced.append(path.name))
     rename = Path.rename
 
     def noted(path: Path, to: Path) -> Path:

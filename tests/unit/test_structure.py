@@ -217,6 +217,7 @@ WRITERS = {  # and who reads nothing but what ships with the package
 READS_JSON = {
     "safe_files.foreign_text",
     "safe_files.sealed_folder",
+    "safe_files.array_objects",
     "search.matrix",
     "mapping.files.result_json",
     "mapping.ranking.linear",

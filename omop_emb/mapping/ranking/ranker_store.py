@@ -30,23 +30,29 @@ def active_ranker(connection: psycopg.Connection[Any], site: str, fingerprint: s
     row = _active_row(connection, site, fingerprint)
     if row is None:
         return None
-    name, kind, model, calibration_json, trained_on = row
     what = f"of the site {site!r} is damaged; run omop-emb calibrate again, or add --shipped"
-    with foreign_errors(f"the ranker {name!r}", what, ConfigurationError):
-        calibration = Calibration.from_json(calibration_json)
-        further = tuple(TrainedSpace(**space) for space in trained_on.get("further_spaces", ()))
-        if kind == "linear":
-            linear = LinearRanker.from_json(json.loads(model))
-            return replace(linear, name=name, calibration=calibration, further_spaces=further)
-        return TreeRanker.from_stored(
-            model,
-            name=name,
-            fingerprint=fingerprint,
-            calibration=calibration,
-            features=trained_on["features"],
-            domains=trained_on["domains"],
-            further_spaces=further,
-        )
+    with foreign_errors(f"the ranker {row[0]!r}", what, ConfigurationError):
+        return read_ranker(fingerprint, *row)
+
+
+def read_ranker(
+    fingerprint: str, name: str, kind: str, model: str, calibration_json: Any, trained_on: dict[str, Any]
+) -> Ranker:
+    """A ranker as it is stored: "linear" with JSON, or "trees" with LightGBM's text."""
+    calibration = Calibration.from_json(calibration_json)
+    further = tuple(TrainedSpace(**space) for space in trained_on.get("further_spaces", ()))
+    if kind == "linear":
+        linear = LinearRanker.from_json(json.loads(model))
+        return replace(linear, name=name, calibration=calibration, further_spaces=further)
+    return TreeRanker.from_stored(
+        model,
+        name=name,
+        fingerprint=fingerprint,
+        calibration=calibration,
+        features=trained_on["features"],
+        domains=trained_on["domains"],
+        further_spaces=further,
+    )
 
 
 def active_training(connection: psycopg.Connection[Any], site: str, fingerprint: str) -> dict[str, Any]:
@@ -69,13 +75,8 @@ def store_ranker(
 
     Returns its name: the given one, or the site's with a number.
     """
-    if isinstance(ranker, LinearRanker):
-        kind, model = "linear", json.dumps(ranker.to_json())
-    else:
-        kind, model = "trees", ranker.model.text
-        features, domains = list(ranker.features), list(ranker.model.domains)
-        trained_on = {**trained_on, "features": features, "domains": domains}
-    trained_on = {**trained_on, "further_spaces": [asdict(space) for space in ranker.further_spaces]}
+    kind, model, shape = written_ranker(ranker)
+    trained_on = {**trained_on, **shape}
     assert ranker.calibration is not None  # noqa: S101 - train() always fits one
     stored_rankers.use_shipped(connection, site, ranker.fingerprint)
     number, numbered = stored_rankers.next_name(connection, site)
@@ -104,6 +105,15 @@ def store_ranker(
     )
     assert row is not None  # noqa: S101 - returning always gives one
     return str(row[0])
+
+
+def written_ranker(ranker: LinearRanker | TreeRanker) -> tuple[str, str, dict[str, Any]]:
+    """(kind, model, what else it takes to read it) of a ranker, for read_ranker()."""
+    further = {"further_spaces": [asdict(space) for space in ranker.further_spaces]}
+    if isinstance(ranker, LinearRanker):
+        return "linear", json.dumps(ranker.to_json()), further
+    features, domains = list(ranker.features), list(ranker.model.domains)
+    return "trees", ranker.model.text, {"features": features, "domains": domains, **further}
 
 
 def _cursor(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:

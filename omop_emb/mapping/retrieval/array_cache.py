@@ -28,12 +28,12 @@ _T = TypeVar("_T")
 
 def cache_key(*states: str) -> str:
     """A name for what this code derives from data in the given states, on this machine."""
-    versions = (_code_digest(), np.__version__, scipy.__version__, sys.version, sys.byteorder)
+    versions = (code_digest(), np.__version__, scipy.__version__, sys.version, sys.byteorder)
     return hashlib.sha256("\n".join([" ".join(versions), *states]).encode()).hexdigest()[:40]
 
 
 @cache
-def _code_digest() -> str:
+def code_digest() -> str:
     """A digest of the code and data of mapping, which shape what is cached."""
     package = Path(str(resources.files("omop_emb")))
     digest = hashlib.sha256(omop_emb.__version__.encode())

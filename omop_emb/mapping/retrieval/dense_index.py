@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +15,27 @@ from omop_emb.database import binary_format
 from omop_emb.mapping.retrieval.lexical_index import Domains, expand_spans
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.mapping.retrieval.queries import QueryBatch
-from omop_emb.mapping.retrieval.similarity_products import BLOCK_ROWS, Products, make_products
+from omop_emb.mapping.retrieval.similarity_products import (
+    BLOCK_ROWS,
+    IntegerProducts,
+    IntegerRows,
+    Products,
+    make_products,
+)
 from omop_emb.search.topk import TopK, rank_in_group
 
 _BLOCK_QUERIES = 1024
 _TEXTS_PER_CONCEPT = 2  # so many times k texts are found for k concepts, which may have several texts each
+
+
+@dataclass(frozen=True, eq=False)
+class DenseArrays:
+    """What a DenseIndex searches: see its attributes, and the rows in integers where there are enough."""
+
+    vector_row: Ints
+    concept: Ints
+    vectors: npt.NDArray[np.floating]
+    integers: IntegerRows | None
 
 
 class DenseIndex:
@@ -51,6 +69,23 @@ class DenseIndex:
         self.concept = rows[self.vector_row]
         self.vectors = np.asarray(vectors).astype(np.float16, copy=False)
         self._offsets = np.searchsorted(self.concept, np.arange(len(lexicon.concept_id) + 1))
+
+    @property
+    def arrays(self) -> DenseArrays:
+        """What of_arrays() makes the same index from."""
+        products = self._products
+        rows = products.rows if isinstance(products, IntegerProducts) else None
+        return DenseArrays(self.vector_row, self.concept, np.asarray(self.vectors), rows)
+
+    @classmethod
+    def of_arrays(cls, lexicon: Lexicon, arrays: DenseArrays) -> DenseIndex:
+        """The index of arrays that another one of the same lexicon had."""
+        self = cls(lexicon, np.zeros(0, np.int64), arrays.vectors)
+        self.vector_row, self.concept = arrays.vector_row, arrays.concept
+        self._offsets = np.searchsorted(self.concept, np.arange(len(lexicon.concept_id) + 1))
+        if arrays.integers is not None and find_spec("onnxruntime") is not None:
+            vars(self)["_products"] = IntegerProducts(arrays.integers)
+        return self
 
     @cached_property
     def _products(self) -> Products:

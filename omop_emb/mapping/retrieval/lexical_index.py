@@ -67,7 +67,7 @@ def rarest_grams(queries: sparse.csr_matrix, frequency: Ints) -> sparse.csr_matr
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class DomainPart:
     """The texts of a domain, or all: their text rows, and for each gram the span of its postings in them."""
 
     start: int
@@ -94,7 +94,7 @@ class LexicalIndex:
         self.exact_hash = hash_texts(list(lexicon.texts))  # (t,) of the unchanged texts
         self._hash_order = np.argsort(self.text_hash, kind="stable")
         self._sorted_hash = self.text_hash[self._hash_order]
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, DomainPart] = {}
         of_concepts = zip(
             lexicon.text_concept.tolist(), lexicon.text_kind.tolist(), lexicon.texts, strict=True
         )
@@ -104,7 +104,7 @@ class LexicalIndex:
         """(n, grams) TF-IDF rows of queries."""
         return self.grams.weigh(count_grams(normal_texts))
 
-    def _part(self, domain: str) -> _Part:
+    def _part(self, domain: str) -> DomainPart:
         """The texts of a domain ("": all texts)."""
         if domain not in self._parts:
             rows, indptr = self.gram_rows, self._postings.indptr
@@ -118,7 +118,7 @@ class LexicalIndex:
                 ]
                 first = first + counts[0]
                 last = first + counts[1]
-            self._parts[domain] = _Part(start, stop, first.astype(np.int64), last.astype(np.int64))
+            self._parts[domain] = DomainPart(start, stop, first.astype(np.int64), last.astype(np.int64))
         return self._parts[domain]
 
     def search(
@@ -157,7 +157,7 @@ class LexicalIndex:
         chosen = rank_in_group(query_of) < limits[query_of]
         return query_of[chosen], text[chosen]
 
-    def _score(self, part: _Part, grams: npt.NDArray[np.int32], weights: Floats, scores: Floats) -> None:
+    def _score(self, part: DomainPart, grams: npt.NDArray[np.int32], weights: Floats, scores: Floats) -> None:
         """Set the scores of a part's texts to their products with a query's grams."""
         postings = self._postings
         scores[part.start : part.stop] = 0

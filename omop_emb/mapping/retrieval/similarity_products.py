@@ -85,19 +85,19 @@ class IntegerProducts:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_cpu_mem_arena = False  # it would keep the memory of the largest result
         self._session = onnxruntime.InferenceSession(_MODEL, options, providers=["CPUExecutionProvider"])
-        self._rows = rows
+        self.rows = rows
         self._zero = np.array(_QUERY_ZERO, np.uint8)
 
     def prepare(self, queries: Floats) -> npt.NDArray[Any]:
         """Queries in eight bits, each by a scale of its own."""
-        turned = queries @ self._rows.rotation
+        turned = queries @ self.rows.rotation
         largest = np.maximum(np.abs(turned).max(axis=1, keepdims=True), 1e-9)
         return np.asarray(np.rint(turned * (_MAX_QUERY / largest)) + _QUERY_ZERO, np.uint8)
 
     def block(self, queries: npt.NDArray[Any], first: int, last: int) -> npt.NDArray[Any]:
         """(queries, last - first) integers."""
         start = first % BLOCK_ROWS
-        rows = self._rows.blocks[first // BLOCK_ROWS][:, start : start + last - first]
+        rows = self.rows.blocks[first // BLOCK_ROWS][:, start : start + last - first]
         inputs = {"a": queries, "b": np.ascontiguousarray(rows), "z": self._zero}
         return np.asarray(self._session.run(None, inputs)[0])
 
