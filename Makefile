@@ -35,11 +35,13 @@ bench: .venv/bench.stamp
 	set -e; for script in benchmarks/bench_*.py; do \
 		$(BIN)/python $$script --json build/bench/$$(basename $$script .py).json; done
 
-# Write the reference pages and sql/schema.sql from the code, then check every page and run its examples.
+# Write the reference pages and sql/schema.sql from the code, check every page and run its examples (one test builds
+# the site, too), then build the site: open build/site/index.html. It needs no network.
 docs: .venv/dev.stamp
 	$(BIN)/python tests/docs/reference.py
 	PYTHONPATH=. $(BIN)/python tests/docs/schema.py
 	$(BIN)/python -m pytest tests/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -c docs . build/site
 
 # HL7's OMOP tests against omop-emb serve; FRAGMENT is a folder that has their vocabulary/ and tests/.
 conformance: .venv/dev.stamp
