@@ -149,6 +149,8 @@ def _echo_report(job: FileJob, report: JobReport) -> None:
         echo(line)
     decisions = ", ".join(f"{count:,} {decision.value}" for decision, count in report.decisions.items())
     echo(f"{counted(report.terms, 'term')} mapped to {job.outputs.output} ({decisions or 'none'})")
+    if report.shift:
+        echo(str(report.shift))
     for failure in report.failures:
         echo(f"warning: {failure}")
     if report.reused:

@@ -12,6 +12,7 @@ from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.candidate_features import Features, ScoredCandidates
 from omop_emb.mapping.judge.prompt import ApprovedExample
 from omop_emb.mapping.ranking import calibration
+from omop_emb.mapping.ranking.prior_shift import NO_SHIFT, PriorShift
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.ranking.stated_strength import prefer_stated_strength
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm, Variant
@@ -197,11 +198,17 @@ class Engine:
         queries = [self.build_query(term, settings) for term in terms if term.has_name]
         return PendingBatch(terms, queries, self.find(queries, settings) if queries else None)
 
-    def finish(self, batch: PendingBatch, settings: Settings, provenance: Provenance) -> list[MappedTerm]:
-        """The second half: one result per term, in the same order."""
+    def finish(
+        self,
+        batch: PendingBatch,
+        settings: Settings,
+        provenance: Provenance,
+        shift: PriorShift = NO_SHIFT,
+    ) -> list[MappedTerm]:
+        """The second half: one result per term, in the same order; `shift` corrects the probabilities."""
         ranked = self.rank(batch.queries, settings, batch.candidates) if batch.queries else None
         passing = self.passing(settings.concept_filter)
-        results = ResultBuilder(self.lexicon, self.ranker, self.memory, settings, provenance, passing)
+        results = ResultBuilder(self.lexicon, self.ranker, self.memory, settings, provenance, passing, shift)
         numbers = iter(range(len(batch.queries)))
         return [
             results.build(term, ranked, next(numbers))

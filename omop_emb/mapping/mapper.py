@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +17,7 @@ from omop_emb.mapping.approvals.reuse import CheckedMappings
 from omop_emb.mapping.engine import PendingBatch
 from omop_emb.mapping.files.journal import Journal
 from omop_emb.mapping.ranking.linear import FURTHER_WEIGHT
+from omop_emb.mapping.ranking.prior_shift import NO_SHIFT, PriorShift
 from omop_emb.mapping.records import MappedTerm, SourceTerm
 from omop_emb.mapping.resources import DEFAULT_SITE as DEFAULT_SITE, Resources, read_resources
 from omop_emb.mapping.retrieval.term_values import TermValues
@@ -62,7 +64,13 @@ class Mapper:
         self.further_spaces = resources.further_spaces
         self.provenance, self.warnings = resources.provenance(settings), resources.warnings
         self.values = TermValues(self.engine.lexicon)
+        self._shift = NO_SHIFT
         self._background = ThreadPoolExecutor(1, "omop-emb-candidates")  # starts its thread at first use
+
+    def correct_probabilities(self, shift: PriorShift) -> None:
+        """Correct those of all further results, which say so in their provenance."""
+        self._shift = shift
+        self.provenance = replace(self.provenance, correction=str(shift) if shift else "")
 
     def close(self) -> None:
         """Stop the background thread; no more terms can be mapped."""
@@ -139,7 +147,8 @@ class Mapper:
 
         def finish(batch: _Batch) -> list[MappedTerm]:
             reused, pending = batch
-            mapped = iter(self.engine.finish(pending.result(), self.settings, self.provenance))
+            found = self.engine.finish(pending.result(), self.settings, self.provenance, self._shift)
+            mapped = iter(found)
             results = [result or next(mapped) for result in reused]
             return results if previous is None else [previous.apply_to(result) for result in results]
 

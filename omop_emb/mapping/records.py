@@ -190,6 +190,7 @@ class Provenance:
         space_vocabulary: release that the space was built from, if it is not the loaded one; None if it is.
         judge: provider:model of the judge whose choices could change the order; "" for none.
         further_spaces: model and fingerprint of each space that was searched besides; "" for none.
+        correction: how reviewed rows of the same file corrected the probabilities; "" if none did.
     """
 
     space_id: int | None
@@ -205,6 +206,7 @@ class Provenance:
     space_vocabulary: str | None = None
     judge: str = ""
     further_spaces: str = ""
+    correction: str = ""
 
     @property
     def releases(self) -> str:

@@ -14,6 +14,7 @@ from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.features.further_features import best_cosines
 from omop_emb.mapping.features.sign_features import signs_of_query
 from omop_emb.mapping.ranking.policy import is_acceptable
+from omop_emb.mapping.ranking.prior_shift import NO_SHIFT, PriorShift
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.ranking.reasons import compare
 from omop_emb.mapping.records import (
@@ -73,10 +74,12 @@ class ResultBuilder:
     settings: Settings
     provenance: Provenance
     passing: Mask | None = None  # (c,) the concepts that the settings' filter lets through; None: all
+    shift: PriorShift = NO_SHIFT
 
     def build(self, term: SourceTerm, ranked: RankedBatch, query: int) -> MappedTerm:
         """The result of a term; `query` is the number of its query in the batch."""
-        probability = None if ranked.probability is None else float(ranked.probability[query])
+        said = None if ranked.probability is None else float(ranked.probability[query])
+        probability = self.shift.correct(said)
         candidates = tuple(
             self._candidate(term, ranked, query, int(number), rank, probability if rank == 1 else None)
             for rank, number in enumerate(ranked.order[query][: self.settings.candidates], start=1)
@@ -96,8 +99,10 @@ class ResultBuilder:
             best = int(ranked.order[query][0])
             acceptable = is_acceptable(ranked.scored.features[best : best + 1])[0]
             against = "" if acceptable else objection(candidates[0].flags)
+            # Thresholds were tested on what the ranker says: a correction may only make them stricter.
+            tested = None if said is None or probability is None else min(said, probability)
             decision, reason = self.settings.policy.decide(
-                probability, candidates[0].domain_id, self.ranker, objection=against
+                tested, candidates[0].domain_id, self.ranker, objection=against
             )
         if by_code.problem:
             reason = f"{by_code.problem}; {reason}"

@@ -20,6 +20,7 @@ from omop_emb.mapping.file_job.judge_step import made_with, prepare_judge
 from omop_emb.mapping.file_job.language_warnings import language_warnings
 from omop_emb.mapping.file_job.outputs import Outputs, OutputWriter, open_outputs
 from omop_emb.mapping.file_job.part_columns import PartColumns, left_out_lines, part_columns
+from omop_emb.mapping.file_job.reviewed_rows import correct_by_reviewed_rows
 from omop_emb.mapping.file_job.run_store import RunOrigin
 from omop_emb.mapping.file_job.target_check import TargetCheck
 from omop_emb.mapping.file_job.translation_step import prepare_translations
@@ -33,6 +34,7 @@ from omop_emb.mapping.files.term_file import ReadOptions, TermFile, open_terms
 from omop_emb.mapping.judge.judge_job import JudgeJob
 from omop_emb.mapping.judge.translation_job import TranslationJob
 from omop_emb.mapping.mapper import BATCH_SIZE, DEFAULT_SITE, Mapper, open_mapper
+from omop_emb.mapping.ranking.prior_shift import PriorShift
 from omop_emb.mapping.records import Decision, MappedTerm
 from omop_emb.mapping.retrieval.term_values import TermValues
 from omop_emb.mapping.settings import Settings
@@ -95,6 +97,7 @@ class JobReport:
         replaced_rows: rows replaced in the database's source_to_concept_map; None if it was not written.
         run_id: of the run in the database; None if it was not stored.
         failures: why generative models gave up or answered nothing; empty if none did, or was asked.
+        shift: what the file's own reviewed rows changed about its probabilities.
     """
 
     decisions: Counter[Decision]
@@ -107,6 +110,7 @@ class JobReport:
     replaced_rows: int | None
     run_id: int | None
     failures: Sequence[str]
+    shift: PriorShift
 
     @property
     def terms(self) -> int:
@@ -154,6 +158,7 @@ def run(
         for note in [*mapper.notes, *language_warnings(mapper, file, job.translate)]:
             on_message(note)
         _check_vocabulary(job.reading.source_vocabulary, mapper.values)
+        shift = correct_by_reviewed_rows(mapper, file, previous)
         problems = ProblemList()
         failures: list[str] = []
         talk = {"on_message": on_message, "on_failure": failures.append, "confirm": confirm}
@@ -179,10 +184,8 @@ def run(
         with open_outputs(engine, job.outputs, file, previous=previous, check=check, origin=origin) as writer:
             counts = _write(writer, results)
         journal.remove()
-        for line in count_lines(file):
+        for line in (*count_lines(file), *mapper.values.messages(), *left_out_lines(mapper)):
             on_message(line)
-        for message in (*mapper.values.messages(), *left_out_lines(mapper)):
-            on_message(message)
         return JobReport(
             **counts,
             problems=merged_problems(file.problems, problems, writer.problems),
@@ -191,6 +194,7 @@ def run(
             replaced_rows=writer.replaced_rows,
             run_id=writer.run_id,
             failures=failures,
+            shift=shift,
         )
 
 

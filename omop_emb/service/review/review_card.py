@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -14,6 +14,7 @@ from omop_emb.errors import InputError
 from omop_emb.mapping.records import Candidate, MappedTerm, MappedValue, SourceTerm
 from omop_emb.records import Concept
 from omop_emb.service.found_through import found_through
+from omop_emb.service.review.corrected_probabilities import corrected_result, review_shift
 from omop_emb.service.review.decision_records import Equivalence, StoredDecision, Target
 from omop_emb.service.review.decision_store import history
 from omop_emb.service.review.project_records import CurrentTerm, Project, Suggestion
@@ -96,6 +97,10 @@ def review_card(connection: psycopg.Connection[Any], project: Project, position:
     term = found[0].term
     (current,) = current_terms(connection, project.project_id, [position])
     suggestion = read_suggestions(connection, project.project_id, [position]).get(position)
+    if suggestion is not None:
+        shift = review_shift(connection, project.project_id)
+        suggestion = replace(suggestion, mapped=corrected_result(suggestion.mapped, shift))
+        current = replace(current, probability=suggestion.mapped.probability)
     decisions = history(connection, project.project_id, position)
     candidates = suggestion.mapped.candidates if suggestion is not None else ()
     suggested = _suggested_targets(suggestion.mapped) if suggestion is not None else ()

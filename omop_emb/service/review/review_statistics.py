@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from omop_emb.database.fetch import fetch_value
+from omop_emb.service.review.corrected_probabilities import review_shift
 from omop_emb.service.review.decision_records import ReviewState
 from omop_emb.service.review.statistics_records import (
     CoveragePoint,
@@ -66,6 +67,7 @@ def review_statistics(connection: psycopg.Connection[Any], project_id: int) -> R
         reliability=_reliability(calibration),
         coverage=_coverage(calibration),
         quarters=tuple(Share(row["first"], row["terms"]) for row in found["quarters"]),
+        shift=review_shift(connection, project_id),
     )
 
 

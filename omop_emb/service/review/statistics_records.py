@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import sqrt
 
+from omop_emb.mapping.ranking.prior_shift import PriorShift
+
 _Z = 1.959964  # of a 95 % interval
 
 
@@ -138,6 +140,7 @@ class ReviewStatistics:
         reliability: of the terms that somebody looked at and that had a probability.
         coverage: of the same, the highest threshold first.
         quarters: of the decisions that somebody looked at, in order: how many took the first suggestion.
+        shift: how these decisions correct the probabilities that people see.
     """
 
     states: Mapping[str, StateCount]
@@ -148,6 +151,7 @@ class ReviewStatistics:
     reliability: tuple[ReliabilityBin, ...]
     coverage: tuple[CoveragePoint, ...]
     quarters: tuple[Share, ...]
+    shift: PriorShift
 
     @property
     def terms(self) -> int:

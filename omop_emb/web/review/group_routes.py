@@ -8,6 +8,7 @@ import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query
 
 from omop_emb.errors import InputError
+from omop_emb.service.review.corrected_probabilities import corrected_rows
 from omop_emb.service.review.decision_records import DecisionResult
 from omop_emb.service.review.near_groups import Likeness, NearGroup, near_groups
 from omop_emb.service.review.project_records import Project
@@ -43,7 +44,8 @@ async def get_groups(
     """Terms that are the same but for case, punctuation and plural, in the same domain and context."""
 
     def read(connection: psycopg.Connection[Any], project: Project) -> list[GroupSummary]:
-        return largest_groups(connection, project.project_id, limit=limit + 1, offset=offset)
+        found = largest_groups(connection, project.project_id, limit=limit + 1, offset=offset)
+        return corrected_rows(connection, project.project_id, found)
 
     found = await ask_review(state, project_id, read)
     return GroupsAnswer(

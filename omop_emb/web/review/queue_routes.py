@@ -9,6 +9,7 @@ import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query
 
 from omop_emb.errors import InputError
+from omop_emb.service.review.corrected_probabilities import corrected_rows, filter_as_said
 from omop_emb.service.review.decision_records import ReviewState
 from omop_emb.service.review.decision_store import settled_decisions
 from omop_emb.service.review.project_records import CurrentTerm, Project
@@ -104,7 +105,8 @@ async def get_queue(
         settled, since = settled_decisions(
             connection, project.project_id
         )  # first: what comes now is a change
-        positions = queue_positions(connection, project.project_id, order=order, queue_filter=wanted)
+        said = filter_as_said(connection, project.project_id, wanted)
+        positions = queue_positions(connection, project.project_id, order=order, queue_filter=said)
         progress = review_progress(connection, project.project_id)
         return QueueAnswer(
             positions=positions,
@@ -131,7 +133,8 @@ async def get_rows(state: State, project_id: ProjectId, positions: Positions) ->
     """The latest state and the first candidate of some terms."""
 
     def read(connection: psycopg.Connection[Any], project: Project) -> list[CurrentTerm]:
-        return current_terms(connection, project.project_id, parse_positions(positions))
+        found = current_terms(connection, project.project_id, parse_positions(positions))
+        return corrected_rows(connection, project.project_id, found)
 
     rows = await ask_review(state, project_id, read)
     return RowsAnswer(rows=[RowModel.of(row) for row in rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 
 from pydantic import BaseModel, Field
@@ -73,6 +74,15 @@ class CoveragePointModel(BaseModel):
     first: ShareModel = Field(description="Those that a person decided with the first candidate.")
 
 
+class CorrectionModel(BaseModel):
+    """How the decisions so far correct the probabilities that a review shows."""
+
+    rows: int = Field(description="Terms that somebody looked at and decided.", ge=0)
+    said: float = Field(description="Mean probability of their first candidates.", ge=0, le=1)
+    approved: float = Field(description="Share of these that people approved.", ge=0, le=1)
+    log_odds: float = Field(description="Added to the log-odds of every probability.")
+
+
 class StatisticsAnswer(BaseModel):
     """What a review has come to so far."""
 
@@ -96,6 +106,9 @@ class StatisticsAnswer(BaseModel):
     quarters: list[ShareModel] = Field(
         description="Decided with the first suggestion, by quarter of the decisions."
     )
+    correction: CorrectionModel | None = Field(
+        description="Of the probabilities that the review shows; null while too few terms are decided."
+    )
 
 
 def statistics_answer(statistics: ReviewStatistics) -> StatisticsAnswer:
@@ -118,6 +131,7 @@ def statistics_answer(statistics: ReviewStatistics) -> StatisticsAnswer:
             for one in statistics.coverage
         ],
         quarters=[_share(one) for one in statistics.quarters],
+        correction=CorrectionModel.model_validate(asdict(statistics.shift)) if statistics.shift else None,
     )
 
 

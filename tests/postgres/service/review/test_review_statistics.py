@@ -11,6 +11,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from omop_emb.mapping.ranking.prior_shift import NO_SHIFT
+from omop_emb.service.review.corrected_probabilities import corrected_rows, filter_as_said, review_shift
 from omop_emb.service.review.decision_records import (
     Action,
     Equivalence,
@@ -20,8 +22,12 @@ from omop_emb.service.review.decision_records import (
     Verdict,
 )
 from omop_emb.service.review.decision_store import decide, undo
+from omop_emb.service.review.project_store import find_project
+from omop_emb.service.review.review_card import review_card
+from omop_emb.service.review.review_queue import QueueFilter, queue_positions
 from omop_emb.service.review.review_statistics import review_statistics
 from omop_emb.service.review.statistics_records import Share
+from omop_emb.service.review.suggestion_store import current_terms, read_suggestions
 from tests.large_reviews import decide_all, store_review
 
 NINE = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -162,6 +168,41 @@ def test_a_suggestion_that_was_not_the_one_shown_says_nothing(
     connection.execute("update omop_emb.review_suggestion set revision = 2 where position = 1")
     decide(connection, review, "Ada", [say(1), say(2)])
     assert review_statistics(connection, review).looked_at == 1
+
+
+def test_decisions_correct_the_probabilities_that_people_see(
+    connection: psycopg.Connection, review: int
+) -> None:
+    for position in range(1, 41):
+        said(connection, review, position, 0.8)
+    decide(connection, review, "Ada", [say(one, rank=1 if one <= 4 else 2) for one in range(1, 10)])
+    assert review_statistics(connection, review).shift == NO_SHIFT
+    decide(connection, review, "Ada", [say(10, "no match"), say(11, "flagged")])
+    # What nobody looked at by itself, and what another ranker said, corrects nothing.
+    decide(connection, review, "Ada", [say(12)], action=Action.BULK)
+    connection.execute(
+        "update omop_emb.review_decision set ranker = 'another' where position = 1 and project_id = %s",
+        (review,),
+    )
+    assert review_shift(connection, review) == NO_SHIFT
+    decide(connection, review, "Ada", [say(13, rank=2), say(14, rank=2)])
+    shift = review_shift(connection, review)
+    assert shift.rows == 11
+    assert [shift.said, shift.approved] == pytest.approx([0.8, 3 / 11])
+    (row,) = corrected_rows(connection, review, current_terms(connection, review, [20]))
+    assert row.probability == pytest.approx(shift.correct(0.8))
+    assert row.probability is not None
+    assert 0.3 < row.probability < 0.7
+    stored = read_suggestions(connection, review, [20])[20].mapped.probability
+    card = review_card(connection, find_project(connection, review), 20)
+    assert card.suggestion is not None
+    assert card.suggestion.mapped.probability == shift.correct(stored) != stored
+    assert card.candidates[0].candidate.probability == card.suggestion.mapped.probability
+    # A filter is of what people see; what is stored stays, as bulk approval is tested on it.
+    seen = QueueFilter(min_probability=row.probability - 0.01, max_probability=row.probability + 0.01)
+    found = queue_positions(connection, review, queue_filter=filter_as_said(connection, review, seen))
+    assert len(found) == 40
+    assert current_terms(connection, review, [20])[0].probability == pytest.approx(0.8)
 
 
 def test_quarters_show_how_often_the_first_suggestion_was_taken(
