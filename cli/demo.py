@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,9 @@ _WIDTHS = {"term": 20, "concept_name": 24}  # so that the table is 80 characters
 
 
 @click.command("demo")
+@click.option("--plain", is_flag=True, help="Print without colours.")
 @format_option
-def command(format_: str) -> None:
+def command(format_: str, plain: bool) -> None:
     """Map messy source terms to a sample vocabulary.
 
     Starts the embedded PostgreSQL, loads the packaged sample vocabulary, embeds it with the packaged model
@@ -49,7 +51,7 @@ def command(format_: str) -> None:
         format_,
         optional=("concept_id",),
     )
-    _echo_summary(result, seconds)
+    _echo_summary(result, seconds, plain=plain)
 
 
 def _row(hit: DemoHit) -> dict[str, Any]:
@@ -74,29 +76,29 @@ def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _echo_summary(result: DemoResult, seconds: float) -> None:
+def _echo_summary(result: DemoResult, seconds: float, *, plain: bool) -> None:
+    """Five lines: what was shown, how sure it is, with what, where it is, and what comes next."""
     without = len(result.hits) - result.expected
     agree = sum(hit.hnsw_agrees for hit in result.hits)
     program = f"{result.command_prefix}{_program()}"
+    has_pages = find_spec("fastapi") is not None  # of the extra `web`
+    first = f"{result.correct_within(1)} of {result.expected} terms have the expected concept first"
+    following = f"{program} serve, and open its link" if has_pages else f"{program} search HTN T2DM -k 3"
     for line in (
         "",
-        f"{result.correct_within(1)} of {result.expected} terms have the expected concept first, "
-        f"{result.correct_within(10)} among the first ten.",
-        f"{without} terms have none in the sample; their candidates have a low probability.",
-        "Nothing is accepted automatically: every term goes to review.",
-        f"The HNSW index finds the same nearest concept as exact search for {agree} of {len(result.hits)}.",
-        f"{counted(result.concepts, 'concept')}, {counted(result.texts, 'text')} in each of two spaces, "
-        f"{result.embedded:,} embedded now, {seconds:.1f} s.",
-        f"The database is in {result.data_dir}; stop its server with",
-        f"  {program} db stop",
-        "",
-        "Try next:",
-        f"  {program} search HTN T2DM -k 3",
-        f'  {program} search "water tablets" --domain Drug --format json',
-        f"  {program} map TERMS.csv -o mapped.csv --review-queue review.csv",
-        f"  {program} doctor",
+        f"{_bold(first, plain)}, {result.correct_within(10)} in the first ten.",
+        f"{without} have no concept in the sample. Nothing is accepted without a person.",
+        f"HNSW and exact search agree on {agree} of {len(result.hits)}; "
+        f"{counted(result.texts, 'text')}, {result.embedded:,} embedded in {seconds:.1f} s.",
+        f"The data is in {result.data_dir}; stop it with {program} db stop",
+        f"Next: {_bold(following, plain)}",
     ):
         echo(line)
+
+
+def _bold(text: str, plain: bool) -> str:
+    """Text in bold green, where stderr is a terminal; click removes the colour elsewhere."""
+    return text if plain else click.style(text, fg="green", bold=True)
 
 
 def _program() -> str:

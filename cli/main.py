@@ -40,13 +40,26 @@ class _Commands(Group):
         return command
 
 
+_WAYS_IN = """\
+Map local clinical terms to standard OMOP concepts. Three ways in:
+
+  try it           omop-emb demo                   a sample, nothing to set up
+  in the browser   omop-emb serve                  search, review files, export
+  your own data    omop-emb vocabulary load PATH   then: omop-emb index build
+
+omop-emb --help lists all commands; omop-emb doctor says what is missing.
+"""
+
+
 @click.group(
     cls=_Commands,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks and the library's log.")
 @click.version_option(omop_emb.__version__, prog_name="omop-emb")
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
     """Map local clinical terms to standard OMOP concepts.
 
     \b
@@ -55,6 +68,9 @@ def cli(debug: bool) -> None:
     omop-emb index build                       embed its concepts
     omop-emb search HTN "heart attack"         find the concepts that terms may mean
     """
+    if context.invoked_subcommand is None:
+        click.echo(_WAYS_IN, nl=False)
+        return
     handler = logging.StreamHandler(sys.stderr)
     if not debug:
         handler.addFilter(_says_something_new())
