@@ -82,3 +82,8 @@ clean:
 	$(PYTHON) -m venv .venv/sssom
 	.venv/sssom/bin/python -m pip --disable-pip-version-check install --quiet 'sssom>=0.4.20,<0.5'
 	@touch $@
+
+# PyTorch has 200 MB and more: whoever works on `omop-emb tune` installs it, and tests of it are skipped without.
+.venv/train.stamp: .venv/dev.stamp
+	$(PIP) install --quiet --editable '.[train]'
+	@touch $@

@@ -21,7 +21,7 @@ from .table import one_line
 # Each command is `command` in the module of its name.
 _COMMANDS = (
     *("demo", "db", "vocabulary", "models", "index", "estimate", "search", "concept", "map", "review"),
-    *("memory", "evaluate", "calibrate", "ranker", "bundle", "serve", "mcp", "doctor"),
+    *("memory", "evaluate", "calibrate", "ranker", "tune", "bundle", "serve", "mcp", "doctor"),
 )
 _STOPPED = 130  # the exit code that shells give a program ended by Ctrl-C
 

@@ -197,3 +197,27 @@ def _save(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(folder / "onnx" / "model.onnx"))
+
+
+def trainable_folder(folder: Path, texts: Sequence[str], *, width: int = 16) -> Path:
+    """A new folder with a model that can be trained: a random vector for each word, and one layer."""
+    words = dict.fromkeys(word for text in texts for word in text.lower().split())
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *words])}
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "onnx").mkdir()
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
+    write_json(folder / "config.json", {"hidden_size": width, "pad_token_id": 0})
+    random = np.random.default_rng(3)
+    table = random.standard_normal((len(vocabulary), width)).astype(np.float32)
+    layer = np.eye(width, dtype=np.float32)
+    constants = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(layer, "layer")]
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["looked_up"]),
+        helper.make_node("MatMul", ["looked_up", "layer"], ["last_hidden_state"]),
+    ]
+    _save(folder, nodes, constants, "last_hidden_state", ["batch", "tokens", width])
+    return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -241,13 +241,16 @@ class _Encoder:
                     f"{weights} needs {', '.join(sorted(unknown))}, for which omop-emb has no value; "
                     "export it for feature-extraction"
                 )
-            self._output, self._pooling = _output(session, files, str(self._spec))
+            ranks = {entry.name: len(entry.shape) for entry in session.get_outputs()}
+            self._output, self._pooling = choose_output(ranks, files, str(self._spec))
             self._tokenizer, self._session = tokenizer, session
 
 
-def _output(session: Any, files: ModelFiles, name: str) -> tuple[str, str | None]:
-    """The output to read, and how to pool it; None for an output that has one vector per text already."""
-    ranks = {entry.name: len(entry.shape) for entry in session.get_outputs()}
+def choose_output(ranks: Mapping[str, int], files: ModelFiles, name: str) -> tuple[str, str | None]:
+    """The output to read, and how to pool it; None for an output that has one vector per text already.
+
+    `ranks` has the number of axes of each output.
+    """
     token_outputs = [output for output, rank in ranks.items() if rank == 3]
     if ranks.get("sentence_embedding") == 2 and (
         files.pooling is None or not files.is_standard or not token_outputs
