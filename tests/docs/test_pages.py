@@ -30,6 +30,35 @@ _ODD_PHRASES = (
     "the way in which",
     "without a word",
 )
+# Long-winded words, and those of advertisements: in order to -> to, prior to -> before, utilize -> use.
+_LONG_PHRASES = (
+    "aforementioned",
+    "and/or",
+    "at this point in time",
+    "basically",
+    "blazing",
+    "due to the fact",
+    "facilitate",
+    "for the purpose of",
+    "functionality",
+    "hereby",
+    "in case of",
+    "in order to",
+    "in the event that",
+    "it should be noted",
+    "leverage",
+    "obviously",
+    "please note",
+    "powerful",
+    "prior to",
+    "respectively, the",
+    "seamless",
+    "seamlessly",
+    "state of the art",
+    "utilise",
+    "utilize",
+    "with regard to",
+)
 
 
 def _links(page: Path) -> list[str]:
@@ -76,7 +105,7 @@ def test_a_page_begins_with_its_title(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_avoids_odd_phrases(page: Path) -> None:
     text = " ".join(page.read_text().lower().split())
-    used = [phrase for phrase in _ODD_PHRASES if re.search(rf"\b{phrase}\b", text)]
+    used = [phrase for phrase in (*_ODD_PHRASES, *_LONG_PHRASES) if re.search(rf"\b{phrase}\b", text)]
     assert not used, f"say it in plain words: {used}"
 
 
