@@ -16,6 +16,7 @@ from .options import (
     make_approved_columns,
     make_filter,
     option_group,
+    prefer_option,
 )
 from .render import echo
 from .suggestions import Choice
@@ -59,6 +60,7 @@ def _make_settings(
     accept_untrained: bool,
     accept_codes: bool,
     explain: int,
+    prefer: tuple[str, ...],
     **filters: Any,
 ) -> Settings:
     from omop_emb.mapping import Settings
@@ -70,6 +72,7 @@ def _make_settings(
     return Settings(
         candidates=candidates,
         explain=explain,
+        prefer=prefer,
         accept_codes=accept_codes,
         policy=policy,
         concept_filter=make_filter(**filters),
@@ -177,6 +180,7 @@ mapping_options = option_group(
     click.option(
         "--explain", default=0, metavar="N", help="Give reasons for and against the first N candidates."
     ),
+    prefer_option,
     *FILTER_OPTIONS,
 )
 

@@ -204,3 +204,11 @@ also_space_option: _Decorator = click.option(
     callback=lambda _context, _option, names: names or None,
     help="Search this space too; repeatable. By default those that the site's ranker learned with.",
 )
+
+prefer_option: _Decorator = click.option(
+    "--prefer",
+    multiple=True,
+    metavar="KIND=VALUE",
+    help="Put such concepts first where a term leaves it open, as drug=ingredient, brand=no, "
+    "property=Moles/volume or vocabulary=SNOMED; repeatable. Approvals teach the same unasked.",
+)

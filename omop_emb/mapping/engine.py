@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -12,8 +12,15 @@ from omop_emb.arrays import Doubles, Floats, Ints, Mask
 from omop_emb.mapping.features.candidate_features import Features, ScoredCandidates
 from omop_emb.mapping.judge.prompt import ApprovedExample
 from omop_emb.mapping.ranking import calibration
+from omop_emb.mapping.ranking.preference_columns import preference_columns
 from omop_emb.mapping.ranking.prior_shift import NO_SHIFT, PriorShift
 from omop_emb.mapping.ranking.ranker import Ranker
+from omop_emb.mapping.ranking.site_preferences import (
+    NO_PREFERENCES,
+    PreferenceExample,
+    SitePreferences,
+    learn_preferences,
+)
 from omop_emb.mapping.ranking.stated_strength import prefer_stated_strength
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm, Variant
 from omop_emb.mapping.results import RankedBatch, ResultBuilder
@@ -31,6 +38,12 @@ from omop_emb.records import ConceptFilter
 
 _FURTHER_NAME_VARIANTS = 2  # at most, of each further name
 _KEPT_MASKS = 64
+_MAX_LEARNED = 400  # approved names that preferences are learned from: some 10 ms each, and more add little
+_LEARNED_CANDIDATES = 60  # the shipped ranker's first of each name
+_LEARNED_AT_ONCE = 150
+
+
+_Approved = tuple[str, tuple[int, ...]]  # an approved name and the rows of its concepts
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +67,7 @@ class Engine:
         calibrated: whether the ranker's probabilities are valid for this space.
         memory: the names that the site has approved.
         further: spaces that are searched besides, in the order in which the ranker was trained with them.
+        earlier: an engine of the same vocabulary and space, whose examples of approved names are used again.
 
     Attributes:
         files_left_out: files without which their terms were searched, and why.
@@ -70,6 +84,7 @@ class Engine:
         calibrated: bool,
         memory: MemoryIndex | None = None,
         further: Sequence[FurtherSpace] = (),
+        earlier: Engine | None = None,
     ) -> None:
         self.lexicon, self.lexical = lexical.lexicon, lexical
         self.attributes, self.dense = attributes, dense
@@ -81,6 +96,10 @@ class Engine:
         self._masks = lru_cache(_KEPT_MASKS)(self.lexicon.passing)
         self.features = Features(lexical, attributes, dense, memory, further)
         self.files_left_out: dict[str, str] = {}
+        same = earlier is not None and earlier.ranker.name == ranker.name
+        self._examples: dict[_Approved, PreferenceExample] = (
+            dict(earlier._examples) if earlier is not None and same else {}
+        )
 
     def build_query(self, term: SourceTerm, settings: Settings) -> Query:
         """A term's variants as a query; those of its further names and its translation belong to it too."""
@@ -175,6 +194,9 @@ class Engine:
         scores = self.ranker.score(columns, domains)
         if not self.ranker.is_site_trained:
             scores = prefer_stated_strength(scores, scored.features, candidates.offsets)
+        preferences = self.preferences_of(settings)
+        if preferences is not NO_PREFERENCES:
+            scores = scores + preferences.score(scored.features, domains)
         ids = self.lexicon.concept_id[candidates.concept]
         order = []
         for begin, end in zip(candidates.offsets[:-1].tolist(), candidates.offsets[1:].tolist(), strict=True):
@@ -185,7 +207,62 @@ class Engine:
             best_domains = [domains[row] if row >= 0 else "" for row in best]
             probability = self.ranker.calibration.probability(values, best_domains)
             probability[best < 0] = 0.0
-        return RankedBatch(queries, candidates, scored, columns, scores, order, probability)
+        return RankedBatch(queries, candidates, scored, columns, scores, order, probability, preferences)
+
+    def preferences_of(self, settings: Settings) -> SitePreferences:
+        """What the site prefers, unless the settings or its own ranker know better, and what they prefer."""
+        learns = settings.use_preferences and not self.ranker.is_site_trained and not self.further
+        learned = self.learned_preferences if learns else NO_PREFERENCES
+        return learned.choose(settings.prefer) if settings.prefer else learned
+
+    @cached_property
+    def learned_preferences(self) -> SitePreferences:
+        """What the approved names say, each ranked as if none were approved; learned at the first use.
+
+        A name is searched by its stored vector alone, so that nothing is embedded.
+        """
+        memory = self.memory
+        if memory is None or not len(memory) or (self.embed is not None and memory.vectors is None):
+            return NO_PREFERENCES
+        targets: dict[tuple[int, str], list[int]] = {}  # hash and name -> rows of concepts
+        vectors: dict[str, Floats] = {}
+        for number, name in enumerate(memory.names):
+            targets.setdefault((int(memory.hash[number]), name), []).append(int(memory.concept[number]))
+            if memory.vectors is not None:
+                vectors[name] = memory.vectors[number]
+        # By hash: a sample that stays nearly the same when an approval is added.
+        keys = [(name, tuple(rows)) for (_, name), rows in sorted(targets.items())[:_MAX_LEARNED]]
+        missing = [key for key in keys if key not in self._examples]
+        for start in range(0, len(missing), _LEARNED_AT_ONCE):
+            self._add_examples(missing[start : start + _LEARNED_AT_ONCE], vectors)
+        self._examples = {key: self._examples[key] for key in keys}
+        return learn_preferences(list(self._examples.values()))
+
+    def _add_examples(self, keys: Sequence[_Approved], vectors: Mapping[str, Floats]) -> None:
+        lexicon = self.lexicon
+        queries = [
+            Query.of((Variant(name),), "|".join(lexicon.domains[lexicon.domain[row]] for row in rows))
+            for name, rows in keys
+        ]
+        embed: Embed | None = None
+        if self.embed is not None:
+            embed = lambda texts: np.stack([vectors[str(text)] for text in texts])  # noqa: E731 - one line
+        allowed = self.passing(replace(Settings().concept_filter, domains=None))
+        batch = QueryBatch.encode(queries, self.lexical, embed, allowed=allowed)
+        retrievers = {name: one for name, one in self.retrievers.items() if name != "memory"}
+        candidates = find_candidates(batch, retrievers)
+        features = self.features.without_memory().compute(candidates).features
+        domains = [lexicon.domains[code] for code in lexicon.domain[candidates.concept]]
+        scores = self.ranker.score(self.ranker.columns(features, candidates.offsets, domains), domains)
+        scores = prefer_stated_strength(scores, features, candidates.offsets)
+        for number, key in enumerate(keys):
+            span = candidates.span(number)
+            rows = span.start + np.argsort(-scores[span], kind="stable")[:_LEARNED_CANDIDATES]
+            self._examples[key] = PreferenceExample(
+                preference_columns(features[rows], [domains[row] for row in rows.tolist()]),
+                scores[rows],
+                np.isin(candidates.concept[rows], key[1]),
+            )
 
     @staticmethod
     def signals(candidates: Candidates, scored: ScoredCandidates, scores: Floats) -> tuple[Doubles, Ints]:

@@ -182,6 +182,7 @@ def read_site_again(
             calibrated=_is_calibrated(settings, ranker, space, further),
             memory=read_memory(connection, site, earlier.engine.lexical, space, embed),
             further=earlier.engine.further,
+            earlier=earlier.engine,
         )
         warnings = _warnings(connection, site, space)
     # Completions are of the vocabulary's names alone: those that were made are kept.

@@ -17,6 +17,7 @@ from omop_emb.mapping.ranking.policy import is_acceptable
 from omop_emb.mapping.ranking.prior_shift import NO_SHIFT, PriorShift
 from omop_emb.mapping.ranking.ranker import Ranker
 from omop_emb.mapping.ranking.reasons import compare
+from omop_emb.mapping.ranking.site_preferences import NO_PREFERENCES, SitePreferences
 from omop_emb.mapping.records import (
     Candidate,
     Contribution,
@@ -53,6 +54,7 @@ class RankedBatch:
         scores: (p,) the ranker's.
         order: per query, the numbers of its candidates, best first.
         probability: (n,) that the first is right; None if the ranker is not calibrated for this space.
+        preferences: what was added to the ranker's scores.
     """
 
     queries: list[Query]
@@ -62,6 +64,7 @@ class RankedBatch:
     scores: Floats
     order: list[Ints]
     probability: Doubles | None
+    preferences: SitePreferences = NO_PREFERENCES
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +275,8 @@ class ResultBuilder:
             return ranked.columns[candidate], self.lexicon.domains[self.lexicon.domain[row]]
 
         rivals = ranked.order[query][1:2] if rank == 1 else ranked.order[query][:1]
-        return compare(self.ranker, described(number), described(int(rivals[0])) if len(rivals) else None)
+        rival = described(int(rivals[0])) if len(rivals) else None
+        return compare(self.ranker, described(number), rival, ranked.preferences)
 
     def _result(
         self,

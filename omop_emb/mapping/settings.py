@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from omop_emb.errors import InputError, checked_keywords
 from omop_emb.mapping.ranking.policy import Policy
+from omop_emb.mapping.ranking.site_preferences import check_preferences
 from omop_emb.mapping.terms.variants import RULES
 from omop_emb.records import ConceptFilter, true_or_false, whole_number
 from omop_emb.spaces.recipe import STANDARD_AND_VALID
@@ -25,6 +26,8 @@ class Settings:
         variants: how many variants of a term are looked up at most.
         explain: for how many candidates reasons are listed (Candidate.contributions).
         accept_codes: accept what a code leads to, where the name's first candidate says the same.
+        use_preferences: let what the site has approved correct the shipped ranker, see SitePreferences.
+        prefer: preferences by hand, such as "drug=ingredient" or "vocabulary=SNOMED".
         policy: what may be decided without a person.
         concept_filter: which concepts may be candidates. With standard_only or valid_only False, others may
             too; they are marked by a flag and never accepted.
@@ -37,6 +40,8 @@ class Settings:
     variants: int = 5
     explain: int = 0
     accept_codes: bool = False
+    use_preferences: bool = True
+    prefer: Sequence[str] = ()
     policy: Policy = field(default_factory=Policy)
     concept_filter: ConceptFilter = STANDARD_AND_VALID
 
@@ -46,7 +51,11 @@ class Settings:
         for name in ("candidates", "retrieved", "retrieved_other", "variants", "explain"):
             least = 1 if name == "candidates" else 0
             object.__setattr__(self, name, whole_number(getattr(self, name), name, least=least))
-        object.__setattr__(self, "accept_codes", true_or_false(self.accept_codes, "accept_codes"))
+        for name in ("accept_codes", "use_preferences"):
+            object.__setattr__(self, name, true_or_false(getattr(self, name), name))
+        if isinstance(self.prefer, str):
+            raise InputError(f"prefer must be a sequence of preferences; found the text {self.prefer!r}")
+        object.__setattr__(self, "prefer", check_preferences(self.prefer))
         policy: object = self.policy
         if not isinstance(policy, Policy):
             found = type(policy).__name__

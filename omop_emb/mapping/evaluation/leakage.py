@@ -61,7 +61,11 @@ class LeakageGuard:
 def rank_without_leakage(
     engine: Engine, terms: Sequence[ResolvedTerm], settings: Settings
 ) -> Iterator[tuple[Sequence[ResolvedTerm], RankedBatch]]:
-    """All terms in batches, ranked without what belongs to a term itself."""
+    """All terms in batches, ranked without what belongs to a term itself.
+
+    The site's preferences are left out too, as they were learned from all its approvals at once.
+    """
+    settings = replace(settings, use_preferences=False)
     guard = LeakageGuard(engine.lexicon, engine.memory)
     for start in range(0, len(terms), _BATCH_TERMS):
         batch = terms[start : start + _BATCH_TERMS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,12 @@ class Features:
             SignFeatures(lexicon, attributes),
             ConceptFeatures(lexicon, attributes),
         )
+
+    def without_memory(self) -> Features:
+        """The same for a site that has approved nothing."""
+        result = copy(self)
+        result._memory = result._neighbours = None
+        return result
 
     def compute(self, candidates: Candidates) -> ScoredCandidates:
         """Features of every candidate."""

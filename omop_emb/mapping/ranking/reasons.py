@@ -8,6 +8,7 @@ from omop_emb.arrays import Floats
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.ranking.calibration import APPROVED_BONUS
 from omop_emb.mapping.ranking.ranker import APPROVED_COLUMN, Ranker
+from omop_emb.mapping.ranking.site_preferences import NO_PREFERENCES, SitePreferences
 from omop_emb.mapping.records import Contribution
 
 # Beginning of a feature's name -> the reason that it is a part of; the longest beginning counts. Features of
@@ -24,7 +25,7 @@ _REASONS = {
     "term words found": "words in common",
     "concept words found": "words in common",
     "matched": "kind of name that matched",
-    "memory": "habits of this site",
+    "memory": "similar approved names of this site",
     "memory lexical": "approved names",
     "memory dense": "approved names",
     "memory exact": "approved names",
@@ -76,7 +77,10 @@ def reason_of(feature: str) -> str:
 
 
 def compare(
-    ranker: Ranker, own: tuple[Floats, str], rival: tuple[Floats, str] | None
+    ranker: Ranker,
+    own: tuple[Floats, str],
+    rival: tuple[Floats, str] | None,
+    preferences: SitePreferences = NO_PREFERENCES,
 ) -> tuple[Contribution, ...]:
     """What raises (positive) or lowers the score of a candidate against its rival's, strongest first.
 
@@ -84,8 +88,9 @@ def compare(
         ranker: the ranker that scored both.
         own: columns and domain of the candidate.
         rival: those of the candidate that it is compared with; None if there is none.
+        preferences: the site's, which were added to both scores.
     """
-    sums: dict[str, float] = {}
+    sums = preferences.reasons(own, rival)
     for sign, candidate in ((1, own), (-1, rival)):
         if candidate is None:
             continue

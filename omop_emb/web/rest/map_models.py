@@ -74,6 +74,9 @@ class MapSettingsModel(_Strict):
     vocabulary: list[_Name] = Field(default=[], max_length=50, description="Only these vocabularies.")
     concept_class: list[_Name] = Field(default=[], max_length=50, description="Only these classes.")
     any: bool = Field(default=False, description="Include non-standard and invalid concepts.")
+    prefer: list[_Name] = Field(
+        default=[], max_length=50, description="Put such concepts first: drug=ingredient, brand=no …"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -87,6 +90,7 @@ class MapSettingsModel(_Strict):
             candidates=self.candidates,
             explain=self.explain,
             accept_codes=self.accept_codes,
+            prefer=self.prefer,
             policy=Policy(accept_precision=self.accept_precision, accept_untrained=self.accept_untrained),
             concept_filter=make_filter(
                 self.domain,
