@@ -24,6 +24,7 @@ def lexical() -> LexicalIndex:
             {"concept_id": 4, "concept_name": "acetaminophen", **DRUG},
             {"concept_id": 5, "concept_name": "acetaminophen 500 MG Oral Tablet", **DRUG},
             {"concept_id": 6, "concept_name": "Pain", "domain_id": "Observation"},
+            {"concept_id": 7, "concept_name": "milligram", "domain_id": "Unit", "vocabulary_id": "UCUM"},
         ]
     )
 
@@ -61,7 +62,25 @@ def test_a_drug_inside_an_order_is_a_candidate(lexical: LexicalIndex) -> None:
     assert found(lexical, term, "Drug", "mention") == {4}
     assert found(lexical, "severe pain, paracetamol", None, "mention") == {4, 6}
     assert found(lexical, "severe pain, paracetamol", "Drug", "mention") == {4}
-    assert found(lexical, "severe pain, paracetamol", "Unit", "mention") == set()
+
+
+def test_a_unit_mentions_none_of_its_parts(lexical: LexicalIndex) -> None:
+    assert found(lexical, "milligram per hour", "Unit", "lexical") == {7}
+    assert found(lexical, "milligram per hour", "Unit", "mention") == set()
+
+
+def test_a_source_name_inside_a_term_is_no_mention() -> None:
+    # A measured term must not be found by its own source concept, which LeakageGuard hides elsewhere.
+    source = {"vocabulary_id": "ICD10CM", "standard_concept": ""}
+    index = small_index(
+        [
+            {"concept_id": 1, "concept_name": "Epilepsy"},
+            {"concept_id": 2, "concept_name": "Shaking fits", **source},
+        ],
+        maps_to=[(2, 1)],
+    )
+    assert found(index, "shaking fits at night", "Condition", "mention") == set()
+    assert found(index, "epilepsy at night", "Condition", "mention") == {1}
 
 
 def test_phrases_are_words_in_a_row_without_numbers_alone() -> None:
