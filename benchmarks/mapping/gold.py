@@ -17,6 +17,16 @@ CORE_SETS = tuple(
     azdelta_other lth_unit finomop_unit jnj_unit
     """.split()
 )
+# Sets whose repository is under MIT or Apache-2.0: what ships learns from no other.
+LICENSED_SETS = frozenset(
+    """
+    amstel_admission amstel_drug amstel_item amstel_lab amstel_other amstel_unit amstel_value
+    mimic3_chart mimic3_diagnosis mimic3_drg mimic3_drug mimic3_input mimic3_other mimic3_unit
+    ariadne_broad ariadne_exact cem_eu_substance jnj_cprd_entity jnj_jmdc_drug jnj_labname jnj_premier_drug
+    jnj_symphony_drug jnj_unit mimic4_chart mimic4_drg mimic4_drug mimic4_lab mimic4_micro mimic4_other
+    mimic4_procedure mimic4_unit sweden
+    """.split()
+)
 
 
 @dataclass(frozen=True, slots=True)
