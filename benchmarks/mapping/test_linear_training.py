@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
 from benchmarks.mapping.linear_training import fit_linear, fit_memory
 from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.features.feature_signs import SIGNS
@@ -39,3 +45,40 @@ def test_weights_of_the_memory_leave_a_site_without_approvals_as_it_was() -> Non
     unseen = make_examples(400, 5, memory=True)
     before, after = (unseen.target_ranks(linear.score_examples(unseen)) for linear in (plain, with_memory))
     assert (after == 1).sum() > (before == 1).sum()
+
+
+def test_what_ships_learns_from_no_unlicensed_set_and_no_family_from_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    from gold import GoldTerm
+    from train_default import family_codes, fit_by_family, teaching_terms
+
+    sets = np.array(["amstel_drug", "mimic4_lab", "finomop_lab"]).repeat(100)
+    terms = [
+        GoldTerm(
+            name,
+            name.split("_")[0].rstrip("4"),
+            str(number),
+            "",
+            None,
+            frozenset({1}),
+            findable=True,
+            scored=True,
+        )
+        for number, name in enumerate(sets.tolist())
+    ]
+    assert teaching_terms(terms).tolist() == list(range(200))
+    examples = replace(make_examples(300, 1), sources=sets)
+    models, codes = fit_by_family(terms, examples), family_codes(terms)
+    spoiled = replace(examples, features=examples.features.copy())
+    spoiled.features[spoiled.rows(np.arange(100, 300)), DENSE] = 0
+    others = fit_by_family(terms, spoiled)
+    # mimic learned from amstel alone, which is as it was; finomop from both of the others.
+    assert (others[codes[100]].weights == models[codes[100]].weights).all()
+    assert (others[codes[200]].weights != models[codes[200]].weights).any()
+    spoiled.features[spoiled.rows(np.arange(200)), DENSE] = examples.features[
+        examples.rows(np.arange(200)), DENSE
+    ]
+    of_licensed = fit_by_family(terms, spoiled)[codes[200]]
+    assert (of_licensed.weights == models[codes[200]].weights).all()
