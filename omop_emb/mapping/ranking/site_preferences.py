@@ -5,6 +5,7 @@ They are learned from what the site approved, from the first approval on, or cho
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -132,8 +133,10 @@ def check_preferences(preferences: Sequence[str]) -> tuple[str, ...]:
     """The preferences as preference_values() spells them; UnknownValueError names the nearest known ones."""
     by_key = {value.casefold(): value for value in preference_values()}
     for text in preferences:
-        if str(text).casefold() not in by_key:
-            raise UnknownValueError("preference", str(text), list(by_key.values()))
+        if (key := str(text).casefold()) not in by_key:
+            first_of_kind = {value.partition("=")[0]: value for value in reversed(by_key)}
+            near = difflib.get_close_matches(key, by_key, n=3) or reversed(first_of_kind.values())
+            raise UnknownValueError("preference", str(text), [by_key[value] for value in near])
     return tuple(dict.fromkeys(by_key[text.casefold()] for text in preferences))
 
 

@@ -158,8 +158,11 @@ def test_a_preference_by_hand_needs_no_approvals(
 
 
 def test_unknown_preferences_name_the_nearest_known_ones() -> None:
-    with pytest.raises(UnknownValueError, match="drug=ingredient"):
+    with pytest.raises(UnknownValueError, match="drug=ingredient") as error:
         check_preferences(["drug=ingredients"])
+    assert "vocabulary" not in str(error.value)
+    with pytest.raises(UnknownValueError, match=r"brand=yes.*vocabulary=SNOMED"):
+        check_preferences(["x"])
     with pytest.raises(InputError, match="sequence"):
         Settings(prefer="drug=ingredient")
     assert {"brand=no", "property=Moles/volume", "vocabulary=UCUM"} <= set(preference_values())
