@@ -30,6 +30,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 SHOWN = ("text", "toml", "sql", "csv", "json", "make")
 # Pages about pictures, which tests/docs/test_picture_pages.py runs beside a server that reads them.
 PICTURE_PAGES = ("search-with-a-picture.md", "concepts-with-pictures.md", "map-with-pages.md")
+SPARK_PAGE = "spark.md"  # tests/docs/test_spark_page.py runs it, where there is Java
 # Examples that need a key, another machine or half an hour.
 MAX_UNTESTED = 30
 
@@ -112,7 +113,7 @@ def _run_fences(page: Path, folder: Path, names: dict[str, Any]) -> None:
 RUNNABLE = [
     page
     for page in PAGES
-    if page.name not in PICTURE_PAGES
+    if page.name not in (*PICTURE_PAGES, SPARK_PAGE)
     and any(fence.info in {"python", "console", "output"} for fence in fences(page.read_text()))
 ]
 

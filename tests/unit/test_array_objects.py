@@ -79,3 +79,16 @@ def test_what_is_not_data_is_not_read(node: object) -> None:
     arrays = memoryview(bytes(64) + b"\x7f" * 128)
     with pytest.raises((ValueError, TypeError, KeyError, IndexError)):
         read_object(json.dumps(node).encode(), arrays, {"StringArray": StringArray})
+
+
+@pytest.mark.parametrize(("index", "end"), [(5, 1), (-1, 1), (0, 1 << 20)])
+def test_sparse_rows_that_lead_outside_their_arrays_are_not_read(index: int, end: int) -> None:
+    parts = [np.zeros(16, np.float32), np.array([index] * 16, np.int32), np.array([0, end] * 8, np.int32)]
+    arrays = memoryview(bytes(64) + b"".join(part.tobytes() for part in parts))
+    nodes = [
+        ["array", kind, [size], 64 * (number + 1)]
+        for number, (kind, size) in enumerate([("<f4", 1), ("<i4", 1), ("<i4", 2)])
+    ]
+    node = ["sparse", *nodes, [1, 1], True]
+    with pytest.raises(ValueError, match=r"ind|column|bounds"):
+        read_object(json.dumps(node).encode(), arrays, {})

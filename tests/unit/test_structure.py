@@ -22,7 +22,7 @@ SOURCES = sorted([*ROOT.glob("omop_emb/**/*.py"), *ROOT.glob("cli/**/*.py"), *RO
 # what stands side by side on a floor, told apart by "|", never imports each other.
 FLOORS = (
     "cli",
-    "web | plots",
+    "web | plots | spark",
     "service",
     "mapping",
     "interface | indexing",
@@ -353,7 +353,7 @@ def test_each_extra_that_an_error_names_exists() -> None:
 
 # Bounds that keep files and calls readable; what does not fit into them is two things.
 MOST_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 300, 60, 12
-MOST_TOP_LEVEL, MOST_FLOORS, MOST_IN_MAPPING = 25, 12, 17  # omop_emb.plots is a public name
+MOST_TOP_LEVEL, MOST_FLOORS, MOST_IN_MAPPING = 26, 12, 17  # omop_emb.plots and .spark are public names
 # Library, commands and SQL. A feature that needs more raises this in its own commit, if it is worth it.
 MOST_LINES_IN_ALL = 73_000
 
