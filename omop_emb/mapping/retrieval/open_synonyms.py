@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from omop_emb.mapping.terms.data_files import read_name_groups
 
+_BRAND = re.compile(r"\[([^\]]+)\]$")  # pimecrolimus 10 MG/ML Topical Cream [Elidel]
 _MAX_CONCEPTS = 3  # a name that as many concepts would get says little
 
 
@@ -48,7 +50,7 @@ def open_synonyms(
     """(concept row, name) of the names that a list adds.
 
     A concept gets the names of each group that has one of its own. A name that a concept of those domains and
-    vocabularies has already stays with that concept alone.
+    vocabularies has already, or as a brand, stays with that concept alone.
 
     Args:
         source: the list.
@@ -57,14 +59,16 @@ def open_synonyms(
         vocabularies: the same.
     """
     rows_by_text: dict[str, set[int]] = defaultdict(set)
+    existing = set()
     for row, text in own_texts:
         if vocabularies[row] in source.vocabularies and domains[row] in source.domains:
             rows_by_text[text.casefold()].add(row)
+            existing.update((text.casefold(), *_BRAND.findall(text.casefold())))
     additions: dict[str, tuple[str, set[int]]] = {}
     for names in read_name_groups(source.file):
         rows = set().union(*(rows_by_text.get(name.casefold(), ()) for name in names))
         for name in names if rows else ():
-            if name.casefold() not in rows_by_text:
+            if name.casefold() not in existing:
                 additions.setdefault(name.casefold(), (name, set()))[1].update(rows)
     for name, rows in additions.values():
         if len(rows) <= _MAX_CONCEPTS:

@@ -23,6 +23,7 @@ def lexical() -> LexicalIndex:
             {"concept_id": 3, "concept_name": "Nosebleed"},
             {"concept_id": 4, "concept_name": "acetaminophen", **DRUG},
             {"concept_id": 5, "concept_name": "acetaminophen 500 MG Oral Tablet", **DRUG},
+            {"concept_id": 8, "concept_name": "acetaminophen 325 MG Oral Tablet [Tylenol]", **DRUG},
             {"concept_id": 6, "concept_name": "Pain", "domain_id": "Observation"},
             {"concept_id": 7, "concept_name": "milligram", "domain_id": "Unit", "vocabulary_id": "UCUM"},
         ]
@@ -51,6 +52,11 @@ def test_a_name_that_a_concept_has_is_given_to_no_other(lexical: LexicalIndex) -
     # HPO says that they are the same; the vocabulary has two concepts, and its names decide.
     assert "Nosebleed" not in texts_of(lexical, 2)
     assert found(lexical, "nosebleed", "Condition", "exact") == {3}
+
+
+def test_a_brand_that_the_vocabulary_has_is_not_given_to_its_ingredient(lexical: LexicalIndex) -> None:
+    assert "panadol" in texts_of(lexical, 4)
+    assert "tylenol" not in texts_of(lexical, 4)
 
 
 def test_only_the_concept_of_the_name_itself_gets_others(lexical: LexicalIndex) -> None:
