@@ -71,6 +71,13 @@ def test_changed_weights_give_the_same_vectors_in_the_written_folder(tmp_path: P
     assert (vectors * embedded(str(folder / "int8"), TEXTS)).sum(1).min() > 0.999
     sizes = [(one / "onnx" / "model.onnx").stat().st_size for one in (folder, folder / "int8")]
     assert sizes[1] < sizes[0] / 3
+    scales = {
+        entry.name: tuple(entry.dims)
+        for entry in read_graph(folder / "int8" / "onnx" / "model.onnx").graph.initializer
+        if entry.name.endswith("_scale")
+    }
+    packaged = read_graph(files.weights).graph.initializer
+    assert scales == {entry.name: tuple(entry.dims) for entry in packaged if entry.name.endswith("_scale")}
     assert abs(sizes[1] - files.weights.stat().st_size) < 200_000
     revisions = {folder_files(one).revision for one in (folder, folder / "int8")} | {files.revision}
     assert len(revisions) == 3
