@@ -135,7 +135,7 @@ def check_preferences(preferences: Sequence[str]) -> tuple[str, ...]:
     for text in preferences:
         if (key := str(text).casefold()) not in by_key:
             first_of_kind = {value.partition("=")[0]: value for value in reversed(by_key)}
-            near = difflib.get_close_matches(key, by_key, n=3) or reversed(first_of_kind.values())
+            near = difflib.get_close_matches(key, by_key, n=3) or list(first_of_kind.values())[::-1]
             raise UnknownValueError("preference", str(text), [by_key[value] for value in near])
     return tuple(dict.fromkeys(by_key[text.casefold()] for text in preferences))
 
