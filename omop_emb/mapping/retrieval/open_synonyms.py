@@ -59,7 +59,7 @@ def open_synonyms(
         vocabularies: the same.
     """
     rows_by_text: dict[str, set[int]] = defaultdict(set)
-    existing = set()
+    existing: set[str] = set()
     for row, text in own_texts:
         if vocabularies[row] in source.vocabularies and domains[row] in source.domains:
             rows_by_text[text.casefold()].add(row)
