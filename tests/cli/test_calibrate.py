@@ -102,7 +102,8 @@ def test_accepted_unseen_terms_have_the_precision_even_with_no_match_terms_among
     ]
     fresh.write_text("code,name,concept_id\n" + "\n".join(lines) + "\n", encoding="utf-8")
     evaluation, _ = measure(sample, [fresh], EvaluationOptions(use_memory=False))
-    policy = Policy(accept_precision=0.95)
+    # With 300 terms a single wrong answer among the surest ends the tests of .95 before they accept anything.
+    policy = Policy(accept_precision=0.9)
     accepted = [
         outcome
         for outcome in evaluation.outcomes
