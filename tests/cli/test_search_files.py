@@ -30,6 +30,7 @@ def gemini_database(
     with new_database(migrated_template) as name, pytest.MonkeyPatch.context() as monkeypatch:
         url = as_url(server_conninfo, dbname=name)
         monkeypatch.setenv("OMOP_EMB_DATABASE_URL", url)
+        fake_server.reset()
         fake_server.point_to(monkeypatch)
         client = EmbeddingClient("gemini:gemini-embedding-2", dimensions=768, warn=False)
         with session_scope() as session:
