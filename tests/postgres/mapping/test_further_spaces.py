@@ -70,8 +70,8 @@ def template(
 ) -> Iterator[str]:
     """The embedded sample with a second space: no drug in it, by a model with a prefix a role."""
     with new_database(sample_template) as name, pytest.MonkeyPatch.context() as patch:
-        _understands(fake_server)
         fake_server.reset()
+        _understands(fake_server)
         fake_server.point_to(patch)
         engine = database_engine(as_url(server_conninfo, dbname=name))
         build_with(
