@@ -1,4 +1,4 @@
-"""Mention retriever: concepts with a text that stands inside a term, such as the drug of an order."""
+"""Mention retriever: concepts with a name that is part of a longer term, such as the drug in an order."""
 
 from __future__ import annotations
 
