@@ -56,3 +56,9 @@ def press(page: Page, key: str) -> None:
 def wait_until_saved(page: Page) -> None:
     """Until nothing waits in the page."""
     expect(page.locator("#unsaved")).to_be_hidden(timeout=SAVED_WITHIN)
+
+
+def sees_no_changes(page: Page) -> None:
+    """Let a page no longer see what others decide; a request that was already under way has ended."""
+    with page.expect_event("requestfailed", lambda request: "/changes?" in request.url, timeout=60_000):
+        page.route("**/changes?*", lambda route: route.abort())

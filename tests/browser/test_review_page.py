@@ -21,6 +21,7 @@ from omop_emb.service.review.decision_records import StoredDecision
 from omop_emb.service.review.decision_store import history
 from omop_emb.service.review.suggestion_store import store_suggestions
 from tests.browser.conftest import HEIGHT, TOKEN, WIDTH, _serve
+from tests.browser.review_steps import sees_no_changes
 from tests.conftest import NewDatabase, as_url
 from tests.review_projects import make_project, map_for_review
 
@@ -330,7 +331,7 @@ def test_a_conflict_shows_both_decisions_and_loses_none(
 ) -> None:
     other = context_of(browser, review_server, "Bob")
     their_page = open_review(other, review_server, project_id)
-    page.route("**/changes?*", lambda route: route.abort())  # so that it does not see what the other does
+    sees_no_changes(page)
     press(their_page, "0")
     saved(their_page)
     press(page, "Enter")
@@ -421,7 +422,7 @@ def test_undo_skips_what_was_not_stored(
 ) -> None:
     other = context_of(browser, review_server, "Bob")
     their_page = open_review(other, review_server, project_id)
-    page.route("**/changes?*", lambda route: route.abort())
+    sees_no_changes(page)
     press(their_page, "j", "0")
     saved(their_page)
     press(page, "Enter", "Enter")  # the second is a conflict

@@ -17,6 +17,7 @@ from tests.browser.review_steps import (
     open_review,
     press,
     reviewer_context,
+    sees_no_changes,
     wait_until_saved,
 )
 from tests.large_reviews import store_review
@@ -86,7 +87,7 @@ def test_both_verdicts_are_shown_and_either_can_stay(
     people: dict[str, BrowserContext], review: int, server_database_url: str
 ) -> None:
     ada, bob = (open_review(context, review) for context in people.values())
-    bob.route("**/changes?*", lambda route: route.abort())  # so that Bob decides without seeing Ada's
+    sees_no_changes(bob)
     press(ada, "Enter")
     wait_until_saved(ada)
     press(bob, "0")

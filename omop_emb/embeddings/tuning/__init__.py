@@ -12,6 +12,6 @@ from omop_emb.lazy import lazy_names
 if TYPE_CHECKING:
     from omop_emb.embeddings.tuning.pair_recall import PairRecall as PairRecall
     from omop_emb.embeddings.tuning.training_pairs import TrainingPair as TrainingPair
-    from omop_emb.embeddings.tuning.tuning_run import Progress as Progress
+    from omop_emb.embeddings.tuning.tuning_progress import Progress as Progress
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -16,6 +16,7 @@ import torch
 from omop_emb.embeddings.tuning.contrastive_loss import contrastive_loss, no_negatives
 from omop_emb.embeddings.tuning.torch_encoder import TorchEncoder
 from omop_emb.embeddings.tuning.training_pairs import TrainingPair, batches
+from omop_emb.embeddings.tuning.tuning_progress import Progress
 from omop_emb.errors import ConfigurationError, InputError
 from omop_emb.safe_files.atomic_file import atomic_write
 from omop_emb.safe_files.foreign_errors import foreign_errors
@@ -55,24 +56,6 @@ class Recipe:
     document_prefix: str = ""
     query_prefix: str = ""
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a run stands.
-
-    Attributes:
-        step: how many of `steps` are done.
-        loss: the mean since the last report; NaN before the first step.
-        seconds_left: at the present speed, evaluations aside.
-        score: mean reciprocal rank of the pairs held out, where it was just measured.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    seconds_left: float
-    score: float | None = None
 
 
 @dataclass

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from omop_emb.arrays import Vectors
     from omop_emb.embeddings.tuning.torch_encoder import TorchEncoder
-    from omop_emb.embeddings.tuning.tuning_run import Progress
+    from omop_emb.embeddings.tuning.tuning_progress import Progress
 
 _LEAST_PAIRS = 20
 _TIMEOUT_SECONDS = 3600.0
