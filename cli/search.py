@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from omop_emb import ConceptFilter, config
 
 from .dense_search import MATCH_COLUMNS, DenseOptions, dense_options, search_vectors, search_with_files
-from .options import also_space_option, filter_options, site_option
+from .options import also_space_option, filter_options, prefer_option, site_option
 from .query_files import QueryFiles, query_file_options
 from .reading_options import term_file_options
 from .render import echo, format_option, render
@@ -43,6 +43,7 @@ _OPTIONAL = ("concept_code", "vocabulary_id", "rank", "domain_id", "found_throug
 )
 @site_option
 @also_space_option
+@prefer_option
 @dense_options
 @query_file_options
 @filter_options
@@ -54,6 +55,7 @@ def command(
     explain: bool,
     site: str,
     also_spaces: tuple[str, ...] | None,
+    prefer: tuple[str, ...],
     dense: DenseOptions | None,
     query_files: QueryFiles | None,
     format_: str,
@@ -69,6 +71,7 @@ def command(
     omop-emb search HTN "heart attack"
     omop-emb search "heart attack" --domain Condition -k 3 --format json
     omop-emb search "water tablets" --domain Drug --explain
+    omop-emb search "metformin 500 mg" --prefer drug=ingredient
     omop-emb search 4329847 SNOMED:22298006
     omop-emb search "heart attack" --any
     omop-emb search --file terms.txt --format csv > hits.csv
@@ -84,6 +87,8 @@ def command(
         raise click.UsageError("--file has many queries, --image and --file-part make one: drop one of them")
     if (dense is not None or query_files is not None) and also_spaces:
         raise click.UsageError("--dense and files search the active space alone: drop --also-space")
+    if (dense is not None or query_files is not None) and prefer:
+        raise click.UsageError("--prefer changes the ranker's order, and --dense and files use none: drop it")
     config.one_blas_thread()
     if query_files is not None:
         rows = search_with_files(terms, query_files, dense, k, concept_filter, explain=explain)
@@ -101,6 +106,7 @@ def command(
             concept_filter,
             site,
             also_spaces,
+            prefer,
             explain=explain,
             talk=len(terms) if not term_file else 0,
         )
@@ -148,6 +154,7 @@ def _search(
     concept_filter: ConceptFilter,
     site: str,
     also_spaces: Sequence[str] | None,
+    prefer: Sequence[str],
     *,
     explain: bool,
     talk: int,
@@ -157,7 +164,7 @@ def _search(
     from omop_emb.service import ConceptFinder
 
     with engine_scope() as engine, ConceptFinder(engine, site=site, also_spaces=also_spaces) as finder:
-        answers = finder.find_all(terms, concept_filter=concept_filter, k=k, explain=explain)
+        answers = finder.find_all(terms, concept_filter=concept_filter, k=k, explain=explain, prefer=prefer)
     for line in dict.fromkeys(_talk(answers, of_terms=bool(talk))):
         echo(line)
     missing = dict.fromkeys(note for answer in answers if answer.is_missing for note in answer.notes)

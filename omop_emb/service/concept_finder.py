@@ -94,6 +94,7 @@ class ConceptFinder:
         k: int = 10,
         offset: int = 0,
         explain: bool = False,
+        prefer: Sequence[str] = (),
     ) -> FoundConcepts:
         """The concepts that a text may mean, best first: ranked as mapping ranks the candidates of a term.
 
@@ -105,14 +106,18 @@ class ConceptFinder:
             k: how many concepts.
             offset: how many of the best to skip first.
             explain: give reasons, as Candidate.contributions.
+            prefer: preferences such as "drug=ingredient", as Settings.prefer.
 
         Raises:
             InputError: the text is blank, or more than MAX_CONCEPTS are requested.
-            UnknownValueError: the filter names a domain, vocabulary or class that does not exist.
+            UnknownValueError: the filter names a domain, vocabulary or class that does not exist, or a
+                preference is unknown.
             DatabaseError: the database cannot be reached.
             OmopEmbError: no vocabulary is loaded, no space is active, or its model cannot be used.
         """
-        (answer,) = self.find_all([text], concept_filter=concept_filter, k=k, offset=offset, explain=explain)
+        (answer,) = self.find_all(
+            [text], concept_filter=concept_filter, k=k, offset=offset, explain=explain, prefer=prefer
+        )
         return answer
 
     def find_all(
@@ -123,9 +128,10 @@ class ConceptFinder:
         k: int = 10,
         offset: int = 0,
         explain: bool = False,
+        prefer: Sequence[str] = (),
     ) -> list[FoundConcepts]:
         """find() for many texts at once, several times as fast; one answer per text, in their order."""
-        settings = search_settings(texts, concept_filter, k, offset, explain)
+        settings = search_settings(texts, concept_filter, k, offset, explain, prefer)
         with session_scope(self._engine) as session:
             question = self._resources.ask(session)
             looked_up, by_code = look_up(session, texts), concepts_with_code(session, texts)
@@ -207,6 +213,7 @@ def find_concepts(
     site: str = DEFAULT_SITE,
     also_spaces: Sequence[str] | None = None,
     explain: bool = False,
+    prefer: Sequence[str] = (),
 ) -> FoundConcepts:
     """ConceptFinder.find() once, in the caller's transaction; for many texts, make a ConceptFinder.
 
@@ -218,11 +225,12 @@ def find_concepts(
         site: the site whose memory and ranker are used.
         also_spaces: names of spaces that are searched too; None: those that the site's ranker learned with.
         explain: give reasons, as Candidate.contributions.
+        prefer: preferences such as "drug=ingredient", as Settings.prefer.
 
     Raises:
         OmopEmbError: as ConceptFinder.find().
     """
-    settings = search_settings([text], concept_filter, k, 0, explain)
+    settings = search_settings([text], concept_filter, k, 0, explain, prefer)
     looked_up, by_code = look_up(session, [text]), concepts_with_code(session, [text])
     with readable_errors():
         standard = resources = read_resources(session, Settings(), also_spaces=also_spaces, site=site)
@@ -239,7 +247,12 @@ def find_concepts(
 
 
 def search_settings(
-    texts: Sequence[str], concept_filter: ConceptFilter, k: int, offset: int, explain: bool
+    texts: Sequence[str],
+    concept_filter: ConceptFilter,
+    k: int,
+    offset: int,
+    explain: bool,
+    prefer: Sequence[str] = (),
 ) -> Settings:
     """Mapping's settings for a search; find() says what is raised."""
     if isinstance(texts, str):
@@ -252,7 +265,7 @@ def search_settings(
     if wanted > MAX_CONCEPTS:
         raise InputError(f"k and offset together must be at most {MAX_CONCEPTS:,}; found {wanted:,}")
     explained = wanted if true_or_false(explain, "explain") else 0
-    return Settings(candidates=wanted, explain=explained, concept_filter=concept_filter)
+    return Settings(candidates=wanted, explain=explained, concept_filter=concept_filter, prefer=prefer)
 
 
 def _without_reason(answers: Sequence[FoundConcepts]) -> list[int]:

@@ -46,6 +46,19 @@ def run(environment: dict[str, str]) -> Run:
     return run
 
 
+def test_a_preference_changes_the_order_and_a_wrong_one_is_refused(run: Run) -> None:
+    asked = ("search", "glucose", "--format", "json", "--explain")
+    hits = json.loads(run(*asked, "--prefer", "specimen=blood").stdout)
+    assert [hit["concept_id"] for hit in hits] != [
+        hit["concept_id"] for hit in json.loads(run(*asked).stdout)
+    ]
+    assert "chosen: specimen=blood" in hits[0]["speaks_for"]
+    done = run(*asked, "--prefer", "specimen=bloods")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "specimen=blood" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_first_hit_of_high_blood_pressure_is_a_hypertension_concept(run: Run) -> None:
     done = run("search", "high blood pressure", "--format", "json", "-k", "3")
     assert (done.returncode, done.stderr) == (0, "")

@@ -113,6 +113,7 @@ def test_how_vectors_are_searched_can_be_said_and_is_explained(run: Run) -> None
         (("--image", "pump.png", "--file", "terms.txt"), "--file has many queries"),
         (("--image", "pump.png", "--site", "north"), "--site chooses approvals and a ranker"),
         (("--image", "pump.png", "--recall", "0.9"), "add --dense"),
+        (("--image", "pump.png", "--prefer", "brand=no"), "--prefer changes the ranker's order"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

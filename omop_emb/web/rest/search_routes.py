@@ -40,13 +40,22 @@ async def search(
     limit: Limit = 10,
     offset: Annotated[int, Query(ge=0, le=_MOST_OFFSET, description="How many to leave out before.")] = 0,
     explain: Annotated[bool, Query(description="Give reasons for and against each concept.")] = False,
+    prefer: Annotated[
+        list[str], Query(max_length=50, description="Put such concepts first: drug=ingredient, brand=no …")
+    ] = [],  # noqa: B006 - FastAPI copies it
 ) -> SearchAnswer:
     """The concepts that a text may mean, ranked as `map` ranks the candidates of a term.
 
     An id or code that does not exist finds nothing, and a note says why; it is never searched as text.
     """
     found = await state.run(
-        state.finder.find, q, concept_filter=concept_filter, k=limit + 1, offset=offset, explain=explain
+        state.finder.find,
+        q,
+        concept_filter=concept_filter,
+        k=limit + 1,
+        offset=offset,
+        explain=explain,
+        prefer=prefer,
     )
     more = len(found.concepts) > limit and offset + limit <= _MOST_OFFSET
     return SearchAnswer(

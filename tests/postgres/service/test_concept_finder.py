@@ -152,6 +152,21 @@ def test_one_search_in_a_transaction_of_ones_own_answers_the_same(
             assert_close(find_concepts(session, text), finder.find(text))
 
 
+def test_a_preference_by_hand_orders_a_search_as_it_orders_mapping(
+    finder: ConceptFinder, shared_engine: sqlalchemy.Engine
+) -> None:
+    (with_it, without) = ("glucose", ["specimen=blood"]), ("glucose", [])
+    preferred, shipped = (finder.find(text, k=12, prefer=prefer) for text, prefer in (with_it, without))
+    assert _ids(preferred) != _ids(shipped)
+    with Session(shared_engine) as session:
+        settings = Settings(candidates=12, prefer=["specimen=blood"])
+        (mapped,) = map_terms(session, ["glucose"], settings=settings)
+        assert [one.concept_id for one in mapped.candidates] == _ids(preferred)
+        assert _ids(find_concepts(session, "glucose", k=12, prefer=["specimen=blood"])) == _ids(preferred)
+    with pytest.raises(UnknownValueError, match="specimen=blood"):
+        finder.find("glucose", prefer=["specimen=bloods"])
+
+
 def test_pages_are_parts_of_one_ranking(finder: ConceptFinder) -> None:
     whole = finder.find("diabetes", k=9)
     pages = [finder.find("diabetes", k=3, offset=offset) for offset in (0, 3, 6)]

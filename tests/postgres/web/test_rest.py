@@ -195,6 +195,14 @@ def test_search_answers_what_the_finder_finds(
         assert through in answer["concepts"][0]["found_through"]
 
 
+def test_preferences_order_a_search(client: TestClient, finder: ConceptFinder) -> None:
+    answer = _get(client, "/search", q="glucose", limit=5, prefer=["specimen=blood"])
+    found = finder.find("glucose", k=5, prefer=["specimen=blood"])
+    ids = [one["concept"]["concept_id"] for one in answer["concepts"]]
+    assert ids == [one.concept.concept_id for one in found.concepts]
+    assert client.get(f"{API}/search", params={"q": "glucose", "prefer": "drug=salt"}).status_code == 400
+
+
 def test_the_pages_of_a_search_are_parts_of_one_answer(client: TestClient) -> None:
     whole = _get(client, "/search", q="fracture & 100%", limit=12, domain="Condition")["concepts"]
     pages: list[Any] = []
