@@ -20,9 +20,9 @@ from omop_emb.interface.query_texts import QueryInput, matches_of_texts, valid_q
 from omop_emb.providers.parts import EmbeddingInput
 from omop_emb.providers.query_cache import VectorStore
 from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
-from omop_emb.search import search
 from omop_emb.search.options import SearchOptions
 from omop_emb.search.search import SearchResult
+from omop_emb.search.stores import PostgresStore, Store
 from omop_emb.spaces import registry, stored_vectors
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.registry_cache import RegistryCache
@@ -53,6 +53,7 @@ class ConceptSearch:
         self._client, self._query_store = client, query_store
         self._active_client: EmbeddingClient | None = None
         self._registry = RegistryCache()
+        self._store: Store = PostgresStore()
         self._compared: tuple[Space, list[Space]] | None = None  # with the loaded release
 
     def get_nearest_concepts_from_query_texts(
@@ -148,7 +149,7 @@ class ConceptSearch:
             queries = client.embeddings(texts, embedding_role=EmbeddingRole.QUERY, combine=combine)
             milliseconds = (time.perf_counter() - started) * 1e3
             with short_transaction(session) as connection:
-                result = search.search(connection, space, queries, options, explain=True)
+                result = self._store.search(connection, space, queries, options, explain=True)
         return replace(result, embedding_milliseconds=milliseconds)
 
     def get_nearest_concepts(
@@ -176,7 +177,7 @@ class ConceptSearch:
             connection = driver_connection(session)
             space = self._space(connection, options.index_type)
             queries = unit_rows(query_embeddings, space.fingerprint.dimensions)
-            return search.search(connection, space, queries, options).matches
+            return self._store.search(connection, space, queries, options).matches
 
     def get_similar_concepts(
         self,
@@ -204,7 +205,7 @@ class ConceptSearch:
             connection = driver_connection(session)
             space = self._space(connection, options.index_type)
             queries = stored_vectors.concept_vectors(connection, space, ids)
-            result = search.search(connection, space, queries, replace(options, k=options.k + 1))
+            result = self._store.search(connection, space, queries, replace(options, k=options.k + 1))
         return [
             [match for match in matches if match.concept_id != concept_id][: options.k]
             for concept_id, matches in zip(ids, result.matches, strict=True)
@@ -225,7 +226,7 @@ class ConceptSearch:
         def search_part(queries: Vectors, in_all: int) -> list[list[ConceptMatch]]:
             # Each time anew: the caller may have committed since, which gives the connection back.
             with readable_errors(), short_transaction(session) as connection:
-                return search.search(connection, space, queries, options, queries_in_all=in_all).matches
+                return self._store.search(connection, space, queries, options, queries_in_all=in_all).matches
 
         return matches_of_texts(texts, client, search_part, distinct_texts=distinct_texts, combine=combine)
 
