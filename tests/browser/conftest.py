@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra web is not installed")
@@ -17,7 +19,11 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from omop_emb.database.engine import database_engine
+from omop_emb.mapping.records import MappedTerm
+from omop_emb.service import ConceptFinder
 from tests.conftest import NewDatabase, as_url
+from tests.review_projects import map_for_review
 
 TOKEN = "token-of-the-browser-tests-0123456789"  # noqa: S105 - of no server but these tests'
 WIDTH, HEIGHT = 1200, 780
@@ -96,3 +102,38 @@ def page(browser: Browser, server_url: str) -> Iterator[Page]:
     yield opened
     context.close()
     assert messages == []
+
+
+@pytest.fixture(scope="module")
+def review_database_url(
+    chromium: str, sample_template: str, new_database: NewDatabase, server_conninfo: str
+) -> Iterator[str]:
+    """A module's own copy of the sample database, in which reviews may be made."""
+    with new_database(sample_template) as name:
+        yield as_url(server_conninfo, dbname=name)
+
+
+@pytest.fixture(scope="module")
+def mapped(review_database_url: str, cache_folder: Path) -> list[MappedTerm]:
+    """The terms of tests/review_projects.py, mapped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache_folder))
+        engine = database_engine(review_database_url)
+        with ConceptFinder(engine) as finder:
+            result = map_for_review(finder)
+        engine.dispose()
+    return result
+
+
+@pytest.fixture(scope="module")
+def review_server(review_database_url: str, mapped: list[MappedTerm], cache_folder: Path) -> Iterator[str]:
+    """The address of a server of the module's own database."""
+    assert mapped
+    yield from _serve(review_database_url, cache_folder)
+
+
+@pytest.fixture
+def database(review_database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the module's own database; each statement commits."""
+    with psycopg.connect(review_database_url, autocommit=True) as connection:
+        yield connection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,58 +11,29 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from omop_emb.database.engine import database_engine
 from omop_emb.mapping.ranking.calibration import PrecisionCurve
 from omop_emb.mapping.ranking.linear import default_ranker
 from omop_emb.mapping.ranking.ranker_store import store_ranker
 from omop_emb.mapping.records import MappedTerm
-from omop_emb.service import ConceptFinder
 from omop_emb.service.review.suggestion_store import current_terms
-from tests.browser.conftest import HEIGHT, TOKEN, WIDTH, _serve
-from tests.conftest import NewDatabase, as_url
-from tests.review_projects import make_project, map_for_review
+from tests.browser.conftest import HEIGHT, TOKEN, WIDTH
+from tests.review_projects import make_project
 
 SAVED_WITHIN = 30_000  # milliseconds, on a machine that does other things too
 ASTHMA, ASTHMAS = 4, 5  # positions of tests/review_projects.py's terms
 
 
 @pytest.fixture(scope="module")
-def many_database_url(
-    browser: Browser, sample_template: str, new_database: NewDatabase, server_conninfo: str
-) -> Iterator[str]:
-    with new_database(sample_template) as name:
-        yield as_url(server_conninfo, dbname=name)
-
-
-@pytest.fixture(scope="module")
-def mapped(many_database_url: str, cache_folder: Path) -> list[MappedTerm]:
-    """The terms as a ranker of the site maps them, under which conditions hold .95 from .5 on."""
+def review_database_url(review_database_url: str) -> str:
+    """With a ranker of the site, under which conditions hold .95 from .5 on."""
     shipped = default_ranker()
     assert shipped.calibration is not None
     curve = PrecisionCurve(probability=(0.5,), count=(400,), right=(400,))
     calibration = replace(shipped.calibration, curves={"Condition": curve})
     own = replace(shipped, is_site_trained=True, calibration=calibration)
-    with psycopg.connect(many_database_url) as connection:
+    with psycopg.connect(review_database_url) as connection:
         store_ranker(connection, "default", own, figures={}, trained_on={})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(cache_folder))
-        engine = database_engine(many_database_url)
-        with ConceptFinder(engine) as finder:
-            result = map_for_review(finder)
-        engine.dispose()
-    return result
-
-
-@pytest.fixture(scope="module")
-def many_server(many_database_url: str, mapped: list[MappedTerm], cache_folder: Path) -> Iterator[str]:
-    assert mapped
-    yield from _serve(many_database_url, cache_folder)
-
-
-@pytest.fixture
-def database(many_database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(many_database_url, autocommit=True) as connection:
-        yield connection
+    return review_database_url
 
 
 @pytest.fixture
@@ -72,16 +42,16 @@ def project_id(database: psycopg.Connection[Any], mapped: list[MappedTerm]) -> i
 
 
 @pytest.fixture
-def opened(browser: Browser, many_server: str) -> Iterator[Page]:
+def opened(browser: Browser, review_server: str) -> Iterator[Page]:
     """A page of the server, signed in; a message in the browser's console fails the test."""
     expect.set_options(timeout=SAVED_WITHIN)
     context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
-    context.add_cookies([{"name": "omop_emb_reviewer", "value": "Ada", "url": many_server}])
+    context.add_cookies([{"name": "omop_emb_reviewer", "value": "Ada", "url": review_server}])
     page = context.new_page()
     messages: list[str] = []
     page.on("console", lambda message: messages.append(message.text))
     page.on("pageerror", lambda error: messages.append(str(error)))
-    page.goto(f"{many_server}/?token={TOKEN}")
+    page.goto(f"{review_server}/?token={TOKEN}")
     yield page
     expect.set_options(timeout=5_000)
     context.close()
@@ -93,9 +63,9 @@ def states(database: psycopg.Connection[Any], project_id: int) -> dict[int, str]
 
 
 def test_a_group_is_approved_and_taken_back_by_keys_and_a_member_can_be_taken_out(
-    opened: Page, many_server: str, database: psycopg.Connection[Any], project_id: int
+    opened: Page, review_server: str, database: psycopg.Connection[Any], project_id: int
 ) -> None:
-    opened.goto(f"{many_server}/review/{project_id}/groups")
+    opened.goto(f"{review_server}/review/{project_id}/groups")
     boxes = opened.locator("#group input[type=checkbox]")
     expect(boxes).to_have_count(2)
     expect(opened.locator("#group")).to_contain_text("asthmas")
@@ -113,9 +83,9 @@ def test_a_group_is_approved_and_taken_back_by_keys_and_a_member_can_be_taken_ou
 
 
 def test_nearly_the_same_terms_are_only_decided_where_somebody_ticks_them(
-    opened: Page, many_server: str, database: psycopg.Connection[Any], project_id: int
+    opened: Page, review_server: str, database: psycopg.Connection[Any], project_id: int
 ) -> None:
-    opened.goto(f"{many_server}/review/{project_id}/groups")
+    opened.goto(f"{review_server}/review/{project_id}/groups")
     expect(opened.locator("#group input[type=checkbox]")).to_have_count(2)
     opened.get_by_label("Show").select_option("the same first concept")
     expect(opened.locator("#group")).to_contain_text("none is ticked")
@@ -129,9 +99,9 @@ def test_nearly_the_same_terms_are_only_decided_where_somebody_ticks_them(
 
 
 def test_a_bulk_approval_does_what_its_list_shows_and_is_taken_back_at_once(
-    opened: Page, many_server: str, database: psycopg.Connection[Any], project_id: int
+    opened: Page, review_server: str, database: psycopg.Connection[Any], project_id: int
 ) -> None:
-    opened.goto(f"{many_server}/review/{project_id}/bulk")
+    opened.goto(f"{review_server}/review/{project_id}/bulk")
     opened.get_by_label("Text").fill("asthma")
     opened.get_by_role("button", name="Show").click()
     rows = opened.locator("#preview tbody tr")
@@ -149,10 +119,10 @@ def test_a_bulk_approval_does_what_its_list_shows_and_is_taken_back_at_once(
 
 
 def test_a_training_with_too_few_approvals_says_how_many_it_needs(
-    opened: Page, many_server: str, project_id: int
+    opened: Page, review_server: str, project_id: int
 ) -> None:
-    opened.goto(f"{many_server}/review/{project_id}/bulk")
+    opened.goto(f"{review_server}/review/{project_id}/bulk")
     opened.get_by_role("button", name="Train on this site's approvals").click()
     expect(opened.locator("#training .refusal")).to_contain_text("approved", timeout=60_000)
-    opened.goto(f"{many_server}/review/999999/groups")
+    opened.goto(f"{review_server}/review/999999/groups")
     expect(opened.locator("body")).to_contain_text("there is no review 999999")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -14,16 +13,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from omop_emb.database.engine import database_engine
 from omop_emb.mapping.records import MappedTerm
-from omop_emb.service import ConceptFinder
 from omop_emb.service.review.decision_records import StoredDecision
 from omop_emb.service.review.decision_store import history
 from omop_emb.service.review.suggestion_store import store_suggestions
-from tests.browser.conftest import HEIGHT, TOKEN, WIDTH, _serve
+from tests.browser.conftest import HEIGHT, TOKEN, WIDTH
 from tests.browser.review_steps import sees_no_changes
-from tests.conftest import NewDatabase, as_url
-from tests.review_projects import make_project, map_for_review
+from tests.review_projects import make_project
 
 # Positions of tests/review_projects.py's terms
 HTN, INFARCTION, METFORMIN, ASTHMA, ASTHMAS = 1, 2, 3, 4, 5
@@ -31,36 +27,6 @@ FAILED_ON_PURPOSE = re.compile(r"ERR_INTERNET_DISCONNECTED|ERR_FAILED|status of 
 SAVED_WITHIN = 15_000  # milliseconds
 
 Decided = Callable[[int], list[StoredDecision]]
-
-
-@pytest.fixture(scope="module")
-def review_database_url(
-    browser: Browser, sample_template: str, new_database: NewDatabase, server_conninfo: str
-) -> Iterator[str]:
-    with new_database(sample_template) as name:
-        yield as_url(server_conninfo, dbname=name)
-
-
-@pytest.fixture(scope="module")
-def mapped(review_database_url: str, cache_folder: Path) -> list[MappedTerm]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(cache_folder))
-        engine = database_engine(review_database_url)
-        with ConceptFinder(engine) as finder:
-            result = map_for_review(finder)
-        engine.dispose()
-    return result
-
-
-@pytest.fixture(scope="module")
-def review_server(review_database_url: str, cache_folder: Path) -> Iterator[str]:
-    yield from _serve(review_database_url, cache_folder)
-
-
-@pytest.fixture
-def database(review_database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(review_database_url, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture

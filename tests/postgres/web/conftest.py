@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy
 
@@ -14,9 +16,13 @@ pytest.importorskip("fastapi", reason="the extra web is not installed")
 from starlette.testclient import TestClient
 
 from omop_emb.database.engine import database_engine
+from omop_emb.mapping.records import MappedTerm
 from omop_emb.service import ConceptFinder
 from omop_emb.web import ServerSettings, ServerState, create_app
 from tests.conftest import as_url
+from tests.review_projects import map_for_review
+
+ReviewApi = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +59,34 @@ def client(web_engine: sqlalchemy.Engine, finder: ConceptFinder) -> Iterator[Tes
     )
     with TestClient(create_app(state), "http://127.0.0.1:8077") as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def mapped(finder: ConceptFinder) -> list[MappedTerm]:
+    """The terms of tests/review_projects.py, mapped."""
+    return map_for_review(finder)
+
+
+@pytest.fixture
+def database(web_database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the server's database; each statement commits."""
+    with psycopg.connect(web_database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def api(client: TestClient, project_id: int) -> ReviewApi:
+    """Asks about the review of the fixture `project_id`: GET, or POST where there is a body."""
+
+    def ask(
+        path: str, body: Any = None, *, status: int = 200, by: str = "Ada", **query: Any
+    ) -> dict[str, Any]:
+        address, headers = f"/api/v1/reviews/{project_id}/{path}", {"X-Reviewer": by}
+        if body is None:
+            answer = client.get(address, params=query, headers=headers)
+        else:
+            answer = client.post(address, json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    return ask

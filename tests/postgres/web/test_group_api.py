@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -17,41 +17,16 @@ from omop_emb.mapping.ranking.linear import default_ranker
 from omop_emb.mapping.ranking.ranker_store import store_ranker
 from omop_emb.mapping.ranking.stored_rankers import use_shipped
 from omop_emb.mapping.records import MappedTerm
-from omop_emb.service import ConceptFinder
-from tests.review_projects import make_project, map_for_review
+from tests.postgres.web.conftest import ReviewApi
+from tests.review_projects import make_project
 
-Api = Callable[..., dict[str, Any]]
 ASTHMA = 317009
 APPROVED = {"state": "approved", "targets": [{"concept_id": ASTHMA}], "equivalence": "EQUIVALENT"}
-
-
-@pytest.fixture(scope="module")
-def mapped(finder: ConceptFinder) -> list[MappedTerm]:
-    return map_for_review(finder)
-
-
-@pytest.fixture
-def database(web_database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(web_database_url, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture
 def project_id(database: psycopg.Connection[Any], mapped: list[MappedTerm]) -> int:
     return make_project(database, mapped, name=f"groups {uuid4()}")
-
-
-@pytest.fixture
-def api(client: TestClient, project_id: int) -> Api:
-    """Asks about the project: GET, or POST where there is a body."""
-
-    def ask(path: str, body: Any = None, *, status: int = 200, **query: Any) -> dict[str, Any]:
-        address = f"/api/v1/reviews/{project_id}/{path}"
-        answer = client.get(address, params=query) if body is None else client.post(address, json=body)
-        assert answer.status_code == status, answer.text
-        return dict(answer.json())
-
-    return ask
 
 
 @pytest.fixture
@@ -81,7 +56,7 @@ def group(*members: tuple[int, int], **changes: Any) -> dict[str, Any]:
     return {"request_id": str(uuid4()), "members": listed, "verdict": APPROVED, **changes}
 
 
-def test_a_group_is_shown_decided_and_taken_back_at_once(api: Api) -> None:
+def test_a_group_is_shown_decided_and_taken_back_at_once(api: ReviewApi) -> None:
     (one,) = api("groups")["groups"]
     assert (one["position"], one["name"], one["open_terms"], one["concept_id"]) == (4, "Asthma", 2, ASTHMA)
     assert one["concept_name"] == "Asthma"
@@ -96,14 +71,14 @@ def test_a_group_is_shown_decided_and_taken_back_at_once(api: Api) -> None:
     assert len(api("groups")["groups"]) == 1
 
 
-def test_a_stale_member_is_a_conflict_in_the_answer(api: Api) -> None:
+def test_a_stale_member_is_a_conflict_in_the_answer(api: ReviewApi) -> None:
     api("groups", group((4, 0), verdict={"state": "no match"}))
     stale, stored = api("groups", group((4, 0), (5, 0)))["results"]
     assert (stale["stored"], stale["current"]["state"]) == (None, "no match")
     assert stored["stored"]["state"] == "approved"
 
 
-def test_near_groups_are_listed(api: Api) -> None:
+def test_near_groups_are_listed(api: ReviewApi) -> None:
     (near,) = api("near-groups", position=4)["groups"]
     assert (near["likeness"], near["label"], near["positions"]) == (
         "the same first concept",
@@ -123,17 +98,17 @@ def test_near_groups_are_listed(api: Api) -> None:
         (group((99, 0)), 400),
     ],
 )
-def test_a_group_that_makes_no_sense_is_refused(api: Api, body: dict[str, Any], status: int) -> None:
+def test_a_group_that_makes_no_sense_is_refused(api: ReviewApi, body: dict[str, Any], status: int) -> None:
     api("groups", body, status=status)
 
 
-def test_a_term_or_review_that_does_not_exist_is_not_found(api: Api, client: TestClient) -> None:
+def test_a_term_or_review_that_does_not_exist_is_not_found(api: ReviewApi, client: TestClient) -> None:
     api("terms/99/group", status=404)
     assert client.get("/api/v1/reviews/999999/groups").status_code == 404
     assert client.get("/api/v1/reviews/999999/bulk").status_code == 404
 
 
-def test_a_bulk_approval_is_refused_where_the_site_has_trained_nothing(api: Api) -> None:
+def test_a_bulk_approval_is_refused_where_the_site_has_trained_nothing(api: ReviewApi) -> None:
     preview = api("bulk")
     assert "thresholds learned at other hospitals do not hold here" in preview["refusal"]
     assert preview["rows"] == []
@@ -143,7 +118,7 @@ def test_a_bulk_approval_is_refused_where_the_site_has_trained_nothing(api: Api)
 
 
 @pytest.mark.usefixtures("trained")
-def test_what_a_bulk_preview_shows_is_approved_and_taken_back_at_once(api: Api) -> None:
+def test_what_a_bulk_preview_shows_is_approved_and_taken_back_at_once(api: ReviewApi) -> None:
     preview = api("bulk", text="asthma")
     assert [row["position"] for row in preview["rows"]] == [4, 5]
     assert preview["expected_errors"] == pytest.approx(sum(1 - row["probability"] for row in preview["rows"]))
@@ -160,7 +135,7 @@ def test_what_a_bulk_preview_shows_is_approved_and_taken_back_at_once(api: Api) 
     api("bulk", {**body, "precision": 1}, status=422)
 
 
-def test_a_training_says_how_far_it_is_and_why_it_cannot_be(api: Api) -> None:
+def test_a_training_says_how_far_it_is_and_why_it_cannot_be(api: ReviewApi) -> None:
     assert api("training")["state"] == "none"
     api("groups", group((4, 0), (5, 0)))
     assert api("training", {})["state"] in ("running", "failed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -11,46 +10,16 @@ import pytest
 from starlette.testclient import TestClient
 
 from omop_emb.mapping.records import MappedTerm
-from omop_emb.service import ConceptFinder
 from omop_emb.service.review.suggestion_store import store_suggestions
-from tests.review_projects import TERMS, make_project, map_for_review
+from tests.postgres.web.conftest import ReviewApi
+from tests.review_projects import TERMS, make_project
 
-Api = Callable[..., dict[str, Any]]
 HYPERTENSION = 316866
-
-
-@pytest.fixture(scope="module")
-def mapped(finder: ConceptFinder) -> list[MappedTerm]:
-    return map_for_review(finder)
-
-
-@pytest.fixture
-def database(web_database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(web_database_url, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture
 def project_id(database: psycopg.Connection[Any], mapped: list[MappedTerm]) -> int:
     return make_project(database, mapped, name=f"review {uuid4()}")
-
-
-@pytest.fixture
-def api(client: TestClient, project_id: int) -> Api:
-    """Asks about the project: GET, or POST where there is a body."""
-
-    def ask(
-        path: str, body: Any = None, *, status: int = 200, by: str = "Ada", **query: Any
-    ) -> dict[str, Any]:
-        address, headers = f"/api/v1/reviews/{project_id}/{path}", {"X-Reviewer": by}
-        if body is None:
-            answer = client.get(address, params=query, headers=headers)
-        else:
-            answer = client.post(address, json=body, headers=headers)
-        assert answer.status_code == status, answer.text
-        return dict(answer.json())
-
-    return ask
 
 
 def approval(position: int = 1, version: int = 0, **changes: Any) -> dict[str, Any]:
@@ -66,7 +35,7 @@ def approval(position: int = 1, version: int = 0, **changes: Any) -> dict[str, A
     }
 
 
-def test_the_queue_has_what_is_frequent_and_uncertain_first(api: Api, mapped: list[MappedTerm]) -> None:
+def test_the_queue_has_what_is_frequent_and_uncertain_first(api: ReviewApi, mapped: list[MappedTerm]) -> None:
     by_priority = sorted(range(1, len(mapped) + 1), key=lambda number: -mapped[number - 1].priority)
     answer = api("queue")
     assert answer["positions"] == by_priority
@@ -80,7 +49,7 @@ def test_the_queue_has_what_is_frequent_and_uncertain_first(api: Api, mapped: li
     }
 
 
-def test_each_filter_leaves_what_it_says(api: Api, mapped: list[MappedTerm]) -> None:
+def test_each_filter_leaves_what_it_says(api: ReviewApi, mapped: list[MappedTerm]) -> None:
     api("decisions", {"decisions": [approval(1), approval(2, state="flagged", targets=[])]}, by="Bob")
 
     def queue(**query: Any) -> list[int]:
@@ -106,7 +75,7 @@ def test_each_filter_leaves_what_it_says(api: Api, mapped: list[MappedTerm]) -> 
     assert choices["reviewers"] == ["Bob"]
 
 
-def test_a_card_has_all_that_decides(api: Api) -> None:
+def test_a_card_has_all_that_decides(api: ReviewApi) -> None:
     card = api("terms/1")
     first = card["candidates"][0]
     assert card["row"]["name"] == "HTN"
@@ -131,7 +100,7 @@ def test_a_card_has_all_that_decides(api: Api) -> None:
     assert api("terms/7")["decisions"][0]["reviewer"] == "Ada"
 
 
-def test_decisions_are_stored_and_a_conflict_is_an_answer(api: Api) -> None:
+def test_decisions_are_stored_and_a_conflict_is_an_answer(api: ReviewApi) -> None:
     (mine,) = api("decisions", {"decisions": [approval()]})["results"]
     assert mine["stored"] == mine["current"]
     assert (mine["stored"]["version"], mine["stored"]["reviewer"]) == (1, "Ada")
@@ -144,13 +113,13 @@ def test_decisions_are_stored_and_a_conflict_is_an_answer(api: Api) -> None:
     assert api("queue")["progress"]["decided"] == 2
 
 
-def test_a_request_sent_again_stores_nothing_more(api: Api) -> None:
+def test_a_request_sent_again_stores_nothing_more(api: ReviewApi) -> None:
     body = {"decisions": [approval()]}
     assert api("decisions", body) == api("decisions", body)
     assert len(api("terms/1")["decisions"]) == 1
 
 
-def test_undo_takes_back_the_last_decision_once(api: Api) -> None:
+def test_undo_takes_back_the_last_decision_once(api: ReviewApi) -> None:
     assert api("undo", {"request_id": str(uuid4())})["results"] == []
     api("decisions", {"decisions": [approval()]})
     api("decisions", {"decisions": [approval(version=1, state="no match", targets=[])]})
@@ -162,7 +131,7 @@ def test_undo_takes_back_the_last_decision_once(api: Api) -> None:
 
 
 def test_changes_tell_what_others_did_and_what_was_ranked_again(
-    api: Api, database: psycopg.Connection[Any], project_id: int, mapped: list[MappedTerm]
+    api: ReviewApi, database: psycopg.Connection[Any], project_id: int, mapped: list[MappedTerm]
 ) -> None:
     queue = api("queue")  # a page shows cards of the queue before it first asks for changes
     before = api("changes", after=queue["last_decision"], since=queue["since"])
@@ -195,7 +164,7 @@ def test_changes_tell_what_others_did_and_what_was_ranked_again(
     ],
 )
 def test_a_decision_that_says_nothing_sensible_is_refused(
-    api: Api, changes: dict[str, Any], message: str
+    api: ReviewApi, changes: dict[str, Any], message: str
 ) -> None:
     problem = api("decisions", {"decisions": [approval(**changes)]}, status=422)
     assert message in problem["detail"]
@@ -203,11 +172,11 @@ def test_a_decision_that_says_nothing_sensible_is_refused(
 
 
 @pytest.mark.parametrize("since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "0"])
-def test_any_time_can_be_asked_about(api: Api, since: str) -> None:
+def test_any_time_can_be_asked_about(api: ReviewApi, since: str) -> None:
     assert api("changes", since=since, after=2**63 - 1)["decisions"] == []
 
 
-def test_what_does_not_exist_is_not_found(api: Api, client: TestClient) -> None:
+def test_what_does_not_exist_is_not_found(api: ReviewApi, client: TestClient) -> None:
     assert "no term at position 11" in api("terms/11", status=404)["detail"]
     assert "no term at position 11" in api("decisions", {"decisions": [approval(11)]}, status=400)["detail"]
     api("queue", status=422, min_probability=0.9, max_probability=0.1)

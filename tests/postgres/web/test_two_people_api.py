@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,9 +19,9 @@ from omop_emb.service.review.suggestion_store import store_suggestions
 from omop_emb.web import ServerSettings, ServerState, create_app
 from tests.postgres.service.review.test_review_conflicts import VOCABULARY, review
 from tests.postgres.service.review.test_second_votes import mapped
+from tests.postgres.web.conftest import ReviewApi
 from tests.small_vocabulary import SmallVocabulary
 
-Api = Callable[..., dict[str, Any]]
 FRACTURE, LEFT, ARM = 1, 2, 7
 
 
@@ -59,24 +59,6 @@ def project_id(database: psycopg.Connection) -> int:
     return made
 
 
-@pytest.fixture
-def api(client: TestClient, project_id: int) -> Api:
-    """Asks about the project: GET, or POST where there is a body."""
-
-    def ask(
-        path: str, body: Any = None, *, status: int = 200, by: str = "Ada", **query: Any
-    ) -> dict[str, Any]:
-        address, headers = f"/api/v1/reviews/{project_id}/{path}", {"X-Reviewer": by}
-        if body is None:
-            answer = client.get(address, params=query, headers=headers)
-        else:
-            answer = client.post(address, json=body, headers=headers)
-        assert answer.status_code == status, answer.text
-        return dict(answer.json())
-
-    return ask
-
-
 def voting(position: int, *targets: int, **changes: Any) -> dict[str, Any]:
     return {
         "position": position,
@@ -87,7 +69,7 @@ def voting(position: int, *targets: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_conflicts_are_listed_by_kind_and_go_when_called_right(api: Api) -> None:
+def test_conflicts_are_listed_by_kind_and_go_when_called_right(api: ReviewApi) -> None:
     answer = api("conflicts")
     assert answer["counts"]["contrast"] == answer["total"] == 1
     (conflict,) = answer["conflicts"]
@@ -113,12 +95,12 @@ def test_conflicts_are_listed_by_kind_and_go_when_called_right(api: Api) -> None
     api("conflicts", kind="nonsense", status=422)
 
 
-def test_conflicts_come_in_pages(api: Api) -> None:
+def test_conflicts_come_in_pages(api: ReviewApi) -> None:
     first = api("conflicts", limit=1)
     assert (len(first["conflicts"]), first["next"]) == (1, None)
 
 
-def test_a_card_shows_the_conflicts_of_its_term_and_of_what_is_about_to_be_approved(api: Api) -> None:
+def test_a_card_shows_the_conflicts_of_its_term_and_of_what_is_about_to_be_approved(api: ReviewApi) -> None:
     assert len(api("terms/1/conflicts")["conflicts"]) == 1
     assert api("terms/3/conflicts")["conflicts"] == []
     check = {"position": 5, "targets": [{"concept_id": FRACTURE}]}
@@ -130,7 +112,7 @@ def test_a_card_shows_the_conflicts_of_its_term_and_of_what_is_about_to_be_appro
     api("conflicts/check", {"position": 99, "targets": []}, status=404)
 
 
-def test_terms_are_assigned_and_taken_back(api: Api) -> None:
+def test_terms_are_assigned_and_taken_back(api: ReviewApi) -> None:
     answer = api("assignments", {"reviewers": ["Bob, Eve"], "states": []})
     assert answer["changed"] == {"Bob": 3, "Eve": 3}
     assert answer["reviewers"] == [
@@ -143,7 +125,7 @@ def test_terms_are_assigned_and_taken_back(api: Api) -> None:
     api("assignments", {"reviewers": [","], "states": []}, status=400)
 
 
-def test_a_voter_sees_nothing_of_the_first_decision(api: Api) -> None:
+def test_a_voter_sees_nothing_of_the_first_decision(api: ReviewApi) -> None:
     sample = api("samples", {"reviewer": "Bob", "seed": 1})
     assert (sample["terms"], sample["population"], sample["voted"]) == (6, 6, 0)
     text = json.dumps(api(f"samples/{sample['sample_id']}/cards", by="Bob", limit=20))
@@ -163,7 +145,7 @@ def test_a_voter_sees_nothing_of_the_first_decision(api: Api) -> None:
     assert api(f"samples/{sample['sample_id']}/cards", by="Ada")["cards"] == []
 
 
-def test_votes_are_stored_once_and_who_decided_has_none(api: Api) -> None:
+def test_votes_are_stored_once_and_who_decided_has_none(api: ReviewApi) -> None:
     sample = api("samples", {})["sample_id"]
     vote = voting(1, FRACTURE)
     first = api(f"samples/{sample}/votes", vote, by="Bob")
@@ -175,7 +157,7 @@ def test_votes_are_stored_once_and_who_decided_has_none(api: Api) -> None:
     api(f"samples/{sample}/votes", voting(77), by="Bob", status=400)
 
 
-def test_from_an_audit_to_a_third_decision_and_the_precision(api: Api) -> None:
+def test_from_an_audit_to_a_third_decision_and_the_precision(api: ReviewApi) -> None:
     size = api("samples/size", precision=0.9, width=0.5)
     assert size["population"] == 5
     sample = api("samples", {"kind": "audit"})["sample_id"]
