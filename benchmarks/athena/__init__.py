@@ -1,0 +1,1 @@
+"""A made-up Athena download of any size, and a fast made-up model for its names."""
