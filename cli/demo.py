@@ -22,6 +22,7 @@ _COLUMNS = ("term", "concept_id", "concept_name", "probability", "correct")
 _MORE_COLUMNS = (
     "domain_id", "matched_text", "decision", "reason", "expected_concept_id", "expected_rank", "kind"
 )  # fmt: skip
+_LINK = "http://127.0.0.1:8077/?token=…"  # of the search page; each start has a new token
 _WIDTHS = {"term": 20, "concept_name": 24}  # so that the table is 80 characters wide
 
 
@@ -83,7 +84,8 @@ def _echo_summary(result: DemoResult, seconds: float, *, plain: bool) -> None:
     program = f"{result.command_prefix}{_program()}"
     has_pages = find_spec("fastapi") is not None  # of the extra `web`
     first = f"{result.correct_within(1)} of {result.expected} terms have the expected concept first"
-    following = f"{program} serve, and open its link" if has_pages else f"{program} search HTN T2DM -k 3"
+    search, serve = f"{program} search HTN T2DM -k 3", f"{program} serve"
+    following = f"{_bold(serve, plain)}; its link is {_LINK}" if has_pages else _bold(search, plain)
     for line in (
         "",
         f"{_bold(first, plain)}, {result.correct_within(10)} in the first ten.",
@@ -91,7 +93,7 @@ def _echo_summary(result: DemoResult, seconds: float, *, plain: bool) -> None:
         f"HNSW and exact search agree on {agree} of {len(result.hits)}; "
         f"{counted(result.texts, 'text')}, {result.embedded:,} embedded in {seconds:.1f} s.",
         f"The data is in {result.data_dir}; stop it with {program} db stop",
-        f"Next: {_bold(following, plain)}",
+        f"Next: {following}",
     ):
         echo(line)
 

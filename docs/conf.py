@@ -34,6 +34,7 @@ html_title = f"omop-emb {release}"
 html_extra_path = ["_site"]  # index.html, which leads to docs/index.html
 html_show_sphinx = False
 html_copy_source = False
+html_show_search_summary = False  # it would fetch each page found, which a browser refuses for files
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "inherited-members": "Exception,Enum,str,object"}
@@ -71,8 +72,31 @@ def _change(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = _api()
 
 
+# What Sphinx and furo leave out for those who read with keys or by ear: code and tables that scroll can be
+# focused, side bars have names, captions of the navigation a level, and an empty cell is no heading.
+# Changing a page twice changes nothing.
+_FOR_EVERYBODY = (
+    ("<pre>", '<pre tabindex="0">'),
+    ('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper'),
+    ('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">'),
+    ('<th class="head"><p></p></th>', '<td class="head"></td>'),
+    ('<aside class="sidebar-drawer', '<aside aria-label="All pages" class="sidebar-drawer'),
+    ('<aside class="toc-drawer', '<aside aria-label="On this page" class="toc-drawer'),
+)
+
+
+def _finish(app: Sphinx, error: Exception | None) -> None:
+    """Make the pages accessible."""
+    for page in app.outdir.rglob("*.html") if error is None else ():
+        text = page.read_text()
+        for old, new in _FOR_EVERYBODY:
+            text = text.replace(old, new)
+        page.write_text(text)
+
+
 def setup(app: Sphinx) -> None:
     """Connect the changes of pages, and name the kinds of blocks that Pygments does not know."""
     app.connect("source-read", _change)
+    app.connect("build-finished", _finish)
     for kind in ("output", "csv"):
         app.add_lexer(kind, TextLexer)

@@ -38,3 +38,28 @@ def test_the_demo_ends_with_five_lines(plain: bool, monkeypatch: pytest.MonkeyPa
     assert len([line for line in said if line]) == 5
     assert max(len(click.unstyle(line)) for line in said) <= 80
     assert ("\x1b[" in "".join(said)) is not plain
+
+
+@pytest.mark.parametrize(
+    ("has_pages", "expected"),
+    [
+        (True, "Next: .venv/bin/omop-emb serve; its link is http://127.0.0.1:8077/?token=…"),
+        (False, "Next: .venv/bin/omop-emb search HTN T2DM -k 3"),
+    ],
+)
+def test_the_last_line_leads_to_the_search_page_where_it_is_installed(
+    has_pages: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(demo, "echo", said.append)
+    monkeypatch.setattr(demo, "_program", lambda: ".venv/bin/omop-emb")
+    monkeypatch.setattr(demo, "find_spec", lambda name: object() if has_pages else None)
+    result = DemoResult(
+        hits=(), data_dir=Path("/data"), command_prefix="", concepts=2417, texts=4000, embedded=0
+    )
+    demo._echo_summary(result, 1.0, plain=True)
+    assert said[-1] == expected
+    assert len(expected) <= 80
+    serve: Any = import_module("omop_emb.cli.serve")
+    [port] = [option for option in serve.command.params if option.name == "port"]
+    assert f":{port.default}/" in demo._LINK

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sphinx")
+from tests.site_builder import ROOT, build_site
 
-ROOT = Path(__file__).parents[2]
 # What a browser fetches by itself; links that a reader follows may lead elsewhere.
 _FETCHED = re.compile(r"<(?:script|img|iframe)[^>]*?\bsrc=\"([^\"]+)\"|<link[^>]*?\bhref=\"([^\"]+)\"")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    arguments = ["--fail-on-warning", "--keep-going", "-q", "-c", "docs", "-d", str(folder / "read")]
-    # No proxy answers: whatever asks another server fails, and is a warning.
-    closed = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    run = subprocess.run(
-        [sys.executable, "-m", "sphinx", *arguments, ".", str(folder / "html")],
-        cwd=ROOT,
-        env={**os.environ, **closed},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert (run.returncode, run.stderr) == (0, "")
-    return folder / "html"
+    return build_site(tmp_path_factory.mktemp("site"))
 
 
 def test_every_page_is_in_the_site_and_in_its_navigation(site: Path) -> None:
