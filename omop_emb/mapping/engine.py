@@ -24,6 +24,7 @@ from omop_emb.mapping.ranking.site_preferences import (
 from omop_emb.mapping.ranking.stated_strength import prefer_stated_strength
 from omop_emb.mapping.records import MappedTerm, Provenance, SourceTerm, Variant
 from omop_emb.mapping.results import RankedBatch, ResultBuilder
+from omop_emb.mapping.retrieval import array_cache
 from omop_emb.mapping.retrieval.approved_names import MemoryIndex
 from omop_emb.mapping.retrieval.candidates import Candidates, find_candidates, make_retrievers
 from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes
@@ -41,7 +42,6 @@ _KEPT_MASKS = 64
 _MAX_LEARNED = 400  # approved names that preferences are learned from: some 10 ms each, and more add little
 _LEARNED_CANDIDATES = 60  # the shipped ranker's first of each name
 _LEARNED_AT_ONCE = 150
-
 
 _Approved = tuple[str, tuple[int, ...]]  # an approved name and the rows of its concepts
 
@@ -96,10 +96,8 @@ class Engine:
         self._masks = lru_cache(_KEPT_MASKS)(self.lexicon.passing)
         self.features = Features(lexical, attributes, dense, memory, further)
         self.files_left_out: dict[str, str] = {}
-        same = earlier is not None and earlier.ranker.name == ranker.name
-        self._examples: dict[_Approved, PreferenceExample] = (
-            dict(earlier._examples) if earlier is not None and same else {}
-        )
+        again = earlier if earlier is not None and earlier.ranker.name == ranker.name else None
+        self._examples: dict[_Approved, PreferenceExample] = {} if again is None else dict(again._examples)
 
     def build_query(self, term: SourceTerm, settings: Settings) -> Query:
         """A term's variants as a query; those of its further names and its translation belong to it too."""
@@ -232,11 +230,18 @@ class Engine:
                 vectors[name] = memory.vectors[number]
         # By hash: a sample that stays nearly the same when an approval is added.
         keys = [(name, tuple(rows)) for (_, name), rows in sorted(targets.items())[:_MAX_LEARNED]]
+        searched = None if self.dense is None or self._examples else self.dense.cache_key
+        cached_as = searched and array_cache.cache_key("preferences", searched, self.ranker.name, str(keys))
+        # It takes seconds: a new process reads what an earlier one has learned.
+        learned: SitePreferences | None = array_cache.load(cached_as) if cached_as else None
+        if learned is not None:
+            return learned
         missing = [key for key in keys if key not in self._examples]
         for start in range(0, len(missing), _LEARNED_AT_ONCE):
             self._add_examples(missing[start : start + _LEARNED_AT_ONCE], vectors)
         self._examples = {key: self._examples[key] for key in keys}
-        return learn_preferences(list(self._examples.values()))
+        learned = learn_preferences(list(self._examples.values()))
+        return array_cache.store(cached_as, learned) if cached_as else learned
 
     def _add_examples(self, keys: Sequence[_Approved], vectors: Mapping[str, Floats]) -> None:
         lexicon = self.lexicon
@@ -244,9 +249,7 @@ class Engine:
             Query.of((Variant(name),), "|".join(lexicon.domains[lexicon.domain[row]] for row in rows))
             for name, rows in keys
         ]
-        embed: Embed | None = None
-        if self.embed is not None:
-            embed = lambda texts: np.stack([vectors[str(text)] for text in texts])  # noqa: E731 - one line
+        embed = None if self.embed is None else lambda texts: np.stack([vectors[str(one)] for one in texts])
         allowed = self.passing(replace(Settings().concept_filter, domains=None))
         batch = QueryBatch.encode(queries, self.lexical, embed, allowed=allowed)
         retrievers = {name: one for name, one in self.retrievers.items() if name != "memory"}

@@ -50,6 +50,7 @@ class DenseIndex:
     Attributes:
         vector_row: (n,) rows of `vectors` that are searched, those of one concept side by side.
         concept: (n,) the concept row of each.
+        cache_key: as given.
     """
 
     uses_vectors = True
@@ -64,7 +65,7 @@ class DenseIndex:
     ) -> None:
         rows = lexicon.rows(concept_ids)
         order = np.argsort(rows, kind="stable")
-        self.lexicon, self._cache_key = lexicon, cache_key
+        self.lexicon, self.cache_key = lexicon, cache_key
         self.vector_row = order[rows[order] >= 0]
         self.concept = rows[self.vector_row]
         self.vectors = np.asarray(vectors).astype(np.float16, copy=False)
@@ -89,7 +90,7 @@ class DenseIndex:
 
     @cached_property
     def _products(self) -> Products:
-        return make_products(self.vectors, self.vector_row, self._cache_key)
+        return make_products(self.vectors, self.vector_row, self.cache_key)
 
     def find(self, batch: QueryBatch) -> tuple[Ints, Ints]:
         """(variant, concept row) of the concepts nearest to each variant, as many as its limit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from sqlalchemy.orm import Session
 
 from omop_emb import disk_cache
 from omop_emb.database.engine import driver_connection
+from omop_emb.mapping import engine as mapping_engine
+from omop_emb.mapping.approvals.approval_store import Approval, remember_approvals
 from omop_emb.mapping.mapper import map_terms
+from omop_emb.mapping.ranking.site_preferences import PreferenceExample, SitePreferences
 from omop_emb.mapping.records import MappedTerm
 from omop_emb.mapping.retrieval import similarity_products, vocabulary_index
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.vocabulary.reader import VocabularyTables
+from tests.close_answers import assert_close
 from tests.small_vocabulary import codes_with_values
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -116,3 +121,31 @@ def test_a_loaded_vocabulary_tells_values_from_targets(engine: Engine, tmp_path:
         "LAB1": ([5], [("Maps to number", 7), ("Maps to operator", 6), ("Maps to unit", 8)]),
         "Z82.50": family,
     }
+
+
+def _approve(session: Session, *approved: tuple[str, int]) -> None:
+    approvals = [Approval(source_name=name, concept_id=concept_id) for name, concept_id in approved]
+    remember_approvals(driver_connection(session), "default", approvals, "terms.csv")
+
+
+def test_preferences_are_learned_once_for_the_same_approvals(
+    sample: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[int] = []
+    learn = mapping_engine.learn_preferences
+
+    def counted(examples: Sequence[PreferenceExample]) -> SitePreferences:
+        learned.append(len(examples))
+        return learn(examples)
+
+    monkeypatch.setattr(mapping_engine, "learn_preferences", counted)
+    _approve(sample, ("big attack", 4329847), ("sugar sickness", 201826))
+    first = map_terms(sample, TERMS)
+    assert_close(map_terms(sample, TERMS), first)
+    assert learned == [2]
+    _approve(sample, ("high pressure", 316866))
+    map_terms(sample, TERMS)
+    assert learned == [2, 3]
+    disk_cache.clear()
+    map_terms(sample, TERMS)
+    assert learned == [2, 3, 3]
