@@ -25,13 +25,13 @@ _COLUMNS = (
 @click.command("calibrate")
 @click.argument("files", nargs=-1, required=True, metavar="APPROVED…")
 @click.option("--site", default="default", help="Name of the site whose ranker is trained.")
-@click.option("--name", help="Name of the ranker; by default the site's with a number.")
+@click.option("--name", help="Name of the ranker; by default the site's name with a number.")
 @click.option(
     "--also-space",
     "also_spaces",
     multiple=True,
     metavar="NAME",
-    help="Learn with this space too, which is searched besides from then on; repeatable.",
+    help="Also learn with this space, which is then searched too; repeatable.",
 )
 @click.option("--no-remember", is_flag=True, help="Do not add the approved names to the site's memory.")
 @translate_options
@@ -52,9 +52,9 @@ def command(
     """Train a site's ranker and probabilities for the active space from its approved mappings.
 
     APPROVED is Usagi's file (its APPROVED rows), or a table with concept ids and a column that says what a
-    person decided, such as map's own output after a person filled its column reviewed. From terms without a
-    match it learns when to say so. The printed metrics come from cross-validation, on terms that the ranker
-    had not seen.
+    person decided, such as map's output after a person filled in its column reviewed. From terms without a
+    match, the ranker learns when to say so. The printed metrics come from cross-validation, on terms that the
+    ranker had not seen.
 
     \b
     omop-emb calibrate approved.usagi.csv

@@ -34,17 +34,17 @@ _KINDS = ("parents", "children", "siblings", "ancestors", "descendants", "maps_t
 
 @click.command("concept")
 @click.argument("concepts", nargs=-1, required=True, metavar="ID…")
-@click.option("--ancestors", is_flag=True, help="Show all concepts above, with their levels.")
-@click.option("--descendants", is_flag=True, help="Show all concepts below, with their levels.")
-@click.option("--siblings", is_flag=True, help="Show the other children of the parents.")
-@click.option("--related", is_flag=True, help="Show the concepts of all other relationships.")
-@click.option("--limit", default=10, type=click.IntRange(1, 1_000_000), help="Entries of each list.")
+@click.option("--ancestors", is_flag=True, help="Show all concepts above it, with their levels.")
+@click.option("--descendants", is_flag=True, help="Show all concepts below it, with their levels.")
+@click.option("--siblings", is_flag=True, help="Show the other children of its parents.")
+@click.option("--related", is_flag=True, help="Show the concepts in all its other relationships.")
+@click.option("--limit", default=10, type=click.IntRange(1, 1_000_000), help="Entries per list.")
 @format_option
 def command(concepts: tuple[str, ...], limit: int, format_: str, **wanted: bool) -> int:
     """Show concepts, each given by its id or as VOCABULARY:CODE.
 
-    A card has names, validity, parents and children, mappings, what the loaded release changed, and the
-    spaces that the concept is embedded in. JSON holds every list; CSV and TSV have a row for each relative.
+    A card shows names, validity, parents and children, mappings, what the loaded release changed, and the
+    spaces that contain the concept. JSON has every list; CSV and TSV have one row per relative.
 
     \b
     omop-emb concept 4329847

@@ -24,7 +24,7 @@ _STATUS_NAMES = (
 
 @click.group("db", cls=Group)
 def command() -> None:
-    """The database: the embedded server, or yours in OMOP_EMB_DATABASE_URL.
+    """Manage the database: the embedded server, or your own in OMOP_EMB_DATABASE_URL.
 
     The embedded server starts automatically when it is needed, is shared by all processes of its user, and
     runs until `db stop` or until the machine stops. Its data is in OMOP_EMB_DATA_DIR.
@@ -33,7 +33,7 @@ def command() -> None:
 
 @command.command("start")
 def start() -> None:
-    """Start the embedded server, creating it on first use; waits while it recovers from a crash."""
+    """Start the embedded server (created on first use), and wait while it recovers from a crash."""
     from omop_emb import server
 
     _require_embedded("start")
@@ -55,7 +55,7 @@ def stop() -> None:
 @command.command("status")
 @format_option
 def status(format_: str) -> None:
-    """Show which database is in use, and its state; starts nothing."""
+    """Show which database is in use, and its state, without starting anything."""
     from omop_emb import server
     from omop_emb.database import database_status
 
@@ -101,10 +101,10 @@ def migrate(print_: bool) -> None:
 @format_option
 @click.pass_context
 def check(context: click.Context, format_: str) -> None:
-    """Read every table and index once and compare what must agree; exit code 1 if something is damaged.
+    """Read and compare every table and index once; exit code 1 if something is damaged.
 
-    Lists what is damaged, and what to do. Nothing is changed. A superuser, such as the embedded server's,
-    checks indexes entry by entry too; a role that may only read checks what it can.
+    Lists what is damaged, and what to do about it. Nothing is changed. A superuser, such as the embedded
+    server's, also checks indexes entry by entry; a role that may only read checks what it can.
     """
     from omop_emb.database import engine_scope
     from omop_emb.service import check_relations
@@ -131,7 +131,7 @@ def check(context: click.Context, format_: str) -> None:
 def dump(file: str) -> None:
     """Write the schema omop_emb to FILE: vocabularies, spaces, vectors and approved mappings.
 
-    pg_restore reads the file too. `index export` writes one space alone.
+    pg_restore can read the file too. `index export` writes a single space.
 
     \b
     omop-emb db dump omop_emb.dump

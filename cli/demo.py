@@ -34,7 +34,7 @@ def command(format_: str, plain: bool) -> None:
 
     Starts the embedded PostgreSQL, loads the packaged sample vocabulary, embeds it with the packaged model
     into a FLAT and an HNSW space, and maps terms as hospitals write them. A second run skips what is done. If
-    the server holds data of yours, the demo uses a server of its own.
+    the server holds your own data, the demo starts a separate server.
 
     The last column says whether the first candidate is the concept that the term's author meant.
     """

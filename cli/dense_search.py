@@ -57,7 +57,8 @@ dense_options = option_group(
     click.option(
         "--recall",
         type=click.FloatRange(0, 1, min_open=True),
-        help="With --dense: share of the true nearest that an index must find.  [default: 0.99 if measured]",
+        help="With --dense: share of the true nearest concepts that an index must find.  "
+        "[default: 0.99 if measured]",
     ),
     click.option("--exact", is_flag=True, help="With --dense: compare every row, however long it takes."),
 )

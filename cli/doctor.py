@@ -21,8 +21,8 @@ _WIDTH = 80  # characters
 def command(context: click.Context, format_: str) -> None:
     """Check everything that a search needs; exit code 1 if something does not work.
 
-    Versions, extras, variables, server, extension, schema, vocabulary, spaces, model and prefixes: what was
-    found, and what to do. Nothing is created or changed; the model embeds one word.
+    For versions, extras, variables, server, extension, schema, vocabulary, spaces, model and prefixes, prints
+    what was found and what to do. Nothing is created or changed; the model embeds one word.
     """
     from omop_emb.service import State, diagnose
 

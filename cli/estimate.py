@@ -31,10 +31,12 @@ _OPTIONAL_COLUMNS = ("price_source", "price_date", "batch_price", "price", "batc
 @click.option(
     "--measure/--no-measure",
     default=None,
-    help="Let the model embed 200 of the texts, for its own count of tokens and its speed.  "
-    "[default: if it is free]",
+    help="Let the model embed 200 of the texts, to measure its token count and its speed.  [default: if "
+    "it is free]",
 )
-@click.option("--requests-per-minute", type=click.IntRange(min=1), help="The provider's limit for you.")
+@click.option(
+    "--requests-per-minute", type=click.IntRange(min=1), help="The provider's limit on your requests."
+)
 @click.option("--texts-per-minute", type=click.IntRange(min=1), help="The limit in texts.")
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), help="The limit in tokens.")
 @click.option("--compare", is_flag=True, help="Compare the prices of all models for these tokens.")
@@ -52,8 +54,8 @@ def command(
 ) -> None:
     """Estimate what `index build` will take: texts, tokens, price, hours, disk, memory.
 
-    Counts what the space of index build lacks, after filters, each text once. Nothing is written, and a paid
-    model is not called unless --measure is given. OMOP_EMB_PRICES names a file of your own prices.
+    Counts the texts that index build would embed, after filters, each text once. Nothing is written, and a
+    paid model is not called without --measure. OMOP_EMB_PRICES names a file with your own prices.
 
     \b
     omop-emb estimate

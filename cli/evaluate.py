@@ -61,7 +61,11 @@ _measured_options = option_group(
     click.option("--shipped", is_flag=True, help="Measure the shipped ranker even if the site has its own."),
     click.option("--no-memory", is_flag=True, help="Do not use the site's approved names."),
     click.option(
-        "--without-rule", "rules", multiple=True, metavar="RULE", help="Do not use this rule; repeatable."
+        "--without-rule",
+        "rules",
+        multiple=True,
+        metavar="RULE",
+        help="Do not use this rule for variants; repeatable.",
     ),
 )
 
@@ -70,12 +74,12 @@ _measured_options = option_group(
 @click.argument("gold", nargs=-1, required=True, metavar="GOLD…")
 @judge_options
 @click.option("--yes", is_flag=True, help="Do not ask about the cost of generative models.")
-@click.option("--by", metavar="NAMES", help="Also measure each domain, source or both (domain,source).")
+@click.option("--by", metavar="NAMES", help="Also measure each domain, each source, or both (domain,source).")
 @click.option(
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write report.html and report.json into this folder.",
+    help="Write report.html and report.json to this folder.",
 )
 @click.option(
     "--against",
@@ -108,9 +112,9 @@ def command(
 ) -> int:
     """Measure mapping on terms whose concepts are known; nothing is written to the database.
 
-    GOLD is Usagi's file (its APPROVED rows), or a table with a column of concept ids, several separated by
-    |. Its column reviewed (or --approved-column) says which rows a person approved; without one, every row
-    counts, and an empty cell is no match. No term is found by its own source concept or approval.
+    GOLD is Usagi's file (its APPROVED rows), or a table with a column of concept ids, several separated by |.
+    Its column reviewed (or --approved-column) says which rows a person approved; without one, every row
+    counts, and an empty cell means no match. No term is found through its own source concept or approval.
 
     \b
     omop-emb evaluate approved.usagi.csv --by domain --report measured

@@ -33,7 +33,7 @@ _LIST_COLUMNS = (
 
 @click.group("index", cls=Group)
 def command() -> None:
-    """Embedding spaces: build, finish, list, show, activate, drop, verify, export, import."""
+    """Manage embedding spaces: build, list, show, activate, verify, drop, export, import."""
 
 
 command.add_command(build)
@@ -64,7 +64,7 @@ def list_(format_: str) -> None:
 @click.argument("name")
 @format_option
 def show(name: str, format_: str) -> None:
-    """Show everything that is recorded about the space NAME.
+    """Show everything that is stored about the space NAME.
 
     \b
     omop-emb index show all-MiniLM-L6-v2-hnsw
@@ -104,10 +104,10 @@ def activate(name: str) -> None:
 @command.command("finish")
 @click.argument("name", required=False)
 def finish(name: str | None) -> None:
-    """Make the space NAME, by default the active one, fast after Python has loaded it.
+    """Index the space NAME, by default the active one, after it was loaded from Python.
 
-    Counts its rows, creates its HNSW index and measures what searches find; index build does all this itself.
-    Searches go on meanwhile. Where nothing has changed, nothing is done again.
+    Counts its rows, creates its HNSW index and measures recall; after index build this is not needed.
+    Searches continue meanwhile. If nothing has changed, nothing is done.
 
     \b
     omop-emb index finish all-MiniLM-L6-v2-hnsw
@@ -157,15 +157,15 @@ def _confirm_drop(status: SpaceStatus) -> None:
     "--sample",
     type=click.IntRange(min=0),
     default=200,
-    help="How many of its texts are embedded again; 0 calls no model.",
+    help="Number of texts to embed again; 0 calls no model.",
 )
 @format_option
 @click.pass_context
 def verify(context: click.Context, /, name: str | None, sample: int, format_: str) -> None:
     """Check the space NAME, by default the active one; exit code 1 if a check fails.
 
-    Checks rows and texts, hashes, dimensions and norms, the index, the loaded vocabulary, a sample of texts
-    that is embedded again, and how many of the 10 nearest the HNSW index finds. Nothing is written.
+    Checks rows and texts, hashes, dimensions and norms, the index and the loaded vocabulary, embeds a sample
+    of texts again, and measures how many of the 10 nearest the HNSW index finds. Nothing is written.
 
     \b
     omop-emb index verify
@@ -189,8 +189,8 @@ def verify(context: click.Context, /, name: str | None, sample: int, format_: st
 def export(file: Path, name: str | None) -> None:
     """Write a space into FILE, a Parquet file for index import.
 
-    It holds texts, details and vectors, and the model and settings that made them. Names that this site
-    approved are left out. Needs the extra parquet.
+    The file contains texts, details and vectors, and the model and settings that produced them. Names that
+    this site approved are left out. Needs the extra parquet.
 
     \b
     omop-emb index export snomed.parquet
@@ -211,12 +211,12 @@ def export(file: Path, name: str | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the new space; by default after the model.")
 @click.option("--index-type", type=Choice(["flat", "hnsw"]), help="By default that of the exported space.")
-@click.option("--any-release", is_flag=True, help="Accept a file of another vocabulary release.")
-@click.option("--unasked", is_flag=True, help="Do not check whether this site's model is the file's.")
+@click.option("--any-release", is_flag=True, help="Accept a file from another vocabulary release.")
+@click.option("--unasked", is_flag=True, help="Do not check that this site has the model of the file.")
 def import_(file: Path, name: str | None, index_type: str | None, any_release: bool, unasked: bool) -> None:
     """Create a space from FILE, which index export wrote, without embedding anything.
 
-    Fails if this site's model differs, or if another vocabulary release is loaded. The file is loaded
+    Fails if this site's model differs, or if a different vocabulary release is loaded. The file is loaded
     completely or not at all; the space becomes active if no other is. Needs the extra parquet.
 
     \b
@@ -243,7 +243,7 @@ def import_(file: Path, name: str | None, index_type: str | None, any_release: b
 
 @command.group("cache", cls=Group)
 def cache() -> None:
-    """The cache on this computer's disk, which bulk searches and mapping use."""
+    """Manage the cache on this computer's disk, which bulk searches and mapping use."""
 
 
 @cache.command("clear")

@@ -41,8 +41,10 @@ _run_options = option_group(
     "options",
     _make_options,
     limit_option,
-    click.option("--dry-run", is_flag=True, help="Only count what there is to do."),
-    click.option("--allow-shrink", is_flag=True, help="Build it even if it loses over a fifth of its texts."),
+    click.option("--dry-run", is_flag=True, help="Only count what needs to be done."),
+    click.option(
+        "--allow-shrink", is_flag=True, help="Build the space even if it loses over a fifth of its texts."
+    ),
     click.option(
         "--batch-api", is_flag=True, help="Use Gemini's Batch API: within a day, at half the price."
     ),
@@ -51,10 +53,10 @@ _space_options = option_group(
     "space",
     _make_space,
     click.option(
-        "--name", help="The space to build; one that does not exist is created.  [default: see above]"
+        "--name", help="The space to build; it is created if it does not exist.  [default: see above]"
     ),
     click.option(
-        "--hnsw-m", type=click.IntRange(2, 100), default=16, help="Links of a node in a new HNSW index."
+        "--hnsw-m", type=click.IntRange(2, 100), default=16, help="Links per node in a new HNSW index."
     ),
     click.option(
         "--hnsw-ef-construction",
@@ -66,13 +68,13 @@ _space_options = option_group(
         "--first-pass",
         metavar="N|binary|none",
         help="Index only the first N dimensions of a Matryoshka model, or the signs of all (binary): the "
-        "index is smaller, and its candidates are compared with whole vectors.  [at first: none]",
+        "index is smaller, and its candidates are compared with full vectors.  [new space: none]",
     ),
     click.option(
         "--partial",
         metavar="DOMAIN,…|auto|none",
-        help="Domains with an index of their own, for searches in one of them; auto: those with many rows "
-        "that are not most.  [at first: auto]",
+        help="Domains that get a separate index, for searches in one domain; auto: domains with many "
+        "rows, but not most of them.  [new space: auto]",
     ),
 )
 
@@ -87,23 +89,25 @@ _space_options = option_group(
     type=click.FloatRange(min=0),
     default=1.0,
     metavar="USD",
-    help="Ask before embedding costs more than this.",
+    help="Ask first if embedding costs more than this.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--quantize", is_flag=True, help="Use int8 weights of a local model: faster, in its own space.")
+@click.option(
+    "--quantize", is_flag=True, help="Use int8 weights of a local model: faster, in a separate space."
+)
 @click.option(
     "--document-task",
     envvar="OMOP_EMB_DOCUMENT_EMBEDDING_TASK",
     show_envvar=True,
     metavar="TASK",
-    help="Task type of concept texts in place of a search's, such as CLUSTERING, for models that take one.",
+    help="Task type for concept texts, such as CLUSTERING instead of search, for models that take one.",
 )
 @click.option(
     "--query-task",
     envvar="OMOP_EMB_QUERY_EMBEDDING_TASK",
     show_envvar=True,
     metavar="TASK",
-    help="The same for query texts; both are part of the space.",
+    help="The same for query texts; both belong to the space.",
 )
 @click.option("--cancel-batch", is_flag=True, help="Only cancel the running batch jobs.")
 @format_option
@@ -125,13 +129,14 @@ def build(
 ) -> None:
     """Embed what is new or changed in the vocabulary; texts that have a vector are skipped.
 
-    The space is that of --name; without it, that of the model which the variables name; without them, the
-    active one. A space becomes active if none is, or if the active one of its model holds another release.
+    Builds the space named with --name; without it, the space of the model in the variables; without those,
+    the active space. A space becomes active if no other is, or if the active one has the same model and
+    another release.
 
-    Texts, template and concepts are by default those of the last build of the space, at first names and
-    English synonyms of standard, valid concepts. You can interrupt it at any time: the next run resumes.
-    Several runs at once, here or on other machines, share the work. Batch jobs go on at the provider
-    meanwhile, and the next run, here or elsewhere, collects them.
+    Texts, template and concepts default to those of the space's last build; for a new space, to names and
+    English synonyms of standard, valid concepts. You can interrupt the build at any time: the next run
+    resumes. Several runs at once, here or on other machines, share the work. Batch jobs continue at the
+    provider, and the next run, here or elsewhere, collects them.
 
     \b
     omop-emb index build

@@ -56,7 +56,7 @@ omop-emb --help lists all commands; omop-emb doctor says what is missing.
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
 )
-@click.option("--debug", is_flag=True, help="Show tracebacks and the library's log.")
+@click.option("--debug", is_flag=True, help="Show tracebacks and the library's log messages.")
 @click.version_option(omop_emb.__version__, prog_name="omop-emb")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:

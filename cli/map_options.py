@@ -127,7 +127,7 @@ def asking(*, is_asked: bool) -> Callable[[str], bool]:
 
     def confirm(question: str) -> bool:
         echo(question)
-        return not (is_asked and sys.stdin.isatty()) or click.confirm("go on?", err=True)
+        return not (is_asked and sys.stdin.isatty()) or click.confirm("continue?", err=True)
 
     return confirm
 
@@ -145,24 +145,30 @@ output_options = option_group(
     click.option(
         "--candidates-output", "candidate_table", type=_FILE, help="All candidates with scores, one per row."
     ),
-    click.option("--review-queue", type=_FILE, help="Terms to review, the most valuable first."),
-    click.option("--map-file", type=_FILE, help="source_to_concept_map of CDM 5.4 as a file."),
+    click.option("--review-queue", type=_FILE, help="Terms to review, the most valuable ones first."),
+    click.option("--map-file", type=_FILE, help="Write a source_to_concept_map of CDM 5.4 to this file."),
     click.option(
         "--map-schema",
         is_flag=False,
         flag_value="omop_emb",
         metavar="SCHEMA",
-        help="Fill source_to_concept_map in this schema; without a name in omop_emb.",
+        help="Fill source_to_concept_map in this schema; without a value, in omop_emb.",
     ),
-    click.option("--source-vocabulary-id", help="Your own name for the codes in source_to_concept_map."),
+    click.option(
+        "--source-vocabulary-id", help="Your own vocabulary id for the codes in source_to_concept_map."
+    ),
     click.option(
         "--map-key",
         type=Choice(["code", "code+name"]),
-        help="What source_code is: the code (default; the name if there is none), or code|name.",
+        help="What goes into source_code: the code (default; the name if there is none), or code|name.",
     ),
-    click.option("--unreviewed", is_flag=True, help="Write unreviewed terms to source_to_concept_map, too."),
-    click.option("--outdated", type=_FILE, help="Approved targets that are no longer valid, and why."),
-    click.option("--keep-run", is_flag=True, help="Store every candidate in the database, too."),
+    click.option("--unreviewed", is_flag=True, help="Also write unreviewed terms to source_to_concept_map."),
+    click.option(
+        "--outdated",
+        type=_FILE,
+        help="Write approved targets that are no longer valid, and why, to this file.",
+    ),
+    click.option("--keep-run", is_flag=True, help="Also store every candidate in the database."),
 )
 
 # Passes `settings`, an omop_emb.mapping.Settings.
@@ -170,12 +176,14 @@ mapping_options = option_group(
     "settings",
     _make_settings,
     click.option("-k", "candidates", default=10, type=click.IntRange(min=1), help="Candidates per term."),
-    click.option("--accept-precision", type=float, help="Accept matches of which this share is right."),
-    click.option("--accept-untrained", is_flag=True, help="Accept without approvals of your own."),
+    click.option(
+        "--accept-precision", type=float, help="Accept matches automatically, at this precision or better."
+    ),
+    click.option("--accept-untrained", is_flag=True, help="Accept even without your own approvals."),
     click.option(
         "--accept-codes",
         is_flag=True,
-        help="Accept what a source code maps to, unless the name contradicts it.",
+        help="Accept the target of a source code, unless the name contradicts it.",
     ),
     click.option(
         "--explain", default=0, metavar="N", help="Give reasons for and against the first N candidates."
@@ -191,7 +199,7 @@ previous_options = option_group(
     click.option(
         "--previous",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="Mappings that a person approved, kept where their targets are still valid.",
+        help="Mappings that a person approved; they are kept if their targets are still valid.",
     ),
     *APPROVED_COLUMN_OPTIONS,
     all_approved_option,
@@ -205,21 +213,22 @@ translate_options = option_group(
         "--translate",
         "translate_model",
         metavar="PROVIDER:MODEL",
-        help="Let ollama:…, gemini:… or openai:… translate distinct terms into English: one more query each.",
+        help="Have ollama:…, gemini:… or openai:… translate distinct terms into English, as an additional "
+        "query.",
     ),
     click.option(
         "--translate-terms",
         "translate_terms",
         default=5000,
         type=click.IntRange(min=1),
-        help="Translate at most so many distinct terms, the most frequent ones.",
+        help="Translate at most this many distinct terms, the most frequent ones.",
     ),
     click.option(
         "--translate-prices",
         "translate_prices",
         type=(float, float),
         metavar="IN OUT",
-        help="US dollars for a million input and output tokens, to show what translating costs.",
+        help="US dollars per million input and output tokens, to show what translating costs.",
     ),
 )
 
@@ -231,43 +240,46 @@ judge_options = option_group(
         "--judge",
         "model",
         metavar="PROVIDER:MODEL",
-        help="Ask ollama:…, gemini:… or openai:… about terms in review. It decides nothing.",
+        help="Ask ollama:…, gemini:… or openai:… about terms in review. The model decides nothing.",
     ),
     click.option(
         "--judge-orders",
         "orders",
         is_flag=True,
-        help="Let its choices order candidates, as far as calibrate has learned what they are worth.",
+        help="Let the judge's choices reorder candidates, by the worth that calibrate has learned.",
     ),
     click.option(
         "--judge-terms",
         "max_terms",
         default=1000,
         type=click.IntRange(min=1),
-        help="Ask about at most so many terms: map the most valuable ones, evaluate ones at random.",
+        help="Ask about at most this many terms: the most valuable ones in map, random ones in evaluate.",
     ),
     click.option(
         "--judge-prices",
         "prices",
         type=(float, float),
         metavar="IN OUT",
-        help="US dollars for a million input and output tokens, to show what asking costs.",
+        help="US dollars per million input and output tokens, to show what asking costs.",
     ),
     click.option(
         "--judge-examples",
         "examples",
         default=0,
         type=click.IntRange(0, 10),
-        help="Show it so many of the site's approvals, the most similar ones, with each term.",
+        help="With each term, show the judge this many of the site's approvals, the most similar ones.",
     ),
     click.option(
         "--judge-thinking",
         "thinking",
         type=click.IntRange(min=0),
         metavar="TOKENS",
-        help="Let a thinking model think about a question for at most so many tokens.",
+        help="Let a thinking model think for at most this many tokens per question.",
     ),
     click.option(
-        "--judge-estimate", "estimate_only", is_flag=True, help="Say what asking would take, and do not ask."
+        "--judge-estimate",
+        "estimate_only",
+        is_flag=True,
+        help="Only estimate what asking would cost; do not ask.",
     ),
 )

@@ -16,12 +16,12 @@ from .render import echo
 @click.command("mcp")
 @site_option
 def command(site: str) -> None:
-    """Answer an assistant that speaks MCP (Model Context Protocol), on stdin and stdout.
+    """Serve an AI assistant over MCP (Model Context Protocol), on stdin and stdout.
 
-    An assistant such as Claude Desktop starts this command by itself: put it into its configuration. Its
-    tools search, look concepts up and suggest mappings, and change nothing. It runs on this machine, but the
-    assistant's provider sees what the assistant asks, and the answers. `omop-emb serve` has the same tools at
-    /mcp, behind its token.
+    An assistant such as Claude Desktop starts this command itself: add it to the assistant's configuration.
+    The tools search, look up concepts and suggest mappings; they change nothing. The command runs on this
+    machine, but the assistant's provider sees the assistant's questions and the answers. `omop-emb serve`
+    offers the same tools at /mcp, protected by its token.
 
     \b
     omop-emb mcp

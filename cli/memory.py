@@ -23,7 +23,7 @@ _site = click.option("--site", default="default", help="Name of the site.")
 
 @click.group("memory", cls=Group)
 def command() -> None:
-    """Approved mappings of a site, whose names map then finds like those of the vocabulary."""
+    """Manage a site's approved mappings, whose names map then finds like the vocabulary's."""
 
 
 @command.command("remember")
@@ -31,11 +31,11 @@ def command() -> None:
 @_site
 @approved_options
 def remember(files: tuple[str, ...], site: str, columns: ApprovedColumns) -> None:
-    """Remember what a person approved in each FILE: Usagi's APPROVED rows, or those that a table approves.
+    """Remember what a person approved in each FILE: Usagi's APPROVED rows, or a table's approved rows.
 
-    A table says so in a column such as reviewed, which map writes empty and a reviewer fills.
+    A table marks them in a column such as reviewed, which map leaves empty for a reviewer to fill in.
 
-    They survive index build and new vocabularies, and are not part of an index export.
+    Approvals survive index build and new vocabularies, and are not part of an index export.
 
     \b
     omop-emb memory remember approved.usagi.csv
@@ -71,10 +71,10 @@ def remember(files: tuple[str, ...], site: str, columns: ApprovedColumns) -> Non
 
 
 @command.command("list")
-@click.option("--site", help="List the approvals of this site; by default the sites are listed.")
+@click.option("--site", help="List the approvals of this site instead of the sites.")
 @format_option
 def list_(site: str | None, format_: str) -> None:
-    """List the sites and how much each has approved, or with --site what it has approved, oldest first.
+    """List the sites with their number of approvals, or with --site its approvals, oldest first.
 
     \b
     omop-emb memory list
@@ -108,7 +108,7 @@ def list_(site: str | None, format_: str) -> None:
 def forget(site: str, name: str | None, file_: Path | None, everything: bool) -> None:
     """Withdraw approvals and what was learned from them; remember brings the approvals back.
 
-    Map no longer finds their names, and a ranker that learned from any of them is not used any more.
+    map no longer finds their names, and a ranker that learned from any of them is no longer used.
 
     \b
     omop-emb memory forget --name "GLUC POC"

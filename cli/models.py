@@ -10,7 +10,7 @@ from .suggestions import Group
 
 @click.group("models", cls=Group)
 def command() -> None:
-    """Known embedding models: dimensions, limits, prefixes or task types, prices."""
+    """Show known embedding models: dimensions, limits, prefixes or task types, prices."""
 
 
 @command.command("list")

@@ -90,7 +90,7 @@ FILTER_OPTIONS: tuple[_Decorator, ...] = (
             name,
             multiple=True,
             metavar="NAME",
-            help=f"Only this {kind}; repeatable, or several with commas.",
+            help=f"Only this {kind}; repeatable, or several separated by commas.",
         )
         for kind, name in (
             ("domain", "domains"),
@@ -111,19 +111,19 @@ recipe_options = option_group(
     click.option(
         "--texts",
         type=Choice(["name", "name+synonyms", "name+synonyms+codes"]),
-        help="Which texts of a concept are embedded, each with its own vector.  [at first: name+synonyms]",
+        help="Which texts of a concept are embedded, each with its own vector.  [new space: name+synonyms]",
     ),
     click.option(
         "--languages",
         "--synonym-language",
         multiple=True,
         metavar="LANGUAGE,…",
-        help="Embed synonyms in these languages and no others: names, ISO 639-1 codes or concept ids, or all "
-        "that the vocabulary has; --synonym-language was its name.  [at first: en]",
+        help="Embed synonyms only in these languages: names, ISO 639-1 codes or concept ids, or all for "
+        "every language in the vocabulary. --synonym-language is the old name.  [new space: en]",
     ),
     click.option(
         "--template",
-        help='What each text is embedded as, such as "{concept_name} ({domain_id})"; "" is the text alone.',
+        help='Template for the embedded text, such as "{concept_name} ({domain_id})"; "" is just the text.',
     ),
     *FILTER_OPTIONS,
 )
@@ -184,12 +184,12 @@ index_type_option: _Decorator = click.option(
     "--index-type",
     type=Choice(["flat", "hnsw"]),
     callback=lambda _context, _option, value: None if value is None else IndexType(value),
-    help="FLAT is exact, HNSW approximate and fast; a model's second index type embeds nothing again.  "
-    "[default: that of the space, HNSW for a new one]",
+    help="FLAT is exact, HNSW approximate and fast; a second index type for a model reuses its vectors.  "
+    "[default: the space's, HNSW for a new one]",
 )
 
 limit_option: _Decorator = click.option(
-    "--limit", type=click.IntRange(min=1), help="Only so many concepts, those with the lowest ids."
+    "--limit", type=click.IntRange(min=1), help="Only this many concepts, those with the lowest ids."
 )
 
 site_option: _Decorator = click.option(
@@ -202,13 +202,14 @@ also_space_option: _Decorator = click.option(
     multiple=True,
     metavar="NAME",
     callback=lambda _context, _option, names: names or None,
-    help="Search this space too; repeatable. By default those that the site's ranker learned with.",
+    help="Also search this space; repeatable. By default the spaces that the site's ranker learned with.",
 )
 
 prefer_option: _Decorator = click.option(
     "--prefer",
     multiple=True,
     metavar="KIND=VALUE",
-    help="Put such concepts first where a term leaves it open, as drug=ingredient, brand=no, "
-    "property=Moles/volume or vocabulary=SNOMED; repeatable. Approvals teach the same unasked.",
+    help="Put such concepts first where a term leaves the choice open, such as drug=ingredient, brand=no, "
+    "property=Moles/volume or vocabulary=SNOMED; repeatable. Approvals have the same effect "
+    "automatically.",
 )

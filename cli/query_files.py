@@ -61,7 +61,7 @@ query_file_options = option_group(
         "images",
         multiple=True,
         metavar="FILE",
-        help="Search vectors with an image, and with TERMs as one query; repeatable. For models that read "
+        help="Search vectors with an image and any TERMs as one query; repeatable. For models that read "
         "images, such as gemini-embedding-2.",
     ),
     click.option(
@@ -69,11 +69,11 @@ query_file_options = option_group(
         "files",
         multiple=True,
         metavar="FILE[#page=N]",
-        help="The same with an image, a PDF or one page of it, or a recording; repeatable.",
+        help="The same with an image, a PDF, one page of a PDF, or a recording; repeatable.",
     ),
     click.option(
         "--combine",
         type=Choice(["one", "mean"]),
-        help="Embed TERMs and files together (one), or take the mean of each by itself.  [default: one]",
+        help="Embed TERMs and files together (one), or separately and take the mean.  [default: one]",
     ),
 )

@@ -17,16 +17,16 @@ _COLUMNS = (
 
 @click.group("ranker", cls=Group)
 def command() -> None:
-    """Rankers that calibrate trained for a site. A site without one in use has the shipped ranker."""
+    """Manage the rankers that calibrate trained. A site without an active one uses the shipped ranker."""
 
 
 @command.command("list")
 @click.option("--site", help="Only rankers of this site.")
 @format_option
 def list_(site: str | None, format_: str) -> None:
-    """List the rankers: who uses which, in which space, what they learned from and how good they were.
+    """List the rankers: their site and space, what they learned from, and how good they were.
 
-    The figures are cross-validated; accepted and precision are of --accept-precision 0.95.
+    The figures are cross-validated; accepted and precision are for --accept-precision 0.95.
 
     \b
     omop-emb ranker list
@@ -49,11 +49,11 @@ def list_(site: str | None, format_: str) -> None:
 @command.command("use")
 @click.argument("name")
 @click.option(
-    "--site", help="With shipped: the site that goes back to the shipped ranker.  [at first: default]"
+    "--site", help="With shipped: the site that goes back to the shipped ranker.  [default: default]"
 )
 @click.option("--space", metavar="NAME", help="With shipped: the space; by default the active one.")
 def use(name: str, site: str | None, space: str | None) -> None:
-    """Let the site of the ranker NAME use it from now on; NAME shipped goes back to the shipped ranker.
+    """Switch a site to its ranker NAME; the NAME shipped means the shipped ranker.
 
     \b
     omop-emb ranker use north-2
@@ -80,7 +80,7 @@ def use(name: str, site: str | None, space: str | None) -> None:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def drop(name: str, yes: bool) -> None:
-    """Delete the ranker NAME; its site goes back to the shipped ranker if it was in use.
+    """Delete the ranker NAME; if it was in use, its site goes back to the shipped ranker.
 
     \b
     omop-emb ranker drop north-2 --yes

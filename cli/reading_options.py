@@ -54,7 +54,7 @@ _TEMPLATE_OPTION = click.option(
     "--name-template",
     "template",
     metavar="TEMPLATE",
-    help='The term made of several columns, such as "{LABEL} in {FLUID}"; the text around an empty one '
+    help='Build the term from several columns, such as "{LABEL} in {FLUID}"; text around an empty column '
     "is left out.",
 )
 
@@ -63,20 +63,22 @@ _INPUT_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--name-column",
         "names",
         multiple=True,
-        help="Column of the term; repeatable: each further one (a translation) is a query of its own.",
+        help="Column with the term; repeatable: each additional one (a translation) is a separate query.",
     ),
     _TEMPLATE_OPTION,
     click.option("--code-column", "code", help="Column of the source code."),
-    click.option("--frequency-column", "frequency", help="Column of how often a term occurs."),
-    click.option("--domain-column", "domain", help="Column of the OMOP domain that the concept must be in."),
+    click.option("--frequency-column", "frequency", help="Column that says how often a term occurs."),
+    click.option(
+        "--domain-column", "domain", help="Column with the OMOP domain that the concept must be in."
+    ),
     click.option(
         "--candidate-column",
         "suggestions",
-        help="Column of concept ids that are to be candidates too; a person still decides.",
+        help="Column with concept ids to add as candidates; a person still decides.",
     ),
     click.option("--context-column", "context", multiple=True, help="Column that a judge sees; repeatable."),
     click.option("--unused-column", "unused", multiple=True, help="Column that has no role; repeatable."),
-    click.option("--source-vocabulary", help="OMOP vocabulary in which to look the source codes up."),
+    click.option("--source-vocabulary", help="OMOP vocabulary in which to look up the source codes."),
     click.option("--source-vocabulary-column", help="Column of the source vocabulary."),
     *FILE_OPTIONS,
 )
@@ -91,8 +93,9 @@ map_input_options = option_group(
         "--part-column",
         "files",
         multiple=True,
-        help="Column of a file that belongs to the term: an image, a PDF (file.pdf#page=N is one page) or a "
-        "recording, in the input's folder or below. For models that read them; repeatable.",
+        help="Column that names a file belonging to the term: an image, a PDF (file.pdf#page=N is one "
+        "page) or a recording, in the input's folder or below. For models that read such files; "
+        "repeatable.",
     ),
 )
 

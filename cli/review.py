@@ -75,8 +75,8 @@ class _Task:
 _task_options = option_group(
     "task",
     _Task,
-    click.option("--list", "lists", is_flag=True, help="List all reviews, and how far each is."),
-    click.option("--export", metavar="NAME", help="Write the review of this name to --output."),
+    click.option("--list", "lists", is_flag=True, help="List all reviews with their progress."),
+    click.option("--export", metavar="NAME", help="Write the review with this name to --output."),
     click.option(
         "-o",
         "--output",
@@ -95,27 +95,27 @@ _task_options = option_group(
         "settings",
         multiple=True,
         metavar="OPTION=VALUE",
-        help="An option of the format, as its form in the browser has it; repeatable.",
+        help="An option of the format, as in its form in the browser; repeatable.",
     ),
     click.option(
         "--schema",
-        help="Instead of --output: the schema of a CDM in the database, whose table source_to_concept_map "
-        "--export fills.",
+        help="Instead of --output: schema of a CDM in the database; --export fills its table "
+        "source_to_concept_map.",
     ),
     click.option(
         "--read-back",
         metavar="NAME",
-        help="Decide what people changed in FILE, an export of the review of this name.",
+        help="Read decisions back from FILE, an edited export of the review with this name.",
     ),
-    click.option("--delete", metavar="NAME", help="Delete the review of this name with all its decisions."),
+    click.option("--delete", metavar="NAME", help="Delete the review with this name and all its decisions."),
     click.option("--yes", is_flag=True, help="Do not ask before deleting."),
 )
 
 
 @click.command("review")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--name", default="", help="Name of a new review.  [default: the file's]")
-@click.option("--reviewer", help="Who begins it.  [default: your name on this machine]")
+@click.option("--name", default="", show_default=False, help="Name of a new review.  [default: the file's]")
+@click.option("--reviewer", help="Name of the person who begins it.  [default: your name on this machine]")
 @_task_options
 @input_options
 @sign_in_options
@@ -133,8 +133,9 @@ def command(
 ) -> None:
     """Review a file in the browser: FILE is what map reads or wrote, or Usagi's CSV.
 
-    Begins a review, or opens the one that was begun with the same file, and prints a link. It is kept in the
-    database: stop with Ctrl-C, and go on with the same command. Without FILE the link leads to all reviews.
+    Begins a review, or opens the one that was begun with the same file, and prints a link. The review is
+    stored in the database: stop with Ctrl-C, and continue with the same command. Without FILE the link leads
+    to all reviews.
 
     \b
     omop-emb review terms.csv

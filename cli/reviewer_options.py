@@ -25,13 +25,13 @@ sign_in_options = option_group(
         "reviewers_file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Only people with a token in this file may review: a name and a token in each line.  "
+        help="Only people with a token in this file may review; each line has a name and a token.  "
         "[default: OMOP_EMB_REVIEWERS_FILE]",
     ),
     click.option(
         "--reviewer-header",
         metavar="NAME",
-        help="Header in which a proxy names who reviews, such as X-Remote-User; needs --trusted-proxy.",
+        help="Header in which a proxy names the reviewer, such as X-Remote-User; needs --trusted-proxy.",
     ),
     click.option(
         "--trusted-proxy",

@@ -63,8 +63,8 @@ def command(
 ) -> int:
     """Find the concepts that each TERM may mean, ranked as omop-emb map ranks them.
 
-    Abbreviations are read, spelling may differ, and each concept says what it was found through. A concept
-    id, VOCABULARY:CODE or a code that only one thing has is looked up; one that does not exist is reported,
+    Abbreviations are expanded, spelling may differ, and each concept comes with the reason why it was found.
+    A concept id, VOCABULARY:CODE or an unambiguous code is looked up; one that does not exist is reported,
     never searched as text.
 
     \b

@@ -29,27 +29,29 @@ if TYPE_CHECKING:
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="Name by which clients reach the server, such as omop.example.org; repeatable.",
+    help="Host name that clients use for the server, such as omop.example.org; repeatable.",
 )
 @click.option(
     "--allow-origin",
     "origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Pages of this origin may ask, such as http://127.0.0.1:3333; repeatable.",
+    help="Allow web pages from this origin, such as http://127.0.0.1:3333; repeatable.",
 )
-@click.option("--no-token", is_flag=True, help="Ask for no token; only where others cannot reach the server.")
+@click.option(
+    "--no-token", is_flag=True, help="Require no token; only if other machines cannot reach the server."
+)
 @sign_in_options
 @site_option
 @click.option(
     "--accept-precision",
     type=click.FloatRange(0.5, 1, max_open=True),
-    help="OpenRefine's matches: what is right so often, with 95 % confidence.  [default: nothing]",
+    help="Matches for OpenRefine: at this precision, with 95 % confidence.  [default: nothing]",
 )
 @click.option(
     "--no-live-memory",
     is_flag=True,
-    help="Remember nothing that reviews approve, and rank nothing again, while they are worked on.",
+    help="During reviews, do not remember approvals and do not rank open terms again.",
 )
 @click.option(
     "--workers",
@@ -76,8 +78,8 @@ def command(
 ) -> None:
     """Answer searches and map terms over HTTP, until Ctrl-C.
 
-    Only this machine can reach the server unless --host says otherwise. The printed link holds a new token;
-    set OMOP_EMB_SERVE_TOKEN to keep one. Log lines have no terms.
+    Only this machine can reach the server unless you set --host. The printed link contains a new token; set
+    OMOP_EMB_SERVE_TOKEN to keep the same one. Log lines contain no terms.
 
     \b
     omop-emb serve

@@ -45,7 +45,10 @@ _tuning_options = option_group(
     "tuning",
     _make_tuning,
     click.option(
-        "--base", default="all-MiniLM-L6-v2", metavar="MODEL", help="Model to begin with: NAME of local:NAME."
+        "--base",
+        default="all-MiniLM-L6-v2",
+        metavar="MODEL",
+        help="Model to start from: the NAME in local:NAME.",
     ),
     click.option(
         "--vocabulary",
@@ -73,26 +76,33 @@ _tuning_options = option_group(
         multiple=True,
         type=_file,
         metavar="FILE",
-        help="Learn from no text that is in this table, on which you will evaluate; repeatable.",
+        help="Leave out texts that are in this table, on which you will evaluate; repeatable.",
     ),
     click.option(
         "--most-pairs",
         default=200_000,
         type=click.IntRange(20),
-        help="Learn from a sample of so many at most.",
+        help="Learn from a sample of at most this many pairs.",
     ),
     click.option(
         "--hard-negatives", is_flag=True, help="Add names that differ in a strength, side or specimen."
     ),
-    click.option("--augment", is_flag=True, help="Make typing errors, change case, shorten and drop words."),
-    click.option("--epochs", default=2, type=click.IntRange(1, 100), help="How often each pair is seen."),
-    click.option("--batch-pairs", default=96, type=click.IntRange(2, 4096), help="Pairs in a batch."),
     click.option(
-        "--learning-rate", default=3e-5, type=click.FloatRange(0, 1, min_open=True), help="The highest one."
+        "--augment", is_flag=True, help="Alter texts: typing errors, case, shortened and dropped words."
     ),
-    click.option("--seed", default=0, type=click.IntRange(0), help="Seed of the order and of --augment."),
-    click.option("--threads", type=click.IntRange(1), help="Threads of the processor; by default all."),
-    click.option("--device", default="cpu", metavar="DEVICE", help="Where torch computes, such as cuda."),
+    click.option("--epochs", default=2, type=click.IntRange(1, 100), help="How often each pair is seen."),
+    click.option("--batch-pairs", default=96, type=click.IntRange(2, 4096), help="Pairs per batch."),
+    click.option(
+        "--learning-rate",
+        default=3e-5,
+        type=click.FloatRange(0, 1, min_open=True),
+        help="The highest learning rate.",
+    ),
+    click.option(
+        "--seed", default=0, type=click.IntRange(0), help="Random seed for the order and for --augment."
+    ),
+    click.option("--threads", type=click.IntRange(1), help="Processor threads; by default all."),
+    click.option("--device", default="cpu", metavar="DEVICE", help="Device that torch uses, such as cuda."),
 )
 
 
@@ -100,15 +110,15 @@ _tuning_options = option_group(
 @click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
 @_tuning_options
 @click.option("--estimate", "estimate_only", is_flag=True, help="Only say how long it would take.")
-@click.option("--restart", is_flag=True, help="Begin again, even if a run was interrupted.")
+@click.option("--restart", is_flag=True, help="Start from the beginning, even if a run was interrupted.")
 @format_option
 def command(folder: Path, tuning: Tuning, estimate_only: bool, restart: bool, format_: str) -> None:
     """Train a local model on pairs of texts and concept names, and write it to FOLDER.
 
-    It learns from the loaded vocabulary (synonyms, names that map to standard concepts, brands, codes of
-    units), and if you say so from approvals and files. Some pairs are held out: on them the model is compared
-    with the one before, and training stops when it gets no better. A run that was interrupted goes on when
-    you give the same command again. FOLDER has the weights as floats, FOLDER/int8 a fourth of that size.
+    It learns from the loaded vocabulary (synonyms, names that map to standard concepts, brands, unit codes),
+    and on request from approvals and files. Some pairs are held out, to compare the tuned model with the
+    original one and to stop training when it no longer improves. To continue an interrupted run, give the
+    same command again. FOLDER has the weights as floats; FOLDER/int8 is a quarter of that size.
 
     \b
     omop-emb tune own-model --estimate

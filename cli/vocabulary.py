@@ -28,7 +28,7 @@ _CPT4_HINT = "run Athena's CPT4 tool in the download's folder and load that"
 
 @click.group("vocabulary", cls=Group)
 def command() -> None:
-    """The OMOP vocabulary: a download of your own, or the tables of a CDM (OMOP_EMB_VOCABULARY_SCHEMA)."""
+    """Manage the vocabulary: your own download, or a CDM's (OMOP_EMB_VOCABULARY_SCHEMA)."""
 
 
 @command.command("load")
@@ -39,13 +39,15 @@ def command() -> None:
     help="Write what is new, renamed or withdrawn since the loaded release into this .csv, .tsv, .xlsx or "
     ".parquet file.",
 )
-@click.option("--allow-shrink", is_flag=True, help="Load it even if it lacks over a fifth of what is loaded.")
+@click.option(
+    "--allow-shrink", is_flag=True, help="Load it even if it lacks over a fifth of the loaded vocabulary."
+)
 @click.option("--no-keep", is_flag=True, help="Do not keep the loaded release for vocabulary rollback.")
 def load(path: str, changes: Path | None, allow_shrink: bool, no_keep: bool) -> None:
     """Load PATH, a folder or zip file from Athena; a newer release replaces the older one.
 
-    It is loaded completely or not at all; until the end, every reader uses the earlier release, which is then
-    kept. A vocabulary that lacks over a fifth of what is loaded is refused.
+    It is loaded completely or not at all. Until the end, every reader uses the earlier release, which is then
+    kept. A vocabulary that lacks over a fifth of the loaded one is refused.
 
     \b
     omop-emb vocabulary load vocabulary_download_v5.zip
@@ -84,7 +86,7 @@ def load(path: str, changes: Path | None, allow_shrink: bool, no_keep: bool) -> 
 @command.command("status")
 @format_option
 def status(format_: str) -> None:
-    """Show the loaded release, the rows of each table, and what is missing."""
+    """Show the loaded release, the number of rows in each table, and what is missing."""
     from omop_emb.database import driver_connection, session_scope
     from omop_emb.errors import VocabularyError
     from omop_emb.vocabulary import vocabulary_status
@@ -111,7 +113,7 @@ def status(format_: str) -> None:
 @command.command("list")
 @format_option
 def list_(format_: str) -> None:
-    """List the releases in the database: the active one, and the one before it.
+    """List the releases in the database: the active one and the one before it.
 
     \b
     omop-emb vocabulary list
@@ -146,7 +148,7 @@ def list_(format_: str) -> None:
 def rollback() -> None:
     """Go back to the release before the active one; a second rollback undoes the first.
 
-    Every reader uses it from its next question on. The spaces are unchanged: run index build afterwards.
+    Every reader uses it from its next query on. The spaces are unchanged, so run index build afterwards.
 
     \b
     omop-emb vocabulary rollback
@@ -169,8 +171,9 @@ def rollback() -> None:
 def changes(file: Path) -> None:
     """Write what changed from the kept release to the active one into FILE (.csv, .tsv, .xlsx, .parquet).
 
-    A row for each change of a concept: new, renamed, withdrawn, valid again, no longer standard, became
-    standard, domain changed, remapped; with old and new name and domain, and what to use instead.
+    The file has one row for each change to a concept (new, renamed, withdrawn, valid again, no longer
+    standard, became standard, domain changed, remapped), with old and new name and domain, and what to use
+    instead.
 
     \b
     omop-emb vocabulary changes changes.xlsx
