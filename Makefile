@@ -49,9 +49,9 @@ docs: .venv/dev.stamp
 conformance: .venv/dev.stamp
 	PYTHONPATH=. $(BIN)/python -m tests.conformance.hl7_omop "$(FRAGMENT)"
 
-# The pictures in the docs, taken by the browser tests.
+# The pictures in the docs and the outputs of the notebooks, made by the tests that show them.
 pictures: .venv/dev.stamp
-	$(BIN)/python -m pytest tests/browser --pictures docs/images
+	$(BIN)/python -m pytest tests/browser tests/docs/test_notebooks.py --pictures docs/images
 
 wheel: .venv/dev.stamp
 	$(BIN)/python -m build --outdir dist

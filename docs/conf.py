@@ -20,10 +20,11 @@ import omop_emb.plots  # noqa: E402 - of this checkout
 project = "omop-emb"
 author = copyright = "The omop-emb developers"
 version = release = omop_emb.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 # The source is the checkout, so that links from docs/ to the changelog and to code hold.
 root_doc = "docs/index"
+nb_execution_mode = "off"  # notebooks hold their outputs, see tests/docs/test_notebooks.py
 include_patterns = ["docs/**", "*.md", "benchmarks/*.md", "benchmarks/mapping/*.md"]
 exclude_patterns = ["docs/_site/**"]
 myst_heading_anchors = 4
@@ -39,7 +40,7 @@ autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "inherited-members": "Exception,Enum,str,object"}
 
-_ENTRY = re.compile(r"^- \[[^\]]*\]\((?![a-z]+:)([^)\s#]+)\.md", re.MULTILINE)
+_ENTRY = re.compile(r"^- \[[^\]]*\]\((?![a-z]+:)([^)\s#]+)\.(?:md|ipynb)", re.MULTILINE)
 _TOCTREE = "\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n"
 
 
@@ -80,6 +81,12 @@ _FOR_EVERYBODY = (
     ('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper'),
     ('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">'),
     ('<th class="head"><p></p></th>', '<td class="head"></td>'),
+    ("<th></th>", "<td></td>"),
+    (
+        '<div class="output text_html">',
+        '<div tabindex="0" class="output text_html" style="overflow-x: auto">',
+    ),
+    ('<table border="1" class="dataframe">', '<table class="dataframe docutils">'),
     ('<aside class="sidebar-drawer', '<aside aria-label="All pages" class="sidebar-drawer'),
     ('<aside class="toc-drawer', '<aside aria-label="On this page" class="toc-drawer'),
 )

@@ -41,7 +41,7 @@ class EvaluationOptions:
         use_memory: whether approved names are searched too.
         by: groups with metrics of their own: "domain", "source".
         no_match_below: a first candidate with a lower probability counts as the answer "no match".
-        against: an earlier report to compare with; None for none.
+        against: the folder of an earlier report, or its report.json, to compare with; None for none.
         settings: how terms are mapped.
         columns: how the files are read; a table that does not say what was approved counts as a whole.
         translate: a generative model that translates the terms first; None asks none.
@@ -55,7 +55,7 @@ class EvaluationOptions:
     use_memory: bool = True
     by: Sequence[str] = ()
     no_match_below: float = 0.0
-    against: Path | None = None
+    against: str | Path | None = None
     settings: Settings = field(default_factory=Settings)
     columns: ApprovedColumns = field(default_factory=ApprovedColumns)
     translate: TranslationJob | None = None
@@ -88,7 +88,7 @@ def measure(
         ProviderError: the model that translates failed.
     """
     options = options or EvaluationOptions()
-    earlier = read_ranks(options.against) if options.against is not None else None
+    earlier = read_ranks(Path(options.against)) if options.against is not None else None
     gold = read_gold(paths, options.columns, whole_tables=True)
     gold = translated(gold, options.translate, on_message=on_message, confirm=confirm)
     with readable_errors():

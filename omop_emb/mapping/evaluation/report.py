@@ -18,8 +18,13 @@ _MOST_RANK = 10**9
 PAGE, DATA = "report.html", "report.json"
 
 
-def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
-    """Write the page and the data into a folder, which is created if need be; returns their paths."""
+def write_report(evaluation: Evaluation, folder: str | Path) -> tuple[Path, Path]:
+    """Write the page and the data into a folder, which is created if it does not exist; returns their paths.
+
+    Raises:
+        InputError: the folder's name, or one above it, is that of a file.
+    """
+    folder = Path(folder)
     check_report_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / PAGE, folder / DATA

@@ -138,6 +138,6 @@ def test_a_report_cannot_take_the_place_of_a_file(tmp_path: Path) -> None:
     for folder in (tmp_path / "taken", tmp_path / "taken" / "below"):
         with pytest.raises(InputError, match="is a file: a report is a folder"):
             check_report_folder(folder)
-    written, data = write_report(evaluated([outcome(1, right=True)]), tmp_path / "new" / "folder")
+    written, data = write_report(evaluated([outcome(1, right=True)]), str(tmp_path / "new" / "folder"))
     assert written.is_file()
     assert data.is_file()
