@@ -82,10 +82,7 @@ class LexicalIndex:
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
         texts = [normalise(text) for text in lexicon.texts]
-        counts = count_grams(texts)
-        self.grams = GramWeights.fit(counts)
-        self.gram_rows = self.grams.weigh(counts)  # (t, grams) TF-IDF
-        del counts
+        self.grams, self.gram_rows = GramWeights.fit(texts)  # gram_rows: (t, grams) TF-IDF
         self._postings = self.gram_rows.T.tocsr()  # (grams, t): the texts of each gram, ascending
         self.words, self.word_rows = WordWeights.fit(texts)  # word_rows: (t, words) idf
         self.word_total = np.asarray(self.word_rows.sum(axis=1), np.float32).ravel()  # (t,) sum of idf

@@ -46,6 +46,11 @@ def _count_grams(texts: Sequence[str]) -> sparse.csr_matrix:
     return matrix
 
 
+def _short(indptr: npt.NDArray[np.int64]) -> npt.NDArray[np.integer]:
+    """Offsets as scipy keeps them: in 32 bits where they fit, as wider ones would widen all indices."""
+    return indptr.astype(np.int32) if indptr[-1] <= np.iinfo(np.int32).max else indptr
+
+
 @dataclass(frozen=True, eq=False)
 class GramWeights:
     """The 3-grams of a vocabulary's texts, and how rare each is."""
@@ -55,24 +60,40 @@ class GramWeights:
     unseen_idf: float  # the weight of a gram that no text has; it only lengthens a query
 
     @classmethod
-    def fit(cls, counts: sparse.csr_matrix) -> GramWeights:
-        """From the gram counts of all texts."""
-        present, frequency = np.unique(counts.indices, return_counts=True)
-        column = np.full(counts.shape[1], -1, np.int32)
+    def fit(cls, texts: Sequence[str]) -> tuple[GramWeights, sparse.csr_matrix]:
+        """From all normal texts; also their (n, columns) TF-IDF rows, counted and weighed in one place."""
+        most = sum(map(len, texts))
+        indices, data = np.empty(most, np.int32), np.empty(most, np.float32)
+        indptr = np.zeros(len(texts) + 1, np.int64)
+        frequency = np.zeros(_CODES**3, np.int64)
+        entries = 0
+        for start in range(0, len(texts), _CHUNK_TEXTS):
+            counts = _count_grams(texts[start : start + _CHUNK_TEXTS])
+            frequency += np.bincount(counts.indices, minlength=len(frequency))
+            indices[entries : entries + counts.nnz] = counts.indices
+            data[entries : entries + counts.nnz] = counts.data
+            indptr[start + 1 : start + 1 + counts.shape[0]] = entries + counts.indptr[1:]
+            entries += counts.nnz
+        present = np.flatnonzero(frequency)
+        column = np.full(len(frequency), -1, np.int32)
         column[present] = np.arange(len(present), dtype=np.int32)
-        texts = counts.shape[0]
-        idf = (np.log((1 + texts) / (1 + frequency)) + 1).astype(np.float32)
-        return cls(column, idf, float(np.log(1 + texts) + 1))
+        idf = (np.log((1 + len(texts)) / (1 + frequency[present])) + 1).astype(np.float32)
+        weights = cls(column, idf, float(np.log(1 + len(texts)) + 1))
+        for start in range(0, len(texts), _CHUNK_TEXTS):
+            bounds = indptr[start : start + _CHUNK_TEXTS + 1]
+            part = slice(int(bounds[0]), int(bounds[-1]))
+            columns, values = weights._weigh(indices[part], data[part], np.diff(bounds))
+            indices[part], data[part] = columns, values
+        shape = (len(texts), len(present))
+        rows = sparse.csr_matrix((data[:entries], indices[:entries], _short(indptr)), shape=shape)
+        rows.has_sorted_indices = True  # columns have the order of the grams, which are sorted
+        return weights, rows
 
     def weigh(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
         """(n, columns) TF-IDF rows: of unit length, shorter for a text with unseen grams."""
-        columns = self.column[counts.indices]
-        seen = columns >= 0
-        weights = counts.data * np.where(seen, self.idf[np.maximum(columns, 0)], np.float32(self.unseen_idf))
+        columns, weights = self._weigh(counts.indices, counts.data, np.diff(counts.indptr))
         owner = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        length = np.sqrt(np.bincount(owner, weights.astype(np.float64) ** 2, counts.shape[0]))
-        length[length == 0] = 1
-        weights = (weights / length[owner]).astype(np.float32)
+        seen = columns >= 0
         matrix = sparse.csr_matrix(
             (weights[seen], (owner[seen], columns[seen])),
             shape=(counts.shape[0], len(self.idf)),
@@ -80,6 +101,18 @@ class GramWeights:
         )
         matrix.sort_indices()
         return matrix
+
+    def _weigh(
+        self, grams: npt.NDArray[np.int32], counts: Floats, sizes: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int32], Floats]:
+        """(column or -1, weight) of each gram, of rows of the given sizes."""
+        columns = self.column[grams]
+        seen = columns >= 0
+        weights = counts * np.where(seen, self.idf[np.maximum(columns, 0)], np.float32(self.unseen_idf))
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        length = np.sqrt(np.bincount(owner, weights.astype(np.float64) ** 2, len(sizes)))
+        length[length == 0] = 1
+        return columns, (weights / length[owner]).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +134,9 @@ class WordWeights:
             numbers = [column.setdefault(word, len(column)) for of_text in words for word in of_text]
             columns.append(np.array(numbers, np.int32))
         indices = np.concatenate(columns)
-        owner = np.repeat(np.arange(len(texts), dtype=np.int32), sizes)
+        indptr = _short(np.concatenate([[0], np.cumsum(sizes)]))
         matrix = sparse.csr_matrix(
-            (np.ones(len(indices), np.float32), (owner, indices)), shape=(len(texts), len(column))
+            (np.ones(len(indices), np.float32), indices, indptr), shape=(len(texts), len(column))
         )
         matrix.sum_duplicates()
         frequency = np.bincount(matrix.indices, minlength=len(column))
