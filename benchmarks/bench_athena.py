@@ -75,11 +75,12 @@ class Bench:
 
     def build(self) -> Iterator[Ratio]:
         self._estimate()
-        cost = self.run("build", "index", "build", "--yes", "--index-type", "hnsw")
+        cost = self.run("build", "index", "build", "--yes", "--index-type", self.chosen.index_type)
         yield from self._times("index build", cost, seconds=2400, client=1.0)
         planned, found = self.figures["estimate"], self._space_bytes()
         for part in ("table_bytes", "index_bytes"):
-            yield Ratio(f"estimate over found, {part}", planned[part] / found[part])
+            if found[part]:
+                yield Ratio(f"estimate over found, {part}", planned[part] / found[part])
 
     def dense(self) -> Iterator[Ratio]:
         found = json.loads(self.run("dense", self._terms(), code=_code("dense")).output)
@@ -126,7 +127,7 @@ class Bench:
         )
 
     def _estimate(self) -> None:
-        arguments = ("estimate", "--index-type", "hnsw", "--no-measure", "--format", "json")
+        arguments = ("estimate", "--index-type", self.chosen.index_type, "--no-measure", "--format", "json")
         planned = json.loads(self.run("estimate", *arguments).output)
         self.figures["estimate"].update(planned[0] if isinstance(planned, list) else planned)
 
@@ -140,7 +141,7 @@ class Bench:
             ).fetchone()
         assert row is not None
         table, graph, keys = (int(size or 0) for size in row)
-        return {"table_bytes": table + keys, "index_bytes": max(graph, 1)}
+        return {"table_bytes": table + keys, "index_bytes": graph}
 
     def _terms(self) -> str:
         path = self.folder / "terms.csv"
@@ -179,6 +180,7 @@ def _folder(chosen: Namespace) -> Iterator[Path]:
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--concepts", type=int, default=100_000, help="a multiple of 200")
     parser.add_argument("--terms", type=int, default=10_000, help="how many are mapped")
+    parser.add_argument("--index-type", choices=("hnsw", "flat"), default="hnsw")
     parser.add_argument("--steps", nargs="*", choices=STEPS, default=STEPS)
     parser.add_argument("--folder", help="where to work, on a disk with 4 kB a concept; default: as tempfile")
     parser.add_argument("--keep", action="store_true", help="leave the database and the files there")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ Domains = tuple[str, ...] | None
 MIN_GRAMS, MAX_POSTINGS = 4, 100_000
 
 
-def hash_texts(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+def hash_texts(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
     """A 64-bit hash of each text, the same on every machine."""
     # surrogatepass: a source may have half a pair, which is a text like any other.
     digests = (
@@ -88,7 +88,7 @@ class LexicalIndex:
         self.word_total = np.asarray(self.word_rows.sum(axis=1), np.float32).ravel()  # (t,) sum of idf
         self.word_count = np.diff(self.word_rows.indptr).astype(np.float32)  # (t,) distinct words
         self.text_hash = hash_texts(texts)  # (t,) of the normal texts
-        self.exact_hash = hash_texts(list(lexicon.texts))  # (t,) of the unchanged texts
+        self.exact_hash = hash_texts(lexicon.texts)  # (t,) of the unchanged texts
         self._hash_order = np.argsort(self.text_hash, kind="stable")
         self._sorted_hash = self.text_hash[self._hash_order]
         self._parts: dict[str, DomainPart] = {}

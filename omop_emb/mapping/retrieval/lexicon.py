@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omop_emb.arrays import Ints, Mask
+from omop_emb.mapping.retrieval.lexicon_texts import LexiconTexts, synonym_rows
 from omop_emb.mapping.retrieval.open_synonyms import OPEN_SOURCES, open_synonyms
 from omop_emb.mapping.retrieval.standard_targets import (
     StandardTargets,
@@ -40,7 +41,6 @@ STATUSES = (
 """Statuses of concepts, by number in Lexicon.status; only the first may be a target without a person."""
 FLAGS = ("S", "C", None, None)
 """CONCEPT's standard_concept by status."""
-_Text = tuple[int, int, str, int]  # concept row, kind, text, path
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,40 +200,31 @@ def build_lexicon(
         relationship: concept_id_1, concept_id_2, relationship_id of valid rows.
         concept_filter: which concepts are to be found, see vocabulary_index.needed_index().
     """
-    import pandas as pd
-
     status = _statuses(concept)
     chosen = concept[_passing(concept, status, concept_filter)].assign(status=status)
-    chosen = chosen.sort_values(["domain_id", "concept_id"], kind="stable")
-    labels = {
-        name: pd.Categorical(chosen[name], categories=sorted(chosen[name].unique()))
-        for name in ("domain_id", "vocabulary_id", "concept_class_id")
-    }
+    domain = _labels(chosen["domain_id"]).codes
+    chosen = chosen.iloc[np.lexsort((chosen["concept_id"].to_numpy(np.int64), domain))]
+    labels = {name: _labels(chosen[name]) for name in ("domain_id", "vocabulary_id", "concept_class_id")}
     concept_id = chosen["concept_id"].to_numpy(np.int64)
     names = chosen["concept_name"].astype(str).tolist()
     codes = chosen["concept_code"].fillna("").astype(str).tolist()
-    row_of = {int(key): row for row, key in enumerate(concept_id)}
-    is_standard = dict(zip(concept_id.tolist(), (chosen["status"] == 0).tolist(), strict=True))
-    standard_rows = {key: row for key, row in row_of.items() if is_standard[key]}
-    targets, values = find_standard_targets(concept, relationship, standard_rows)
-    texts: list[_Text] = [(row, _NAME, name, -1) for row, name in enumerate(names)]
-    for key, text in zip(
-        synonym["concept_id"].tolist(), synonym["concept_synonym_name"].tolist(), strict=True
-    ):
-        row = row_of.get(int(key), -1)
-        if row >= 0 and text and text != names[row]:
-            texts.append((row, SYNONYM, str(text), -1))
-    own = [(row, text) for row, _, text, _ in texts]
-    for source in OPEN_SOURCES:
-        added = open_synonyms(source, own, chosen["domain_id"].tolist(), chosen["vocabulary_id"].tolist())
-        texts.extend((row, TEXT_KINDS.index(source.kind), text, -1) for row, text in added)
-    texts.extend(_codes_and_short_names(names, codes, labels["domain_id"], labels["vocabulary_id"]))
-    mapped = enumerate(zip(targets.row.tolist(), targets.name, strict=True))
-    texts.extend((row, NON_STANDARD, name, path) for path, (row, name) in mapped)
-    texts.sort()
-    text_concept = np.array([row for row, _, _, _ in texts], np.int32)
+    is_standard = (chosen["status"] == 0).to_numpy()
+    targets, values = find_standard_targets(
+        concept, relationship, concept_id[is_standard], np.flatnonzero(is_standard)
+    )
+    texts = LexiconTexts()
+    texts.add(_NAME, np.arange(len(names)), names)
+    texts.add(SYNONYM, *synonym_rows(synonym, concept_id, names))
+    domains, vocabularies = chosen["domain_id"].tolist(), chosen["vocabulary_id"].tolist()
+    added = [list(open_synonyms(source, texts.pairs(), domains, vocabularies)) for source in OPEN_SOURCES]
+    for source, pairs in zip(OPEN_SOURCES, added, strict=True):
+        texts.add_pairs(TEXT_KINDS.index(source.kind), pairs)
+    for kind, pairs in _codes_and_short_names(names, codes, domains, vocabularies).items():
+        texts.add_pairs(kind, pairs)
+    texts.add(NON_STANDARD, targets.row, list(targets.name), np.arange(len(targets.row)))
+    text_concept, text_kind, text_path, all_texts = texts.in_order()
     coded = concept[~concept["concept_code"].fillna("").isin(["", UNKNOWN_CODE])]
-    code_vocabulary = pd.Categorical(coded["vocabulary_id"])
+    code_vocabulary = _labels(coded["vocabulary_id"])
     return Lexicon(
         concept_id=concept_id,
         names=StringArray.of(names),
@@ -245,10 +236,10 @@ def build_lexicon(
         domains=list(labels["domain_id"].categories),
         vocabularies=list(labels["vocabulary_id"].categories),
         concept_classes=list(labels["concept_class_id"].categories),
-        texts=StringArray.of(text for _, _, text, _ in texts),
+        texts=all_texts,
         text_concept=text_concept,
-        text_kind=np.array([kind for _, kind, _, _ in texts], np.int8),
-        text_path=np.array([path for _, _, _, path in texts], np.int32),
+        text_kind=text_kind,
+        text_path=text_path,
         text_offsets=np.searchsorted(text_concept, np.arange(len(names) + 1)).astype(np.int64),
         targets=targets,
         values=values,
@@ -261,11 +252,20 @@ def build_lexicon(
     )
 
 
+def _labels(column: pd.Series) -> pd.Categorical:
+    """A column's values in numbers, which have the order of the values."""
+    import pandas as pd
+
+    values = pd.Categorical(column).remove_unused_categories()
+    return values.reorder_categories(sorted(values.categories))
+
+
 def _statuses(concept: pd.DataFrame) -> pd.Series:
     """Each concept's index into STATUSES."""
     import pandas as pd
 
-    flag, is_valid = concept["standard_concept"].fillna(""), concept["invalid_reason"].fillna("") == ""
+    flag, reason = concept["standard_concept"], concept["invalid_reason"]
+    is_valid = reason.isna() | (reason == "")
     return pd.Series(
         np.select([~is_valid, flag == "S", flag == "C"], [3, 0, 1], default=2), index=concept.index
     )
@@ -283,14 +283,16 @@ def _passing(concept: pd.DataFrame, status: pd.Series, concept_filter: ConceptFi
 
 
 def _codes_and_short_names(
-    names: Sequence[str], codes: Sequence[str], domains: Iterable[str], vocabularies: Iterable[str]
-) -> Iterator[_Text]:
-    """The codes of units, and LOINC names without property, method and timing."""
+    names: Sequence[str], codes: Sequence[str], domains: Sequence[str], vocabularies: Sequence[str]
+) -> dict[int, list[tuple[int, str]]]:
+    """By kind, (concept row, text): the codes of units, LOINC names without property, method and timing."""
+    texts: dict[int, list[tuple[int, str]]] = {_CODE: [], _SHORT_NAME: []}
     for row, (name, code, domain, vocabulary) in enumerate(
         zip(names, codes, domains, vocabularies, strict=True)
     ):
         if domain == "Unit" and code not in ("", UNKNOWN_CODE):
-            yield row, _CODE, code, -1
+            texts[_CODE].append((row, code))
         if vocabulary == "LOINC" and (axes := parse_loinc_name(name)) is not None:
             system = f" in {axes['system']}" if axes["system"] else ""
-            yield row, _SHORT_NAME, axes["analyte"] + system, -1
+            texts[_SHORT_NAME].append((row, axes["analyte"] + system))
+    return texts

@@ -58,14 +58,19 @@ def open_synonyms(
         domains: of each concept row.
         vocabularies: the same.
     """
+    groups = list(read_name_groups(source.file))
+    # Of a whole vocabulary's texts, few are in a list: only these are kept.
+    listed = {name.casefold() for names in groups for name in names}
     rows_by_text: dict[str, set[int]] = defaultdict(set)
     existing: set[str] = set()
     for row, text in own_texts:
         if vocabularies[row] in source.vocabularies and domains[row] in source.domains:
-            rows_by_text[text.casefold()].add(row)
-            existing.update((text.casefold(), *_BRAND.findall(text.casefold())))
+            folded = text.casefold()
+            if folded in listed:
+                rows_by_text[folded].add(row)
+            existing.update(listed.intersection((folded, *_BRAND.findall(folded))))
     additions: dict[str, tuple[str, set[int]]] = {}
-    for names in read_name_groups(source.file):
+    for names in groups:
         rows = set().union(*(rows_by_text.get(name.casefold(), ()) for name in names))
         for name in names if rows else ():
             if name.casefold() not in existing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,25 @@ from omop_emb.mapping.retrieval.string_array import StringArray
 if TYPE_CHECKING:
     import pandas as pd
 
-_Links = dict[int, list[tuple[str, int]]]
+_LABELS = (*TARGET_RELATIONSHIPS, *VALUE_RELATIONSHIPS)
+
+
+@dataclass(frozen=True, eq=False)
+class _Links:
+    """(n,) relationships that are followed, none to itself."""
+
+    label: Ints  # index into _LABELS
+    source: Ints  # concept ids
+    other: Ints
+
+    def reachable(self, sources: Ints) -> _Links:
+        """The links of some concepts, and those of the concepts that they lead to."""
+        reached, size = sources, -1
+        while len(reached) > size:
+            size = len(reached)
+            reached = np.unique(np.concatenate([reached, self.other[np.isin(self.source, reached)]]))
+        chosen = np.isin(self.source, reached)
+        return _Links(self.label[chosen], self.source[chosen], self.other[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +46,6 @@ class StandardTargets:
     name: StringArray  # of the non-standard concept
     relationship: npt.NDArray[np.int8]  # index into TARGET_RELATIONSHIPS
     row: npt.NDArray[np.int32]  # concept row of the standard concept
-
-    @classmethod
-    def of(cls, steps: Sequence[tuple[PathStep, int]]) -> StandardTargets:
-        """From (step, row), ordered by concept id."""
-        return cls(
-            np.array([step.concept_id for step, _ in steps], np.int64),
-            StringArray.of(step.concept_name for step, _ in steps),
-            np.array([TARGET_RELATIONSHIPS.index(step.relationship_id) for step, _ in steps], np.int8),
-            np.array([row for _, row in steps], np.int32),
-        )
 
     def __getitem__(self, index: int) -> PathStep:
         relationship = TARGET_RELATIONSHIPS[self.relationship[index]]
@@ -84,53 +91,79 @@ def _span(ids: Ints, concept_id: int) -> range:
 
 
 def find_standard_targets(
-    concept: pd.DataFrame, relationship: pd.DataFrame, row_of: Mapping[int, int]
+    concept: pd.DataFrame, relationship: pd.DataFrame, standard_ids: Ints, standard_rows: Ints
 ) -> tuple[StandardTargets, ValueTable]:
     """The targets of non-standard concepts, and what belongs beside the mappings of all concepts.
+
+    Most of them map to standard concepts in one step, which is found in arrays; only the others are followed.
 
     Args:
         concept: concept_id and concept_name of all concepts.
         relationship: concept_id_1, concept_id_2, relationship_id.
-        row_of: id -> row of the standard concepts.
+        standard_ids: (s,) the standard concepts.
+        standard_rows: (s,) the row of each.
     """
-    links = _links(relationship)
-    involved = concept[concept["concept_id"].isin({*links, *_others(links)})]
-    names = {
-        int(key): str(name)
-        for key, name in zip(involved["concept_id"].tolist(), involved["concept_name"].tolist(), strict=True)
-    }
-    steps: list[tuple[PathStep, int]] = []
-    values: list[tuple[int, str, int]] = []
-    for source in sorted(links.keys() & names.keys()):
-        paths = {} if source in row_of else relationships.follow(source, links, row_of.__contains__)
-        reached = sorted((path[0][1], row_of[target]) for target, path in paths.items())
-        steps += ((PathStep(source, names[source], label), row) for label, row in reached)
-        if paths or source in row_of:
-            found = relationships.values(source, paths.values(), links, row_of.__contains__)
-            values += ((source, label, value) for label, value in found if value in names)
-    return StandardTargets.of(steps), ValueTable(
-        np.array([source for source, _, _ in values], np.int64),
-        np.array([VALUE_RELATIONSHIPS.index(label) for _, label, _ in values], np.int8),
-        np.array([value for _, _, value in values], np.int64),
-        StringArray.of(names[value] for _, _, value in values),
+    import pandas as pd
+
+    standard, known = pd.Index(standard_ids), pd.Index(concept["concept_id"].to_numpy(np.int64))
+    names = pd.Categorical(relationship["relationship_id"])
+    label = np.append(pd.Index(_LABELS).get_indexer(names.categories), -1)[names.codes]
+    source, other = (relationship[name].to_numpy(np.int64) for name in ("concept_id_1", "concept_id_2"))
+    followed = (label >= 0) & (source != other)
+    links = _Links(label[followed], source[followed], other[followed])
+    position = standard.get_indexer(links.other)
+    from_standard, is_target = (
+        standard.get_indexer(links.source) >= 0,
+        links.label < len(TARGET_RELATIONSHIPS),
     )
+    one_step = ~from_standard & (links.label == 0) & (position >= 0)
+    others = np.unique(links.source[~one_step & ~(from_standard & is_target)])
+    direct = one_step & ~np.isin(links.source, others)
+    sources, rows = links.source[direct], standard_rows[position[direct]]
+    labels = np.zeros(len(sources), np.int8)
+    reached, values = _followed(links.reachable(others), others, standard, standard_rows)
+    sources, labels, rows = (
+        np.concatenate(pair) for pair in zip((sources, labels, rows), reached, strict=True)
+    )
+    order = np.lexsort((rows, sources))
+    repeated = (np.diff(sources[order], prepend=-1) == 0) & (np.diff(rows[order], prepend=-1) == 0)
+    order = order[~repeated & (known.get_indexer(sources[order]) >= 0)]
+
+    def names_of(ids: Ints) -> StringArray:
+        return StringArray.of(map(str, concept["concept_name"].iloc[known.get_indexer(ids)].tolist()))
+
+    targets = StandardTargets(
+        sources[order], names_of(sources[order]), labels[order].astype(np.int8), rows[order].astype(np.int32)
+    )
+    of, label, value = (np.array([entry[column] for entry in values], np.int64) for column in range(3))
+    has_name = (known.get_indexer(of) >= 0) & (known.get_indexer(value) >= 0)
+    of, label, value = of[has_name], label[has_name], value[has_name]
+    return targets, ValueTable(of, label.astype(np.int8), value, names_of(value))
 
 
-def _links(relationship: pd.DataFrame) -> _Links:
-    followed = relationship[
-        relationship["relationship_id"].isin([*TARGET_RELATIONSHIPS, *VALUE_RELATIONSHIPS])
-        & (relationship["concept_id_1"] != relationship["concept_id_2"])
-    ]
-    links: _Links = {}
-    for source, other, label in zip(
-        followed["concept_id_1"].tolist(),
-        followed["concept_id_2"].tolist(),
-        followed["relationship_id"].tolist(),
-        strict=True,
+def _followed(
+    links: _Links, sources: Ints, standard: pd.Index, standard_rows: Ints
+) -> tuple[tuple[Ints, Ints, Ints], list[tuple[int, int, int]]]:
+    """((source, first label, row) of each target, (source, label, value) of what belongs beside it)."""
+    mapping: dict[int, list[tuple[str, int]]] = {}
+    for label, source, other in zip(
+        links.label.tolist(), links.source.tolist(), links.other.tolist(), strict=True
     ):
-        links.setdefault(int(source), []).append((str(label), int(other)))
-    return links
-
-
-def _others(links: _Links) -> set[int]:
-    return {other for targets in links.values() for label, other in targets if label in VALUE_RELATIONSHIPS}
+        mapping.setdefault(source, []).append((_LABELS[label], other))
+    ids = np.unique(np.concatenate([sources, links.source, links.other]))
+    position = standard.get_indexer(ids)
+    is_standard = position >= 0
+    pairs = zip(ids[is_standard].tolist(), standard_rows[position[is_standard]].tolist(), strict=True)
+    row_of = dict(pairs)
+    steps: list[tuple[int, int, int]] = []
+    values: list[tuple[int, int, int]] = []
+    for source in sources.tolist():
+        paths = {} if source in row_of else relationships.follow(source, mapping, row_of.__contains__)
+        steps += (
+            (source, TARGET_RELATIONSHIPS.index(path[0][1]), row_of[target]) for target, path in paths.items()
+        )
+        if paths or source in row_of:
+            beside = relationships.values(source, paths.values(), mapping, row_of.__contains__)
+            values += ((source, VALUE_RELATIONSHIPS.index(label), value) for label, value in beside)
+    reached = np.array(steps, np.int64).reshape(-1, 3)
+    return (reached[:, 0], reached[:, 1], reached[:, 2]), values

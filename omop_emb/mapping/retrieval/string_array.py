@@ -25,10 +25,11 @@ class StringArray:
     @classmethod
     def of(cls, texts: Iterable[str]) -> StringArray:
         """The given texts, in their order."""
-        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(text) for text in encoded], out=offsets[1:])
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+        utf8, ends = bytearray(), [0]
+        for text in texts:
+            utf8 += text.encode("utf-8", "surrogatepass")
+            ends.append(len(utf8))
+        return cls(np.frombuffer(utf8, np.uint8), np.array(ends, np.int64))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

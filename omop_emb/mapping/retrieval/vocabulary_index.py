@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psycopg
 from psycopg import sql
+from psycopg.abc import Buffer
 from psycopg.rows import tuple_row
 
 from omop_emb.arrays import HalfVectors, Ints
@@ -47,14 +49,16 @@ _RELATIONSHIP = sql.SQL(
 _DIGEST = sql.SQL("select count(*), sum(hashtextextended(rows::text, 0)::numeric) from ({rows}) rows")
 _VECTORS = sql.SQL("select concept_id, embedding from {rows} {condition} order by concept_id")
 _STANDARD = sql.SQL("where standard = 'S' and valid")
-_TEXT_COLUMNS = (
-    "concept_name", "concept_code", "concept_synonym_name", "domain_id", "vocabulary_id", "concept_class_id",
-    "standard_concept", "invalid_reason",
+_TEXT_COLUMNS = ("concept_name", "concept_code", "concept_synonym_name")
+# Few values, in numbers: ten million concepts would need gigabytes for them as texts.
+_LABEL_COLUMNS = (
+    "domain_id", "vocabulary_id", "concept_class_id", "standard_concept", "invalid_reason",
+    "relationship_id",
 )  # fmt: skip
 _COLUMN_TYPES: dict[str, Any] = {
     **dict.fromkeys(("concept_id", "concept_id_1", "concept_id_2"), "int64"),
     **dict.fromkeys(_TEXT_COLUMNS, "str"),
-    "relationship_id": "category",
+    **dict.fromkeys(_LABEL_COLUMNS, "category"),
 }
 
 
@@ -140,13 +144,30 @@ def _read_frame(connection: psycopg.Connection[Any], query: sql.Composed | None)
 
     if query is None:
         return pd.DataFrame({column: [] for column in _COLUMN_TYPES})
-    buffer = io.BytesIO()
     statement = sql.SQL("copy ({}) to stdout (format csv, header, encoding 'UTF8')").format(query)
-    with connection.cursor().copy(statement) as copy:
-        for chunk in copy:
-            buffer.write(chunk)
-    buffer.seek(0)
-    return pd.read_csv(buffer, dtype=_COLUMN_TYPES, keep_default_na=False, na_values=[], encoding="utf-8")
+    with connection.cursor().copy(statement) as copy, io.BufferedReader(_CopyStream(copy), 1 << 20) as rows:
+        return pd.read_csv(rows, dtype=_COLUMN_TYPES, keep_default_na=False, na_values=[], encoding="utf-8")
+
+
+class _CopyStream(io.RawIOBase):
+    """What COPY sends, as a file that is read once."""
+
+    def __init__(self, copy: Iterable[Buffer]) -> None:
+        self._chunks, self._rest = iter(copy), memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = memoryview(chunk)
+        into = memoryview(buffer)
+        size = min(len(into), len(self._rest))
+        into[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
 
 
 def open_dense_index(connection: psycopg.Connection[Any], space: Space, index: VocabularyIndex) -> DenseIndex:
