@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Download, Page, expect
 
 from tests.browser.review_steps import wait_until_saved
+from tests.pictures import screenshot
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = (ROOT / "docs/tutorial/review.md").read_text(encoding="utf-8")
@@ -26,12 +27,6 @@ def database(server_database_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(server_database_url, autocommit=True) as connection:
         yield connection
         connection.execute("delete from omop_emb.review_project")
-
-
-def take_picture(page: Page, config: pytest.Config, name: str) -> None:
-    folder = config.getoption("--pictures")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def do(page: Page, step: str) -> None:
@@ -73,7 +68,7 @@ def test_a_new_user_gets_from_terms_to_both_files_in_the_browser_alone(
     expect(page.get_by_label("Column name is")).to_have_value("name_column")
     expect(page.locator("#begin")).to_be_enabled()
     page.locator("#new").scroll_into_view_if_needed()
-    take_picture(page, pytestconfig, "review-upload")
+    screenshot(page, pytestconfig, "review-upload")
     page.get_by_role("button", name="Begin the review").click()
     expect(page.locator("#candidates .candidate").first).to_be_visible(timeout=MAPPED_WITHIN)
 
@@ -85,7 +80,7 @@ def test_a_new_user_gets_from_terms_to_both_files_in_the_browser_alone(
     page.locator("#filters [name=order]").select_option(label="as in the file")
     page.locator("#queue [role=option]").filter(has_text="HTN").click()
     shows(page, "HTN")
-    take_picture(page, pytestconfig, "review-card")
+    screenshot(page, pytestconfig, "review-card")
     assert [name for name, _ in STEPS] == [
         "HTN",
         "heart attack",
@@ -100,7 +95,7 @@ def test_a_new_user_gets_from_terms_to_both_files_in_the_browser_alone(
         if "Approve all" in step:
             page.keyboard.press("g")
             expect(page.locator("#side .group input")).to_have_count(2)
-            take_picture(page, pytestconfig, "review-group")
+            screenshot(page, pytestconfig, "review-group")
             step = step.partition(",")[2]
         do(page, step)
         wait_until_saved(page)
@@ -115,7 +110,7 @@ def test_a_new_user_gets_from_terms_to_both_files_in_the_browser_alone(
     # 4. See what has come of it
     page.get_by_role("link", name="Statistics").click()
     expect(page.locator("figure").first).to_be_visible()
-    take_picture(page, pytestconfig, "review-statistics")
+    screenshot(page, pytestconfig, "review-statistics")
 
     # 5. Export
     page.get_by_role("link", name="Export").click()
@@ -127,7 +122,7 @@ def test_a_new_user_gets_from_terms_to_both_files_in_the_browser_alone(
     section = page.locator("section.export").filter(has_text="source_to_concept_map, CSV")
     expect(section.get_by_role("status")).to_contain_text("8 rows would be written")
     section.scroll_into_view_if_needed()
-    take_picture(page, pytestconfig, "review-export")
+    screenshot(page, pytestconfig, "review-export")
     with page.expect_download() as mapped:
         section.get_by_role("button", name="Download .csv").click()
     check_usagi(text_of(usagi.value))

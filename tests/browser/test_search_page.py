@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
+
+from tests.pictures import screenshot
 
 HYPERTENSION = "316866"
 
@@ -37,9 +38,7 @@ def test_a_new_user_types_htn_and_sees_the_concept_with_why(page: Page, pytestco
     expect(first.locator(".why")).to_have_text("abbreviation: htn = hypertension; synonym 'Hypertension'")
     first.locator(".open").click()
     expect(page.locator("#card h2")).to_have_text("Hypertensive disorder")
-    pictures = pytestconfig.getoption("--pictures")
-    if pictures:
-        page.screenshot(path=Path(pictures) / "search.png")
+    screenshot(page, pytestconfig, "search")
 
 
 def test_names_are_offered_while_typing_and_taken_by_keys(page: Page) -> None:

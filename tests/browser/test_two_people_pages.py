@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -100,7 +99,7 @@ def test_a_conflict_shows_its_terms_side_by_side_and_can_be_called_right(ada: Pa
 
 
 def test_a_second_person_votes_blind_by_keys_and_a_third_decides(
-    ada: Page, bob: Page, review: int, server_database_url: str, pytestconfig: pytest.Config
+    ada: Page, bob: Page, review: int, server_database_url: str
 ) -> None:
     ada.goto(f"/review/{review}/second")
     ada.get_by_label("Who is asked").fill("Bob")
@@ -122,9 +121,6 @@ def test_a_second_person_votes_blind_by_keys_and_a_third_decides(
     expect(bob.locator(".blind")).to_have_count(9)
     expect(bob.locator("#vote-progress")).to_have_text("5 terms to go.")
     assert serious(bob) == []
-    picture = pytestconfig.getoption("--pictures")
-    if picture:
-        bob.screenshot(path=Path(picture) / "second-vote.png")
 
     bob.keyboard.press("0")
     expect(bob.locator("#vote-card h2")).to_have_text(NAMES[1])  # it was there before it was asked for
