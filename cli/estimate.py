@@ -94,6 +94,7 @@ def command(
     else:
         row = vars(estimate)
         render([row], tuple(row), format_)
+    _warn_of_memory(estimate, preview.index_memory_limit_bytes)
 
 
 def approve_cost(
@@ -124,6 +125,7 @@ def approve_cost(
         f"to embed: {counted(estimate.texts, 'text')} ({estimate.distinct_texts:,} distinct){cost}; "
         f"the space then takes about {disk} of disk{memory if estimate.index_bytes else ''}"
     )
+    _warn_of_memory(estimate, preview.index_memory_limit_bytes)
     if ask_above is None or cost_usd is None or cost_usd <= ask_above:
         return
     if not sys.stdin.isatty():
@@ -162,7 +164,27 @@ def _print_estimate(estimate: BuildEstimate) -> None:
     if estimate.index_bytes:
         values["index on disk"] = _bytes(estimate.index_bytes)
         values["memory to build the index"] = _bytes(estimate.index_memory_bytes)
+    values["memory of the first map"] = _bytes(estimate.mapping_memory_bytes)
     render_record(values, "table")
+
+
+def _warn_of_memory(estimate: BuildEstimate, index_limit: int) -> None:
+    """Say what will not fit into memory, before it starts."""
+    from omop_emb.machine import available_memory_bytes
+
+    free = available_memory_bytes()
+    if estimate.index_memory_bytes > index_limit:
+        echo(
+            f"warning: building the index needs {_bytes(estimate.index_memory_bytes)} of memory, and "
+            f"{_bytes(index_limit)} can be used: it will take many times as long; choose --index-type flat, "
+            "a model of fewer dimensions or index build --first-pass, or use a machine with more memory"
+        )
+    if estimate.mapping_memory_bytes > free:
+        echo(
+            "warning: the first map or search after a load needs about "
+            f"{_bytes(estimate.mapping_memory_bytes)} of memory, and {_bytes(free)} are free here: "
+            "use a machine with more memory, or load fewer vocabularies"
+        )
 
 
 def _duration(hours: float | None) -> str:

@@ -8,6 +8,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from omop_emb.database import migrations
+from omop_emb.database.fetch import fetch_value
 from omop_emb.errors import MigrationError, SpaceError
 from omop_emb.indexing import batch_job_table
 from omop_emb.indexing.build_options import RecipeChange, SpaceOptions, resolve_recipe
@@ -22,11 +23,13 @@ from omop_emb.indexing.difference import (
 )
 from omop_emb.indexing.shrink import check_loss, describe_loss
 from omop_emb.records import Fingerprint, IndexType
+from omop_emb.search.build_hnsw import memory_limit_bytes
 from omop_emb.search.vector_indexes import IndexSettings
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.upsert import record_write
 from omop_emb.sql import read
+from omop_emb.vocabulary import reader
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class BuildPreview:
     space: Space  # that it would build, which need not exist yet
     plan: BuildPlan
     sample: list[str]  # up to 1,000 of the distinct texts to embed, templates filled in, without a prefix
+    vocabulary_concepts: int  # of the whole vocabulary, standard or not
+    index_memory_limit_bytes: int  # the most that building an index may take
 
 
 def preview_build(
@@ -75,7 +80,11 @@ def preview_build(
         plan, sample = preview_plan(connection, proposed, resolved, limit=limit)
         if proposed.exists:
             plan = replace(plan, loss=describe_loss(connection, proposed, resolved, plan))
-    return BuildPreview(proposed, plan, sample)
+        concepts = fetch_value(
+            connection,
+            sql.SQL("select count(*) from {}").format(reader.require_vocabulary(connection).concept),
+        )
+        return BuildPreview(proposed, plan, sample, concepts, memory_limit_bytes(connection))
 
 
 def plan_build(connection: Connection, builder: Builder) -> BuildPlan:

@@ -21,6 +21,8 @@ from omop_emb.search.vector_indexes import partial_index_domains
 from omop_emb.spaces import size
 
 _MEASURED_TEXTS = 200
+# Of mapping's index while it is made: measured with 300,000 and a million concepts, synonyms and all
+_MAPPING_BYTES, _MAPPING_BYTES_PER_CONCEPT = 300_000_000, 1_600
 _USUAL_TEXT_BYTES = 45.0  # assumed if there is no text to measure
 
 
@@ -47,6 +49,7 @@ class BuildEstimate:
     table_bytes: int
     index_bytes: int  # of all HNSW indexes
     index_memory_bytes: int  # to build the largest of these in memory; with less it takes far longer
+    mapping_memory_bytes: int  # that the first map or search after a load takes, about
 
 
 def client_for_estimate(model: str | None = None) -> EmbeddingClient:
@@ -115,6 +118,7 @@ def estimate_build(
             size.index_bytes(count, dimensions, space.hnsw_m, space.first_pass) for count in indexed_rows
         ),
         index_memory_bytes=index_memory_bytes(rows, indexed_dimensions, space.hnsw_m) if indexed_rows else 0,
+        mapping_memory_bytes=_MAPPING_BYTES + _MAPPING_BYTES_PER_CONCEPT * preview.vocabulary_concepts,
     )
 
 

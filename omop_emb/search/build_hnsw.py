@@ -39,26 +39,37 @@ def create_index(
             _create(connection, space, memory_bytes, 0, domain, name)
 
 
-def _resources(connection: psycopg.Connection[Any], needed_bytes: int) -> tuple[int, int]:
-    """maintenance_work_mem in bytes, and parallel workers, for an index that needs so much memory.
+def memory_limit_bytes(connection: psycopg.Connection[Any]) -> int:
+    """The most memory that building an index may take.
 
-    On this machine at most half of the free memory, and nine tenths of /dev/shm. Of another machine only its
-    settings are known: its shared_buffers, which is customarily a quarter of its memory.
+    On this machine half of the free memory. Of another machine only its settings are known: its
+    shared_buffers, which is customarily a quarter of its memory.
     """
     row = connection.execute(
         "select pg_size_bytes(current_setting('maintenance_work_mem')), "
-        "pg_size_bytes(current_setting('shared_buffers')), "
-        "least(current_setting('max_worker_processes')::int, current_setting('max_parallel_workers')::int)"
+        "pg_size_bytes(current_setting('shared_buffers'))"
     ).fetchone()
     assert row is not None  # noqa: S101 - a select without from has one row
-    configured, shared_buffers, workers = row
+    configured, shared_buffers = row
+    return max(configured, available_memory_bytes() // 2 if _is_local(connection) else shared_buffers)
+
+
+def _resources(connection: psycopg.Connection[Any], needed_bytes: int) -> tuple[int, int]:
+    """maintenance_work_mem in bytes, and parallel workers, for an index that needs so much memory.
+
+    On this machine workers share at most nine tenths of /dev/shm.
+    """
+    allowed = memory_limit_bytes(connection)
+    row = connection.execute(
+        "select least(current_setting('max_worker_processes')::int, "
+        "current_setting('max_parallel_workers')::int)"
+    ).fetchone()
+    assert row is not None  # noqa: S101 - a select without from has one row
+    workers = int(row[0])
     if _is_local(connection):
-        allowed = max(configured, available_memory_bytes() // 2)
         workers = min(workers, processors() - 1)
         if min(needed_bytes, allowed) > shared_memory_bytes() * 9 // 10:
             workers = 0
-    else:
-        allowed = max(configured, shared_buffers)
     # Some platforms limit the setting to 2 GB less one kilobyte; 64-bit Linux and macOS do not.
     return max(_MIN_MEMORY_BYTES, min(needed_bytes, allowed)), max(0, workers)
 

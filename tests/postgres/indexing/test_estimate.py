@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,16 @@ def test_a_build_that_is_not_approved_leaves_nothing(engine: Engine, vocabulary:
     assert provider.sent == []
     with engine.connect() as connection:
         assert registry.all_spaces(driver_connection(connection)) == []
+
+
+def test_memory_of_mapping_grows_with_the_whole_vocabulary(
+    engine: Engine, vocabulary: SmallVocabulary
+) -> None:
+    client = counting_client()
+    preview = preview_build(engine, client.fingerprint, index_type=IndexType.HNSW)
+    small = estimate_build(client, preview)
+    large = estimate_build(client, replace(preview, vocabulary_concepts=10_000_000))
+    assert preview.vocabulary_concepts == 5
+    assert small.mapping_memory_bytes < 1e9
+    assert large.mapping_memory_bytes > 10e9
+    assert preview.index_memory_limit_bytes > 0
