@@ -50,7 +50,7 @@ def memory_limit_bytes(connection: psycopg.Connection[Any]) -> int:
         "pg_size_bytes(current_setting('shared_buffers'))"
     ).fetchone()
     assert row is not None  # noqa: S101 - a select without from has one row
-    configured, shared_buffers = row
+    configured, shared_buffers = map(int, row)
     return max(configured, available_memory_bytes() // 2 if _is_local(connection) else shared_buffers)
 
 

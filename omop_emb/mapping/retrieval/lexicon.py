@@ -221,7 +221,7 @@ def build_lexicon(
         texts.add_pairs(TEXT_KINDS.index(source.kind), pairs)
     for kind, pairs in _codes_and_short_names(names, codes, domains, vocabularies).items():
         texts.add_pairs(kind, pairs)
-    texts.add(NON_STANDARD, targets.row, list(targets.name), np.arange(len(targets.row)))
+    texts.add(NON_STANDARD, targets.row.astype(np.int64), list(targets.name), np.arange(len(targets.row)))
     text_concept, text_kind, text_path, all_texts = texts.in_order()
     coded = concept[~concept["concept_code"].fillna("").isin(["", UNKNOWN_CODE])]
     code_vocabulary = _labels(coded["vocabulary_id"])

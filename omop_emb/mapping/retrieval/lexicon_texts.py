@@ -57,7 +57,7 @@ class LexiconTexts:
             order[begin:end] = sorted(order[begin:end].tolist(), key=texts.__getitem__)
         return (
             rows.astype(np.int32),
-            kinds,
+            kinds.astype(np.int8),
             paths[order].astype(np.int32),
             StringArray.of(texts[index] for index in order.tolist()),
         )
@@ -67,7 +67,7 @@ def synonym_rows(synonym: pd.DataFrame, concept_id: Ints, names: list[str]) -> t
     """(concept row, synonym) of those that are not the name."""
     import pandas as pd
 
-    rows = pd.Index(concept_id).get_indexer(synonym["concept_id"].to_numpy(np.int64))
+    rows = pd.Index(concept_id).get_indexer(pd.Index(synonym["concept_id"]))
     texts = synonym["concept_synonym_name"][rows >= 0].tolist()
     rows = rows[rows >= 0]
     differs = [bool(text) and text != names[row] for row, text in zip(rows.tolist(), texts, strict=True)]

@@ -111,9 +111,9 @@ def find_standard_targets(
     source, other = (relationship[name].to_numpy(np.int64) for name in ("concept_id_1", "concept_id_2"))
     followed = (label >= 0) & (source != other)
     links = _Links(label[followed], source[followed], other[followed])
-    position = standard.get_indexer(links.other)
+    position = standard.get_indexer(pd.Index(links.other))
     from_standard, is_target = (
-        standard.get_indexer(links.source) >= 0,
+        standard.get_indexer(pd.Index(links.source)) >= 0,
         links.label < len(TARGET_RELATIONSHIPS),
     )
     one_step = ~from_standard & (links.label == 0) & (position >= 0)
@@ -127,16 +127,18 @@ def find_standard_targets(
     )
     order = np.lexsort((rows, sources))
     repeated = (np.diff(sources[order], prepend=-1) == 0) & (np.diff(rows[order], prepend=-1) == 0)
-    order = order[~repeated & (known.get_indexer(sources[order]) >= 0)]
+    order = order[~repeated & (known.get_indexer(pd.Index(sources[order])) >= 0)]
 
     def names_of(ids: Ints) -> StringArray:
-        return StringArray.of(map(str, concept["concept_name"].iloc[known.get_indexer(ids)].tolist()))
+        return StringArray.of(
+            map(str, concept["concept_name"].iloc[known.get_indexer(pd.Index(ids))].tolist())
+        )
 
     targets = StandardTargets(
         sources[order], names_of(sources[order]), labels[order].astype(np.int8), rows[order].astype(np.int32)
     )
     of, label, value = (np.array([entry[column] for entry in values], np.int64) for column in range(3))
-    has_name = (known.get_indexer(of) >= 0) & (known.get_indexer(value) >= 0)
+    has_name = (known.get_indexer(pd.Index(of)) >= 0) & (known.get_indexer(pd.Index(value)) >= 0)
     of, label, value = of[has_name], label[has_name], value[has_name]
     return targets, ValueTable(of, label.astype(np.int8), value, names_of(value))
 
@@ -145,13 +147,15 @@ def _followed(
     links: _Links, sources: Ints, standard: pd.Index, standard_rows: Ints
 ) -> tuple[tuple[Ints, Ints, Ints], list[tuple[int, int, int]]]:
     """((source, first label, row) of each target, (source, label, value) of what belongs beside it)."""
+    import pandas as pd
+
     mapping: dict[int, list[tuple[str, int]]] = {}
     for label, source, other in zip(
         links.label.tolist(), links.source.tolist(), links.other.tolist(), strict=True
     ):
         mapping.setdefault(source, []).append((_LABELS[label], other))
     ids = np.unique(np.concatenate([sources, links.source, links.other]))
-    position = standard.get_indexer(ids)
+    position = standard.get_indexer(pd.Index(ids))
     is_standard = position >= 0
     pairs = zip(ids[is_standard].tolist(), standard_rows[position[is_standard]].tolist(), strict=True)
     row_of = dict(pairs)

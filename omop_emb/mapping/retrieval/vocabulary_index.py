@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psycopg
 from psycopg import sql
-from psycopg.abc import Buffer
 from psycopg.rows import tuple_row
 
 from omop_emb.arrays import HalfVectors, Ints
@@ -152,13 +151,13 @@ def _read_frame(connection: psycopg.Connection[Any], query: sql.Composed | None)
 class _CopyStream(io.RawIOBase):
     """What COPY sends, as a file that is read once."""
 
-    def __init__(self, copy: Iterable[Buffer]) -> None:
+    def __init__(self, copy: Iterable[bytes | bytearray | memoryview]) -> None:
         self._chunks, self._rest = iter(copy), memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         while not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:

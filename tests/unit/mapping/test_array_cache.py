@@ -12,6 +12,7 @@ from scipy import sparse
 from omop_emb import disk_cache
 from omop_emb.mapping.records import PathStep
 from omop_emb.mapping.retrieval import array_cache
+from omop_emb.mapping.retrieval.relationships import TARGET_RELATIONSHIPS
 from omop_emb.mapping.retrieval.standard_targets import StandardTargets
 from omop_emb.mapping.retrieval.string_array import StringArray
 
@@ -26,19 +27,28 @@ def test_a_string_array_holds_the_strings_that_it_was_made_of() -> None:
     assert list(StringArray.of([])) == []
 
 
+def _targets(steps: list[tuple[PathStep, int]]) -> StandardTargets:
+    return StandardTargets(
+        np.array([step.concept_id for step, _ in steps], np.int64),
+        StringArray.of(step.concept_name for step, _ in steps),
+        np.array([TARGET_RELATIONSHIPS.index(step.relationship_id) for step, _ in steps], np.int8),
+        np.array([row for _, row in steps], np.int32),
+    )
+
+
 def test_targets_are_found_by_concept() -> None:
     steps = [
         (PathStep(4, "four", "Concept replaced by"), 1),
         (PathStep(9, "nine", "Maps to"), 2),
         (PathStep(9, "nine", "Concept replaced by"), 0),
     ]
-    targets = StandardTargets.of(steps)
+    targets = _targets(steps)
     assert [targets[index] for index in range(3)] == [step for step, _ in steps]
     assert targets.get(9) == [("Maps to", 2), ("Concept replaced by", 0)]
     assert targets.get(4) == [("Concept replaced by", 1)]
-    assert targets.get(5) == targets.get(10) == StandardTargets.of([]).get(4) == []
+    assert targets.get(5) == targets.get(10) == _targets([]).get(4) == []
     assert (targets.name_of(9), targets.name_of(4), targets.name_of(5)) == ("nine", "four", None)
-    assert StandardTargets.of([]).name_of(4) is None
+    assert _targets([]).name_of(4) is None
 
 
 def test_stored_arrays_are_mapped_from_the_disk() -> None:
