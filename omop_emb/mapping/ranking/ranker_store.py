@@ -44,6 +44,7 @@ def read_ranker(
     if kind == "linear":
         linear = LinearRanker.from_json(json.loads(model))
         return replace(linear, name=name, calibration=calibration, further_spaces=further)
+    reranked = trained_on.get("reranked")
     return TreeRanker.from_stored(
         model,
         name=name,
@@ -52,6 +53,7 @@ def read_ranker(
         features=trained_on["features"],
         domains=trained_on["domains"],
         further_spaces=further,
+        shipped=LinearRanker.from_json(reranked) if reranked else None,
     )
 
 
@@ -113,7 +115,9 @@ def written_ranker(ranker: LinearRanker | TreeRanker) -> tuple[str, str, dict[st
     if isinstance(ranker, LinearRanker):
         return "linear", json.dumps(ranker.to_json()), further
     features, domains = list(ranker.features), list(ranker.model.domains)
-    return "trees", ranker.model.text, {"features": features, "domains": domains, **further}
+    # Trees know the scores of that one shipped ranker: a later version may ship another.
+    shape = {"features": features, "domains": domains, "reranked": ranker.shipped.to_json()}
+    return "trees", ranker.model.text, {**shape, **further}
 
 
 def _cursor(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:

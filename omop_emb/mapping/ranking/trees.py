@@ -22,6 +22,7 @@ DEFAULT_ROUNDS = 150
 MAX_RERANKED = 100
 """How many of the shipped ranker's first candidates are reranked; the others stay behind in its order."""
 
+_RERANKED_UNSTORED = ("shipped-2",)  # its weights were not stored with the trees, and ship no longer
 _UNRERANKED_SCORE = -1000.0  # of the first candidate that is not reranked, below every score of trees
 _MIN_ROWS_FOR_THREADS = 300_000  # with fewer, threads cost more than they save
 # More terms support more leaves: with 7,400 terms, recall@1 rose by .03 from 15 to 127 leaves.
@@ -109,11 +110,17 @@ class TreeRanker:
         features: Sequence[str],
         domains: Sequence[str],
         further_spaces: Sequence[TrainedSpace] = (),
+        shipped: LinearRanker | None = None,
     ) -> TreeRanker:
-        """A ranker that was stored with the names of its columns and its domains."""
-        model, shipped = TreeModel(text, domains), default_ranker()
-        ranker = cls(name, fingerprint, calibration, model, shipped, further_spaces)
-        if tuple(features) != ranker.features:
+        """A ranker that was stored with the names of its columns, its domains and the ranker it reranks.
+
+        Without that one (`shipped`), as up to shipped-2, it reranks the one that ships now.
+        """
+        model, reranked = TreeModel(text, domains), shipped or default_ranker()
+        ranker = cls(name, fingerprint, calibration, model, reranked, further_spaces)
+        further, earlier = len(further_spaces), () if shipped else _RERANKED_UNSTORED
+        known = [relative_features.names(one, further) for one in (reranked.name, *earlier)]
+        if tuple(features) not in known:
             raise ConfigurationError(
                 f"the ranker {name!r} was trained on other features than this version computes: run omop-emb "
                 "calibrate again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from omop_emb.mapping.features.feature_names import NAMES
 from omop_emb.mapping.ranking import trees
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.linear import default_ranker
+from omop_emb.mapping.ranking.ranker_store import read_ranker, written_ranker
 from omop_emb.mapping.ranking.reasons import compare
 
 VOTES = NAMES.index("memory concept")
@@ -116,3 +118,28 @@ def test_a_ranker_of_other_features_or_another_shipped_ranker_is_refused() -> No
     for names in (NAMES, relative_features.names("default-1")):
         with pytest.raises(ConfigurationError, match="calibrate again"):
             stored(text, names)
+
+
+def test_a_stored_ranker_keeps_the_shipped_ranker_that_its_trees_know() -> None:
+    examples = make_examples(150, 1)
+    weights = default_ranker().weights.copy()
+    weights[NAMES.index("dense original")] -= 0.25
+    earlier = replace(default_ranker(), name="shipped-9", weights=weights)
+    model = trees.train_trees(examples, rounds=5)
+    kind, text, shape = written_ranker(trees.TreeRanker("site-1", "", earlier.calibration, model, earlier))
+    assert earlier.calibration is not None
+    ranker = read_ranker("", "site-1", kind, text, earlier.calibration.to_json(), shape)
+    assert isinstance(ranker, trees.TreeRanker)
+    assert ranker.features == relative_features.names("shipped-9")
+    features, domains = np.eye(len(NAMES), dtype=np.float32)[:120], ["Condition"] * 120
+    assert ranker.shipped.weigh(features, domains) == pytest.approx(earlier.weigh(features, domains))
+
+
+def test_trees_that_were_stored_without_the_shipped_ranker_rerank_the_one_that_ships_now() -> None:
+    text = trees.train_trees(make_examples(150, 1), rounds=5).text
+    ranker = stored(text, relative_features.names("shipped-2"))
+    assert ranker.shipped.name == default_ranker().name
+    features = np.zeros((3, len(NAMES)), np.float32)
+    features[1, VOTES] = 1
+    columns = ranker.columns(features, np.array([0, 3]), ["Condition"] * 3)
+    assert ranker.score(columns, ["Condition"] * 3).argmax() == 1
