@@ -1,6 +1,6 @@
 """What a site's first approvals are worth: recall@1 after 0 to 1,000 of them, family by family.
 
-usage: learning_curve.py BASE.npz MEMORY.npz GOLD_FOLDER [--more N] [--draws N]
+usage: learning_curve.py BASE.npz MEMORY.npz GOLD_FOLDER [--draws N]
 
 The tables are made by tables.py, the second with --memory-without-fold 0. A third of each family is scored;
 its approvals are drawn from the other two thirds. The shipped part learned from the other families alone.
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from gold import FAMILIES, read
+from gold import FAMILIES, read_for_shipping
 from tables import folds_of, load_table
 from train_default import family_codes, fit_by_family, fit_memory_by_family, is_scored, score_by_family
 
@@ -77,8 +77,8 @@ def print_line(name: str, values: np.ndarray, shipped: np.ndarray, sets: np.ndar
     print(f"{name}: {macro(values, sets):.3f} ({gain:+.3f}, {low:+.3f} to {high:+.3f})", families, flush=True)
 
 
-def main(base: Path, memory: Path, gold: Path, more: int, draws: int) -> None:
-    terms = read(gold, more=more)
+def main(base: Path, memory: Path, gold: Path, draws: int) -> None:
+    terms = read_for_shipping(gold)
     examples = load_table(base, terms)
     third, core, family = folds_of(terms) == 0, is_scored(terms), np.array([one.family for one in terms])
     models = fit_by_family(terms, examples)
@@ -130,7 +130,6 @@ if __name__ == "__main__":
     parser.add_argument("base", type=Path)
     parser.add_argument("memory", type=Path)
     parser.add_argument("gold", type=Path)
-    parser.add_argument("--more", type=int, default=5)
     parser.add_argument("--draws", type=int, default=3)
     given = parser.parse_args()
-    main(given.base, given.memory, given.gold, given.more, given.draws)
+    main(given.base, given.memory, given.gold, given.draws)

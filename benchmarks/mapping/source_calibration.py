@@ -1,8 +1,8 @@
 """Calibration per source: how far probabilities are off at each gold set, and after its first reviewed rows.
 
-usage: source_calibration.py TABLE.npz GOLD_FOLDER FIRST.npz [--more N]
+usage: source_calibration.py TABLE.npz GOLD_FOLDER FIRST.npz
 
-TABLE.npz is made by tables.py, with the same --more. Rankers and calibrations never saw the family of the set
+TABLE.npz is made by tables.py. Rankers and calibrations never saw the family of the set
 that they are measured on. What they say is kept in FIRST.npz, as learning takes ten minutes.
 """
 
@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from gold import read
+from gold import read_for_shipping
 from tables import load_table
 from train_default import family_codes, fit_by_family, score_by_family
 
@@ -26,9 +26,9 @@ BINS = 5  # few, as many terms of a set are needed in each
 MIN_LEFT = 50  # terms that remain to be measured on
 
 
-def learn(table: Path, gold: Path, more: int, first_path: Path) -> None:
+def learn(table: Path, gold: Path, first_path: Path) -> None:
     """What a ranker and a calibration that learned from other families say about each term's first."""
-    terms = read(gold, more=more)
+    terms = read_for_shipping(gold)
     examples = load_table(table, terms)
     scores = score_by_family(terms, examples, fit_by_family(terms, examples))
     first = examples.first_candidates(scores)
@@ -124,8 +124,7 @@ if __name__ == "__main__":
     parser.add_argument("table", type=Path)
     parser.add_argument("gold", type=Path)
     parser.add_argument("first", type=Path)
-    parser.add_argument("--more", type=int, default=5)
     options = parser.parse_args()
     if not options.first.exists():
-        learn(options.table, options.gold, options.more, options.first)
+        learn(options.table, options.gold, options.first)
     main(options.first)

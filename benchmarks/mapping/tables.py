@@ -1,6 +1,6 @@
 """Tables of features: all candidates of the gold terms, stored so that rankers can be tried quickly.
 
-usage: tables.py DATA_FOLDER OUTPUT.npz [--more N] [--licensed] [--memory-without-fold F | --leave-one-out]
+usage: tables.py DATA_FOLDER OUTPUT.npz [--memory-without-fold F | --leave-one-out]
 
 DATA_FOLDER holds vocab/ (Athena's layout), gold/*.tsv and, if there are any, texts with their vectors
 (names.txt, names.npy …); texts without a vector are embedded by the packaged model, once.
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from gold import LICENSED_SETS, GoldTerm, read
+from gold import GoldTerm, read_for_shipping
 from large import Vectors, read_vocabulary
 
 from omop_emb.mapping.evaluation.leakage import LeakageGuard
@@ -167,17 +167,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--more", type=int, default=5)
-    parser.add_argument("--licensed", action="store_true")
     parser.add_argument("--memory-without-fold", type=int)
     parser.add_argument("--leave-one-out", action="store_true")
     options = parser.parse_args()
-    gold_terms = read(options.data / "gold", more=options.more)
-    if options.licensed:
-        gold_terms = [term for term in gold_terms if term.set_name in LICENSED_SETS]
     make_table(
         read_world(options.data),
-        gold_terms,
+        read_for_shipping(options.data / "gold"),
         options.out,
         options.memory_without_fold,
         leave_one_out=options.leave_one_out,

@@ -52,7 +52,7 @@ def test_what_ships_learns_from_no_unlicensed_set_and_no_family_from_itself(
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     from gold import GoldTerm
-    from train_default import family_codes, fit_by_family, teaching_terms
+    from train_default import family_codes, fit_by_family, fit_memory_by_family, teaching_terms
 
     sets = np.array(["amstel_drug", "mimic4_lab", "finomop_lab"]).repeat(100)
     terms = [
@@ -82,3 +82,12 @@ def test_what_ships_learns_from_no_unlicensed_set_and_no_family_from_itself(
     ]
     of_licensed = fit_by_family(terms, spoiled)[codes[200]]
     assert (of_licensed.weights == models[codes[200]].weights).all()
+
+    remembering = replace(make_examples(300, 2, memory=True), sources=sets)
+    unlicensed = replace(remembering, features=remembering.features.copy())
+    unlicensed.features[unlicensed.rows(np.arange(200, 300)), MEMORY] = 0
+    untested = np.zeros(300, bool)
+    of_all, of_two = (fit_memory_by_family(terms, one, models, untested) for one in (remembering, unlicensed))
+    for code in np.unique(codes):
+        assert of_all[code].weights[MEMORY] > 1
+        assert (of_all[code].weights == of_two[code].weights).all()

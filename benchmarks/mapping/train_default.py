@@ -2,9 +2,9 @@
 
 usage: train_default.py BASE.npz MEMORY.npz GOLD_FOLDER OUTPUT.json FINGERPRINT
 
-BASE.npz and MEMORY.npz are made by tables.py with --more 1, the second with --licensed and
---memory-without-fold 0 too. Weights and probabilities are learned from sets under MIT and Apache-2.0 alone;
-all sets are scored.
+BASE.npz and MEMORY.npz are made by tables.py, the second with --memory-without-fold 0. Weights and
+probabilities are learned from sets under MIT and Apache-2.0 alone, those of the memory from five times as
+many of their terms; all sets are scored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from gold import CORE_SETS, FAMILIES, LICENSED_SETS, GoldTerm, is_aside, read
+from gold import CORE_SETS, FAMILIES, LICENSED_SETS, GoldTerm, is_aside, read_for_shipping
 from linear_training import MEMORY_FEATURES, LinearWeights, fit_linear, fit_memory
 from tables import folds_of, load_table
 
@@ -29,6 +29,10 @@ from omop_emb.mapping.training.cross_validation import calibrate_out_of_sample
 # Added to the trained weights: too few terms of the sources show that a unit is not its reciprocal, or that a
 # test without a specimen is one of serum. Neither changes recall at an unseen family by more than its error.
 ADDED_WEIGHTS = {"signs differ": -1.0, "serum or plasma by default": 0.6}
+
+
+def is_licensed(terms: list[GoldTerm]) -> np.ndarray:
+    return np.array([term.set_name in LICENSED_SETS for term in terms])
 
 
 def is_scored(terms: list[GoldTerm]) -> np.ndarray:
@@ -67,9 +71,8 @@ def teaching_terms(terms: list[GoldTerm]) -> np.ndarray:
 
     It should learn what holds everywhere, not the habits of a large source.
     """
-    return np.flatnonzero(
-        [(term.scored or term.set_name not in CORE_SETS) and term.set_name in LICENSED_SETS for term in terms]
-    )
+    drawn = np.array([term.scored or term.set_name not in CORE_SETS for term in terms])
+    return np.flatnonzero(drawn & is_licensed(terms))
 
 
 def fit_by_family(terms: list[GoldTerm], examples: Examples) -> dict[int, LinearWeights]:
@@ -97,9 +100,11 @@ def score_by_family(
 def fit_memory_by_family(
     terms: list[GoldTerm], examples: Examples, models: dict[int, LinearWeights], tested: np.ndarray
 ) -> dict[int, LinearWeights]:
-    """By family, its ranker with weights for the memory, learned from other families' untested terms."""
-    teaching = teaching_terms(terms)
-    teaching = teaching[~tested[teaching]]
+    """By family, its ranker with weights for the memory, learned from other families' untested terms.
+
+    They are more than the other weights are learned from, as approvals matter where a site has many.
+    """
+    teaching = np.flatnonzero(is_licensed(terms) & ~tested)
     fold = family_codes(terms)[teaching]
     return {
         number: fit_memory(examples.take(teaching[fold != number]), model) for number, model in models.items()
@@ -121,18 +126,17 @@ def learn_memory(
 ) -> LinearWeights:
     """The weights with those of the memory, and the quality of a third with them at families left out."""
     third, core = folds_of(terms) == 0, is_scored(terms)
-    models = {number: models[number] for number in np.unique(family_codes(terms)).tolist()}
     remembering = fit_memory_by_family(terms, memory, models, third)
     for name, chosen in (("with memory", remembering), ("without", models)):
         scores = add_approved_bonus(score_by_family(terms, memory, chosen), memory.features)
         print_quality(f"a third, {name}", terms, memory.target_ranks(scores), core & third)
     # The family's other terms are in its memory, but the weights were not learned from them.
-    return fit_memory(memory.take(np.flatnonzero(~third)), plain)
+    return fit_memory(memory.take(np.flatnonzero(is_licensed(terms) & ~third)), plain)
 
 
 def main(base: Path, memory: Path, gold: Path, output: Path, fingerprint: str) -> None:
     started = time.time()
-    terms = read(gold)
+    terms = read_for_shipping(gold)
     examples, core = load_table(base, terms), is_scored(terms)
     joint = examples.features[:, NAMES.index("joint score")].astype(np.float32)
     joint += 0.3 * examples.features[:, NAMES.index("same unit")]
@@ -144,16 +148,15 @@ def main(base: Path, memory: Path, gold: Path, output: Path, fingerprint: str) -
     first, teaching = examples.first_candidates(scores), teaching_terms(terms)
     families = family_codes(terms)
     calibration, _ = calibrate_out_of_sample(first.take(teaching), families[teaching], isotonic=False)
-    unseen = first.take(
-        np.flatnonzero([term.scored and term.set_name not in LICENSED_SETS for term in terms])
-    )
+    is_taught = is_licensed(terms)
+    unseen = first.take(np.flatnonzero([term.scored for term in terms] & ~is_taught))
     error = calibration_error(unseen.probability(calibration), unseen.correct)
     print(f"calibration error at families that taught nothing, with terms without a match: {error:.3f}")
 
-    licensed = [term for term in terms if term.set_name in LICENSED_SETS]
     # The families that teach nothing share the ranker of all that do.
-    plain = models[int(families[[term.set_name not in LICENSED_SETS and term.scored for term in terms]][0])]
-    final = learn_memory(licensed, load_table(memory, licensed), plain, models)
+    plain = models[int(families[~is_taught][0])]
+    del examples
+    final = learn_memory(terms, load_table(memory, terms), plain, models)
     weights = final.weights + np.array([ADDED_WEIGHTS.get(name, 0.0) for name in NAMES], np.float32)
     ranker = LinearRanker(
         name="shipped-3",
