@@ -29,7 +29,7 @@ from omop_emb.service.review.suggestion_store import flag_kinds
 from omop_emb.service.review.term_keys import group_key, text_key
 
 CANDIDATES = 10
-RANKER = "shipped-2"
+RANKER = "shipped-3"
 _DOMAINS = ("Condition", "Measurement", "Observation", "Drug", "Device", "Procedure")
 _WARDS = ("cardiology", "surgery", "paediatrics", "laboratory", "intensive care")
 _REASONS = ("same words", "cosine similarity", "word overlap", "found by several", "domain", "length")

@@ -183,7 +183,7 @@ class Provenance:
         space_id: the embedding space; None if no dense retriever was used.
         model, fingerprint: provider:model of that space, and the digest of its fingerprint.
         vocabulary: release of the loaded vocabulary, "" if it names none.
-        ranker: such as "shipped-2" or "north-3".
+        ranker: such as "shipped-3" or "north-3".
         calibrated: whether the probabilities are valid for these spaces.
         accept_precision, accept_untrained: see Policy; False if the ranker was trained for the site.
         concept_filter: which concepts could be candidates, in words; "" for all standard ones.

@@ -514,7 +514,7 @@ def test_a_source_to_concept_map_is_written_as_a_file_and_into_the_database(
         (provenance,) = connection.execute("select provenance from omop_emb.mapping_run").fetchone() or ((),)
     assert stored == [(row["source_code"], int(row["target_concept_id"])) for row in rows]
     assert stored_run == (6, 2, "Osteoarthritis")
-    assert provenance["ranker"] == "shipped-2"
+    assert provenance["ranker"] == "shipped-3"
 
 
 def test_an_approved_usagi_file_becomes_a_source_to_concept_map(run_map: Map) -> None:

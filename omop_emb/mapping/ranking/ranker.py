@@ -28,7 +28,7 @@ class Ranker(Protocol):
     """Orders candidates.
 
     Attributes:
-        name: such as "shipped-2" or "north-3".
+        name: such as "shipped-3" or "north-3".
         fingerprint: digest of the space that it was trained in; its probabilities are valid for no other.
         further_spaces: those that it was trained with besides, in the order of their features.
         is_site_trained: whether it was trained on approvals of the site itself.

@@ -15,7 +15,7 @@ class ProvenanceModel(Answer):
     model: str = Field(description="Its model, as provider:model.", examples=["local:all-MiniLM-L6-v2"])
     fingerprint: str = Field(description="Digest of everything that shapes its vectors.")
     vocabulary: str = Field(description='Release of the vocabulary; "" if it names none.')
-    ranker: str = Field(description="What ordered the candidates.", examples=["shipped-2"])
+    ranker: str = Field(description="What ordered the candidates.", examples=["shipped-3"])
     calibrated: bool = Field(description="Whether there are probabilities.")
     version: str = Field(description="Of omop-emb.")
     space_vocabulary: str | None = Field(
