@@ -21,12 +21,12 @@ test: .venv/dev.stamp
 test-long: .venv/dev.stamp
 	$(BIN)/python -m pytest
 
-# Format, rules and types of the code; links and words of the pages.
+# Format, rules and types of the code; links of the pages; the English of pages, messages and help.
 lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/docs/test_pages.py
+	$(BIN)/python -m pytest -q tests/docs/test_pages.py tests/docs/test_prose.py
 
 format: .venv/dev.stamp
 	$(BIN)/ruff format .

@@ -78,7 +78,9 @@ def _check_parts(rest: str, parameters: dict[str, Any]) -> None:
     if not re.fullmatch(r"-?[0-9]{1,9}", str(parameters.get("connect_timeout", "0"))):
         raise ConfigurationError(f"{url_name()} has a connect_timeout that is no number of seconds")
     if len(port.split(",")) > 1 and port.count(",") != host.count(","):
-        raise ConfigurationError(f"{url_name()} has not as many ports as hosts: write one for each")
+        raise ConfigurationError(
+            f"{url_name()} has a different number of hosts and ports: give one port for each host"
+        )
 
 
 def _problem(rest: str, message: str) -> str:

@@ -82,7 +82,7 @@ def run_server(
         else:
             _check_open(options, address)
             on_message(
-                "warning: requests and answers are not encrypted: put a reverse proxy with TLS before it"
+                "warning: requests and answers are not encrypted: put a reverse proxy with TLS in front"
             )
         settings = ServerSettings(
             token=token,
@@ -138,7 +138,7 @@ def _check_open(options: ServeOptions, address: str) -> None:
     """Raise ConfigurationError unless it is clear who may reach an address that others can see."""
     if not options.allowed_hosts:
         raise ConfigurationError(
-            f"other machines can reach {address}: give the name by which they do with --allow-host NAME, or "
+            f"other machines can reach {address}: give the name that they use with --allow-host NAME, or "
             "leave --host out"
         )
     if not options.asks_token:

@@ -159,7 +159,7 @@ def test_other_machines_reach_it_by_allowed_names_and_what_they_ask_is_finished_
             connection.sendall(b'"terms": ["a"] }')
             assert connection.recv(100).startswith(b"HTTP/1.1 503 ")  # there is no database
         assert one.process.wait(20) == 0
-        assert "with TLS before it" in one.errors[0]
+        assert "with TLS in front" in one.errors[0]
 
 
 SLOW = (

@@ -14,51 +14,6 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benc
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE_LINK = re.compile(r"\[`([\w.]+)(?:\(\))?`\]\(([^)\s]+\.py)\)")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-# Phrases that a reader has to read twice; each has a plain word: told -> reported, kept out -> skipped.
-_ODD_PHRASES = (
-    "as it is made",
-    "as it would",
-    "asked of",
-    "at hand",
-    "comes along",
-    "is told",
-    "are told",
-    "kept out",
-    "made anew",
-    "need be",
-    "stands in",
-    "the way in which",
-    "without a word",
-)
-# Long-winded words, and those of advertisements: in order to -> to, prior to -> before, utilize -> use.
-_LONG_PHRASES = (
-    "aforementioned",
-    "and/or",
-    "at this point in time",
-    "basically",
-    "blazing",
-    "due to the fact",
-    "facilitate",
-    "for the purpose of",
-    "functionality",
-    "hereby",
-    "in case of",
-    "in order to",
-    "in the event that",
-    "it should be noted",
-    "leverage",
-    "obviously",
-    "please note",
-    "powerful",
-    "prior to",
-    "respectively, the",
-    "seamless",
-    "seamlessly",
-    "state of the art",
-    "utilise",
-    "utilize",
-    "with regard to",
-)
 
 
 def _links(page: Path) -> list[str]:
@@ -100,13 +55,6 @@ def test_every_page_is_reached_from_the_index() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_begins_with_its_title(page: Path) -> None:
     assert page.read_text().startswith("# ")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_avoids_odd_phrases(page: Path) -> None:
-    text = " ".join(page.read_text().lower().split())
-    used = [phrase for phrase in (*_ODD_PHRASES, *_LONG_PHRASES) if re.search(rf"\b{phrase}\b", text)]
-    assert not used, f"say it in plain words: {used}"
 
 
 def test_every_decision_has_its_own_number() -> None:

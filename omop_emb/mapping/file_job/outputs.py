@@ -208,7 +208,7 @@ class OutputWriter:
         return mapped
 
     def finish(self) -> None:
-        """Complete the files: what persons decided in Usagi's file, and outdated targets."""
+        """Complete the files: what people decided in Usagi's file, and outdated targets."""
         if self._file.usagi is not None:
             for mapping in self._file.usagi.mappings():
                 if mapping.problem or mapping.is_undecided:

@@ -85,7 +85,7 @@ def check_orders(job: JudgeJob, calibrations: Mapping[str, JudgeCalibration]) ->
     if job.orders and (calibration is None or calibration.choice is None):
         raise ConfigurationError(
             f"what the choices of {job.model.source} are worth here is not known, or not enough: map with "
-            "--judge alone, and run omop-emb calibrate APPROVED with what persons decided about these terms"
+            "--judge alone, and run omop-emb calibrate APPROVED with what people decided about these terms"
         )
 
 
