@@ -98,8 +98,9 @@ def build_index(
     on_progress(Progress(Phase.PLAN))
     with builder_lease(_builder(engine, client, chosen, space, recipe, options)) as builder:
         plan, counts, finished = _run(builder, on_progress)
-    if counts.rows or plan.reused or plan.updated or plan.withdrawn or plan.obsolete:
-        vacuum(engine, builder.space)
+    has_dead_rows = bool(plan.updated or plan.withdrawn or plan.obsolete)
+    if counts.rows or plan.reused or has_dead_rows:
+        vacuum(engine, builder.space, has_dead_rows=has_dead_rows)
     with open_connection(engine) as connection:
         for built in registry.all_spaces(connection):
             if built.space_id == builder.space.space_id:

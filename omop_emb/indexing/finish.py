@@ -19,6 +19,7 @@ from omop_emb.indexing.build_plan import discard_plan
 from omop_emb.indexing.builders import Builder, limit_idle_time
 from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
+from omop_emb.records import IndexType
 from omop_emb.search.prepare_space import prepare_for_readers, prepare_loaded_space
 from omop_emb.spaces import lifecycle, registry
 from omop_emb.spaces.recipe import filter_to_json
@@ -100,11 +101,21 @@ def finish_index(engine: Engine, name: str | None = None) -> tuple[Space, bool]:
     return space, index_made
 
 
-def vacuum(engine: Engine, space: Space) -> None:
-    """Vacuum a space's tables, so that index-only scans need not visit rows; the build does not need it."""
+def vacuum(engine: Engine, space: Space, *, has_dead_rows: bool = False) -> None:
+    """Vacuum a space's tables, so that index-only scans need not visit rows; the build does not need it.
+
+    Args:
+        engine: the database.
+        space: whose tables.
+        has_dead_rows: whether rows were changed or deleted. To take 1.5 % of the rows out of an HNSW index
+            needs as long as building it, so its rows are left to autovacuum, which waits for 20 %.
+    """
+    tables = [space.tables.texts]
+    if not (has_dead_rows and space.index_type is IndexType.HNSW):
+        tables.append(space.tables.rows)
     try:
         with open_connection(engine, autocommit=True) as connection:
-            for table in (space.tables.rows, space.tables.texts):
+            for table in tables:
                 connection.execute(sql.SQL("vacuum (skip_locked) {}").format(table))
     except (psycopg.Error, DatabaseError) as error:
         logger.debug("space %s was not vacuumed: %s", space.name, type(error).__name__)

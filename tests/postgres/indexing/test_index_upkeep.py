@@ -76,7 +76,7 @@ def test_an_index_whose_creation_was_interrupted_is_built_again(
 
 
 @pytest.mark.parametrize("index_type", IndexType)
-def test_a_build_that_changed_rows_leaves_its_tables_vacuumed_and_analysed(
+def test_a_build_that_changed_rows_leaves_its_tables_vacuumed_unless_that_is_dear(
     engine: Engine, vocabulary: SmallVocabulary, database_url: str, index_type: IndexType
 ) -> None:
     # What VACUUM could achieve depends on transactions of others, such as autovacuum's.
@@ -93,8 +93,14 @@ def test_a_build_that_changed_rows_leaves_its_tables_vacuumed_and_analysed(
     assert all(vacuumed and analysed for vacuumed, analysed in after_first)
     vocabulary.load(ConceptRow(6, "Asthma"), without=[4])
     build_index(engine, counting_client(), index_type=index_type)
-    for before, after in zip(after_first, done(), strict=True):
-        assert all(count > earlier for earlier, count in zip(before, after, strict=True))
+    (rows_vacuumed, *_), _ = changes = [
+        tuple(count > earlier for earlier, count in zip(before, after, strict=True))
+        for before, after in zip(after_first, done(), strict=True)
+    ]
+    # Deleted rows leave an HNSW index only at the cost of building it: autovacuum does that, in its time.
+    assert rows_vacuumed is (index_type is IndexType.FLAT)
+    assert changes[0][1]
+    assert changes[1] == (True, True)
     with engine.connect() as connection:
         assert [space.has_index for space in registry.all_spaces(driver_connection(connection))] == [
             index_type is IndexType.HNSW
