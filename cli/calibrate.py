@@ -81,7 +81,7 @@ def command(
         echo(line)
     echo(
         f"ranker {trained.name} learned from {counted(trained.terms, 'term')} with a match and "
-        f"{trained.no_match:,} without, and is used from now on; "
+        f"{trained.no_match:,} without, and is now in use; "
         f"{counted(trained.remembered, 'approved name is', 'approved names are')} new in the memory"
     )
     rows = [{"ranker": one.ranker, **one.metrics} for one in trained.cross_validations]

@@ -77,7 +77,9 @@ def command(concepts: tuple[str, ...], limit: int, format_: str, **wanted: bool)
 
 
 def _no_id(name: str) -> str:
-    return f"{one_line(name)!r} is neither a concept id nor VOCABULARY:CODE; omop-emb search finds terms"
+    return (
+        f"{one_line(name)!r} is neither a concept id nor VOCABULARY:CODE; to find a term, use omop-emb search"
+    )
 
 
 def _print_cards(cards: list[ConceptCard], sections: list[str]) -> None:

@@ -117,7 +117,11 @@ def finish(name: str | None) -> None:
 
     with engine_scope() as engine:
         space, index_made = finish_index(engine, name)
-    made = "its index was created and measured" if index_made else "its indexes are as they should be"
+    made = (
+        ("its index was created and its recall measured")
+        if index_made
+        else "its indexes are as they should be"
+    )
     echo(f"space {space.name!r} is counted, and {made}")
 
 
@@ -137,7 +141,7 @@ def drop(name: str, yes: bool) -> None:
         report = drop_index(engine, name, approve=None if yes else _confirm_drop)
     if report.cancel_error:
         echo(
-            "its batch jobs could not be cancelled and go on: end them in the provider's console "
+            "its batch jobs could not be cancelled and continue: end them in the provider's console "
             f"({report.cancel_error})"
         )
     elif report.cancelled_jobs:

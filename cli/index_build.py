@@ -186,7 +186,7 @@ def build(
         render([{**counts, **_usage(client)}], (*_REPORT_COLUMNS, *_USAGE_COLUMNS), format_)
     if report.failed:
         refused = counted(report.failed, "text was refused by the model", "texts were refused by the model")
-        echo(f"{refused}; the next index build tries again")
+        echo(f"{refused}; the next index build tries them again")
         context.exit(3)
 
 
@@ -244,5 +244,5 @@ def _print_report(report: BuildReport) -> None:
         return
     active = "active" if report.is_active else f"not active: omop-emb index activate {report.space_name}"
     if report.replaced_space is not None:
-        active += f" in place of {report.replaced_space!r}, which holds another release"
+        active += f" instead of {report.replaced_space!r}, which has another release"
     echo(f"space {report.space_name!r} is ready after {report.seconds:,.1f} s, and {active}")

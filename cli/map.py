@@ -111,7 +111,7 @@ def command(
     previous_file, previous_columns = previous
     if reading.columns.context and judge is None and translate is None:
         raise click.UsageError(
-            "--context-column is for a generative model, and none is asked: add --judge PROVIDER:MODEL or "
+            "--context-column is for a generative model, and none is used: add --judge PROVIDER:MODEL or "
             "--translate PROVIDER:MODEL"
         )
     job = FileJob(
@@ -166,9 +166,8 @@ def _echo_report(job: FileJob, report: JobReport) -> None:
         echo(f"source_to_concept_map in {job.outputs.map_schema}: {counted(rows, 'earlier row')} replaced")
     if report.outdated:
         echo(
-            f"{counted(report.outdated, 'term has', 'terms have')} a target that is no valid standard "
-            "concept in this "
-            "vocabulary: see --outdated FILE, or the column outdated"
+            f"{counted(report.outdated, 'term has', 'terms have')} a target that is not a valid standard "
+            "concept in this vocabulary: see --outdated FILE, or the column outdated"
         )
     if report.map_rows is not None:
         _echo_map(report.map_rows)
@@ -196,15 +195,13 @@ def _echo_map(rows: MapRowBuilder) -> None:
     if rows.values:
         echo(
             f"targets that are values, units, operators, numbers or types: {rows.values:,} not in "
-            f"{table}, which has no "
-            "column for them: see value_concept_id and its like"
+            f"{table}, which has no column for them: see value_concept_id and similar columns"
         )
     if rows.conflicting:
         echo(
             f"{counted(len(rows.conflicting), 'code is', 'codes are')} not in {table}, because their "
-            "names have "
-            f"different targets or one needs review: {_examples(rows.conflicting)}; --map-key "
-            "code+name tells names apart"
+            f"names have different targets or one needs review: {_examples(rows.conflicting)}; --map-key "
+            "code+name gives each name its own row"
         )
     if rows.only_case:
         echo(

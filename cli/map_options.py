@@ -40,7 +40,7 @@ def _make_outputs(
     has_map = bool(files["map_file"] or files["map_schema"])
     if has_map and source_vocabulary_id is None:
         raise click.UsageError(
-            "source_to_concept_map needs --source-vocabulary-id, a name of your own for the codes"
+            "source_to_concept_map needs --source-vocabulary-id, your own vocabulary id for the codes"
         )
     if source_vocabulary_id is not None and not has_map:
         raise click.UsageError("--source-vocabulary-id is for --map-file or --map-schema: give one of them")
@@ -92,7 +92,7 @@ def _make_judge(model: str | None, thinking: int | None, **how: Any) -> JudgeJob
         }
         if unused := [option for option, value in given.items() if value]:
             raise click.UsageError(
-                f"{unused[0]} is for a judge, and none is asked: add --judge PROVIDER:MODEL"
+                f"{unused[0]} is for a judge, and none is used: add --judge PROVIDER:MODEL"
             )
         return None
     return JudgeJob(model=make_chat_model(model, thinking_tokens=thinking), **how)

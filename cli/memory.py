@@ -118,7 +118,7 @@ def forget(site: str, name: str | None, file_: Path | None, everything: bool) ->
     from omop_emb.mapping.training import forget_approvals
 
     if (name is None and file_ is None) != everything:
-        raise click.UsageError("say which approvals: --name, --file, or else --all")
+        raise click.UsageError("say which approvals to withdraw: --name, --file or --all")
     with session_scope() as session:
         done = forget_approvals(
             driver_connection(session),
@@ -129,6 +129,6 @@ def forget(site: str, name: str | None, file_: Path | None, everything: bool) ->
     echo(f"withdrawn from {site!r}: {counted(done.approvals, 'approval')}")
     for ranker in done.rankers:
         echo(
-            f"the ranker {ranker} learned from them and is not used any more: run omop-emb calibrate "
+            f"the ranker {ranker} learned from them and is no longer used: run omop-emb calibrate "
             f"APPROVED --site {site} to train another, or omop-emb ranker use {ranker} to use it anyway"
         )

@@ -42,7 +42,7 @@ def list_(site: str | None, format_: str) -> None:
             check_site(connection, site)
         rows = describe_rankers(connection, site)
     if not rows:
-        echo("no site has a ranker of its own, all use the shipped one: run omop-emb calibrate APPROVED")
+        echo("no site has its own ranker, so all use the shipped one: run omop-emb calibrate APPROVED")
     render(rows, _COLUMNS, format_)
 
 
@@ -68,12 +68,14 @@ def use(name: str, site: str | None, space: str | None) -> None:
         connection = driver_connection(session)
         if is_shipped_name(name):
             switch_to_shipped(connection, site or "default", space)
-            echo(f"the site {site or 'default'!r} uses the shipped ranker from now on")
+            echo(f"the site {site or 'default'!r} now uses the shipped ranker")
             return
         ranker = switch_to_ranker(connection, name)
     echo(f"the site {ranker.site!r} uses the ranker {name} from now on")
     if ranker.withdrawn_terms:
-        echo("it learned from approvals withdrawn since: omop-emb calibrate trains one without them")
+        echo(
+            "it learned from approvals that were withdrawn later: omop-emb calibrate trains one without them"
+        )
 
 
 @command.command("drop")

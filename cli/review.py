@@ -154,7 +154,7 @@ def command(
         raise click.UsageError("--output and --schema are for --export NAME")
     if task.read_back is not None:
         if file is None:
-            raise click.UsageError("--read-back needs FILE, the export that people filled")
+            raise click.UsageError("--read-back needs FILE, the export that people filled in")
         read_file_back(task.read_back, file, reviewer or _own_name())
     elif any(tasks):
         _do(task)
@@ -247,14 +247,15 @@ def _begin(file: Path, name: str, reading: ReadOptions, site: str, reviewer: str
         earlier = same_file(engine, file, site=site)
         if earlier is not None and name in ("", earlier.name):
             echo(
-                f"review {earlier.name!r} was begun with this file and is opened; --name OTHER begins another"
+                f"review {earlier.name!r} was begun with this file and is opened again; --name OTHER "
+                "begins a new one"
             )
             return earlier
         project = begin_review(engine, file, name=name, options=reading, site=site, created_by=reviewer)
         settings: Any = project.settings["file"]
         for line in settings["notes"]:
             echo(line)
-        echo(f"review {project.name!r} begun: its terms appear as they are read and mapped")
+        echo(f"review {project.name!r} has begun: its terms appear as they are read and mapped")
         return project
 
 

@@ -59,11 +59,14 @@ def read_file_back(name: str, file: Path, reviewer: str) -> None:
     if report.conflict_count:
         lines = ", ".join(str(one.line) for one in report.conflicts[:_SHOWN])
         rows = counted(report.conflict_count, "row is", "rows are")
-        echo(f"{rows} not stored, as their terms have been decided since (lines {lines}): see the review")
+        echo(
+            f"{rows} not stored, because their terms have been decided in the meantime (lines {lines}): "
+            "see the review"
+        )
     for problem in report.problems[:_SHOWN]:
         echo(str(problem))
     if report.problem_count > _SHOWN:
-        echo(f"{counted(report.problem_count, 'row')} could not be used in all")
+        echo(f"{counted(report.problem_count, 'row')} could not be used")
     for note in report.notes:
         echo(note)
 

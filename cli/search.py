@@ -84,11 +84,15 @@ def command(
         what = "--dense leaves" if query_files is None else "a search with files leaves"
         raise click.UsageError(f"--site chooses approvals and a ranker, which {what} out: drop one")
     if query_files is not None and term_file is not None:
-        raise click.UsageError("--file has many queries, --image and --file-part make one: drop one of them")
+        raise click.UsageError(
+            "--file has many queries, but --image and --file-part make a single one: use only one of them"
+        )
     if (dense is not None or query_files is not None) and also_spaces:
-        raise click.UsageError("--dense and files search the active space alone: drop --also-space")
+        raise click.UsageError("--dense and files only search the active space: drop --also-space")
     if (dense is not None or query_files is not None) and prefer:
-        raise click.UsageError("--prefer changes the ranker's order, and --dense and files use none: drop it")
+        raise click.UsageError(
+            "--prefer changes the ranker's order, but --dense and files use no ranker: drop it"
+        )
     config.one_blas_thread()
     if query_files is not None:
         rows = search_with_files(terms, query_files, dense, k, concept_filter, explain=explain)

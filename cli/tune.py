@@ -157,12 +157,14 @@ def command(folder: Path, tuning: Tuning, estimate_only: bool, restart: bool, fo
     ]
     render(figures, _COLUMNS, format_)
     if result.after.mrr <= result.before.mrr:
-        echo("the tuned model is no better on the pairs held out: keep the one before")
+        echo("the tuned model is no better on the held-out pairs: keep the original one")
     echo(f"use it: OMOP_EMB_MODEL=local:{result.folder.absolute()} omop-emb index build")
 
 
 def _echo_plan(plan: TuningPlan) -> None:
-    left_out = f", {plan.left_out:,} left out because their text is evaluated" if plan.left_out else ""
+    left_out = (
+        (f", {plan.left_out:,} left out because you will evaluate on their text") if plan.left_out else ""
+    )
     echo(
         f"{counted(plan.pairs, 'pair')} to learn from, {plan.held_out:,} held out{left_out}; "
         f"{counted(plan.steps, 'step')} at most, about {plan.hours:.1f} hours without measuring"

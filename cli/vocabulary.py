@@ -209,7 +209,7 @@ def _echo_loaded(loaded: LoadedVocabulary) -> None:
     if loaded.losses:
         echo(f"warning: it has less than {_before(loaded)}: {listed(loaded.losses)}")
     if loaded.before is not None and is_older(loaded.version, loaded.before.version):
-        echo(f"warning: it is older than {_before(loaded)}, which was active until now")
+        echo(f"warning: it is older than {_before(loaded)}, which was active before")
     if loaded.before is not None and loaded.is_before_kept:
         size = f"{loaded.before.bytes / 1e6:,.0f} MB"
         echo(f"{loaded.before.label} is kept ({size}): omop-emb vocabulary rollback goes back to it")
@@ -220,7 +220,7 @@ def _echo_loaded(loaded: LoadedVocabulary) -> None:
         echo(f"warning: {concepts} not embedded{hint}")
     for file, count in loaded.exchanged_dates.items():
         dates = counted(count, f"date in {file} has", f"dates in {file} have")
-        echo(f"warning: {dates} day and month exchanged: read as YYYYDDMM")
+        echo(f"warning: {dates} day and month swapped: read as YYYYDDMM")
     if not loaded.rows.get("concept_relationship"):
         echo("warning: without CONCEPT_RELATIONSHIP, no source code leads to a standard concept")
     if not loaded.has_trigrams:

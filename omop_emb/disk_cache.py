@@ -59,7 +59,7 @@ def build_folder(name: str, size: int, *, wait: bool = True) -> Iterator[Path | 
             if is_intact(top / name):
                 yield None
                 return
-            logger.warning("%s was damaged and is made again: is the disk sound?", top / name)
+            logger.warning("%s was damaged and is being rebuilt: is the disk healthy?", top / name)
             _remove(top / name)
         for unfinished in top.glob("*.part"):  # of a process that was killed: this one holds the lock
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -41,7 +41,7 @@ def reliability(frame: pd.DataFrame, *, parts: int = 15, ax: Axes | None = None)
         MissingExtraError: matplotlib is not installed.
     """
     if parts < 1:
-        raise InputError(f"parts is at least 1; found {parts}")
+        raise InputError(f"parts must be at least 1; found {parts}")
     probability, correct = _probabilities(frame)
     ax = _axes(ax)
     groups = [part for part in np.array_split(np.argsort(probability, kind="stable"), parts) if len(part)]
@@ -100,7 +100,7 @@ def recall(
         MissingExtraError: matplotlib is not installed.
     """
     if not cutoffs or min(cutoffs) < 1:
-        raise InputError(f"cutoffs are numbers of at least 1; found {list(cutoffs)}")
+        raise InputError(f"cutoffs must be numbers of at least 1; found {list(cutoffs)}")
     if "findable" in frame.columns:
         frame = frame[frame["findable"].astype(bool)]
     all_ranks = {column: _column(frame, column, missing=0.0) for column in columns}
@@ -108,7 +108,9 @@ def recall(
         raise InputError("a plot needs terms; found none whose concept could be found")
     for column, ranks in all_ranks.items():
         if (ranks < 0).any() or (ranks % 1 != 0).any():
-            raise InputError(f"column {column!r} has ranks: 1 the best, 0 not found; found another value")
+            raise InputError(
+                f"column {column!r} must have ranks (1 is the best, 0 not found); found another value"
+            )
     ax = _axes(ax)
     for column, ranks in all_ranks.items():
         ax.plot(cutoffs, [((ranks > 0) & (ranks <= k)).mean() for k in cutoffs], marker=".", label=column)
@@ -129,9 +131,9 @@ def _probabilities(frame: pd.DataFrame) -> tuple[Doubles, Doubles]:
     if not len(probability):
         raise InputError("a plot needs terms with a probability; found none: is the ranker calibrated?")
     if ((probability < 0) | (probability > 1)).any():
-        raise InputError("column 'probability' is from 0 to 1; found another value")
+        raise InputError("column 'probability' must be from 0 to 1; found another value")
     if (~np.isin(correct, (0, 1))).any():
-        raise InputError("column 'correct' is true or false; found another value")
+        raise InputError("column 'correct' must be true or false; found another value")
     return probability, correct
 
 
@@ -141,7 +143,7 @@ def _column(frame: pd.DataFrame, name: str, *, missing: float) -> Doubles:
     try:
         return np.asarray(frame[name].astype("Float64").to_numpy(np.float64, na_value=missing), np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"column {name!r} holds numbers; found something else") from error
+        raise InputError(f"column {name!r} must have numbers; found something else") from error
 
 
 def _axes(ax: Axes | None) -> Axes:

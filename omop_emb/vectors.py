@@ -21,7 +21,7 @@ def as_matrix(rows: Vectors | Sequence[Sequence[float]], *, count: int, source: 
         source: the provider's name for the message.
     """
     if len(rows) != count:
-        raise InvalidAnswerError(f"{source} answered {len(rows)} vectors for {count} texts")
+        raise InvalidAnswerError(f"{source} returned {len(rows)} vectors for {count} texts")
     try:
         with np.errstate(over="ignore"):  # becomes infinity, an invalid row
             matrix = np.asarray(rows, dtype=np.float32)

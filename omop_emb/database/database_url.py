@@ -16,8 +16,8 @@ VARIABLE = "OMOP_EMB_DATABASE_URL"
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _EXAMPLE = "postgresql://user:password@host:5432/database"
 _ENCODE = (
-    "write signs other than letters and digits in user and password percent-encoded (@ as %40, / as %2F, "
-    "% as %25, a space as %20)"
+    "percent-encode all characters except letters and digits in user and password (@ as %40, / as %2F, % "
+    "as %25, a space as %20)"
 )
 _DEFAULTS = {"application_name": "omop-emb", "connect_timeout": "10", "client_encoding": "utf8"}
 
@@ -76,7 +76,7 @@ def _check_parts(rest: str, parameters: dict[str, Any]) -> None:
     if not all(one.isdecimal() and one.isascii() and 0 < int(one[:6]) < 65536 for one in ports):
         raise ConfigurationError(f"{url_name()} has no port from 1 to 65535: write it as {_EXAMPLE}")
     if not re.fullmatch(r"-?[0-9]{1,9}", str(parameters.get("connect_timeout", "0"))):
-        raise ConfigurationError(f"{url_name()} has a connect_timeout that is no number of seconds")
+        raise ConfigurationError(f"{url_name()} has a connect_timeout that is not a number of seconds")
     if len(port.split(",")) > 1 and port.count(",") != host.count(","):
         raise ConfigurationError(
             f"{url_name()} has a different number of hosts and ports: give one port for each host"
@@ -88,7 +88,7 @@ def _problem(rest: str, message: str) -> str:
     # With an @ after the question mark, the "option" is a part of the password.
     unknown = re.match(r'invalid URI query parameter: "(\w+)"', message)
     if unknown is not None and "@" not in options and "password" not in options:
-        return f"PostgreSQL has no option {unknown[1]!r}; sslmode and connect_timeout are two that it has"
+        return f"PostgreSQL has no option {unknown[1]!r}; examples of options are sslmode and connect_timeout"
     if "query parameter" in message and "@" not in options:
         return "after the ?, write name=value, with & between them"
     return _ENCODE if "%" in before or " " in rest or "@" in options else f"write it as {_EXAMPLE}"

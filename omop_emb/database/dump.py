@@ -60,7 +60,7 @@ def restore_database(engine: sqlalchemy.Engine, path: str | Path) -> None:
         connection = driver_connection(session)
         if _has_schema(connection):
             raise DatabaseError(
-                "this database has a schema omop_emb, and restoring replaces nothing: set "
+                "this database already has a schema omop_emb, and a restore replaces nothing: set "
                 "OMOP_EMB_DATA_DIR to a new folder, or OMOP_EMB_DATABASE_URL to another database"
             )
         target = _Target.of(connection)
@@ -127,7 +127,7 @@ def _check_dump(path: Path) -> None:
 
 def _check_seal(file: BinaryIO, path: Path) -> None:
     if file.read(len(_MAGIC)) != _MAGIC:
-        raise InputError(f"{path} is no file of omop-emb db dump")
+        raise InputError(f"{path} was not written by omop-emb db dump")
     length = len(_SEAL) + hashlib.sha256().digest_size
     left = file.seek(0, os.SEEK_END) - length
     file.seek(max(0, left))
@@ -139,8 +139,8 @@ def _check_seal(file: BinaryIO, path: Path) -> None:
         left -= len(block)
     if seal != _SEAL + digest.digest():
         raise InputError(
-            f"{path} is not complete, or was altered since omop-emb db dump wrote it: take another copy; "
-            "files of pg_dump are for pg_restore"
+            f"{path} is incomplete, or was altered after omop-emb db dump wrote it: use another copy; for "
+            "files of pg_dump, use pg_restore"
         )
 
 

@@ -122,8 +122,8 @@ def writing_connection(
     driver = driver_connection(source)
     if driver.autocommit:
         raise InputError(
-            f"this {type(source).__name__} is in AUTOCOMMIT mode, where a failed write leaves half of it: "
-            "give one with transactions, such as a Session of omop_emb.database_engine()"
+            f"this {type(source).__name__} is in AUTOCOMMIT mode, in which a failed write is left half "
+            "done: pass one with transactions, such as a Session of omop_emb.database_engine()"
         )
     return driver
 
@@ -187,7 +187,7 @@ def _opened_connection(source: object) -> sqlalchemy.Connection:
     found = type(source).__name__
     remedy = "such as sqlalchemy.orm.Session(engine)"
     if found.startswith("Async"):
-        remedy = "in a thread of its own, such as asyncio.to_thread(), as omop-emb does not await"
+        remedy = "in a separate thread, for example with asyncio.to_thread(), because omop-emb does not await"
     raise InputError(f"session must be a SQLAlchemy Session or Connection, {remedy}; found {found}")
 
 

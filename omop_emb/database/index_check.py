@@ -90,7 +90,7 @@ class IndexCheck:
         lock = sql.SQL("lock table {} in share update exclusive mode")
         self._connection.execute(lock.format(sql.Identifier(*row)))
         lost = self._inspect("check_index_entries", oid)
-        problem = f"it lacks {counted(lost, 'row')} that its index lists"
+        problem = f"it lacks {counted(lost, 'row')} that are in its index"
         return ("table", ".".join(row), problem) if lost else None
 
     def _inspect(self, query: str, oid: int) -> int:

@@ -65,8 +65,8 @@ def pending_migrations(connection: psycopg.Connection[Any]) -> list[str]:
             )
         if digest != _sha256(name):
             raise MigrationError(
-                f"migration {name} is not the one that this database was migrated with: "
-                "install an unaltered omop-emb"
+                f"migration {name} differs from the one that this database was migrated with: install an "
+                "unaltered omop-emb"
             )
     return names[len(history) :]
 

@@ -17,7 +17,7 @@ from omop_emb.errors import DamageError, DatabaseError
 # The driver's class -> the message; the first class that matches counts. {reason} is the server's own first
 # line, which in these classes holds no values.
 _MESSAGES: tuple[tuple[type[psycopg.Error], str], ...] = (
-    (errors.InsufficientPrivilege, "{reason}: let the owner grant that right, or use a role that has it"),
+    (errors.InsufficientPrivilege, "{reason}: have the owner grant that right, or use a role that has it"),
     (errors.ReadOnlySqlTransaction, "{reason}: name the primary server in {url}"),
     (errors.DiskFull, "the database's disk is full ({reason}): free some space there and run this again"),
     (
@@ -29,7 +29,10 @@ _MESSAGES: tuple[tuple[type[psycopg.Error], str], ...] = (
     (errors.SerializationFailure, "another process changed the same rows: run this again"),
     (errors.LockNotAvailable, "another process holds what this needs ({reason}): wait, then run this again"),
     (errors.AdminShutdown, "the database server was stopped, or ended this connection: run this again"),
-    (errors.CrashShutdown, "the database server crashed and recovers: run this again; its log says why"),
+    (
+        errors.CrashShutdown,
+        "the database server crashed and is recovering: run this again; the server's log says why",
+    ),
     (errors.CannotConnectNow, "the database server is starting or stopping: run this again in a moment"),
     (errors.InvalidCatalogName, "{reason}: create it, or name another in {url}"),
     (
@@ -42,20 +45,21 @@ _MESSAGES: tuple[tuple[type[psycopg.Error], str], ...] = (
     ),
     (
         errors.IdleInTransactionSessionTimeout,
-        "the database ended a transaction that waited longer than its idle_in_transaction_session_timeout: "
-        "give a session that is in no transaction (commit or roll back first), or raise that setting",
+        "the database ended a transaction that was idle for longer than "
+        "idle_in_transaction_session_timeout: pass a session without a transaction (commit or roll back "
+        "first), or raise that setting",
     ),
 )
 
 # What libpq reports while connecting -> the remedy, which goes before the variable's name.
 _CONNECTION_REMEDIES: tuple[tuple[str, str], ...] = (
     (r"authentication failed|no password supplied", "check user and password (percent-encoded) in"),
-    (r"no pg_hba\.conf entry", "let the server's pg_hba.conf admit this host and user, or check"),
+    (r"no pg_hba\.conf entry", "allow this host and user in the server's pg_hba.conf, or check"),
     (r"database .* does not exist", "create the database, or check its name in"),
     (r"role .* does not exist", "create the role, or check its name in"),
     (r"could not translate host name|failed to resolve host|Name or service not known", "check the host in"),
     (r"Connection refused|No such file or directory", "is PostgreSQL running there? Check host and port in"),
-    (r"timeout|timed out|unreachable", "is there a firewall between? Check host and port in"),
+    (r"timeout|timed out|unreachable", "is there a firewall in between? Check host and port in"),
     (r"SSL|certificate", "check sslmode in"),
     (
         r"too many (clients|connections)|remaining connection slots",
@@ -133,11 +137,11 @@ def _message(error: psycopg.Error) -> str | None:
     if _lacks_pgvector(error, reason):
         return "the database lacks pgvector 0.8 or newer: let a superuser run CREATE EXTENSION vector; there"
     if isinstance(error, errors.UndefinedTable) and re.search(r"omop_emb\.space_\d", reason):
-        return "this embedding space was dropped meanwhile: omop-emb index list shows those that exist"
+        return "this embedding space was dropped in the meantime: omop-emb index list shows the existing ones"
     if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName) and "omop_emb" in reason:
         return f"{reason}: run omop-emb db migrate"
     if isinstance(error, errors.UndefinedColumn):
-        return f"{reason}: if the schema omop_emb is of an older version, run omop-emb db migrate"
+        return f"{reason}: if the schema omop_emb is from an older version, run omop-emb db migrate"
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         if _LOST.search(str(error)):
             return "the connection to the database was lost: see whether the server runs, then run this again"

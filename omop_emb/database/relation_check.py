@@ -170,7 +170,7 @@ class RelationCheck:
                 if is_first:
                     raise _ConnectionLostError from error
                 self._reader = _open(self._engine)
-                self.add_damage(kind, name, "the server crashes when it is read")
+                self.add_damage(kind, name, "the server crashes when reading it")
             else:
                 self._record(kind, name, cause)
 

@@ -77,8 +77,8 @@ class ModelIdentity:
             self.embedder.set_model_dimensions(native)
             if requested is not None and requested > native:
                 raise ConfigurationError(
-                    f"{self.embedder.source} has {native} dimensions, fewer than the {requested} asked for; "
-                    f"set OMOP_EMB_DIMENSIONS to at most {native}"
+                    f"{self.embedder.source} has {native} dimensions, fewer than the requested "
+                    f"{requested}; set OMOP_EMB_DIMENSIONS to at most {native}"
                 )
         dimensions = requested or native or self.embedder.received_dimensions
         if dimensions is not None:

@@ -207,7 +207,10 @@ def checked_advice(
     check_roles(model, prefixes, tasks)
     known = find_model(model)
     if known is not None and known.role == "task" and not tasks:
-        line = f"{model} is sent no roles; it needs them in a field that only {known.name} is sent: use that"
+        line = (
+            f"{model} gets no roles this way; it needs them in a field that omop-emb only sends to "
+            f"{known.name}: use that model"
+        )
         return [(line, False)]
     needed = needed_prefixes(prefixes, tasks)
     right = right_prefixes(model, needed)
@@ -238,7 +241,7 @@ def right_prefixes(model: str, prefixes: Mapping[EmbeddingRole, str]) -> list[st
 
 
 def _nothing_before(role: EmbeddingRole) -> str:
-    return f"{PREFIX_VARIABLES[role]} is empty: nothing is put before a {role.value}'s text"
+    return f"{PREFIX_VARIABLES[role]} is empty: nothing is prepended to a {role.value}'s text"
 
 
 def setting_warnings(
@@ -251,7 +254,8 @@ def setting_warnings(
         variable = PREFIX_VARIABLES[role]
         if "\\n" in prefix:
             lines.append(
-                f"{variable} holds a backslash and an n, not a line end: export {variable}=$'first\\nsecond'"
+                f"{variable} contains a backslash and an n, not a line break: export "
+                f"{variable}=$'first\\nsecond'"
             )
         warning = _prefix_warning(model, known, role, prefix)
         lines += [warning] if warning else []
@@ -259,8 +263,8 @@ def setting_warnings(
         return lines
     if not known.matryoshka:
         lines.append(
-            f"vectors of {model} are cut to {dimensions} of {known.dimensions} numbers, which it was not "
-            "trained for (it is not a Matryoshka model): unset OMOP_EMB_DIMENSIONS"
+            f"vectors of {model} are cut to {dimensions} of {known.dimensions} numbers, but the model was "
+            "not trained for that (it is not a Matryoshka model): unset OMOP_EMB_DIMENSIONS"
         )
     elif dimensions not in known.matryoshka:
         sizes = " or ".join(map(str, sorted((*known.matryoshka, known.dimensions))))
@@ -277,8 +281,8 @@ def _prefix_warning(model: str, known: KnownModel | None, role: EmbeddingRole, p
         if not prefix or prefix[-1].isspace():
             return None
         return (
-            f"{variable} is {prefix!r}, with nothing between it and the text: most models need a space at "
-            "its end, which some programs that load settings remove"
+            f"{variable} is {prefix!r}, without a space between it and the text: most models need a space "
+            "at the end of the prefix, which some programs that load settings remove"
         )
     expected = known.prefixes[role]
     if prefix == expected:
@@ -286,14 +290,14 @@ def _prefix_warning(model: str, known: KnownModel | None, role: EmbeddingRole, p
     if not prefix:
         quoted = shlex.quote(expected) if "\n" not in expected else "$" + repr(expected)
         return (
-            f"{variable} is empty: nothing is put before a {role.value}'s text, but {model} was trained with "
-            f"a prefix: export {variable}={quoted}"
+            f"{variable} is empty: nothing is prepended to a {role.value}'s text, but {model} was trained "
+            f"with a prefix: export {variable}={quoted}"
         )
     if prefix in known.prefixes.values():
-        return f"{variable} is {prefix!r}, which {model} needs for the other role: are the two mixed up?"
+        return f"{variable} is {prefix!r}, which {model} needs for the other role: did you mix up the two?"
     if not expected:
-        why = "tells roles apart by task types" if known.role == "task" else "was trained without one"
+        why = "distinguishes roles by task types" if known.role == "task" else "was trained without one"
         return f"{variable} is {prefix!r}, but {model} {why} for a {role.value}: unset it"
     if prefix.rstrip() == expected.rstrip():
-        return f"{variable} is {prefix!r}, but {model} needs {expected!r}: spaces at the end count"
+        return f"{variable} is {prefix!r}, but {model} needs {expected!r}: spaces at the end matter"
     return None

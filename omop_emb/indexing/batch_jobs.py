@@ -55,9 +55,8 @@ def embed_by_jobs(
     if jobs.lost:
         raise ProviderError(
             f"{counted(len(jobs.lost), 'batch job')} for space {builder.space.name!r} failed "
-            f"({jobs.lost[-1]}): run "
-            f"{registry.build_command(builder.space.name)} --batch-api again for their texts, or leave "
-            "--batch-api out"
+            f"({jobs.lost[-1]}): run {registry.build_command(builder.space.name)} --batch-api to submit "
+            "their texts again, or leave out --batch-api"
         )
 
 

@@ -71,8 +71,8 @@ def preview_build(
         connection.execute("set transaction read only")
         if registry.registry_exists(connection) and migrations.pending_migrations(connection):
             raise MigrationError(
-                "the schema omop_emb is of an older version, and a preview must not change it: "
-                "run omop-emb db migrate first"
+                "the schema omop_emb is from an older version, and a dry run must not change it: run "
+                "omop-emb db migrate first"
             )
         proposed = lifecycle.propose_space(connection, fingerprint, index_type, **space.new_space)
         proposed = replace(proposed, partial=IndexSettings.resolve(proposed, None, space.partial).partial)

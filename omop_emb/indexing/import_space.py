@@ -98,8 +98,8 @@ def _check_model(metadata: SpaceMetadata, path: Path) -> None:
     differences = fingerprint.differences(metadata.fingerprint)
     if differences:
         raise SpaceMismatchError(
-            f"{path} was embedded with another model than this site's: {'; '.join(differences)}; "
-            "install the model of the file"
+            f"{path} was embedded with a different model from this site's: {'; '.join(differences)}; "
+            "install the file's model"
         )
 
 
@@ -154,7 +154,7 @@ def _lock_empty(connection: Connection, space: Space) -> None:
     """Keep builds and other imports away from an empty space until the transaction ends."""
     lifecycle.lock_build(connection, space)
     if space.space_id not in [other.space_id for other in registry.all_spaces(connection)]:
-        raise SpaceNotFoundError(f"space {space.name!r} was dropped meanwhile: import again")
+        raise SpaceNotFoundError(f"space {space.name!r} was dropped in the meantime: import again")
     row = connection.execute(
         sql.SQL(
             "select exists (select from {}) or exists "
@@ -165,7 +165,7 @@ def _lock_empty(connection: Connection, space: Space) -> None:
     if row is None or row[0]:
         raise SpaceError(
             f"space {space.name!r} already has texts of this model, prefixes and index type: run omop-emb "
-            f"index drop {space.name} first, or give another --index-type"
+            f"index drop {space.name} first, or choose another --index-type"
         )
 
 

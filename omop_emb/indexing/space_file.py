@@ -153,7 +153,7 @@ def batch_columns(batch: Any, path: Path) -> dict[str, list[Any]]:
     """The values of TEXT_COLUMNS in a batch."""
     columns = [batch.column(name) for name in TEXT_COLUMNS]
     if sum(int(value_bytes(column).sum()) for column in columns) > _MOST_BATCH_BYTES:
-        raise InputError(f"{path} is damaged: it holds texts that are far too long")
+        raise InputError(f"{path} is damaged: it contains texts that are far too long")
     with foreign_errors(path, "is damaged"):
         return {name: column.to_pylist() for name, column in zip(TEXT_COLUMNS, columns, strict=True)}
 

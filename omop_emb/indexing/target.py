@@ -75,7 +75,7 @@ def _of_space(space: Space, index_type: IndexType | None, options: Mapping[str, 
     check_variables(space, options=options)
     if index_type not in (None, space.index_type):
         raise SpaceError(
-            f"space {space.name!r} is {space.index_type.name}: leave --index-type out, or choose another "
+            f"space {space.name!r} is {space.index_type.name}: leave out --index-type, or choose another "
             "--name"
         )
     return BuildTarget(EmbeddingClient.for_fingerprint(space.fingerprint), space.index_type)

@@ -201,7 +201,7 @@ class _Verifier:
             return _passed("recall", "exact, because there are few rows")
         used, _ = measured_recall.ef_search_for(self.space, 10, None)
         if used is None:
-            return _passed("recall", "exact, because the index was measured to find too few")
+            return _passed("recall", "exact, because by measurement the index finds too few")
         ef_search, share = next((pair for pair in measured if pair[0] >= used), measured[-1])
         details = f"{share:.3f} of the 10 nearest at ef_search {ef_search}"
         if share >= measured_recall.DEFAULT_RECALL - _RECALL_TOLERANCE:

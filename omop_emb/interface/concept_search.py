@@ -49,7 +49,7 @@ class ConceptSearch:
                 f"client must be an EmbeddingClient, such as EmbeddingClient(); found {type(client).__name__}"
             )
         if client is not None and query_store is not None:
-            raise ConfigurationError("give query_store to the EmbeddingClient, as it embeds the queries")
+            raise ConfigurationError("pass query_store to the EmbeddingClient, which embeds the queries")
         self._client, self._query_store = client, query_store
         self._active_client: EmbeddingClient | None = None
         self._registry = RegistryCache()

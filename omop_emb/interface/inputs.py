@@ -52,7 +52,7 @@ def ids_and_texts(
 ) -> tuple[list[int], list[EmbeddingInput]]:
     """Concept ids and as many texts, or sequences of parts with a text among them."""
     if isinstance(concept_texts, str):
-        raise InputError("concept_texts is a sequence of texts; found one text")
+        raise InputError("concept_texts must be a sequence of texts; found one text")
     ids, texts = _as_list(concept_ids), list(concept_texts)
     if len(ids) != len(texts):
         raise InputError(
@@ -64,8 +64,8 @@ def ids_and_texts(
             raise InputError(f"concept_texts[{position}] must be a text; found {type(text).__name__}")
         if not isinstance(text, str) and not shown_text(text):
             raise InputError(
-                f"concept_texts[{position}] has parts and no text: add one that searches can show, such as "
-                "the concept's name"
+                f"concept_texts[{position}] has parts but no text: add a text that searches can show, "
+                "such as the concept's name"
             )
         if "\0" in shown_text(text):
             raise InputError(

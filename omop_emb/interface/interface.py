@@ -58,8 +58,8 @@ class EmbeddingInterface(ConceptSearch):
         """
         if self._client is None:
             raise ConfigurationError(
-                "embed_texts needs a client, as without a session the active space's model is not known: "
-                "use EmbeddingInterface(EmbeddingClient())"
+                "embed_texts needs a client, because without a session the active space's model is "
+                "unknown: use EmbeddingInterface(EmbeddingClient())"
             )
         return self._client.embeddings(texts, embedding_role=embedding_role, combine=combine)
 

@@ -25,7 +25,7 @@ SearchFunction = Callable[[Vectors, int], list[list[ConceptMatch]]]
 def valid_queries(texts: Iterable[object]) -> Iterator[QueryInput]:
     """The texts, and sequences of parts as tuples, if each has something to embed."""
     if isinstance(texts, str | bytes):
-        raise InputError(f"query_texts is a sequence of texts; found one {type(texts).__name__}")
+        raise InputError(f"query_texts must be a sequence of texts; found one {type(texts).__name__}")
     for position, text in enumerate(texts):
         if isinstance(text, Part):
             yield (text,)

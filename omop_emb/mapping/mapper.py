@@ -88,25 +88,27 @@ class Mapper:
         notes = list(self.warnings)
         if self.settings.includes_non_standard:
             notes.append(
-                "non-standard concepts are candidates: they are marked by a flag, have no probabilities and "
-                f"are never accepted; those that space {self.space.name!r} does not embed are found by "
-                "spelling alone"
+                "non-standard concepts are candidates: they have a flag and no probabilities, and are "
+                f"never accepted; those that space {self.space.name!r} lacks are found by spelling alone"
             )
         elif not self.settings.has_learned_probabilities:
             notes.append(
-                "probabilities were learned without such a filter: where it excludes the right concept "
-                "they are too high"
+                "probabilities were learned without such a filter: they are too high where the filter "
+                "excludes the right concept"
             )
         further = " and ".join(repr(one.name) for one in self.further_spaces)
         if further and self.engine.ranker.is_site_trained:
-            notes.append(f"searched too: {further}, as the ranker {self.engine.ranker.name} learned with")
+            notes.append(
+                f"also searched: {further}, because the ranker {self.engine.ranker.name} learned with"
+            )
         elif further:
             options = "".join(f" --also-space {shlex.quote(one.name)}" for one in self.further_spaces)
             return [
                 *notes,
-                f"searched too: {further}; the shipped ranker learned without, so that each standard "
+                f"also searched: {further}; the shipped ranker learned without, so each standard "
                 f"deviation of a cosine there adds {FURTHER_WEIGHT:g} to a score, and there are no "
-                f"probabilities: run omop-emb calibrate APPROVED{options} with mappings that people approved",
+                f"probabilities: run omop-emb calibrate APPROVED{options} with mappings that people "
+                "approved",
             ]
         if self.provenance.calibrated or self.settings.includes_non_standard:
             return notes

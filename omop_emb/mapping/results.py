@@ -95,9 +95,9 @@ class ResultBuilder:
             decision, reason = self._nothing_found(term)
         elif self.settings.includes_non_standard:
             decision = Decision.REVIEW
-            reason = "nothing is accepted where non-standard concepts are candidates"
+            reason = "nothing is accepted when non-standard concepts are candidates"
         elif set(candidates[0].retrievers) == {Retriever.SUGGESTED}:
-            decision, reason = Decision.REVIEW, "only the source suggests it, which is no evidence"
+            decision, reason = Decision.REVIEW, "only the source suggests it, which is not evidence"
         else:
             best = int(ranked.order[query][0])
             acceptable = is_acceptable(ranked.scored.features[best : best + 1])[0]
@@ -146,7 +146,7 @@ class ResultBuilder:
         )
         reason = f"code {by_code.vocabulary} {term.code}"
         if by_code.others:
-            reason += f", which {' and '.join(by_code.others)} has too, for something else"
+            reason += f", which in {' and '.join(by_code.others)} means something else"
         for value in dict.fromkeys(value for target in by_code.targets for value in target.mapped_values):
             kind = value.relationship_id.removeprefix("Maps to ")
             reason += f"; {kind} {value.concept_id} {value.concept_name}"

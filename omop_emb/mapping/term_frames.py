@@ -28,7 +28,7 @@ def source_terms(terms: Iterable[SourceTerm | str] | pd.DataFrame) -> list[Sourc
         return _frame_terms(terms)
     given: Any = terms
     if isinstance(given, str | bytes | SourceTerm | Mapping) or not isinstance(given, Iterable):
-        raise InputError(f"terms is a list of texts or SourceTerms; found one {type(given).__name__}")
+        raise InputError(f"terms must be a list of texts or SourceTerms; found one {type(given).__name__}")
     result = []
     for position, term in enumerate(given):
         if not isinstance(term, str | SourceTerm):
@@ -42,7 +42,7 @@ def _frame_terms(frame: pd.DataFrame) -> list[SourceTerm]:
     if "name" not in frame.columns:
         raise InputError(f"a column 'name' is needed; found {', '.join(map(str, frame.columns))}")
     if repeated := frame.columns[frame.columns.duplicated()].tolist():
-        raise InputError(f"column {str(repeated[0])!r} is there twice: rename one of them")
+        raise InputError(f"column {str(repeated[0])!r} appears twice: rename one of them")
     result = []
     for position, row in enumerate(frame.to_dict("records")):
         values = {str(key): plain_text(value) for key, value in row.items() if not _is_missing(value)}

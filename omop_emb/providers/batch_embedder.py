@@ -109,7 +109,7 @@ class BatchEmbedder:
                         self._record_success(role)
                         parts.append((part[valid_rows], rows[valid_rows] if invalid_rows else rows))
                     continue
-                rejection = TextRejectedError(f"{self.source} answers a vector of zeros or NaN")
+                rejection = TextRejectedError(f"{self.source} returned a vector of zeros or NaN")
                 self._raise_if_provider_fails(rejection, role, policy)
             if len(part) == 1:
                 failures[int(part[0])] = str(rejection)
@@ -177,14 +177,14 @@ class BatchEmbedder:
             expected = self.received_dimensions or self._model_dimensions
         if received != expected or not is_allowed:
             raise InvalidAnswerError(
-                f"{self.source} answered vectors of {received} dimensions, not "
-                f"{self._model_dimensions if received == expected else expected}: "
-                "is there more than one model behind it?"
+                f"{self.source} returned vectors of {received} dimensions, not "
+                f"{self._model_dimensions if received == expected else expected}: is there more than one "
+                "model behind it?"
             )
         if self.dimensions is not None and received < self.dimensions:
             raise InvalidAnswerError(
-                f"{self.source} answers {received} dimensions, fewer than the {self.dimensions} asked for; "
-                f"set OMOP_EMB_DIMENSIONS to at most {received}"
+                f"{self.source} returned {received} dimensions, fewer than the requested "
+                f"{self.dimensions}; set OMOP_EMB_DIMENSIONS to at most {received}"
             )
 
     def _raise_if_provider_fails(

@@ -136,8 +136,8 @@ def split_address(variable: str, address: str) -> SplitResult:
     parts = urlsplit(address if "://" in address else f"//{address}")
     if "@" in f"{parts.path}{parts.query}{parts.fragment}":
         raise ConfigurationError(
-            f"user or password in {variable} cannot be read: write signs in them percent-encoded (@ as %40, "
-            "/ as %2F, # as %23, ? as %3F)"
+            f"user or password in {variable} cannot be read: percent-encode special characters in them (@ "
+            "as %40, / as %2F, # as %23, ? as %3F)"
         )
     return parts
 

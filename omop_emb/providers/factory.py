@@ -87,7 +87,7 @@ def int8_model(model: str) -> str:
     """
     provider, name = split_model(model)
     if provider != "local":
-        raise ConfigurationError(f"only local models are quantised here; found {model}: leave --quantize out")
+        raise ConfigurationError(f"omop-emb only quantises local models; found {model}: leave out --quantize")
     encoders = (part if "@int8" in part else f"{part}@int8" for part in name.split(","))
     return f"local:{','.join(encoders)}"
 
@@ -111,7 +111,7 @@ def split_model(
     if not is_known or not name:
         known = known or _PROVIDERS
         raise ConfigurationError(
-            f"{what} is named provider:model, such as {example}, provider being one of {', '.join(known)}; "
+            f"{what} must be named provider:model, such as {example}; providers are {', '.join(known)}; "
             f"found {model!r}"
         )
     return provider, name

@@ -90,7 +90,7 @@ class GeminiClient(Connection):
             return TextRejectedError(f"it is longer than {self.source} accepts (HTTP 400)")
         if status == 400 and _BAD_DIMENSIONS.search(message):
             return ProviderRefusedError(
-                f"{self.source} does not have the dimensions that were asked for (HTTP 400): unset "
+                f"{self.source} does not have the requested dimensions (HTTP 400): unset "
                 "OMOP_EMB_DIMENSIONS, or choose a length with omop-emb models show"
             )
         return http_error(

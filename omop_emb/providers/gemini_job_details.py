@@ -38,7 +38,10 @@ _CAUSES = (
     ),
     (r"permission|denied|forbidden|api.key|credential", "the key is not allowed to do this"),
     (r"location|region|country", "the service is not offered in this region"),
-    (r"not found|not exist|no longer|not supported|deprecated|shut down", "the model or a file is not there"),
+    (
+        r"not found|not exist|no longer|not supported|deprecated|shut down",
+        "the model or a file does not exist",
+    ),
     (r"internal|unavailable|backend|deadline|timed? ?out|try again", "the service itself failed"),
 )
 

@@ -75,8 +75,8 @@ def http_error(
         return ProviderRefusedError(f"{source} was not found {at}: {not_found}")
     if status == 429 and _NOTHING_ALLOWED.search(message):
         return ProviderRefusedError(
-            f"the plan of this key allows no requests to {source} {at}: choose another model, or a plan that "
-            "has it"
+            f"this key's plan allows no requests to {source} {at}: choose another model, or a plan that "
+            "includes it"
         )
     if status == 402 or (status == 429 and _SPENT_QUOTA.search(message)):
         return _no_quota(source, at)
@@ -128,7 +128,7 @@ def _named_error(reason: str, source: str, at: str) -> ProviderError:
 
 def _no_quota(source: str, at: str) -> QuotaExhaustedError:
     return QuotaExhaustedError(
-        f"the quota of {source} is used up {at}: run again when it is renewed; what was done stays done"
+        f"the quota of {source} is used up {at}: run again when it is renewed; nothing that was done is lost"
     )
 
 
@@ -157,8 +157,8 @@ def unreadable_response(source: str, server: str) -> ProviderUnavailableError:
 def oversized_response(source: str, server: str, most: str) -> InvalidAnswerError:
     """The error for a response that does not end where any answer of a model has."""
     return InvalidAnswerError(
-        f"{source}: {server} answered with more than {most}, which no answer of a model has; is it the right "
-        "address?"
+        f"{source}: {server} answered with more than {most}, more than any model's answer; is it the "
+        "right address?"
     )
 
 

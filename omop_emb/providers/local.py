@@ -201,7 +201,7 @@ class _Encoder:
             ) from None
         if output.shape[:-1] != (shape if self._pooling else shape[:1]):
             raise InvalidAnswerError(
-                f"local:{self._spec} answers an output of shape {output.shape} for {shape[0]} texts of "
+                f"local:{self._spec} returned an output of shape {output.shape} for {shape[0]} texts of "
                 f"{shape[1]} tokens; export it for feature-extraction"
             )
         return output if self._pooling is None else _pool(output, mask, self._pooling)
@@ -258,7 +258,7 @@ def choose_output(ranks: Mapping[str, int], files: ModelFiles, name: str) -> tup
         return "sentence_embedding", None
     if not files.is_standard:
         raise ConfigurationError(
-            f"local:{name} has layers after pooling (modules.json) that its ONNX file does not hold; use an "
+            f"local:{name} has layers after pooling (modules.json) that are not in its ONNX file; use an "
             "export with the output sentence_embedding"
         )
     if not token_outputs:

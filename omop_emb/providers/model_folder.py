@@ -100,12 +100,12 @@ def folder_files(
         )
         only = f" (only {', '.join(others)}, which are not read)" if others else ""
         raise ConfigurationError(
-            f"{label} holds no onnx/model.onnx{only}; export one: "
-            "optimum-cli export onnx --task feature-extraction --model NAME FOLDER"
+            f"{label} contains no onnx/model.onnx{only}; export one: optimum-cli export onnx --task "
+            "feature-extraction --model NAME FOLDER"
         )
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.is_file():
-        raise ConfigurationError(f"{label} holds no tokenizer.json, which an ONNX model needs beside it")
+        raise ConfigurationError(f"{label} contains no tokenizer.json, which an ONNX model needs")
     if tokenizer.stat().st_size > _MOST_TOKENIZER:
         raise ConfigurationError(f"{tokenizer} is larger than {size(_MOST_TOKENIZER)}: is it a tokenizer?")
     settings = _json(folder / "config.json")

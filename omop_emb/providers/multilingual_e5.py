@@ -96,6 +96,6 @@ def check_processor(machine: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> None
         return
     if machine == "x86_64" and "avx2" not in flags:
         raise ConfigurationError(
-            f"local:{MULTILINGUAL_MODEL} needs a processor with AVX2, which this one has not: choose another "
-            "model (omop-emb models list)"
+            f"local:{MULTILINGUAL_MODEL} needs a processor with AVX2, which this one lacks: choose "
+            "another model (omop-emb models list)"
         )

@@ -70,7 +70,9 @@ class PartLimits:
             (kinds.count(PartKind.AUDIO), self.audios, "recording"),
         ):
             if number > most:
-                advice = ": name one page" if what == "page" else ": give fewer, or embed each part by itself"
+                advice = (
+                    ": name one page" if what == "page" else (": give fewer, or embed each part separately")
+                )
                 raise InputError(
                     f"it has {counted(number, what)}, and {model} reads at most {most} at once{advice}"
                 )

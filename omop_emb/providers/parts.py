@@ -128,7 +128,7 @@ class Part:
         if kind is None:
             raise InputError(f"{shown} is no image, PDF or recording{f' but {found}' if found else ''}")
         if page is not None and kind is not PartKind.PDF:
-            raise InputError(f"{shown} is {found} and has no pages: leave the page out")
+            raise InputError(f"{shown} is {found} and has no pages: leave out the page")
         if kind is PartKind.PDF:
             data, pages = pdf_pages(data, shown, page)
             return cls(kind, found, data, name, pages=pages)

@@ -33,7 +33,9 @@ def plugin_findings(known: Sequence[str]) -> list[str]:
     for name, entries in sorted(plugins().items()):
         packages = " and ".join(sorted(map(_package, entries)))
         if name in known:
-            lines.append(f"the provider {name!r} of {packages} is not used: omop-emb has one of that name")
+            lines.append(
+                f"the provider {name!r} of {packages} is not used: omop-emb has its own provider of that name"
+            )
         elif len(entries) > 1:
             lines.append(_clash(name, entries))
     return lines
@@ -92,7 +94,7 @@ class _Guarded:
             raise self._failure(error) from error
         if not isinstance(response, EmbeddingResponse):
             raise ProviderError(
-                f"{self.name}:{self.model}: {self._package} must answer an EmbeddingResponse; found "
+                f"{self.name}:{self.model}: {self._package} must return an EmbeddingResponse; found "
                 f"{type(response).__name__}"
             )
         return response

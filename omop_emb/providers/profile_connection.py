@@ -76,8 +76,8 @@ class ProfileConnection(Connection):
                     length = body[profile.dimensions_field]
                     raise DimensionsRefusedError(
                         f"{self.source} refuses to cut its vectors to {length} numbers (HTTP "
-                        f"{response.status_code}): unset OMOP_EMB_DIMENSIONS, or say which model it is with "
-                        "OMOP_EMB_MODEL_FAMILY if it is trained for shorter vectors"
+                        f"{response.status_code}): unset OMOP_EMB_DIMENSIONS, or, if it is trained for "
+                        "shorter vectors, say which model it is with OMOP_EMB_MODEL_FAMILY"
                     )
             if response.status_code != 200:
                 raise http_error(

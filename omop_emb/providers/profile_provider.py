@@ -46,7 +46,7 @@ class ProfileProvider:
         self._profile = profile = self._connection.profile
         if not profile.input_field:
             raise ConfigurationError(
-                f"how {provider}:{model} is asked is not known: say which model it is with "
+                f"omop-emb does not know how to call {provider}:{model}: say which model it is with "
                 "OMOP_EMB_MODEL_FAMILY (omop-emb models list shows those of the provider)"
             )
         self.tasks = _role_values(profile, self._connection.source, tasks or {})

@@ -43,7 +43,7 @@ def quantized_weights(weights: Path, revision: str) -> Path:
 def _make(weights: Path, folder: Path) -> None:
     if folder.exists():
         logging.getLogger(__name__).warning(
-            "%s was damaged and is made again: is the disk sound?", folder / "model.onnx"
+            "%s was damaged and is being rebuilt: is the disk healthy?", folder / "model.onnx"
         )
         shutil.rmtree(folder)
     part = folder.with_name(f"{folder.name}.part")

@@ -113,7 +113,7 @@ class RateLimiter:
                     return
             if wait > max_wait_seconds:
                 raise RateLimitError(
-                    f"the limits per minute allow the next request in {wait:.0f} s only",
+                    f"the limits per minute allow the next request only in {wait:.0f} s",
                     retry_after_seconds=wait,
                 )
             max_wait_seconds -= wait

@@ -33,7 +33,7 @@ def check_folder_of(path: str | Path) -> None:
     if target.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file")
     if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent}; make it first")
+        raise InputError(f"there is no folder {target.parent}; create it first")
 
 
 class AtomicFiles:

@@ -61,7 +61,7 @@ def open_private(path: Path, *, owners: Collection[int] = ()) -> int:
             os.close(descriptor)
             raise
         return descriptor
-    raise InputError(f"{path} is deleted and made again all the time: is another program using it?")
+    raise InputError(f"{path} is repeatedly deleted and created again: is another program using it?")
 
 
 def cache_folder(top: Path, name: str = "", *, make: bool = True) -> Path:
@@ -86,8 +86,8 @@ def cache_folder(top: Path, name: str = "", *, make: bool = True) -> Path:
         else:
             continue
         raise ConfigurationError(
-            f"the cache folder {folder} {what}, so what is in it cannot be trusted: remove it, or set "
-            "XDG_CACHE_HOME to a folder that only you can write"
+            f"the cache folder {folder} {what}, so its contents cannot be trusted: remove it, or set "
+            "XDG_CACHE_HOME to a folder that only you can write to"
         )
     return path
 
@@ -106,6 +106,6 @@ def _check_file(path: Path, status: os.stat_result, owners: Collection[int]) -> 
 
 def _refusal(path: Path, what: str) -> InputError:
     return InputError(
-        f"{path} should be a file of omop-emb's own, and is {what}; nothing was written to it: remove it, or "
-        "use a folder that only you can write"
+        f"{path} should be one of omop-emb's own files, but is {what}; nothing was written to it: remove "
+        "it, or use a folder that only you can write to"
     )

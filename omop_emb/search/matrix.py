@@ -82,7 +82,7 @@ def open_matrix(connection: psycopg.Connection[Any], space: Space, *, wait: bool
         state = committed_state(connection, space)
         if state is None:
             raise MatrixUnavailableError(
-                f"this transaction has written to space {space.name!r} and has not committed: commit first"
+                f"this transaction has uncommitted changes to space {space.name!r}: commit first"
             )
         try:
             folder = disk_cache.cached_folder(state) or _build(connection, space, state, wait)
@@ -95,7 +95,9 @@ def open_matrix(connection: psycopg.Connection[Any], space: Space, *, wait: bool
             raise MatrixUnavailableError(
                 f"no room for the space's matrix in {disk_cache.folder()}: {error.strerror or error}"
             ) from error
-    raise MatrixUnavailableError(f"space {space.name!r} is written to while it is read: try again later")
+    raise MatrixUnavailableError(
+        f"space {space.name!r} is being written to while it is read: try again later"
+    )
 
 
 def _build(connection: psycopg.Connection[Any], space: Space, state: str, wait: bool) -> Path:

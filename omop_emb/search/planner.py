@@ -123,7 +123,7 @@ def choose_method(
     passing = f"{count.passing:,} of {counted(count.total, 'row')} pass"
     if _is_exact_as_fast(count, dimensions, cost):
         return replace(exact_plan, reason=f"{passing}, few enough to compare all of them")
-    passing += ", too many to compare" if domain is None else ", and their domain has an index of its own"
+    passing += ", too many to compare" if domain is None else ", and their domain has its own index"
     return replace(plan, reason=f"{passing}; {reason}")
 
 

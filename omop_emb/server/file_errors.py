@@ -26,5 +26,5 @@ def file_error_advice(number: int | None, description: str | None) -> str:
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full; free some space and run this again"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "it is not writable for this user; set OMOP_EMB_DATA_DIR to a folder that is"
+        return "this user cannot write there; set OMOP_EMB_DATA_DIR to a folder that is writable"
     return f"{description}; set OMOP_EMB_DATA_DIR to another folder"

@@ -69,7 +69,7 @@ class Answers:
             answer = self._answer(text, [], self.looked_up.missing[text])
             return replace(answer, suggestions=self._codes(text), is_missing=True)
         if not SourceTerm(name=text).has_name:
-            return self._answer(text, [], "the text has no letter and no digit to search for")
+            return self._answer(text, [], "the text has no letter or digit to search for")
         return None
 
     def _answer(self, text: str, hits: Sequence[FoundConcept], *notes: str) -> FoundConcepts:

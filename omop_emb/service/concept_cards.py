@@ -197,7 +197,8 @@ def referenced_concept(session: Session | Connection, reference: str) -> Concept
         return found.concepts[reference]
     raise UnknownConceptError(
         found.missing.get(reference)
-        or "a concept is given by its id or as VOCABULARY:CODE, such as SNOMED:22298006: search for a term"
+        or "give a concept by its id or as VOCABULARY:CODE, such as SNOMED:22298006; to find a term, "
+        "use search"
     )
 
 
@@ -246,7 +247,7 @@ def _hint(relatives: Relatives, concept_id: int) -> str:
     """What to ask about instead of a concept without vectors."""
     links = relatives.page(concept_id, RelativeKind.MAPS_TO, limit=3).links
     targets = [str(link.concept_id) for link in links if link.concept_id != concept_id]
-    return f": ask about {' or '.join(targets)}, to which it maps" if targets else ""
+    return f": use {' or '.join(targets)}, to which it maps" if targets else ""
 
 
 def _spaces(connection: psycopg.Connection[Any], concept_id: int) -> tuple[SpaceTexts, ...]:

@@ -108,7 +108,7 @@ def open_terminology(engine: sqlalchemy.Engine, *, timeout_seconds: float = 20) 
             yield Terminology(connection, tables)
         except psycopg.errors.QueryCanceled as error:
             raise ExpensiveQueryError(
-                f"this takes longer than {timeout_seconds:g} seconds: ask for less, such as one domain"
+                f"this takes longer than {timeout_seconds:g} seconds: request less, such as one domain"
             ) from error
 
 

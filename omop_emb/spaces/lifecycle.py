@@ -44,8 +44,9 @@ def propose_space(
         if space.fingerprint == fingerprint and space.index_type is index_type:
             if name not in (None, space.name):
                 raise SpaceError(
-                    f"this model, prefixes and index type are already in space {space.name!r}, not {name!r}: "
-                    f"leave --name out, or drop it first with omop-emb index drop {space.name}"
+                    f"this model, prefixes and index type are already in space {space.name!r}, not "
+                    f"{name!r}: leave out --name, or drop that space first with omop-emb index drop "
+                    f"{space.name}"
                 )
             return space
     if index_type is IndexType.HNSW:

@@ -52,7 +52,7 @@ def client_of(
     if differences:
         raise SpaceMismatchError(
             f"the installed model differs from the one with which {describe(space)} was built: "
-            f"{'; '.join(differences)}; install that model again, or run omop-emb index build, which builds "
-            "a space of the installed one, and activate that"
+            f"{'; '.join(differences)}; install that model again, or run omop-emb index build, which "
+            "builds a space with the installed model, and activate that"
         )
     return client

@@ -141,7 +141,7 @@ def _columns(file: VocabularyFile, header: bytes) -> list[str | None]:
         )
     repeated = sorted({name for name in names if names.count(name) > 1 and name in file.layout.columns})
     if repeated:
-        raise VocabularyError(f"column {' and '.join(repeated)} is there twice", file=file.name, line=1)
+        raise VocabularyError(f"column {' and '.join(repeated)} appears twice", file=file.name, line=1)
     return [name if name in file.layout.columns else None for name in names]
 
 
@@ -187,7 +187,7 @@ def _vocabulary_error(
     elif isinstance(error, postgres.NotNullViolation):
         message = f"{error.diag.column_name} is empty"
     elif isinstance(error, postgres.CharacterNotInRepertoire):
-        message = "holds bytes that are not UTF-8 text (or a NUL): save the file as UTF-8"
+        message = "contains bytes that are not UTF-8 text (or a NUL): save the file as UTF-8"
     elif isinstance(error, postgres.InvalidDatetimeFormat | postgres.DatetimeFieldOverflow):
         message = f"{column} must be a date as YYYYMMDD; found {shown}"
     elif isinstance(error, postgres.InvalidTextRepresentation | postgres.NumericValueOutOfRange):

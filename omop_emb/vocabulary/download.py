@@ -60,7 +60,7 @@ def vocabulary_files(path: str | Path) -> Iterator[list[VocabularyFile]]:
             raise VocabularyError(f"{path.name} is neither a folder nor a zip")
         with foreign_errors(path.name, kind=VocabularyError):
             handle = path.open("rb")
-        what = "is not a zip, or was cut off: download it again"
+        what = "is not a zip, or is truncated: download it again"
         with handle, open_zip(handle, path.name, what, VocabularyError) as archive:
             files = _layout_files(path, _files_in_zip(archive))
             for file in files:
@@ -110,7 +110,7 @@ def _files_in_zip(archive: zipfile.ZipFile) -> list[_Entry]:
         # Nothing is ever unpacked to disk; such a zip is refused because nobody makes one by accident.
         if parts[0] == "" or parts[0].endswith(":") or ".." in parts:
             raise VocabularyError(
-                f"the zip holds a path that leaves it, {info.filename!r}: do not trust this file"
+                f"the zip contains a path that leads out of it, {info.filename!r}: do not trust this file"
             )
         if not info.is_dir() and parts[0] != "__MACOSX":
             files.append((info.filename, info.file_size, partial(archive.open, info)))

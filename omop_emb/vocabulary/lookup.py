@@ -154,7 +154,7 @@ def missing_id_reason(connection: psycopg.Connection[Any], concept_id: int) -> s
         codes = dict.fromkeys(f"{concept.vocabulary_id}:{concept.concept_code}" for concept in with_code)
         return f"{missing}; did you mean the code {' or '.join(list(codes)[:3])}?"
     if FIRST_LOCAL_ID <= concept_id <= MAX_CONCEPT_ID:
-        return f"{missing}; ids from 2,000,000,000 are a site's own"
+        return f"{missing}; ids from 2,000,000,000 upwards are a site's own"
     if concept_id > MAX_CONCEPT_ID:
         hint = f"is it a code? Write VOCABULARY:{concept_id}"
         return f"{missing}; a concept id is at most {MAX_CONCEPT_ID}: {hint}"

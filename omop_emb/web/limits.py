@@ -98,7 +98,7 @@ class RequestLimits:
         """_answer() for a body that is a file: it is put into the request's state as "upload"."""
         limits = self._limits
         if self._uploads >= limits.uploads:
-            raise _RefusedError("busy", "other files are being received: ask again in a moment")
+            raise _RefusedError("busy", "other files are being received: try again in a moment")
         too_large = _check_stated(Headers(scope=scope), limits.upload_bytes)
         self._uploads += 1
         try:
@@ -142,7 +142,7 @@ class RequestLimits:
                 answer.result()
             elif not watcher.done():
                 raise _RefusedError(
-                    "timeout", f"no answer within {self._limits.request_seconds:g} seconds: ask for less"
+                    "timeout", f"no answer within {self._limits.request_seconds:g} seconds: request less"
                 )
         finally:
             for task in (answer, watcher):

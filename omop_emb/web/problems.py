@@ -42,15 +42,15 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "invalid-request": Kind(400, "The request cannot be used"),
     "unauthorized": Kind(401, "A token is needed"),
-    "forbidden-origin": Kind(403, "The request comes from a page that may not ask"),
+    "forbidden-origin": Kind(403, "The request comes from a page that is not allowed"),
     "not-found": Kind(404, "There is nothing here"),
-    "method-not-allowed": Kind(405, "The method is not possible here"),
+    "method-not-allowed": Kind(405, "The method is not allowed here"),
     "body-timeout": Kind(408, "The request took too long to arrive"),
     "conflict": Kind(409, "The request does not fit the server's settings"),
     "too-large": Kind(413, "The request is too large"),
     "query-too-long": Kind(414, "The query is too long"),
-    "unsupported-media-type": Kind(415, "The body has a type that is not read here"),
-    "unknown-host": Kind(421, "The server does not answer to this name"),
+    "unsupported-media-type": Kind(415, "The body has a type that is not supported here"),
+    "unknown-host": Kind(421, "The server does not answer to this host name"),
     "invalid-parameters": Kind(422, "A parameter has a value that cannot be used"),
     "headers-too-large": Kind(431, "The headers are too large"),
     "internal-error": Kind(500, "The server failed"),
@@ -116,7 +116,7 @@ def problem_of(error: OmopEmbError) -> tuple[str, str]:
         return "conflict", str(error)
     if isinstance(error, DatabaseError):
         # Its text may name a host, a user or a table.
-        return "database-unavailable", "the database cannot be used now: ask again in a moment"
+        return "database-unavailable", "the database cannot be used now: try again in a moment"
     if isinstance(error, ProviderError):
         return "provider-unavailable", "the embedding model cannot be used now: the server's log says why"
     if isinstance(error, SpaceError | VocabularyError):

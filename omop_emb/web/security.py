@@ -91,7 +91,7 @@ class HostAndOrigin:
         if len(origins) > 1 or (origins and not self._may_ask(origins[0], hosts[0])):
             detail = (
                 "the Origin header names another site: start omop-emb serve with --allow-origin ORIGIN "
-                "if its pages may ask"
+                "if its pages may use the server"
             )
             return problem_response("forbidden-origin", detail, request_id)
         return None
@@ -164,7 +164,7 @@ class TokenCheck:
             return problem_response("forbidden-origin", detail, scope["state"]["request_id"])
         by_cookie = by_cookie or self._token is not None
         if not is_safe and by_cookie and site is None and "origin" not in headers:
-            detail = "a request that a cookie vouches for must say its Origin: use Authorization: Bearer"
+            detail = "a request that relies on a cookie must have an Origin header: use Authorization: Bearer"
             return problem_response("forbidden-origin", detail, scope["state"]["request_id"])
         return None
 

@@ -74,7 +74,7 @@ def run_server(
     token, is_given = _token(options)
     sign_in = sign_in_of(options.sign_in)
     if token is not None and sign_in.tokens is not None and sign_in.tokens.owner_of(token) is not None:
-        raise ConfigurationError(f"a reviewer's token is {TOKEN_VARIABLE}, too: each must be another")
+        raise ConfigurationError(f"a reviewer's token equals {TOKEN_VARIABLE}: each token must be different")
     with closing(listen(options.host, options.port)) as listener:
         address, port = bound_address(listener)
         if is_loopback(address):
@@ -125,7 +125,7 @@ def _token(options: ServeOptions) -> tuple[str | None, bool]:
     if not options.asks_token:
         if given is not None:
             raise ConfigurationError(
-                f"--no-token asks for no token, but {TOKEN_VARIABLE} gives one: unset it"
+                f"--no-token turns the token off, but {TOKEN_VARIABLE} sets one: unset it"
             )
         return None, False
     if given is None:

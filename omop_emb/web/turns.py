@@ -24,4 +24,4 @@ async def map_in_turns(state: ServerState, terms: list[SourceTerm], settings: Se
             mapped = mapped + await state.run_next(state.finder.map, batch, settings=settings)
         if all(one.provenance == mapped[0].provenance for one in mapped):
             return mapped
-    raise BusyError("the server's vocabulary or space was changed meanwhile: ask again in a moment")
+    raise BusyError("the server's vocabulary or space changed in the meantime: try again in a moment")

@@ -61,7 +61,7 @@ class WorkerPool:
         with self._lock:
             if most is not None and self._calls >= most:
                 self.refused += 1
-                raise BusyError("the server is busy: ask again in a moment")
+                raise BusyError("the server is busy: try again in a moment")
             self._calls += 1
         try:
             future = self._threads.submit(copy_context().run, call)

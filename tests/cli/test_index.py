@@ -189,7 +189,7 @@ def test_a_space_is_finished_and_repeating_it_does_nothing(run: Run, sample_data
     finished = run("index", "finish", "all-MiniLM-L6-v2-hnsw")
     assert (finished.returncode, finished.stdout) == (0, "")
     assert finished.stderr == (
-        "space 'all-MiniLM-L6-v2-hnsw' is counted, and its index was created and measured\n"
+        "space 'all-MiniLM-L6-v2-hnsw' is counted, and its index was created and its recall measured\n"
     )
     assert "its indexes are as they should be" in run("index", "finish", "all-MiniLM-L6-v2-hnsw").stderr
     assert "without its index" not in run("index", "list").stdout

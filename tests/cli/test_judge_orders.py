@@ -100,7 +100,7 @@ def test_a_choice_orders_candidates_is_marked_in_every_output_and_decides_nothin
         )  # fmt: skip
         run("map", "terms.csv", "-o", "out.usagi.csv", *asked)
     assert done.return_value == 0
-    assert "its choice is the first candidate now of 1 term" in done.stderr
+    assert "its choice is now the first candidate for 1 term" in done.stderr
     first, second = table("out.csv")
     assert (first["ordered_by"], second["ordered_by"]) == ("ranker and judge", "ranker")
     assert first["concept_id"] == choices["joint pain of knee"]
@@ -170,7 +170,7 @@ def test_an_estimate_says_tokens_and_that_the_price_is_not_known_and_asks_nothin
     assert server.requests == []
     assert f"{JUDGE} would be asked about 2 terms (" in done.stderr
     assert "without thoughts" in done.stderr
-    assert "the price is not known (--judge-prices IN OUT tells it)" in done.stderr
+    assert "the price is not known (give it with --judge-prices IN OUT)" in done.stderr
     assert "USD at your prices" in priced.stderr
     assert [row["judge"] for row in table("out.csv")] == ["", ""]
 

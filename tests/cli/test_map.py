@@ -778,7 +778,7 @@ def test_a_kill_between_database_and_files_is_said_and_mended_by_the_next_run(
     assert [path for path in ("map.csv", "out.csv") if Path(path).read_text() != "old\n"] == new
     assert bool(_stored_codes(sample_database_url)) == is_stored
     done = run_map(*arguments)
-    assert "an earlier run to this output did not finish" in done.err
+    assert "an earlier run with this output did not finish" in done.err
     assert (
         [row["source_code"] for row in table("map.csv")] == ["1", "2"] == _stored_codes(sample_database_url)
     )

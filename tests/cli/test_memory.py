@@ -115,9 +115,9 @@ def test_memory_survives_a_build_and_is_not_stored_in_a_space(
 
 
 def test_forget_requires_a_selection(memory: Memory) -> None:
-    with pytest.raises(Exception, match="--name, --file, or else --all"):
+    with pytest.raises(Exception, match="--name, --file or --all"):
         memory("forget")
-    with pytest.raises(Exception, match="--name, --file, or else --all"):
+    with pytest.raises(Exception, match="--name, --file or --all"):
         memory("forget", "--all", "--name", "x")
 
 

@@ -100,7 +100,7 @@ def test_index_build_alone_builds_the_space_that_answers(run: Run, release: Path
 def test_a_build_of_the_other_space_makes_it_answer_and_says_so(run: Run, release: Path) -> None:
     run("vocabulary", "load", str(release))
     build = run("index", "build", "--index-type", "hnsw")
-    assert build.stderr.endswith(f"and active in place of {FLAT!r}, which holds another release\n")
+    assert build.stderr.endswith(f"and active in place of {FLAT!r}, which has another release\n")
     search = run("search", NEW, "-k", "1", "--format", "json")
     assert (_best(search), search.stderr) == (NEW, "")
 
@@ -177,4 +177,4 @@ def test_releases_are_listed_compared_and_rolled_back(run: Run, release: Path, t
     older = run("vocabulary", "load", str(release))
     assert "is older" not in older.stderr
     downgrade = run("vocabulary", "load", str(SAMPLE))
-    assert "warning: it is older than v5.0 27-FEB-26, which was active until now" in downgrade.stderr
+    assert "warning: it is older than v5.0 27-FEB-26, which was active before" in downgrade.stderr

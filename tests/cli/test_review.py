@@ -105,7 +105,9 @@ def test_a_file_is_opened_in_the_browser_and_the_same_file_again(run: Run) -> No
     assert "review 'lab' begun: its terms appear as they are read and mapped" in errors
     with reviewing("terms.usagi.csv") as (again, errors):
         assert f"/review/{match[1]}?token=" in again
-    assert "review 'lab' was begun with this file and is opened; --name OTHER begins another" in errors
+    assert (
+        "review 'lab' was begun with this file and is opened again; --name OTHER begins a new one" in errors
+    )
     with reviewing("terms.usagi.csv", "--name", "other") as (other, _):
         assert f"/review/{int(match[1]) + 1}?token=" in other
     with reviewing() as (all_reviews, _):

@@ -183,7 +183,7 @@ def test_approved_terms_are_not_sent_and_are_found_by_their_original(
 
 def test_a_model_without_a_provider_is_refused(run_map: Run) -> None:
     Path("terms.csv").write_text(TERMS)
-    with pytest.raises(Exception, match="a model that translates is named provider:model"):
+    with pytest.raises(Exception, match="a model that translates must be named provider:model"):
         run_map("terms.csv", "-o", "out.csv", "--translate", "llama3")
 
 

@@ -65,7 +65,7 @@ def test_problems_of_a_download_are_printed_as_warnings(run: Run, tmp_path: Path
         "loaded a vocabulary without a version: 1 concept",
         "warning: 1 concept of CPT4 has no name and is not embedded; "
         "run Athena's CPT4 tool in the download's folder and load that",
-        "warning: 1 date in CONCEPT.csv has day and month exchanged: read as YYYYDDMM",
+        "warning: 1 date in CONCEPT.csv has day and month swapped: read as YYYYDDMM",
         "warning: without CONCEPT_RELATIONSHIP, no source code leads to a standard concept",
     ]
 

@@ -86,7 +86,7 @@ def test_several_rankings_share_a_legend_and_the_callers_axes() -> None:
         (pd.DataFrame({"probability": [0.5]}), "a column 'correct' is needed; found probability"),
         (pd.DataFrame({"probability": [1.5], "correct": [True]}), "from 0 to 1"),
         (pd.DataFrame({"probability": [0.5], "correct": [2]}), "true or false"),
-        (pd.DataFrame({"probability": ["much"], "correct": [True]}), "holds numbers"),
+        (pd.DataFrame({"probability": ["much"], "correct": [True]}), "must have numbers"),
         (pd.DataFrame({"probability": [None], "correct": [True]}), "is the ranker calibrated"),
     ],
 )

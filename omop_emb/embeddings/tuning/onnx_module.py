@@ -67,7 +67,7 @@ class OnnxModule(torch.nn.Module):  # type: ignore[misc] # torch has no types he
                 self._constants.append(name)
         if not self.weight_names:
             raise ConfigurationError(
-                f"{label} cannot be tuned: its ONNX file has no weights of 32-bit floats"
+                f"{label} cannot be tuned: its ONNX file has no 32-bit floating-point weights"
             )
 
     def _needed(self, output: str) -> list[Any]:

@@ -35,7 +35,7 @@ def write_tuned_folder(
         InputError: the folder exists, or cannot be written.
     """
     if folder.exists():
-        raise InputError(f"{folder} exists already: name a new folder")
+        raise InputError(f"{folder} already exists: name a new folder")
     part = folder.with_name(f"{folder.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)  # of a run that was killed

@@ -160,7 +160,8 @@ class TuningRun:
         loss = self._gradients(batch)
         if not math.isfinite(loss):
             raise InputError(
-                f"the loss is no number at step {state.step + 1}: try a lower --learning-rate, with --restart"
+                f"the loss is not a number at step {state.step + 1}: try a lower --learning-rate, with "
+                "--restart"
             )
         torch.nn.utils.clip_grad_norm_(self._encoder.parameters(), _MOST_GRADIENT)
         self._optimizer.step()
@@ -206,11 +207,12 @@ class TuningRun:
     def _load(self) -> None:
         if not self._checkpoint.exists():
             return
-        with foreign_errors(self._checkpoint, "is damaged: begin again with --restart", ConfigurationError):
+        with foreign_errors(self._checkpoint, "is damaged: start again with --restart", ConfigurationError):
             content = torch.load(self._checkpoint, map_location=self._encoder.device, weights_only=True)
         if content["digest"] != self._digest:
             raise ConfigurationError(
-                f"{self._checkpoint} is of a run with other pairs or settings: give those again, or --restart"
+                f"{self._checkpoint} is from a run with other pairs or settings: use those again, or "
+                "--restart"
             )
         self._set_weights(content["weights"])
         self._optimizer.load_state_dict(content["optimizer"])

@@ -121,8 +121,8 @@ def _usagi_rows(file: TermFile, columns: ApprovedColumns, problems: list[Problem
     assert file.usagi is not None  # noqa: S101 - for mypy: the caller checked it
     if columns.approved or columns.target or columns.approved_values:
         raise InputError(
-            f"{Path(file.source.name).name} is Usagi's: its columns mappingStatus and conceptId say what was "
-            "approved, and no others"
+            f"{Path(file.source.name).name} is Usagi's: only its columns mappingStatus and conceptId say "
+            "what was approved"
         )
     for mapping in file.usagi.mappings():
         if mapping.problem:
@@ -159,6 +159,6 @@ def _merge(
             contradictory.add(key)
         targets = tuple(dict.fromkeys((*earlier.targets, *row.targets)))
         merged[key] = replace(earlier, targets=targets)
-    reason = "approved as no match and with a concept: neither is used"
+    reason = "approved both as no match and with a concept: neither is used"
     problems.extend(Problem(merged[key].line, reason) for key in contradictory)
     return tuple(mapping for key, mapping in merged.items() if key not in contradictory)

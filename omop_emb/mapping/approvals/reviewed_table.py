@@ -99,7 +99,7 @@ class ReviewedTable:
         self.approved = columns.approved or self._first(_APPROVED_HEADERS)
         if self.approved is None and self.is_own:
             raise InputError(
-                f"{self._name} is what map wrote, and it does not say what a person approved: add a column "
+                f"{self._name} was written by map and does not say what a person approved: add a column "
                 f"{REVIEWED!r} with approve or no match in the rows that a person has checked"
             )
         if self.approved is None and columns.approved_values:
@@ -127,8 +127,8 @@ class ReviewedTable:
                 yield row
         if odd and not understood:
             raise InputError(
-                f"none of the words in the column {self.approved!r} of {self._name} is understood: say which "
-                "mean approved with --approved-value"
+                f"none of the words in the column {self.approved!r} of {self._name} is understood: say "
+                "with --approved-value which ones mean approved"
             )
         self._problems += odd
 

@@ -72,7 +72,7 @@ def unknown_site_note(connection: psycopg.Connection[Any], site: str) -> str:
     if not known or site in known:
         return ""
     shown = ", ".join(repr(name) for name in (_nearest(site, known) or known)[:5])
-    return f"the site {site!r} is new: nothing was approved or trained for it; other sites are {shown}"
+    return f"the site {site!r} is new: nothing has been approved or trained for it; other sites are {shown}"
 
 
 def _known_sites(connection: psycopg.Connection[Any]) -> list[str]:

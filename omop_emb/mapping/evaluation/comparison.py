@@ -43,7 +43,7 @@ def compare_ranks(ranks: Mapping[GoldKey, int], earlier: Mapping[GoldKey, int]) 
     """Paired differences of two evaluations, from the ranks of their findable terms."""
     shared = [key for key in ranks if key in earlier]
     if not shared:
-        raise InputError("the two evaluations have no term in common: they must be of the same gold file")
+        raise InputError("the two evaluations have no term in common: they must use the same gold file")
     here = rank_metrics(np.array([ranks[key] for key in shared]))
     there = rank_metrics(np.array([earlier[key] for key in shared]))
     table = np.column_stack([here[name] - there[name] for name in here])

@@ -51,7 +51,7 @@ def read_gold(
     reading = replace(columns, all_approved=columns.all_approved or whole_tables)
     files = {Path(path).name: read_approved(path, reading) for path in paths}
     if columns.all_approved and all(file.says_so for file in files.values()):
-        raise InputError("--all-approved does nothing here: the files say themselves what was approved")
+        raise InputError("--all-approved has no effect here: the files themselves say what was approved")
     terms: dict[tuple[str, str, str], GoldTerm] = {}
     for file in files.values():
         for mapping in file.approved:
@@ -100,7 +100,7 @@ def translated(
 
     def agreed(question: str) -> bool:
         if not confirm(question):
-            raise InputError("nothing was sent: leave --translate out to go on without translations")
+            raise InputError("nothing was sent: leave out --translate to continue without translations")
         return True
 
     failures: list[str] = []

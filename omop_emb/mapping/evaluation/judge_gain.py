@@ -208,8 +208,8 @@ def _orders(
         return {LEARNED_BEFORE: np.array(after, bool), CHOICE_FIRST: raw}, []
     if all(one.mapped.probability is None for one in known):
         return {CHOICE_FIRST: raw}, [
-            "this space has no probabilities, so that a judge's choices cannot be weighed against the "
-            "ranker: run omop-emb calibrate APPROVED"
+            "this space has no probabilities, so a judge's choices cannot be weighed against the ranker: "
+            "run omop-emb calibrate APPROVED"
         ]
     fold = np.random.default_rng(SEED).permutation(np.arange(len(known)) % _FOLDS)
     after_here = np.zeros(len(known), bool)
@@ -222,7 +222,7 @@ def _orders(
             one = known[position]
             after_here[position] = one.is_first(apply_answer(one.mapped, calibration, orders=True))
     _, lines = learn_judge([one.judged for one in known if one.judged is not None])
-    notes = [] if used else [f"its choices would order nothing: {line}" for line in lines[-1:]]
+    notes = [] if used else [f"its choices would change no order: {line}" for line in lines[-1:]]
     return {LEARNED_HERE: after_here, CHOICE_FIRST: raw}, notes
 
 

@@ -22,15 +22,15 @@ def outcome_charts(outcomes: Sequence[TermOutcome]) -> Iterator[tuple[str, str]]
         yield (
             _recall_chart(findable),
             "Recall by number of candidates: how often the right concept is among the first k. Where the "
-            "curve is flat, a longer list of candidates helps nobody.",
+            "curve is flat, a longer list of candidates does not help.",
         )
     if outcomes and all(outcome.probability is not None for outcome in outcomes):
         probability = np.array([outcome.probability for outcome in outcomes], np.float64)
         correct = np.array([outcome.correct for outcome in outcomes], np.float64)
         yield (
             _reliability_chart(probability, correct),
-            "Reliability: each point is an equal part of the terms. On the dashed line, probabilities are "
-            "true; below it omop-emb is too sure of itself, above it too careful.",
+            "Reliability: each point is an equal part of the terms. On the dashed line, probabilities "
+            "are right; below it omop-emb is too confident, above it too cautious.",
         )
         if points := precision_points(probability, correct):
             axes = Axes(x="share of terms accepted", y="share of these that is right")

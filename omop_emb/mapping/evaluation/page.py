@@ -35,13 +35,13 @@ _WORDS = (
     ("MRR", "Mean of 1 / rank of the chosen concept: 1 if it is always first, 0.5 if it is always second."),
     (
         "accuracy",
-        "Share of all terms that are answered correctly: the chosen concept first, or no match where "
-        "there is none.",
+        "Share of all terms that are answered correctly: the chosen concept first, or no match if there "
+        "is none.",
     ),
     (
         "calibration error",
-        "How far probabilities are from the truth on average: at 0.05, of terms with a probability of 0.90, "
-        "about 85 to 95 % are right. Smaller is better.",
+        "How far probabilities are from the truth on average: at 0.05, about 85 to 95 % of the terms "
+        "with a probability of 0.90 are right. Smaller is better.",
     ),
     (
         "coverage at 0.95",
@@ -50,7 +50,7 @@ _WORDS = (
     ),
     (
         "exact, dense, lexical, memory",
-        "Each way of finding candidates alone: equal names, vectors, words, approvals.",
+        "Each way of finding candidates on its own: equal names, vectors, words, approvals.",
     ),
     ("fusion, ranker", "All of them together: added up, and ranked as omop-emb map does it."),
     (
@@ -59,8 +59,8 @@ _WORDS = (
     ),
     (
         "0.81 to 0.87",
-        "95 % interval, by bootstrap over terms: how far the figure could differ on other such terms. "
-        "Two figures whose intervals overlap may be equal.",
+        "95 % interval, from a bootstrap over terms: how far the figure could differ for other terms of "
+        "this kind. Two figures whose intervals overlap may be equal.",
     ),
 )  # fmt: skip
 
@@ -160,9 +160,9 @@ def _differences(differences: Sequence[Difference]) -> str:
         rows.append([escape(d.metric), f"{d.value:+.3f}", interval, str(d.better), str(d.worse), certain])
     headers = ["ranker", "difference", "95 %", "better", "worse", "certain"]
     return (
-        "<p>Term by term, on the terms in both evaluations (" + f"{differences[0].terms:,}). A difference is "
-        "certain if its interval excludes 0; better and worse count terms.</p>"
-        + _table(headers, rows, numeric=range(1, 5))
+        "<p>Term by term, on the terms in both evaluations ("
+        + f"{differences[0].terms:,}). A difference is more than chance if its interval excludes 0; "
+        "better and worse are numbers of terms.</p>" + _table(headers, rows, numeric=range(1, 5))
     )
 
 
@@ -186,9 +186,9 @@ def _judge(judge: JudgeEvaluation) -> str:
 
 def _misses(findable: Sequence[TermOutcome], data: str) -> Iterable[str]:
     yield (
-        "<p>Terms with a match whose first candidate is not what people chose, those first of which omop-emb "
-        "was surest. The rank is that of the chosen concept; none means that it is no candidate. Some show "
-        "that people chose another concept for the same thing. "
+        "<p>Terms with a match whose first candidate is not what people chose, starting with those that "
+        "omop-emb was most confident about. The rank is that of the chosen concept; none means that it is "
+        "not a candidate. In some cases people chose another concept for the same thing. "
         f'<a href="{escape(data)}">{escape(data)}</a>, beside this page, has every term.</p>'
     )
     domains: dict[str, list[TermOutcome]] = {}

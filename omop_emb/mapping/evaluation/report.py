@@ -39,7 +39,7 @@ def check_report_folder(folder: Path) -> None:
     """Raise InputError if a report cannot be written into a folder, which need not exist."""
     above = next(one for one in (folder, *folder.resolve().parents) if one.exists())
     if not above.is_dir():
-        raise InputError(f"{above} is a file: a report is a folder, give another name")
+        raise InputError(f"{above} is a file, but a report is a folder: choose another name")
 
 
 def read_ranks(report: Path) -> dict[GoldKey, int]:

@@ -219,8 +219,8 @@ def _open_journal(
 ) -> Journal:
     if path is not None and not job.resume and path.exists():
         on_message(
-            "an earlier run to this output did not finish: its files may be older than what it wrote to "
-            "the database; this run writes all of them again"
+            "an earlier run with this output did not finish, so its files may be older than what it "
+            "wrote to the database; this run writes all of them again"
         )
     settings = _all_settings(job, file, mapper)
     if parts is not None:

@@ -25,8 +25,8 @@ def language_warnings(mapper: Mapper, file: TermFile, translation: TranslationJo
     if not columns or any(looks_english(filter(None, column), words) for column in columns):
         return []
     return [
-        f"warning: {mapper.provenance.model} knows only English: terms in other languages are found by their "
-        "spelling alone. Translate them (a further --name-column with a translation, or --translate "
-        "PROVIDER:MODEL), load a vocabulary with synonyms in their language, or search a space of a "
-        "multilingual model too (--also-space NAME)"
+        f"warning: {mapper.provenance.model} knows only English: terms in other languages are found by "
+        "their spelling alone. Translate them (another --name-column with a translation, or --translate "
+        "PROVIDER:MODEL), load a vocabulary with synonyms in their language, or also search a "
+        "multilingual model's space (--also-space NAME)"
     ]

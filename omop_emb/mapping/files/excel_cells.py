@@ -16,9 +16,9 @@ from omop_emb.mapping.files.plain_text import plain_text
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _LITERAL = re.compile(r'"([^"]*)"|\\(.)|\[[^\]]*\]|_.|\*.')
 _MOST_DIGITS = 10**15  # what is larger has lost digits
-_DATE = "Excel has made a date of it"
-_LOST_DIGITS = "Excel keeps 15 digits of a number, and it has more"
-_SCIENTIFIC = "Excel has made a number with an exponent of it"
+_DATE = "Excel has turned it into a date"
+_LOST_DIGITS = "it has more than 15 digits, and Excel keeps only 15"
+_SCIENTIFIC = "Excel has turned it into a number with an exponent"
 
 
 def cell_text(cell: Any) -> tuple[str, str]:

@@ -54,8 +54,8 @@ def detect_format(source: InputFile) -> FileKind:
         return FileKind.EXCEL
     if start.startswith(b"\xd0\xcf\x11\xe0"):
         raise InputError(
-            f"{name} is an Excel workbook of the old format (.xls), or has a password: save it as .xlsx or "
-            "CSV, without a password"
+            f"{name} is an Excel workbook in the old format (.xls), or has a password: save it as .xlsx "
+            "or CSV, without a password"
         )
     if found := next((what for first, what in _UNREADABLE if start.startswith(first)), None):
         raise InputError(f"{name} is {found}")
@@ -63,7 +63,7 @@ def detect_format(source: InputFile) -> FileKind:
         raise InputError(f"{name} is not what its name says: not a {source.suffix} file")
     text = start.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").replace(b"\0", b"").lower()
     if text.startswith(tuple(markup.encode() for markup in _MARKUP)):
-        raise InputError(f"{name} is a page of HTML or XML, whatever its name says: save it as .xlsx or CSV")
+        raise InputError(f"{name} is HTML or XML, despite its name: save it as .xlsx or CSV")
     if text.startswith((b'{"', b'[{"', b"{\n", b"[\n")):
         raise InputError(f"{name} is JSON: write its terms as CSV or Parquet")
     return FileKind.DELIMITED

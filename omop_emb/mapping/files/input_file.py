@@ -51,7 +51,7 @@ class InputFile:
         elif not self._path.exists():
             raise InputError(f"there is no file {self.name}")
         elif not self._path.is_file():
-            raise InputError(f"{self.name} is not a regular file; pipe it in, with - as the input")
+            raise InputError(f"{self.name} is not a regular file; pipe it to stdin and give - as the input")
 
     @property
     def suffix(self) -> str:

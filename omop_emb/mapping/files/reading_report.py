@@ -79,7 +79,9 @@ def count_lines(file: TermFile) -> Iterator[str]:
     yield f"{name}: {counted(file.terms_read, 'term')}, {left_out}"
     yield from first_problems(file.dropped_values, "such values")
     if file.repaired:
-        names = counted(file.repaired, "name was encoded twice and was", "names were encoded twice and were")
+        names = counted(
+            file.repaired, "name was encoded twice and has been", "names were encoded twice and have been"
+        )
         yield f"{names} repaired: check the accented letters"
 
 

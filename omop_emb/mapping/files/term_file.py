@@ -72,7 +72,7 @@ class TermFile:
         self.columns = resolve_columns(self.headers, requested)
         if self.columns.code is None and (self._options.source_vocabulary or requested.source_vocabulary):
             raise InputError(
-                "a source vocabulary is for codes, and no column of codes is recognised: name it with "
+                "a source vocabulary is for codes, but no column with codes is recognised: name it with "
                 "--code-column"
             )
         # A term made of several columns is written beside them.
@@ -130,7 +130,7 @@ class TermFile:
             InputError: no row is a term; names the first reasons.
         """
         if self.usagi is None and next(iter(self), None) is None:
-            reasons = "; ".join(map(str, self.problems[:3])) or "it has a header and no rows"
+            reasons = "; ".join(map(str, self.problems[:3])) or "it has a header but no rows"
             raise InputError(f"{self.source.name} has no terms: {reasons}")
 
     def __enter__(self) -> TermFile:

@@ -168,9 +168,9 @@ def _learn_shifts(terms: Sequence[JudgedTerm]) -> tuple[dict[str, float], str]:
     shifts = {answer: float(shift) for answer, shift in zip(ANSWERS, fitted, strict=True) if shift}
     factors = ", ".join(f"{answer} {np.exp(shift):.2g}" for answer, shift in shifts.items())
     return shifts, (
-        f"the judge's answers change probabilities from now on: learned from "
-        f"{counted(len(terms), 'approved term')} (loss {before:.3f} without, {after:.3f} with "
-        f"them; factors on the odds: {factors})"
+        "from now on the judge's answers change probabilities: learned from "
+        f"{counted(len(terms), 'approved term')} (loss {before:.3f} without, {after:.3f} with them; "
+        f"factors on the odds: {factors})"
     )
 
 
@@ -178,8 +178,9 @@ def _learn_choice(terms: Sequence[JudgedTerm]) -> tuple[tuple[float, float] | No
     chosen = [term for term in terms if term.is_choice]
     if len(chosen) < MIN_ANSWERS_OF_KIND:
         return None, (
-            f"the judge chose another candidate than the first for {counted(len(chosen), 'approved term')}; "
-            f"before its choices order candidates, at least {MIN_ANSWERS_OF_KIND} are needed"
+            "the judge chose a candidate other than the first for "
+            f"{counted(len(chosen), 'approved term')}; before its choices order candidates, at least "
+            f"{MIN_ANSWERS_OF_KIND} are needed"
         )
     fold = np.arange(len(terms)) % _FOLDS
     better = worse = 0
@@ -192,7 +193,7 @@ def _learn_choice(terms: Sequence[JudgedTerm]) -> tuple[tuple[float, float] | No
                 worse += bool(term.is_target[0]) and not term.is_target[term.chosen or 0]
     tested = f"tested on unseen terms: right first for {better:,} more and {worse:,} fewer"
     if better <= worse:
-        return None, f"the judge's choices order candidates no better than the ranker ({tested})"
+        return None, f"the judge's choices do not order candidates better than the ranker ({tested})"
     return _fit_choice(terms), f"the judge's choices can order candidates with --judge-orders ({tested})"
 
 

@@ -84,8 +84,9 @@ def check_orders(job: JudgeJob, calibrations: Mapping[str, JudgeCalibration]) ->
     calibration = find_calibration(calibrations, job.model.source)
     if job.orders and (calibration is None or calibration.choice is None):
         raise ConfigurationError(
-            f"what the choices of {job.model.source} are worth here is not known, or not enough: map with "
-            "--judge alone, and run omop-emb calibrate APPROVED with what people decided about these terms"
+            f"it is not known yet that the choices of {job.model.source} are worth enough here: map with "
+            "--judge but without --judge-orders, and run omop-emb calibrate APPROVED with people's "
+            "decisions on these terms"
         )
 
 
@@ -145,12 +146,12 @@ def judge_terms(
         on_message(f"{job.model.source} gave a second opinion on {of_terms}: {cost}")
         if job.orders:
             on_message(
-                f"its choice is the first candidate now of {counted(moved, 'term')} (column ordered_by)"
+                f"its choice is now the first candidate for {counted(moved, 'term')} (column ordered_by)"
             )
         elif answered and calibrations is not None and calibration is None:
             on_message(
-                f"what {job.model.source} answers changes no probability: omop-emb calibrate has not learned "
-                "yet what that is worth"
+                f"the answers of {job.model.source} change no probability: omop-emb calibrate has not "
+                "learned yet what they are worth"
             )
 
 
@@ -186,7 +187,7 @@ def _describe(job: JudgeJob, estimate: JudgeEstimate, terms: int) -> str:
         else ""
     )
     cost = (
-        "the price is not known (--judge-prices IN OUT tells it)"
+        "the price is not known (give it with --judge-prices IN OUT)"
         if job.prices is None
         else f"about {money(estimate.cost(*job.prices))} at your prices"
     )

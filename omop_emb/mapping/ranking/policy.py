@@ -55,7 +55,7 @@ class Policy:
             return
         if not 0.5 <= self.accept_precision < 1:
             raise ConfigurationError(
-                f"a precision is at least 0.5 and below 1; found {self.accept_precision}"
+                f"a precision must be at least 0.5 and below 1; found {self.accept_precision}"
             )
         if not calibrated:
             raise ConfigurationError(
@@ -85,8 +85,8 @@ class Policy:
             return Decision.REVIEW, f"probability {probability:.2f}, but {objection}"
         threshold = ranker.calibration.threshold(self.accept_precision, domain)
         if threshold is None:
-            return Decision.REVIEW, f"too few approvals in {domain} to hold {self.accept_precision:g}"
-        reason = f"probability {probability:.2f}, {domain} holds from {threshold:.2f}"
+            return Decision.REVIEW, f"too few approvals in {domain} to guarantee {self.accept_precision:g}"
+        reason = f"probability {probability:.2f}, the threshold in {domain} is {threshold:.2f}"
         if probability < threshold:
             return Decision.REVIEW, reason
         return Decision.ACCEPT, reason if ranker.is_site_trained else f"{reason}, untrained"

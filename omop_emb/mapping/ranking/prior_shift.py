@@ -56,8 +56,8 @@ class PriorShift:
     def __str__(self) -> str:
         rows = counted(self.rows, "reviewed row")
         return (
-            f"probabilities are corrected by {rows}: {self.said:.2f} was said for their first candidates, "
-            f"{self.approved:.2f} of these were approved"
+            f"probabilities are corrected by {rows}: the mean probability of their first candidates was "
+            f"{self.said:.2f}, and {self.approved:.2f} of these were approved"
         )
 
 

@@ -38,7 +38,8 @@ def find_further_spaces(
     for one in further:
         if (same := names_by_vectors.get(one.fingerprint.digest)) is not None:
             raise InputError(
-                f"--also-space {one.name!r} adds nothing, as it has the vectors of {same!r}: leave it out"
+                f"--also-space {one.name!r} adds nothing, because it has the same vectors as {same!r}: "
+                "leave it out"
             )
         names_by_vectors[one.fingerprint.digest] = one.name
         if not holds_same_release(connection, space, one):
@@ -64,8 +65,8 @@ def _trained_space(connection: psycopg.Connection[Any], ranker: Ranker, trained:
     matches = [one for one in spaces if one.fingerprint.digest == trained.fingerprint]
     if not matches:
         raise SpaceNotFoundError(
-            f"the ranker {ranker.name!r} was trained with the space {trained.name!r} too, which does not "
-            "exist any more: build it again, use --shipped, or run omop-emb calibrate again"
+            f"the ranker {ranker.name!r} was trained with the space {trained.name!r} too, which no longer "
+            "exists: build it again, use --shipped, or run omop-emb calibrate again"
         )
     best = max(matches, key=lambda one: (one.is_complete, one.name == trained.name))
     registry.check_complete(best)
@@ -79,7 +80,7 @@ def _other_spaces(ranker: Ranker, further: Sequence[Space]) -> str:
     )
     options = "".join(f" --also-space {shlex.quote(one.name)}" for one in further)
     return (
-        f"the ranker {ranker.name!r} was trained with {trained}, but {requested} is requested: leave "
-        "--also-space out, which takes those of the ranker, use --shipped, or run omop-emb calibrate "
+        f"the ranker {ranker.name!r} was trained with {trained}, but {requested} is requested: leave out "
+        "--also-space to use the ranker's spaces, use --shipped, or run omop-emb calibrate "
         f"APPROVED{options}"
     )

@@ -79,7 +79,9 @@ def describe_rankers(connection: psycopg.Connection[Any], site: str | None = Non
                 "trained": ranker.created_at.date().isoformat(),
                 **{name: figures.get(name) for name in ("recall@1", "calibration error")},
                 **{name: figures.get(name) for name in ("accepted at 0.95", "precision at 0.95")},
-                "note": "it learned from approvals withdrawn since" if ranker.withdrawn_terms else "",
+                "note": ("it learned from approvals that were withdrawn later")
+                if ranker.withdrawn_terms
+                else "",
             }
         )
     return rows
@@ -88,9 +90,9 @@ def describe_rankers(connection: psycopg.Connection[Any], site: str | None = Non
 def check_name(connection: psycopg.Connection[Any], name: str) -> None:
     """Raise InputError if a ranker cannot have this name."""
     if not name.strip() or name != name.strip() or is_shipped_name(name):
-        raise InputError(f"a ranker's name is not empty and does not begin with {SHIPPED!r}; found {name!r}")
+        raise InputError(f"a ranker's name must not be empty or begin with {SHIPPED!r}; found {name!r}")
     if any(ranker.name == name for ranker in list_rankers(connection)):
-        raise InputError(f"there is a ranker {name!r} already: give another name, or drop it first")
+        raise InputError(f"there already is a ranker {name!r}: choose another name, or drop it first")
 
 
 def next_name(connection: psycopg.Connection[Any], site: str) -> tuple[int, str]:
@@ -126,7 +128,7 @@ def switch_to_shipped(connection: psycopg.Connection[Any], site: str, space: str
     check_site(connection, site)
     chosen = registry.active_space(connection) if space is None else registry.space_by_name(connection, space)
     if not use_shipped(connection, site, chosen.fingerprint.digest):
-        raise InputError(f"the site {site!r} uses the shipped ranker already in the space {chosen.name!r}")
+        raise InputError(f"the site {site!r} already uses the shipped ranker in the space {chosen.name!r}")
 
 
 def switch_to_ranker(connection: psycopg.Connection[Any], name: str) -> StoredRanker:

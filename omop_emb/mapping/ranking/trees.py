@@ -51,7 +51,7 @@ def load_lightgbm() -> Any:
     try:
         import lightgbm
     except ImportError as error:
-        raise MissingExtraError("a ranker of your own", "mapping") from error
+        raise MissingExtraError("your own ranker", "mapping") from error
     return lightgbm
 
 

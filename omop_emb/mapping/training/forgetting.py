@@ -45,7 +45,7 @@ def forget_approvals(
         what = "that name" if source_name is not None else f"the file {approved_from!r}"
         which = "" if source_name is None and approved_from is None else f" of {what}"
         raise InputError(
-            f"the site {site!r} has no approvals{which}: "
-            f"omop-emb memory list --site {site} shows those it has"
+            f"the site {site!r} has no approvals{which}: omop-emb memory list --site {site} lists those "
+            "that it has"
         )
     return Forgotten(approvals=len(terms), rankers=rankers)

@@ -56,7 +56,9 @@ def learn_ranker(
     validations, scores, uses_own_trees = _cross_validate(
         examples, shipped, rounds, on_message, calibrated=is_calibrated
     )
-    notes = ["your own trees order no better than the shipped ranker, which stays, calibrated here"]
+    notes = [
+        "your own trees rank no better than the shipped ranker, which stays, with your site's probabilities"
+    ]
     calibration, judge_notes = _calibrate(examples, scores, terms)
     ranker: LinearRanker | trees.TreeRanker = replace(
         shipped,

@@ -116,6 +116,6 @@ def _rows(path: str | Path, columns: int) -> list[list[str]]:
     with InputFile(path) as source:
         table = TableFile(source, ReadOptions(header_row=None))
         if len(table.headers) < columns:
-            raise InputError(f"{source.name} has one column; it needs two, of texts and of what they mean")
+            raise InputError(f"{source.name} has one column; it needs two, with texts and what they mean")
         rows = [row.values for row in table.rows()]
     return [row for row in rows if all(value.strip() for value in row[:columns])] if columns > 1 else rows

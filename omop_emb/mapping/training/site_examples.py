@@ -32,8 +32,8 @@ def sample_terms(terms: Sequence[ResolvedTerm]) -> Sequence[ResolvedTerm]:
     matched = sum(bool(rows) for _, rows in terms)
     if matched < MIN_TERMS:
         raise InputError(
-            f"{matched} approved terms have a standard concept in this vocabulary; at least {MIN_TERMS} are "
-            "needed to train a ranker and to test it"
+            f"{matched} approved terms have a standard concept in this vocabulary; at least {MIN_TERMS} "
+            "are needed to train and test a ranker"
         )
     if len(terms) <= MAX_TERMS:
         return terms

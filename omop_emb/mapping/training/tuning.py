@@ -82,9 +82,9 @@ def tune(
     tuning, folder = tuning or Tuning(), Path(folder)
     torch_threads(tuning.threads)
     if folder.exists():
-        raise InputError(f"{folder} exists already: name a new folder")
+        raise InputError(f"{folder} already exists: name a new folder")
     if not folder.absolute().parent.is_dir():
-        raise InputError(f"there is no folder {folder.absolute().parent}; make it first")
+        raise InputError(f"there is no folder {folder.absolute().parent}; create it first")
     from omop_emb.embeddings.tuning.torch_encoder import TorchEncoder
     from omop_emb.embeddings.tuning.tuning_run import Recipe, TuningRun
 

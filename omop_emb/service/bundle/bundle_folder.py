@@ -114,7 +114,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 def _check_free(target: Path) -> None:
     if not target.parent.expanduser().is_dir():
-        raise InputError(f"there is no folder {target.parent}; make it first")
+        raise InputError(f"there is no folder {target.parent}; create it first")
     with suppress(FileNotFoundError):
         target = target.expanduser()
         if not stat.S_ISDIR(target.lstat().st_mode) or any(target.iterdir()):

@@ -134,7 +134,7 @@ def wilson_interval(successes: int, n: int, *, confidence: float = CONFIDENCE) -
 def kappa_in_words(kappa: float | None) -> str:
     """What a kappa means, in the words of Landis and Koch (1977)."""
     if kappa is None:
-        return "not defined: both always say the same one thing"
+        return "undefined: both always give the same single answer"
     words: Sequence[tuple[float, str]] = (
         (0.0, "no better than chance"),
         (0.2, "slight"),

@@ -26,8 +26,8 @@ from omop_emb.service.review.decision_store import decide, decisions_of_batch
 from omop_emb.service.review.project_records import Project
 from omop_emb.service.review.term_groups import begin_batch
 
-CHANGED = "it was decided since the preview"
-OTHER_CONCEPT = "another concept is first since the preview"
+CHANGED = "it was decided after the preview"
+OTHER_CONCEPT = "another concept has come first since the preview"
 
 
 def preview_bulk(

@@ -25,11 +25,11 @@ _OBJECTIONS = {
     "code_disagrees": "the code leads to another concept",
     "twin_disagrees": "the same text was decided differently",
     "judge_disagrees": "the judge chose another concept",
-    "was_approved_before": "an earlier approval is to be checked",
-    "has_values": "a value belongs beside the concept",
+    "was_approved_before": "an earlier approval must be checked",
+    "has_values": "a value goes with the concept",
     "is_only_suggested": "only the file suggests the concept",
 }
-OTHER_RANKER = "its suggestion is of another ranker, and is made again in the background"
+OTHER_RANKER = "its suggestion is from another ranker, and is being updated in the background"
 NOT_ABOVE = "it is no longer above the bound"
 
 
@@ -48,7 +48,7 @@ def usable_ranker(
             return None, "this space has no probabilities yet: train on what was approved here first"
         return None, (
             "thresholds learned at other hospitals do not hold here (.95 became .79): train on what was "
-            "approved here, or say that thresholds from elsewhere will do"
+            "approved here, or accept thresholds from elsewhere"
         )
     return ranker, ""
 

@@ -27,7 +27,7 @@ class BulkTerms:
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.precision < 1:
-            raise InputError(f"a precision is at least 0.5 and below 1; found {self.precision:g}")
+            raise InputError(f"a precision must be at least 0.5 and below 1; found {self.precision:g}")
 
     @property
     def policy(self) -> Policy:

@@ -131,9 +131,9 @@ class Verdict:
         if self.state is ReviewState.APPROVED and not self.targets:
             raise InputError("an approved term needs a target; without one, decide no match")
         if self.state is ReviewState.NO_MATCH and self.targets:
-            raise InputError("a term with no match has no target; approve it, or take the target away")
+            raise InputError("a term with no match has no target; approve it, or remove the target")
         if len(set(self.targets)) < len(self.targets):
-            raise InputError("the same target is there twice")
+            raise InputError("the same target appears twice")
         if len(self.targets) > _MOST_TARGETS:
             raise InputError(f"a term has at most {_MOST_TARGETS} targets; found {len(self.targets)}")
         if len(self.comment) > _LONGEST_COMMENT or "\0" in self.comment:

@@ -64,10 +64,10 @@ class AuditResult:
             return "No row of this audit has a result yet."
         low, high = self.interval.low, self.interval.high
         told = (
-            f"Of {counted(self.population, 'approved row')}, {self.n:,} were asked again by somebody who "
-            f"did not see the decision; {self.right:,} of them are right ({_percent(self.precision)}). "
-            f"With 95 % confidence {_percent(low)} to {_percent(high)} of all these rows are right: "
-            f"{math.floor((1 - high) * self.population + 0.5):,} to "
+            f"Of {counted(self.population, 'approved row')}, {self.n:,} were decided again by somebody "
+            f"who did not see the decision; {self.right:,} of them are right "
+            f"({_percent(self.precision)}). With 95 % confidence {_percent(low)} to {_percent(high)} of "
+            f"all these rows are right: {math.floor((1 - high) * self.population + 0.5):,} to "
             f"{math.floor((1 - low) * self.population + 0.5):,} of them are wrong."
         )
         if not self.is_final:

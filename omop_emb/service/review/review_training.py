@@ -48,7 +48,7 @@ def approved_terms(connection: psycopg.Connection[Any], site: str) -> GoldFile:
             targets = frozenset([approval.concept_id]) | (earlier.targets if earlier else frozenset())
             terms[term.key] = GoldTerm(term=term, targets=targets, source=approval.approved_from)
     if not terms:
-        raise InputError(f"the site {site!r} has approved nothing yet: there is nothing to train on")
+        raise InputError(f"the site {site!r} has approved nothing yet, so there is nothing to train on")
     sources = dict.fromkeys((gold.source for gold in terms.values()), "")
     return GoldFile(terms=tuple(terms.values()), problems=(), notes=(), digests=sources)
 

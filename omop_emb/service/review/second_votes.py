@@ -19,11 +19,14 @@ from omop_emb.sql import read
 
 _REFUSALS = {
     "missing": "the sample has no term at position {position}",
-    "own": "you have decided this term yourself: a second vote is another person's; go on to the next",
-    "asked": "this sample is another person's: only who was asked votes on it",
-    "voted": "somebody else has voted on this term since: go on to the next",
+    "own": (
+        "you have decided this term yourself, and a second vote must come from another person; continue "
+        "with the next"
+    ),
+    "asked": "this sample is for another person: only that person votes on it",
+    "voted": "somebody else has voted on this term in the meantime: continue with the next",
     "finished": "you have finished this sample and may have seen where it differs: your votes stay",
-    "settled": "this term has been settled since: go on to the next",
+    "settled": "this term has been settled in the meantime: continue with the next",
 }
 
 
@@ -82,7 +85,7 @@ def vote(
     name = reviewer_name(reviewer)
     sample = find_sample(connection, project_id, sample_id)
     if new.verdict.state is ReviewState.UNREVIEWED:
-        raise InputError("a vote approves targets, finds no match, flags or ignores; found unreviewed")
+        raise InputError("a vote must approve targets, find no match, flag or ignore; found unreviewed")
     repeated = _by_request(connection, new.request_id)
     if repeated is None:
         refusal = _refusal(connection, sample_id, new.position, name)

@@ -25,8 +25,8 @@ _PAGE = """<!doctype html>
 <p>If you have done so, <a href="">continue</a>.</p>
 </html>
 """
-_BY_TOKEN = "Open the link with your own token that you were given."  # noqa: S105 - a sentence
-_BY_PROXY = "Come through the address at which you sign in for other programs; this server does not know you."
+_BY_TOKEN = "Open the link with your own token."  # noqa: S105 - a sentence
+_BY_PROXY = "Use the address where you sign in to other programs; this server does not know you."
 
 
 class ReviewerCheck:

@@ -71,7 +71,9 @@ def current_reviewer(request: Request) -> str:
         raise HTTPException(401, SIGNED_OUT)
     stated = request.headers.get(REVIEWER_HEADER)
     if stated and not identity.can_be_changed and reviewer_name(unquote(stated)) != identity.name:
-        raise HTTPException(401, "another person is signed in than X-Reviewer names: sign in again")
+        raise HTTPException(
+            401, "the person who is signed in is not the one that X-Reviewer names: sign in again"
+        )
     return identity.name or UNNAMED
 
 

@@ -51,7 +51,7 @@ async def declare_name(
 ) -> RedirectResponse:
     """Keep the name that a person typed in a cookie, and go back to the page."""
     if server_state(request).settings.sign_in.is_on:
-        raise InputError("names are checked here: sign in as a reviewer, no name can be typed")
+        raise InputError("this server checks names: sign in as a reviewer instead of typing a name")
     response = _back(request, next_page)
     response.set_cookie(
         REVIEWER_COOKIE,

@@ -89,8 +89,8 @@ def sign_in_of(options: SignInOptions) -> SignIn:
         return SignIn()
     if options.header is None or not options.proxies:
         raise ConfigurationError(
-            "--reviewer-header NAME and --trusted-proxy ADDRESS go together: the header counts only in what "
-            "comes from that address"
+            "--reviewer-header NAME and --trusted-proxy ADDRESS go together: the header only counts in "
+            "requests from that address"
         )
     if _HEADER.fullmatch(options.header) is None or options.header.lower() in _NO_NAME:
         raise ConfigurationError(

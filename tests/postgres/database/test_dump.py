@@ -88,13 +88,13 @@ def test_what_is_no_dump_of_ours_is_refused(
     file = tmp_path / "other"
     for content in (b"", b"create schema omop_emb;", b"PK\3\4"):
         file.write_bytes(content)
-        with pytest.raises(InputError, match="is no file of omop-emb db dump"):
+        with pytest.raises(InputError, match="was not written by omop-emb db dump"):
             restore_database(target, file)
     with psycopg.connect(database_url) as connection:
         connection.execute("create schema theirs")
     with file.open("wb") as out:
         run_program("pg_dump", [f"--dbname={database_url}", "--format=custom"], out)
-    with pytest.raises(InputError, match="files of pg_dump are for pg_restore"):
+    with pytest.raises(InputError, match="for files of pg_dump, use pg_restore"):
         restore_database(target, file)
     with pytest.raises(DatabaseError, match="there is nothing to dump"):
         dump_database(target, tmp_path / "nothing")

@@ -358,7 +358,7 @@ def test_errors_contain_no_statement_and_no_value(
         ("postgresql://u:SECRET@h:abc/db", "no port from 1 to 65535"),
         ("postgresql://u:SECRET@h:0/db", "no port from 1 to 65535"),
         ("postgresql://u:SECRET@h:99999999/db", "no port from 1 to 65535"),
-        ("postgresql://u:SECRET@h/db?connect_timeout=soon", "a connect_timeout that is no number"),
+        ("postgresql://u:SECRET@h/db?connect_timeout=soon", "a connect_timeout that is not a number"),
         ("postgresql://u:SECRET@a,b:2/db", None),  # the first at the usual port
         ("postgresql://u:SECRET@a:1,b:2,c/db", None),
         ("postgresql://u:SECRET@[::1/db", "write it as postgresql://"),

@@ -436,7 +436,7 @@ def test_dropping_a_space_cancels_its_jobs_or_warns_that_they_continue(
     if reachable:
         assert (told, states) == ("2 batch jobs were cancelled", {CANCELLED})
     else:
-        assert told.startswith("its batch jobs could not be cancelled and go on: ")
+        assert told.startswith("its batch jobs could not be cancelled and continue: ")
         assert states == {PENDING}
     assert jobs_of(engine) == []
 

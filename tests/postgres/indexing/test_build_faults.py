@@ -271,7 +271,7 @@ def test_the_command_reports_a_failure_in_one_line_and_resumes_at_its_next_run(
     partly = run()
     assert partly.returncode == 3
     assert json.loads(partly.stdout)[0]["failed"] == 1
-    assert "the next index build tries again" in partly.stderr
+    assert "the next index build tries them again" in partly.stderr
     fake.fault = lambda _call: None
     finished = run()
     assert (finished.returncode, json.loads(finished.stdout)[0]["embedded"]) == (0, 1)

@@ -87,7 +87,7 @@ def test_a_build_means_the_named_space_or_that_of_the_variables_or_the_active_on
 def test_a_name_that_contradicts_a_variable_or_an_index_type_is_refused(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SpaceError, match="space 'flat' is FLAT: leave --index-type out"):
+    with pytest.raises(SpaceError, match="space 'flat' is FLAT: leave out --index-type"):
         build_target(engine, name="flat", index_type=HNSW)
     monkeypatch.setenv("OMOP_EMB_QUERY_EMBEDDING_PREFIX", "q: ")
     with pytest.raises(SpaceMismatchError, match="OMOP_EMB_QUERY_EMBEDDING_PREFIX is 'q: '"):

@@ -156,7 +156,7 @@ def test_an_invalid_text_is_named_by_its_position_among_all(
 def test_a_single_text_instead_of_a_sequence_is_refused(
     interface: EmbeddingInterface, filled: Session
 ) -> None:
-    with pytest.raises(InputError, match="query_texts is a sequence of texts; found one str"):
+    with pytest.raises(InputError, match="query_texts must be a sequence of texts; found one str"):
         interface.get_nearest_concepts_from_query_texts(session=filled, query_texts="gout")
 
 

@@ -131,8 +131,8 @@ def test_a_rejected_picture_of_a_query_names_its_position(
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        (Part.image(png()), "has parts and no text: add one that searches can show"),
-        ([Part.image(png())], "has parts and no text"),
+        (Part.image(png()), "has parts but no text: add a text that searches can show"),
+        ([Part.image(png())], "has parts but no text"),
         (["a\0b", Part.image(png())], "holds a NUL character"),
         (7, "must be a text; found int"),
     ],

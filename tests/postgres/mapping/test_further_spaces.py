@@ -134,7 +134,7 @@ def test_without_calibration_there_are_no_probabilities_and_the_order_is_explain
         (mapped,) = mapper.map([SourceTerm(name="nivelrikko")])
         notes = mapper.notes
     assert (mapped.probability, mapped.provenance.calibrated) == (None, False)
-    assert "searched too: 'second'" in notes[-1]
+    assert "also searched: 'second'" in notes[-1]
     assert f"adds {FURTHER_WEIGHT:g} to a score" in notes[-1]
     assert "omop-emb calibrate APPROVED --also-space second" in notes[-1]
     assert mapped.best is not None
@@ -213,7 +213,7 @@ def test_no_transaction_waits_while_a_further_provider_is_asked(
     [
         (["third"], SpaceNotFoundError, "there is no space 'third'"),
         (["second", "second"], InputError, "--also-space 'second' adds nothing"),
-        (["all-MiniLM-L6-v2-hnsw"], InputError, "has the vectors of 'all-MiniLM-L6-v2-flat'"),
+        (["all-MiniLM-L6-v2-hnsw"], InputError, "has the same vectors as 'all-MiniLM-L6-v2-flat'"),
         ("second", InputError, "a sequence of names"),
     ],
 )
@@ -327,7 +327,7 @@ def test_calibrate_learns_with_a_further_space_and_gains_probabilities(
         ranker, notes = mapper.engine.ranker, mapper.notes
     assert ranker.name == trained.name
     assert [one.name for one in ranker.further_spaces] == ["second"]
-    assert f"searched too: 'second', as the ranker {trained.name} learned with" in notes
+    assert f"also searched: 'second', because the ranker {trained.name} learned with" in notes
     assert mapped.candidates[0].concept_name == "Osteoarthritis"
     assert mapped.probability is not None
     if trained.uses_own_trees:
@@ -358,7 +358,7 @@ def test_commands_take_further_spaces(url: str, tmp_path: Path, monkeypatch: pyt
         return result.return_value, result.output
 
     code, said = run("map", str(terms), "-o", str(mapped), "--also-space", "second")
-    assert (code, "searched too: 'second'" in said) == (0, True)
+    assert (code, "also searched: 'second'" in said) == (0, True)
     assert "knows only English" not in said
     with mapped.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
@@ -367,6 +367,6 @@ def test_commands_take_further_spaces(url: str, tmp_path: Path, monkeypatch: pyt
     code, said = run("search", "nivelrikko", "--also-space", "second", "--format", "json")
     assert (code, "Osteoarthritis" in said) == (0, True)
     code, said = run("search", "nivelrikko", "--dense", "--also-space", "second")
-    assert (code, "--dense and files search the active space alone" in said) == (2, True)
+    assert (code, "--dense and files only search the active space" in said) == (2, True)
     code, said = run("evaluate", str(_approved(tmp_path)), "--also-space", "third")
     assert (code, "there is no space 'third'" in said) == (2, True)

@@ -178,7 +178,7 @@ def test_a_warm_finder_holds_none(impatient: Engine) -> None:
 
 def test_a_transaction_of_the_callers_own_is_told_what_ended_it(impatient: Engine) -> None:
     with (
-        pytest.raises(DatabaseError, match="give a session that is in no transaction"),
+        pytest.raises(DatabaseError, match="pass a session without a transaction"),
         session_scope(impatient) as session,
     ):
         map_terms(session, ["heart attack"])

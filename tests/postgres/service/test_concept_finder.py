@@ -235,7 +235,7 @@ def test_an_id_or_code_that_does_not_exist_is_reported_and_never_searched_as_tex
 
 @pytest.mark.parametrize("text", ["???", "--", " . "])
 def test_a_text_that_says_nothing_finds_nothing_and_says_so(finder: ConceptFinder, text: str) -> None:
-    assert finder.find(text).notes == ("the text has no letter and no digit to search for",)
+    assert finder.find(text).notes == ("the text has no letter or digit to search for",)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_a_database_that_cannot_store_vectors_fails_no_query(
 
 
 def test_a_store_beside_a_client_or_of_size_zero_is_refused(engine: Engine) -> None:
-    with pytest.raises(ConfigurationError, match="give query_store to the EmbeddingClient"):
+    with pytest.raises(ConfigurationError, match="pass query_store to the EmbeddingClient"):
         EmbeddingInterface(client(None)[0], query_store=QueryVectors(engine))
     with pytest.raises(InputError, match="most_vectors must be above 0"):
         QueryVectors(engine, most_vectors=0)

@@ -76,7 +76,10 @@ Refused = Callable[[Path], VocabularyError]
         ({"valid_end_date": "20231345"}, "valid_end_date must be a date as YYYYMMDD; found '20231345'"),
         ({"valid_end_date": "soon"}, "valid_end_date must be a date as YYYYMMDD; found 'soon'"),
         ({"concept_name": "a\tb"}, "expected 10 fields separated by tabs; found 11"),
-        ({"concept_name": "nul\0"}, "holds bytes that are not UTF-8 text (or a NUL): save the file as UTF-8"),
+        (
+            {"concept_name": "nul\0"},
+            "contains bytes that are not UTF-8 text (or a NUL): save the file as UTF-8",
+        ),
         ({"concept_id": "2"}, "duplicate concept_id 2, first in line 3"),
         ({"concept_id": "002"}, "duplicate concept_id 2, first in line 3"),
     ],
@@ -133,7 +136,7 @@ def test_text_that_is_not_utf_8_is_refused(
     file = path / "CONCEPT.csv"
     file.write_bytes(file.read_text().encode("latin-1"))
     assert str(refused(path)) == (
-        "CONCEPT.csv, line 3: holds bytes that are not UTF-8 text (or a NUL): save the file as UTF-8"
+        "CONCEPT.csv, line 3: contains bytes that are not UTF-8 text (or a NUL): save the file as UTF-8"
     )
 
 
@@ -177,7 +180,7 @@ def test_a_repeated_column_is_refused(
     path = download(CONCEPT=[concept_line(1, "a")])
     file = path / "CONCEPT.csv"
     file.write_text(file.read_text().replace("valid_end_date", "valid_start_date"))
-    assert str(refused(path)) == "CONCEPT.csv, line 1: column valid_start_date is there twice"
+    assert str(refused(path)) == "CONCEPT.csv, line 1: column valid_start_date appears twice"
 
 
 def test_a_file_without_concepts_replaces_nothing(refused: Refused, download: Download) -> None:
@@ -227,7 +230,7 @@ def test_a_truncated_zip_is_refused(refused: Refused, download: Download, concep
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("CONCEPT.csv", (path.with_suffix("") / "CONCEPT.csv").read_bytes())
     path.write_bytes(path.read_bytes()[:-40])
-    assert "release.zip is not a zip, or was cut off" in str(refused(path))
+    assert "release.zip is not a zip, or is truncated" in str(refused(path))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -254,7 +257,7 @@ def test_a_path_that_leaves_the_zip_is_refused(
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(folder / "CONCEPT.csv", "CONCEPT.csv")
         archive.writestr(name, b"")
-    assert "holds a path that leaves it" in str(refused(path))
+    assert "contains a path that leads out of it" in str(refused(path))
 
 
 def test_a_table_in_two_files_is_refused(
@@ -285,7 +288,7 @@ def test_a_path_that_does_not_exist_is_refused(refused: Refused, tmp_path: Path)
 
 def test_a_file_that_is_no_zip_is_refused(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"\x1f\x8b")
-    assert "x.tar.gz is not a zip, or was cut off" in str(refused(tmp_path / "x.tar.gz"))
+    assert "x.tar.gz is not a zip, or is truncated" in str(refused(tmp_path / "x.tar.gz"))
 
 
 def test_an_encrypted_zip_is_refused(refused: Refused, download: Download, concept_line: ConceptLine) -> None:

@@ -128,7 +128,7 @@ def test_what_a_bulk_preview_shows_is_approved_and_taken_back_at_once(api: Revie
     body = {"request_id": str(uuid4()), "precision": 0.95, "rows": rows}
     answer = api("bulk", body)
     assert answer["approved"] == [4]
-    assert answer["left_out"] == [{"position": 5, "reason": "it was decided since the preview"}]
+    assert answer["left_out"] == [{"position": 5, "reason": "it was decided after the preview"}]
     assert api("bulk", body)["approved"] == [4]
     assert len(api("undo", {"request_id": str(uuid4())})["results"]) == 1
     assert api("rows", positions="4")["rows"][0]["state"] == "unreviewed"

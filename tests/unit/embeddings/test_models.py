@@ -37,12 +37,12 @@ def test_no_request_holds_more_texts_than_the_provider_accepts(fake: FakeProvide
     ("model", "prefix", "expected"),
     [
         ("ollama:nomic-embed-text", "", "export OMOP_EMB_QUERY_EMBEDDING_PREFIX='search_query: '"),
-        ("ollama:nomic-embed-text", "search_query:", "spaces at the end count"),
-        ("ollama:nomic-embed-text", "search_document: ", "are the two mixed up"),
+        ("ollama:nomic-embed-text", "search_query:", "spaces at the end matter"),
+        ("ollama:nomic-embed-text", "search_document: ", "did you mix up the two"),
         ("ollama:bge-m3", "query: ", "was trained without one"),
         ("gemini:gemini-embedding-001", "query: ", "task types"),
         ("gemini:gemini-embedding-2", "", "='task: search result | query: '"),
-        ("openai:unknown", "Instruct: x\\nQuery: ", "not a line end"),
+        ("openai:unknown", "Instruct: x\\nQuery: ", "not a line break"),
         ("openai:unknown", "query:", "most models need a space"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_model_whose_role_is_a_field_that_its_server_is_not_sent_is_a_warning(
 ) -> None:
     EmbeddingClient("openai:embed-v4.0")
     (line,) = caplog.messages
-    assert "a field that only cohere:embed-v4.0 is sent" in line
+    assert "a field that omop-emb only sends to cohere:embed-v4.0" in line
     caplog.clear()
     EmbeddingClient("cohere:embed-v4.0")
     EmbeddingClient("cohere:embed-v4.0-of-tomorrow")

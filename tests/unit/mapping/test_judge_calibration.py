@@ -195,7 +195,7 @@ def test_a_judge_that_sees_errors_but_not_what_is_right_moves_probabilities_and_
     assert calibration is not None
     assert calibration.shifts["chooses another"] < -1
     assert calibration.choice is None
-    assert "order candidates no better than the ranker" in messages[1]
+    assert "do not order candidates better than the ranker" in messages[1]
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.2, 1.0])

@@ -44,8 +44,8 @@ def test_what_was_said_and_approved_is_reported() -> None:
     assert (shift.rows, shift.approved) == (20, 0.5)
     assert shift.said == pytest.approx(0.65)
     assert str(shift) == (
-        "probabilities are corrected by 20 reviewed rows: 0.65 was said for their first candidates, "
-        "0.50 of these were approved"
+        "probabilities are corrected by 20 reviewed rows: the mean probability of their first "
+        "candidates was 0.65, and 0.50 of these were approved"
     )
 
 

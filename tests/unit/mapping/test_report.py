@@ -136,7 +136,7 @@ def test_few_terms_have_a_curve_too() -> None:
 def test_a_report_cannot_take_the_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     for folder in (tmp_path / "taken", tmp_path / "taken" / "below"):
-        with pytest.raises(InputError, match="is a file: a report is a folder"):
+        with pytest.raises(InputError, match="is a file, but a report is a folder"):
             check_report_folder(folder)
     written, data = write_report(evaluated([outcome(1, right=True)]), str(tmp_path / "new" / "folder"))
     assert written.is_file()

@@ -29,7 +29,7 @@ from omop_emb.mapping.term_frames import source_terms
         ([12], r"terms\[0\] .* found int"),
         ([["abc"]], r"terms\[0\] .* found list"),
         (pd.DataFrame({"term": ["abc"]}), "a column 'name' is needed; found term"),
-        (pd.DataFrame([["a", "b"]], columns=["name", "name"]), "is there twice"),
+        (pd.DataFrame([["a", "b"]], columns=["name", "name"]), "appears twice"),
         (pd.DataFrame({"name": ["a"], "frequency": ["often"]}), r"terms\[0\]: its frequency"),
     ],
 )

@@ -181,7 +181,7 @@ REASONS: dict[str, tuple[str, object, str]] = {
     "model": (
         FAILED,
         {"code": 5, "message": "models/gemini-embedding-001 does not exist"},
-        "failed (NOT_FOUND; the model or a file is not there)",
+        "failed (NOT_FOUND; the model or a file does not exist)",
     ),
     "its own": (FAILED, {"code": 13, "message": "Asthma"}, "failed (INTERNAL)"),
     "only words": (FAILED, {"message": "Internal error"}, "failed (the service itself failed)"),

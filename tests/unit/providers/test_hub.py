@@ -104,7 +104,7 @@ def test_a_hub_that_cannot_be_reached_says_what_to_do_without_it(monkeypatch: py
 
 def test_a_model_without_an_onnx_file_says_how_to_make_one(hub: FakeHub, folder: Path) -> None:
     (folder / "onnx" / "model.onnx").unlink()
-    with pytest.raises(ConfigurationError, match=f"{NAME} holds no onnx/model.onnx.*; export one"):
+    with pytest.raises(ConfigurationError, match=f"{NAME} contains no onnx/model.onnx.*; export one"):
         embedded()
 
 

@@ -98,7 +98,7 @@ FEW = {"[PAD]": (9.0, 9.0, 9.0)}
 CASES = {
     "no folder": Case(shutil.rmtree, ConfigurationError, "there is no folder"),
     "no weights": Case(
-        lambda folder: weights(folder).unlink(), ConfigurationError, "holds no onnx/model.onnx"
+        lambda folder: weights(folder).unlink(), ConfigurationError, "contains no onnx/model.onnx"
     ),
     "weights cut short": Case(
         lambda folder: cut(weights(folder)), ConfigurationError, "a complete ONNX file"
@@ -114,7 +114,9 @@ CASES = {
     ),
     "weights in a file that is missing": Case(weights_elsewhere, ConfigurationError, "a complete ONNX file"),
     "no tokenizer": Case(
-        lambda folder: (folder / "tokenizer.json").unlink(), ConfigurationError, r"holds no tokenizer\.json"
+        lambda folder: (folder / "tokenizer.json").unlink(),
+        ConfigurationError,
+        r"contains no tokenizer\.json",
     ),
     "a tokenizer cut short": Case(
         lambda folder: cut(folder / "tokenizer.json"), ConfigurationError, r"tokenizer\.json of this model"

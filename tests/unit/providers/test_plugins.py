@@ -151,7 +151,7 @@ def test_a_broken_plug_in_is_one_line_that_names_its_package(install: Install, e
             GOOD.replace("return EmbeddingResponse(rows)", "raise ValueError(texts[0])"),
             r"broken 1.0 fails \(ValueError\)",
         ),
-        (GOOD.replace("EmbeddingResponse(rows)", "rows"), "must answer an EmbeddingResponse; found ndarray"),
+        (GOOD.replace("EmbeddingResponse(rows)", "rows"), "must return an EmbeddingResponse; found ndarray"),
         (
             GOOD.replace('return ModelInfo(revision="1", dimensions=int(self.model))', 'raise KeyError("x")'),
             r"broken 1.0 fails \(KeyError\)",
@@ -183,5 +183,5 @@ def test_a_name_that_is_taken_stays_ours(install: Install) -> None:
     install("taken", "local", "acme_taken:AcmeProvider", GOOD.replace('"acme"', '"local"'))
     assert EmbeddingClient("local:all-MiniLM-L6-v2", warn=False).dimensions == 384
     assert plugin_problems() == [
-        "the provider 'local' of taken 1.0 is not used: omop-emb has one of that name"
+        "the provider 'local' of taken 1.0 is not used: omop-emb has its own provider of that name"
     ]

@@ -395,5 +395,5 @@ def test_a_judge_is_asked_at_its_service_s_own_path(
         make_chat_model(model).ask("s", "q", {}, timeout_seconds=10)
     assert fake.calls[-1].path == path
     assert KEY in fake.calls[-1].headers["api-key" if model.startswith("azure") else "authorization"]
-    with pytest.raises(ConfigurationError, match="a judge is named provider:model"):
+    with pytest.raises(ConfigurationError, match="a judge must be named provider:model"):
         make_chat_model("cohere:embed-v4.0")

@@ -97,7 +97,7 @@ def test_damaged_int8_weights_are_made_again_and_what_a_killed_process_left_goes
     (cache / "other.part").mkdir()
     (cache / "other.part" / "model.onnx").write_bytes(intact[:100])
     assert quantized_weights(folder / "model.onnx", "revision").read_bytes() == intact
-    assert "was damaged and is made again" in caplog.text
+    assert "was damaged and is being rebuilt" in caplog.text
     assert sorted(path.name for path in cache.iterdir()) == [".lock", "revision"]
 
 
@@ -112,5 +112,5 @@ def test_the_packaged_model_refuses_options_and_says_why(options: str, reason: s
 def test_both_encoders_are_quantised_and_only_of_local_models() -> None:
     assert int8_model("local:a/b,c/d@cls") == "local:a/b@int8,c/d@cls@int8"
     assert int8_model("local:a/b@int8") == "local:a/b@int8"
-    with pytest.raises(ConfigurationError, match="only local models are quantised here"):
+    with pytest.raises(ConfigurationError, match="omop-emb only quantises local models"):
         int8_model("ollama:nomic-embed-text")

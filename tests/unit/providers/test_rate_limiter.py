@@ -75,7 +75,7 @@ def test_a_wait_that_is_too_long_is_an_error_that_gives_its_length() -> None:
     limiter = RateLimiter(Rate(requests_per_minute=1), clock=clock, sleep=clock.sleep)
     limiter.acquire(texts=1, tokens=1)
     clock.now += 20
-    with pytest.raises(RateLimitError, match="allow the next request in 40 s only") as caught:
+    with pytest.raises(RateLimitError, match="allow the next request only in 40 s") as caught:
         limiter.acquire(texts=1, tokens=1, max_wait_seconds=39)
     assert caught.value.retry_after_seconds == 40
     limiter.acquire(texts=1, tokens=1, max_wait_seconds=41)

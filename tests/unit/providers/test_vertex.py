@@ -214,7 +214,9 @@ def test_missing_credentials_name_both_ways_to_sign_in(
 def test_dimensions_that_the_service_refuses_are_named(vertex: FakeProviders, model: str) -> None:
     message = "Invalid value at output_dimensionality: must be between 1 and 3072."
     vertex.always(Fault(400, json.dumps({"error": {"code": 400, "message": message}})))
-    with pytest.raises(ProviderRefusedError, match=r"does not have the dimensions .* OMOP_EMB_DIMENSIONS"):
+    with pytest.raises(
+        ProviderRefusedError, match=r"does not have the requested dimensions .* OMOP_EMB_DIMENSIONS"
+    ):
         EmbeddingClient(f"gemini:{model}", dimensions=3072).embeddings(["a"], embedding_role=QUERY)
     assert len(vertex.calls) == 1
 

@@ -100,9 +100,9 @@ def test_a_message_that_is_none_is_refused(new_client: NewClient, body: bytes) -
         (InputError("there is no domain 'Drgu'"), "there is no domain 'Drgu'"),
         (
             DatabaseError("cannot connect to db.internal as admin"),
-            "the database cannot be used now: ask again",
+            "the database cannot be used now: try again",
         ),
-        (BusyError("the server is busy: ask again in a moment"), "the server is busy: ask again in a moment"),
+        (BusyError("the server is busy: try again in a moment"), "the server is busy: try again in a moment"),
         (ZeroDivisionError("a term"), "the server failed: unexpected ZeroDivisionError"),
     ],
 )

@@ -60,6 +60,6 @@ def parse_options(export: Export, given: Mapping[str, str]) -> dict[str, str]:
         if option.is_required and not value:
             raise InputError(f"{export.name} needs {name}: {option.label}")
         if option.choices and value not in option.choices:
-            raise InputError(f"{name} is one of {', '.join(option.choices)}; found {value[:40]!r}")
+            raise InputError(f"{name} must be one of {', '.join(option.choices)}; found {value[:40]!r}")
         values[name] = value
     return values

@@ -328,7 +328,7 @@ def test_what_excel_made_of_a_code_is_undone_or_said(tmp_path: Path) -> None:
     assert [term.code for term in terms] == ["00123", "250.00", "", "", "", "TRUE", "", "", "7"]
     assert [problem.line for problem in file.dropped_values] == [6, 7, 8, 11]
     assert [str(problem) for problem in file.problems] == [
-        "line 13: its term cannot be trusted: Excel has made a date of it"
+        "line 13: its term cannot be trusted: Excel has turned it into a date"
     ]
 
 
@@ -488,5 +488,5 @@ def test_the_report_says_what_was_understood_and_left_out(tmp_path: Path) -> Non
     assert list(count_lines(file)) == [
         "terms.csv: 1 term, 7 rows left out",
         "line 2: its frequency is a share and is not used",
-        "1 name was encoded twice and was repaired: check the accented letters",
+        "1 name was encoded twice and has been repaired: check the accented letters",
     ]
