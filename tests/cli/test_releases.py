@@ -100,7 +100,7 @@ def test_index_build_alone_builds_the_space_that_answers(run: Run, release: Path
 def test_a_build_of_the_other_space_makes_it_answer_and_says_so(run: Run, release: Path) -> None:
     run("vocabulary", "load", str(release))
     build = run("index", "build", "--index-type", "hnsw")
-    assert build.stderr.endswith(f"and active in place of {FLAT!r}, which has another release\n")
+    assert build.stderr.endswith(f"and active instead of {FLAT!r}, which has another release\n")
     search = run("search", NEW, "-k", "1", "--format", "json")
     assert (_best(search), search.stderr) == (NEW, "")
 

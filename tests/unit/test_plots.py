@@ -96,7 +96,7 @@ def test_a_frame_that_cannot_be_drawn_is_refused(frame: pd.DataFrame, message: s
 
 
 def test_ranks_are_whole_numbers() -> None:
-    with pytest.raises(InputError, match="1 the best"):
+    with pytest.raises(InputError, match="1 is the best"):
         plots.recall(pd.DataFrame({"rank": [1.5]}))
     with pytest.raises(InputError, match="found none"):
         plots.recall(pd.DataFrame({"rank": [1], "findable": [False]}))

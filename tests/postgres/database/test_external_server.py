@@ -293,7 +293,9 @@ def test_errors_of_a_running_server_are_one_line(
         engine, "select pg_terminate_backend(pg_backend_pid())"
     )
     assert "run omop-emb db migrate" in run_in(engine, "select * from omop_emb.space")
-    assert "of an older version, run omop-emb db migrate" in run_in(engine, "select none_such from pg_class")
+    assert "from an older version, run omop-emb db migrate" in run_in(
+        engine, "select none_such from pg_class"
+    )
     assert "use a role that has it" in run_in(
         engine_of(external.url(user=role, database=database)), "select * from pg_authid"
     )
