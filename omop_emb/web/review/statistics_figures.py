@@ -75,8 +75,7 @@ def _ways(statistics: ReviewStatistics) -> Figure:
     return Figure(
         title=title,
         svg=stacked_bars(title, ["terms"], [Bar(name, [count]) for name, count in own]),
-        words="By the latest decision on each term. Concepts that were searched for were not among the "
-        "suggestions.",
+        words="By the latest decision on each term. What was searched for was among no suggestions.",
         headers=["decided with", "terms", "share"],
         rows=[[name, _count(count), _percent(count / total)] for name, count in own],
     )
@@ -144,10 +143,10 @@ def _reliability(statistics: ReviewStatistics) -> Figure:
     return Figure(
         title=title,
         svg=line_chart(title, axes, [line]),
-        words="The probability of the first candidate, against how often a person then chose it, with 95 % "
-        "intervals. On the dashed line, probabilities are right; below it omop-emb is too confident, "
-        "above it too cautious. What was approved in bulk or decided in the file is left out, "
-        "because nobody looked at each of these terms.",
+        words="The probability said for the first candidate, against how often a person then chose it, with "
+        "95 % intervals. On the dashed line, probabilities are true; below it omop-emb is too sure of "
+        "itself, above it too careful. What was approved in bulk or decided in the file is left out: nobody "
+        "looked at it by itself.",
         headers=["probability", "terms", "mean probability", "first candidate", "95 % interval"],
         rows=[
             [

@@ -61,7 +61,7 @@ class SssomExport:
     media_type: str = "text/tab-separated-values; charset=utf-8"
     options: Sequence[ExportOption] = (
         ExportOption(name="prefix", label="Prefix of your codes", default="LOCAL"),
-        ExportOption(name="source", label="URI that the identifiers of your codes begin with"),
+        ExportOption(name="source", label="URI with which the identifiers of your codes begin"),
         ExportOption(name="mapping_set_id", label="URI of this mapping set"),
         ExportOption(name="license", label="URI of its license", default=_UNSPECIFIED),
         ExportOption(
