@@ -207,10 +207,7 @@ def checked_advice(
     check_roles(model, prefixes, tasks)
     known = find_model(model)
     if known is not None and known.role == "task" and not tasks:
-        line = (
-            f"{model} gets no roles this way; it needs them in a field that omop-emb only sends to "
-            f"{known.name}: use that model"
-        )
+        line = f"{model} gets no roles; it needs them in a field that only {known.name} gets: use that model"
         return [(line, False)]
     needed = needed_prefixes(prefixes, tasks)
     right = right_prefixes(model, needed)
@@ -254,8 +251,7 @@ def setting_warnings(
         variable = PREFIX_VARIABLES[role]
         if "\\n" in prefix:
             lines.append(
-                f"{variable} contains a backslash and an n, not a line break: export "
-                f"{variable}=$'first\\nsecond'"
+                f"{variable} has a backslash and an n, not a line break: export {variable}=$'first\\nsecond'"
             )
         warning = _prefix_warning(model, known, role, prefix)
         lines += [warning] if warning else []
