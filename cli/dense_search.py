@@ -148,9 +148,9 @@ def _explanation(result: SearchResult) -> Iterator[str]:
     plan = result.plan
     how = f"{plan.method.value} {plan.index}" if plan.index else plan.method.value
     yield f"method: {how} in space {result.space}, because {plan.reason}"
-    read = f"rows: {plan.scanned:,} read for a query" if plan.scanned is not None else "rows:"
     scan = f" by {plan.scan}" if plan.scan else ""
-    yield f"{read}{scan}, {plan.fetched:,} ranked again in double precision"
+    read = "" if plan.scanned is None else f"{plan.scanned:,} read for a query{scan}, "
+    yield f"rows: {read}{plan.fetched:,} ranked again in double precision"
     if plan.ef_search is not None:
         queries = counted(plan.fell_back, "query was", "queries were")
         fell_back = f"; {queries} searched exactly after it" if plan.fell_back else ""

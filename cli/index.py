@@ -11,6 +11,7 @@ import click
 from omop_emb.records import counted
 
 from .index_build import build
+from .index_publish import publish
 from .progress import build_progress
 from .render import echo, format_option, render, render_record
 from .suggestions import Choice, Group
@@ -33,10 +34,11 @@ _LIST_COLUMNS = (
 
 @click.group("index", cls=Group)
 def command() -> None:
-    """Manage embedding spaces: build, list, show, activate, verify, drop, export, import."""
+    """Manage embedding spaces: build, list, activate, verify, drop, export, import, publish."""
 
 
 command.add_command(build)
+command.add_command(publish)
 
 
 @command.command("list")

@@ -49,6 +49,11 @@ VARIABLES = (
     Variable("OMOP_EMB_TOKENS_PER_MINUTE", "the most tokens per minute sent to a provider; default no limit"),
     Variable("OMOP_EMB_DATABASE_URL", "a PostgreSQL URL; if unset, the embedded server is used"),
     Variable("OMOP_EMB_DATA_DIR", "the embedded server's folder; default the user's data folder"),
+    Variable(
+        "OMOP_EMB_SEARCH_URL",
+        "the Qdrant server for vector searches, as qdrant+http://HOST:PORT; if unset, the database",
+    ),
+    Variable("QDRANT_API_KEY", "the key for that Qdrant server"),
     Variable("OMOP_EMB_VOCABULARY_SCHEMA", "the schema with a CDM's concept and other vocabulary tables"),
     Variable(
         "OMOP_EMB_CACHE_GB",

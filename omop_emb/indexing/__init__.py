@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from omop_emb.indexing.export_space import export_index as export_index
     from omop_emb.indexing.finish import finish_index as finish_index
     from omop_emb.indexing.import_space import import_index as import_index
+    from omop_emb.indexing.publish import Publication as Publication, publish_index as publish_index
+    from omop_emb.indexing.published_collection import UnusedCollection as UnusedCollection
     from omop_emb.indexing.report import BuildReport as BuildReport, Progress as Progress
     from omop_emb.indexing.status import (
         SpaceStatus as SpaceStatus,

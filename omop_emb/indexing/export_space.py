@@ -58,7 +58,7 @@ def export_index(
         space = (
             registry.active_space(connection) if name is None else registry.space_by_name(connection, name)
         )
-        metadata = _metadata(connection, space)
+        metadata = space_metadata(connection, space)
         schema = space_file.schema(space.fingerprint.dimensions, metadata)
         written = 0
         with (
@@ -72,7 +72,7 @@ def export_index(
                 write_statistics=["concept_id"],
             ) as writer,
         ):
-            for columns, halves in _batches(connection, space):
+            for columns, halves in space_batches(connection, space):
                 writer.write_batch(space_file.record_batch(columns, halves))
                 written += len(halves)
                 if on_progress is not None:
@@ -80,12 +80,13 @@ def export_index(
     return metadata
 
 
-def _metadata(connection: Connection, space: Space) -> SpaceMetadata:
+def space_metadata(connection: Connection, space: Space) -> SpaceMetadata:
+    """What an exported copy says about a space; SpaceError if it is being built."""
     status = space_status(connection, space)
     if status.pending_texts is not None:
         raise SpaceError(
             f"space {space.name!r} has an unfinished build: run {registry.build_command(space.name)}, then "
-            "export it"
+            "copy it"
         )
     row = connection.execute(
         sql.SQL("select count(*) from {} where text_kind <> {}").format(
@@ -108,7 +109,8 @@ def _metadata(connection: Connection, space: Space) -> SpaceMetadata:
     )
 
 
-def _batches(connection: Connection, space: Space) -> Iterator[tuple[dict[str, list[Any]], HalfVectors]]:
+def space_batches(connection: Connection, space: Space) -> Iterator[tuple[dict[str, list[Any]], HalfVectors]]:
+    """The rows of a space but for approved names: its text table's columns, and (n, dimensions) vectors."""
     # By default a cursor is planned for its first rows, with an index that reads the table at random.
     connection.execute("select set_config('cursor_tuple_fraction', '1', true)")
     statement = sql.SQL(

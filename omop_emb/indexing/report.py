@@ -19,6 +19,8 @@ class Phase(Enum):
     WAIT = "waiting for other builders"
     WRITE_FILE = "writing the file"
     READ_FILE = "reading the file"
+    COPY = "copying to Qdrant"
+    WAIT_FOR_QDRANT = "waiting for Qdrant's index"
     FINISH = "building the index"
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,7 +23,7 @@ from omop_emb.providers.query_cache import VectorStore
 from omop_emb.records import ConceptFilter, ConceptMatch, EmbeddingRole, IndexType, MetricType
 from omop_emb.search.options import SearchOptions
 from omop_emb.search.search import SearchResult
-from omop_emb.search.stores import PostgresStore, Store
+from omop_emb.search.stores import Store, configured_store
 from omop_emb.spaces import registry, stored_vectors
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.registry_cache import RegistryCache
@@ -53,7 +54,6 @@ class ConceptSearch:
         self._client, self._query_store = client, query_store
         self._active_client: EmbeddingClient | None = None
         self._registry = RegistryCache()
-        self._store: Store = PostgresStore()
         self._compared: tuple[Space, list[Space]] | None = None  # with the loaded release
 
     def get_nearest_concepts_from_query_texts(
@@ -229,6 +229,10 @@ class ConceptSearch:
                 return self._store.search(connection, space, queries, options, queries_in_all=in_all).matches
 
         return matches_of_texts(texts, client, search_part, distinct_texts=distinct_texts, combine=combine)
+
+    @cached_property
+    def _store(self) -> Store:
+        return configured_store()
 
     def _space(self, connection: psycopg.Connection[Any], index_type: IndexType | None) -> Space:
         spaces = self._registry.all_spaces(connection)

@@ -34,6 +34,7 @@ class SearchMethod(Enum):
     PARTIAL_INDEX = "partial index"
     INDEX = "index"
     MATRIX = "matrix"
+    QDRANT = "Qdrant"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class SearchPlan:
         rows: how many rows pass the filter, as counted when the space was last built; None if not needed.
         ef_search: candidates that the index looks at for a query, at first; None for other methods.
         candidates: rows passing the filter that the index must give before it stops; None for other methods.
-        index: name of the index; None for other methods.
+        index: name of the index, or of Qdrant's collection; None for other methods.
         fetched: rows that were compared in float64, over all queries.
         fell_back: queries whose index scan ended early and that were searched exactly instead.
         milliseconds: for all queries, without looking up the matches' texts.

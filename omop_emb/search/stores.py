@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Protocol
 
 import psycopg
 
+from omop_emb import config
 from omop_emb.arrays import Vectors
 from omop_emb.search import search
 from omop_emb.search.options import SearchOptions
@@ -49,3 +51,22 @@ class PostgresStore:
         return search.search(
             connection, space, queries, options, queries_in_all=queries_in_all, explain=explain
         )
+
+
+def configured_store() -> Store:
+    """The store that OMOP_EMB_SEARCH_URL names; PostgreSQL's where it is not set.
+
+    Raises:
+        ConfigurationError: it is no URL of a Qdrant server.
+        MissingExtraError: qdrant-client is not installed.
+    """
+    url = config.variable("OMOP_EMB_SEARCH_URL")
+    return PostgresStore() if url is None else _qdrant_store(url)
+
+
+@lru_cache(maxsize=8)  # with its open connections
+def _qdrant_store(url: str) -> Store:
+    from omop_emb.search.qdrant.qdrant_server import URL_VARIABLE, QdrantAddress
+    from omop_emb.search.qdrant.qdrant_store import QdrantStore
+
+    return QdrantStore(QdrantAddress.parse(url, URL_VARIABLE))

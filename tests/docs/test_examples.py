@@ -31,6 +31,7 @@ SHOWN = ("text", "toml", "sql", "csv", "json", "make")
 # Pages about pictures, which tests/docs/test_picture_pages.py runs beside a server that reads them.
 PICTURE_PAGES = ("search-with-a-picture.md", "concepts-with-pictures.md", "map-with-pages.md")
 SPARK_PAGE = "spark.md"  # tests/docs/test_spark_page.py runs it, where there is Java
+QDRANT_PAGE = "qdrant.md"  # tests/docs/test_qdrant_page.py runs it, beside a server
 # Examples that need a key, another machine or half an hour.
 MAX_UNTESTED = 30
 
@@ -113,7 +114,7 @@ def _run_fences(page: Path, folder: Path, names: dict[str, Any]) -> None:
 RUNNABLE = [
     page
     for page in PAGES
-    if page.name not in (*PICTURE_PAGES, SPARK_PAGE)
+    if page.name not in (*PICTURE_PAGES, SPARK_PAGE, QDRANT_PAGE)
     and any(fence.info in {"python", "console", "output"} for fence in fences(page.read_text()))
 ]
 

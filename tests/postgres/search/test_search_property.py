@@ -1,6 +1,7 @@
 """Searches of generated rows: exact methods find what brute force finds, the others nearly all of it.
 
-Brute force is numpy in float64, on the vectors as the database stores them, in half precision.
+Brute force is numpy in float64, on the vectors as the database stores them, in half precision. Both stores
+are searched: PostgreSQL, and Qdrant's engine over the official client with what was published from there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from numpy.typing import NDArray
+from sqlalchemy import Engine
 
+from omop_emb import database_engine
+from omop_emb.errors import InputError
+from omop_emb.indexing import publish, published_collection
 from omop_emb.records import (
     Concept,
     ConceptFilter,
@@ -24,12 +29,19 @@ from omop_emb.records import (
     MetricType,
     TextKind,
 )
-from omop_emb.search import planner, search
+from omop_emb.search import planner
 from omop_emb.search.options import SearchOptions
 from omop_emb.search.planner import SearchMethod
+from omop_emb.search.qdrant import qdrant_store
+from omop_emb.search.qdrant.qdrant_server import QdrantAddress
+from omop_emb.search.qdrant.qdrant_store import QdrantStore
+from omop_emb.search.search import SearchResult
+from omop_emb.search.stores import PostgresStore, Store
 from omop_emb.spaces import lifecycle, row_counts, upsert
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.text_rows import TextRows
+from tests.conftest import as_url
+from tests.qdrant_server import QdrantServer, qdrant_server
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -43,7 +55,13 @@ KINDS: dict[str, tuple[IndexType, str, bool]] = {
     "hnsw, a partial index": (IndexType.HNSW, "", True),
     "hnsw, 6 dimensions first": (IndexType.HNSW, "6", False),
     "hnsw, signs first": (IndexType.HNSW, "binary", False),
+    "qdrant": (IndexType.HNSW, "", False),
+    "qdrant, 6 dimensions first": (IndexType.HNSW, "", False),
 }
+# How many numbers come first in Qdrant.
+SMALL = {"qdrant": None, "qdrant, 6 dimensions first": 6}
+# A model that may be cut.
+MODEL = {"provider": "ollama", "model": "nomic-embed-text:v1.5"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +121,7 @@ def spaces(connection: psycopg.Connection) -> dict[str, Space]:
     for name, (index_type, first_pass, has_partial) in KINDS.items():
         space, _ = lifecycle.ensure_space(
             connection,
-            Fingerprint(provider="test", model="property", revision=name, dimensions=DIMENSIONS),
+            Fingerprint(**MODEL, revision=name, dimensions=DIMENSIONS),
             index_type,
             # A poor graph, of which a search sees only a part.
             hnsw_m=4,
@@ -126,6 +144,32 @@ def spaces(connection: psycopg.Connection) -> dict[str, Space]:
         spaces[name] = space
     connection.commit()
     return spaces
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Both stores, and how what PostgreSQL holds gets into Qdrant."""
+
+    engine: Engine
+    qdrant: QdrantServer
+
+    def of(self, name: str, space: Space) -> Store:
+        """The store of a kind of space, which holds its rows as they are now."""
+        if name not in SMALL:
+            return PostgresStore()
+        self.qdrant.reset()
+        self.qdrant.graph = (4, 8)
+        publish.publish_index(self.engine, space.name, self.qdrant.address, small=SMALL[name])
+        self.qdrant.optimize("omop_emb")
+        return QdrantStore(QdrantAddress.parse(self.qdrant.address))
+
+
+@pytest.fixture(scope="module")
+def stores(shared_conninfo: str) -> Iterator[Stores]:
+    engine = database_engine(as_url(shared_conninfo))
+    with qdrant_server() as server:
+        yield Stores(engine, server)
+    engine.dispose()
 
 
 @dataclass(frozen=True)
@@ -268,17 +312,27 @@ def found_share(matches: list[ConceptMatch], truth: dict[int, Truth], k: int) ->
 
 
 def found(
-    connection: psycopg.Connection, space: Space, queries: NDArray[np.float32], case: Case, **options: Any
-) -> search.SearchResult:
+    store: Store,
+    connection: psycopg.Connection,
+    space: Space,
+    queries: NDArray[np.float32],
+    case: Case,
+    **options: Any,
+) -> SearchResult:
     keywords: dict[str, Any] = {
         "metric_type": case.metric_type,
         "k": case.k,
         "concept_filter": case.concept_filter,
     }
-    return search.search(connection, space, queries, SearchOptions(**keywords, **options))
+    return store.search(connection, space, queries, SearchOptions(**keywords, **options))
 
 
-def run(connection: psycopg.Connection, spaces: dict[str, Space], name: str, case: Case) -> list[float]:
+BY_INDEX = (SearchMethod.INDEX, SearchMethod.PARTIAL_INDEX, SearchMethod.QDRANT)
+
+
+def run(
+    connection: psycopg.Connection, spaces: dict[str, Space], stores: Stores, name: str, case: Case
+) -> list[float]:
     """One case in one kind of space; the share of the nearest that was found, for each search by an index."""
     space, stored = spaces[name], Stored.of(case)
     fill(connection, space, stored)
@@ -287,21 +341,26 @@ def run(connection: psycopg.Connection, spaces: dict[str, Space], name: str, cas
         connection.commit()
     truths = [brute_force(stored, query, case) for query in stored.queries]
     shares = []
-    result = found(connection, space, stored.queries, case)
+    store = stores.of(name, space)
+    if name in SMALL and case.metric_type is MetricType.L1:
+        with pytest.raises(InputError, match="cannot rank by L1"):
+            found(store, connection, space, stored.queries, case)
+        return []
+    result = found(store, connection, space, stored.queries, case)
     for matches, truth in zip(result.matches, truths, strict=True):
-        if result.plan.method in (SearchMethod.INDEX, SearchMethod.PARTIAL_INDEX):
+        if result.plan.method in BY_INDEX:
             check_shape(matches, truth, case.k)
             shares.append(found_share(matches, truth, case.k))
         else:
             check_exact(matches, truth, case.k)
     if space.index_type is IndexType.HNSW:
-        forced = found(connection, space, stored.queries, case, exact=True)
-        assert forced.plan.method is SearchMethod.EXACT
+        forced = found(store, connection, space, stored.queries, case, exact=True)
+        assert forced.plan.method is (SearchMethod.QDRANT if name in SMALL else SearchMethod.EXACT)
         for matches, truth in zip(forced.matches, truths, strict=True):
             check_exact(matches, truth, case.k)
     elif case.metric_type is not MetricType.L1:
         repeated = np.repeat(stored.queries, 100, axis=0)
-        many = found(connection, space, repeated, case)
+        many = found(store, connection, space, repeated, case)
         assert many.plan.method is SearchMethod.MATRIX
         assert many.matches[::100] == result.matches
         assert many.matches[99::100] == result.matches
@@ -312,6 +371,7 @@ def run(connection: psycopg.Connection, spaces: dict[str, Space], name: str, cas
 def run_all(
     connection: psycopg.Connection,
     spaces: dict[str, Space],
+    stores: Stores,
     name: str,
     monkeypatch: pytest.MonkeyPatch,
     **options: Any,
@@ -320,6 +380,9 @@ def run_all(
     monkeypatch.setattr(planner, "_is_exact_as_fast", lambda *_: False)
     monkeypatch.setattr(planner, "MAX_EXACT_MICROSECONDS", -1.0)
     monkeypatch.setattr(planner, "MAX_EF_SEARCH", 24)
+    monkeypatch.setattr(qdrant_store, "_MIN_CANDIDATES", 24)
+    monkeypatch.setattr(qdrant_store, "_CANDIDATES_PER_ROW", 1)
+    monkeypatch.setattr(published_collection, "_POLL_SECONDS", 0)
     shares: list[float] = []
 
     @settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), **options)
@@ -327,7 +390,7 @@ def run_all(
     # More rows at one distance than are fetched at first.
     @example(Case(1, 300, 1, 250, False, 15, 2, MetricType.COSINE, None, True))
     def all_cases(case: Case) -> None:
-        shares.extend(run(connection, spaces, name, case))
+        shares.extend(run(connection, spaces, stores, name, case))
 
     try:
         all_cases()
@@ -341,15 +404,23 @@ def run_all(
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_method_agrees_with_brute_force(
-    connection: psycopg.Connection, spaces: dict[str, Space], name: str, monkeypatch: pytest.MonkeyPatch
+    connection: psycopg.Connection,
+    spaces: dict[str, Space],
+    stores: Stores,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The same cases each time: only a change can break this test.
-    run_all(connection, spaces, name, monkeypatch, max_examples=40, derandomize=True)
+    run_all(connection, spaces, stores, name, monkeypatch, max_examples=40, derandomize=True)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", KINDS)
 def test_every_method_agrees_with_brute_force_on_cases_never_seen(
-    connection: psycopg.Connection, spaces: dict[str, Space], name: str, monkeypatch: pytest.MonkeyPatch
+    connection: psycopg.Connection,
+    spaces: dict[str, Space],
+    stores: Stores,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run_all(connection, spaces, name, monkeypatch, max_examples=300)
+    run_all(connection, spaces, stores, name, monkeypatch, max_examples=300)
