@@ -249,7 +249,7 @@ def test_rankers_are_listed_switched_dropped_and_undone_by_forgetting(
     assert "the ranker first learned from them" in told
     assert "omop-emb calibrate APPROVED --site north" in told
     assert active() == []
-    assert "withdrawn since" in omop_emb("ranker", "use", "first").stderr
+    assert "withdrawn later" in omop_emb("ranker", "use", "first").stderr
 
 
 def test_forgetting_one_name_takes_only_the_rankers_out_of_use_that_learned_from_it(
