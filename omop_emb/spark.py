@@ -1,53 +1,45 @@
-"""Spark: terms mapped and texts embedded by a cluster's workers, without a database.
+"""Spark: terms mapped, texts embedded and space files made by a cluster's workers, without a database.
 
-`map_batches()` and `embed_batches()` are what a worker runs: plain functions of pandas frames, which Ray Data
-and Dask can run as well. `map_terms()` and `embed_texts()` run them with Spark.
+Its workers run the functions of `omop_emb.service.frame_batches`, which Ray Data and Dask can run as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
-from functools import cache, partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from omop_emb.arrays import HalfVectors
 from omop_emb.embeddings.client import EmbeddingClient
-from omop_emb.errors import (
-    InputError,
-    MissingExtraError,
-    SpaceMismatchError,
-    TextRejectedError,
-    checked_keywords,
-)
-from omop_emb.mapping.mapper import BATCH_SIZE
-from omop_emb.mapping.records import MappedTerm, SourceTerm
+from omop_emb.errors import InputError, MissingExtraError, checked_keywords
+from omop_emb.indexing.space_file import SpaceMetadata, check_space_file_name, write_space_file
 from omop_emb.mapping.settings import Settings
-from omop_emb.records import EmbeddingRole, Fingerprint
-from omop_emb.service.bundle import Bundle, check_bundle, open_bundle
+from omop_emb.records import ConceptFilter, EmbeddingRole, TextKind
+from omop_emb.service.bundle import check_bundle
+from omop_emb.service.bundle.bundle_reader import checked_settings
+from omop_emb.service.frame_batches import (
+    KEYS,
+    RESULTS as RESULTS,
+    embed_batches as embed_batches,
+    map_batches as map_batches,
+    space_batches,
+)
+from omop_emb.spaces.recipe import Recipe as Recipe
+from omop_emb.spaces.tables import TEXT_COLUMNS
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
-KEYS = ("name", "code", "domain", "source_vocabulary")
-"""Columns of a term; terms that are equal in all of them are mapped once."""
-
-_CONCEPT = ("concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_class_id", "concept_code")
-RESULTS = {
-    **dict.fromkeys(_CONCEPT, "string"),
-    "concept_id": "bigint",
-    "score": "double",
-    "probability": "double",
-    "decision": "string",
-    "reason": "string",
-    "flags": "string",
-    "targets": "array<bigint>",
-    "error": "string",
-}
-"""Columns that mapping adds, with Spark's types: the first candidate, the decision, the concepts that the
-term maps to under it, and, for a term that could not be mapped, why not."""
-
-_EMBED_BATCH = 1_000  # texts; the model's own batches are smaller
+_MOST_PARTITION_BYTES = 256 << 20  # spark.driver.maxResultSize, of which a partition takes part, is 1 GB
+_TEXT_BYTES = 1_000  # of a text and its concept, on the high side
+_FILE_BATCH = 5_000  # rows
+_TYPES = {"concept_id": "int", "text_hash": "bigint", "embedding": "binary"}
 
 
 class Counts:
@@ -67,93 +59,6 @@ class Counts:
         """Count a batch, on a worker."""
         self.done.add(done)
         self.failed.add(failed)
-
-
-@cache
-def _bundle(path: str, digest: str | None) -> Bundle:
-    """The bundle of this process, opened once."""
-    return open_bundle(path, digest=digest)
-
-
-@checked_keywords
-def map_batches(
-    frames: Iterable[pd.DataFrame],
-    *,
-    bundle: str,
-    digest: str | None = None,
-    settings: Settings | None = None,
-    counts: Counts | None = None,
-) -> Iterator[pd.DataFrame]:
-    """Each frame with the columns of RESULTS; what a worker runs.
-
-    Args:
-        frames: with columns `name` and those of KEYS that there are; missing values are "".
-        bundle: the path of a bundle, which each process opens once.
-        digest: that it must have; None accepts any.
-        settings: how terms are mapped.
-        counts: what counts terms and failures.
-
-    Raises:
-        InputError: there is no such bundle, or a frame has no column `name`.
-        ProviderError: the model cannot be used; trying again may help.
-    """
-    opened = _bundle(bundle, digest)
-    for frame in frames:
-        rows: list[dict[str, Any]] = []
-        terms = _terms(frame)
-        for start in range(0, len(terms), BATCH_SIZE):
-            rows += _map_batch(opened, terms[start : start + BATCH_SIZE], settings)
-        yield _with_columns(frame, rows, RESULTS)
-        if counts is not None:
-            counts.add(len(rows), sum(row["error"] is not None for row in rows))
-
-
-def _terms(frame: pd.DataFrame) -> list[SourceTerm]:
-    if "name" not in frame.columns:
-        raise InputError(f"a column 'name' is needed; found {', '.join(map(str, frame.columns))}")
-    columns = {key: _texts(frame[key]) for key in KEYS if key in frame.columns}
-    return [SourceTerm(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
-
-
-def _texts(column: pd.Series) -> list[str]:
-    """A column's values as texts, "" for a missing one."""
-    return ["" if is_na else str(one) for one, is_na in zip(column, column.isna(), strict=True)]
-
-
-def _map_batch(
-    bundle: Bundle, terms: Sequence[SourceTerm], settings: Settings | None
-) -> list[dict[str, Any]]:
-    """One row per term; those that fail are found one by one."""
-    can_be_mapped = [bool(term.name.strip() or term.code.strip()) for term in terms]
-    named = [term for term, is_one in zip(terms, can_be_mapped, strict=True) if is_one]
-    try:
-        mapped = iter([_result(one) for one in bundle.map(named, settings=settings)])
-    except (InputError, TextRejectedError) as error:
-        if len(terms) == 1:
-            return [{**dict.fromkeys(RESULTS), "error": str(error)}]
-        return [row for term in terms for row in _map_batch(bundle, [term], settings)]
-    unnamed = {**dict.fromkeys(RESULTS), "error": "it has neither a name nor a code"}
-    return [next(mapped) if is_one else unnamed for is_one in can_be_mapped]
-
-
-def _result(mapped: MappedTerm) -> dict[str, Any]:
-    best = mapped.best
-    return {
-        **{name: getattr(best, name, None) for name in (*_CONCEPT, "score")},
-        "probability": mapped.probability,
-        "decision": mapped.decision.value,
-        "reason": mapped.reason,
-        "flags": "; ".join(best.flags) if best else "",
-        "targets": list(mapped.targets),
-        "error": None,
-    }
-
-
-def _with_columns(frame: pd.DataFrame, rows: Sequence[dict[str, Any]], names: Iterable[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    columns = {name: pd.Series([row[name] for row in rows], frame.index, dtype=object) for name in names}
-    return frame.assign(**columns)
 
 
 @checked_keywords
@@ -181,11 +86,9 @@ def map_terms(
         InputError: there is no such bundle, or `df` has no column `name`, or has one of RESULTS.
     """
     functions = _functions()
-    if settings is not None and settings.includes_non_standard:
-        raise InputError("a bundle holds standard and valid concepts only")
+    checked_settings(Settings.parse(settings))
     keys = [key for key in KEYS if key in df.columns]
-    if "name" not in keys:
-        raise InputError(f"a column 'name' is needed; found {', '.join(df.columns)}")
+    _check_columns(df, ["name"])
     if taken := [name for name in df.columns if name in RESULTS]:
         raise InputError(f"the column {taken[0]!r} is one that mapping adds: rename it")
     digest = check_bundle(bundle).digest
@@ -196,62 +99,21 @@ def map_terms(
     ]
     named = [f"_term_{key}" for key in keys]
     terms = df.select(*(one.alias(key) for one, key in zip(cleaned, keys, strict=True))).distinct()
-    schema = ", ".join(
-        [*(f"{key} string" for key in keys), *(f"{key} {kind}" for key, kind in RESULTS.items())]
-    )
+    schema = _schema({**dict.fromkeys(keys, "string"), **RESULTS})
     mapped = _divided(terms, keys, partitions).mapInPandas(work, schema)
-    renamed = mapped.select(
-        *(functions.col(key).alias(name) for key, name in zip(keys, named, strict=True)), *RESULTS
-    )
+    renamed = mapped.withColumnsRenamed(dict(zip(keys, named, strict=True)))
     conditions = [one == functions.col(name) for one, name in zip(cleaned, named, strict=True)]
     return df.join(renamed, conditions, "left").drop(*named)
+
+
+def _schema(types: Mapping[str, str]) -> str:
+    return ", ".join(f"`{name}` {kind}" for name, kind in types.items())
 
 
 def _divided(frame: DataFrame, keys: Sequence[str], partitions: int | None) -> DataFrame:
     """Partitions whose rows are the same, in the same order, however often they are computed."""
     count = partitions or frame.sparkSession.sparkContext.defaultParallelism
     return frame.repartition(count, *keys).sortWithinPartitions(*keys)
-
-
-@cache
-def _client(**values: Any) -> EmbeddingClient:
-    """The client of this process that embeds as the driver's does."""
-    fingerprint = Fingerprint(**values)
-    client = EmbeddingClient.for_fingerprint(fingerprint)
-    if differences := client.fingerprint.differences(fingerprint):
-        raise SpaceMismatchError(f"this worker's model is not the driver's: {'; '.join(differences)}")
-    return client
-
-
-@checked_keywords
-def embed_batches(
-    frames: Iterable[pd.DataFrame],
-    *,
-    fingerprint: Fingerprint,
-    embedding_role: EmbeddingRole,
-    column: str = "text",
-    counts: Counts | None = None,
-) -> Iterator[pd.DataFrame]:
-    """Each frame with the columns `embedding` (unit length) and `error`; what a worker runs."""
-    client = _client(**asdict(fingerprint))
-    for frame in frames:
-        texts = _texts(frame[column])
-        rows: list[dict[str, Any]] = []
-        for start in range(0, len(texts), _EMBED_BATCH):
-            rows += _embed_batch(client, texts[start : start + _EMBED_BATCH], embedding_role)
-        yield _with_columns(frame, rows, ("embedding", "error"))
-        if counts is not None:
-            counts.add(len(rows), sum(row["error"] is not None for row in rows))
-
-
-def _embed_batch(client: EmbeddingClient, texts: list[str], role: EmbeddingRole) -> list[dict[str, Any]]:
-    try:
-        vectors = client.embeddings(texts, embedding_role=role)
-    except (InputError, TextRejectedError) as error:
-        if len(texts) == 1:
-            return [{"embedding": None, "error": str(error)}]
-        return [row for text in texts for row in _embed_batch(client, [text], role)]
-    return [{"embedding": vector, "error": None} for vector in vectors]
 
 
 @checked_keywords
@@ -278,8 +140,7 @@ def embed_texts(
         InputError: there is no such column.
     """
     functions = _functions()
-    if column not in df.columns:
-        raise InputError(f"a column {column!r} is needed; found {', '.join(df.columns)}")
+    _check_columns(df, [column])
     work = partial(
         embed_batches,
         fingerprint=(client or EmbeddingClient()).fingerprint,
@@ -288,8 +149,146 @@ def embed_texts(
         counts=counts,
     )
     texts = df.select(functions.col(f"`{column}`").cast("string").alias(column)).distinct()
-    schema = f"`{column}` string, embedding array<float>, error string"
+    schema = _schema({column: "string", "embedding": "array<float>", "error": "string"})
     return _divided(texts, [column], partitions).mapInPandas(work, schema)
+
+
+@dataclass(frozen=True)
+class EmbeddedConcepts:
+    """What embed_concepts() has written.
+
+    Attributes:
+        metadata: what the file says about the space in it.
+        rejected: concept id -> why a text of it cannot be embedded; that text is not in the file.
+    """
+
+    metadata: SpaceMetadata
+    rejected: dict[int, str]
+
+
+@checked_keywords
+def embed_concepts(
+    concepts: DataFrame,
+    path: str | Path,
+    *,
+    vocabulary_release: str | None,
+    synonyms: DataFrame | None = None,
+    recipe: Recipe | None = None,
+    client: EmbeddingClient | None = None,
+    counts: Counts | None = None,
+) -> EmbeddedConcepts:
+    """Embed a vocabulary's texts and write the space file that `omop-emb index import` reads.
+
+    The file appears complete or not at all: an interrupted call begins again. The workers keep their
+    rows until this process, one partition after the other, has written them.
+
+    Args:
+        concepts: with the columns of OMOP's CONCEPT, but for the dates.
+        path: of the file, which ends in .parquet; an existing one is replaced.
+        vocabulary_release: of the concepts, as `omop-emb vocabulary status` shows it, with which `index
+            import` compares the loaded one; None if it has no name, which `index import` does not compare.
+        synonyms: with the columns of CONCEPT_SYNONYM; needed unless the recipe has no synonyms.
+        recipe: which concepts and texts are embedded; None is that of `omop-emb index build`.
+        client: whose model and prefixes every worker uses; None is EmbeddingClient().
+        counts: what counts texts and failures.
+
+    Raises:
+        InputError: a column or the synonyms are missing, a concept is there twice, no text is left, or the
+            file cannot be written.
+    """
+    functions, recipe = _functions(), recipe or Recipe()
+    check_space_file_name(Path(path))
+    fingerprint = (client or EmbeddingClient()).fingerprint
+    texts = _concept_texts(functions, concepts, synonyms, recipe)
+    enough = ceil(texts.count() * (2 * fingerprint.dimensions + _TEXT_BYTES) / _MOST_PARTITION_BYTES)
+    partitions = max(enough, concepts.sparkSession.sparkContext.defaultParallelism)
+    work = partial(space_batches, fingerprint=fingerprint, template=recipe.template, counts=counts)
+    schema = _schema({name: _TYPES.get(name, "string") for name in (*TEXT_COLUMNS, "embedding", "error")})
+    # Equal texts come one after the other, and are embedded once.
+    divided = texts.repartition(partitions, "text").sortWithinPartitions("text", "concept_id", "text_kind")
+    rows = divided.mapInPandas(work, schema).persist()
+    try:
+        failed = rows.where("error is not null").select("concept_id", "error").collect()
+        embedded = rows.where("error is null").drop("error")
+        metadata = SpaceMetadata.of_recipe(
+            recipe, fingerprint=fingerprint, vocabulary_release=vocabulary_release, rows=embedded.count()
+        )
+        if not metadata.rows:
+            raise InputError(f"{path} is not written: no text of the concepts can be embedded")
+        write_space_file(Path(path), metadata, _file_batches(embedded, fingerprint.dimensions))
+    finally:
+        rows.unpersist()
+    return EmbeddedConcepts(metadata, {row["concept_id"]: row["error"] for row in failed})
+
+
+def _concept_texts(
+    functions: Any, concepts: DataFrame, synonyms: DataFrame | None, recipe: Recipe
+) -> DataFrame:
+    """The columns of TEXT_COLUMNS but for the hash; the same rows as recipe.texts_query() gives."""
+    details = [name for name in TEXT_COLUMNS if name not in ("text_kind", "text_hash", "text")]
+    _check_columns(concepts, details)
+    texts_only = [functions.col(name).cast("string").alias(name) for name in details]
+    concept = (
+        concepts.select(*texts_only)
+        .replace("", None)
+        .withColumn("concept_id", functions.col("concept_id").cast("int"))
+        .where(_is_written(functions, "concept_name") & _condition(functions, recipe.concept_filter))
+    )
+    if repeated := concept.groupBy("concept_id").count().where("count > 1").first():
+        raise InputError(f"concept {repeated['concept_id']} occurs twice: give each concept once")
+
+    def texts(frame: DataFrame, kind: TextKind, column: str) -> DataFrame:
+        named = functions.lit(kind.value).alias("text_kind"), functions.col(column).alias("text")
+        return frame.select(*details, *named)
+
+    found = texts(concept, TextKind.NAME, "concept_name")
+    if "synonyms" in recipe.texts:
+        if synonyms is None:
+            raise InputError("the recipe has synonyms: give `synonyms`, or Recipe(texts='name')")
+        _check_columns(synonyms, ["concept_id", "concept_synonym_name", "language_concept_id"])
+        chosen = synonyms.where(
+            functions.col("language_concept_id").isin(*recipe.synonym_languages)
+            & _is_written(functions, "concept_synonym_name")
+        ).select(functions.col("concept_id").cast("int"), "concept_synonym_name")
+        joined = concept.join(chosen.distinct(), "concept_id").where("concept_synonym_name <> concept_name")
+        found = found.unionByName(texts(joined, TextKind.SYNONYM, "concept_synonym_name"))
+    if "codes" in recipe.texts:
+        coded = concept.where(_is_written(functions, "concept_code")).where("concept_code <> concept_name")
+        found = found.unionByName(texts(coded, TextKind.CODE, "concept_code"))
+    return found
+
+
+def _check_columns(frame: DataFrame, columns: Sequence[str]) -> None:
+    if missing := [column for column in columns if column not in frame.columns]:
+        raise InputError(f"a column {missing[0]!r} is needed; found {', '.join(frame.columns)}")
+
+
+def _is_written(functions: Any, column: str) -> Column:
+    return functions.col(column).rlike(r"(?U)\S")  # type: ignore[no-any-return] # Spark's functions
+
+
+def _condition(functions: Any, concept_filter: ConceptFilter) -> Column:
+    condition = functions.lit(True)
+    for column, values in (
+        ("domain_id", concept_filter.domains),
+        ("vocabulary_id", concept_filter.vocabularies),
+        ("concept_class_id", concept_filter.concept_classes),
+        ("concept_id", concept_filter.concept_ids),
+        ("standard_concept", ["S"] if concept_filter.standard_only else None),
+    ):
+        if values is not None:
+            condition &= functions.col(column).isin(*values)
+    if concept_filter.valid_only:
+        condition &= functions.col("invalid_reason").isNull()
+    return condition  # type: ignore[no-any-return] # Spark's functions
+
+
+def _file_batches(frame: DataFrame, dimensions: int) -> Iterator[tuple[dict[str, list[Any]], HalfVectors]]:
+    rows = frame.toLocalIterator(prefetchPartitions=True)
+    while batch := list(islice(rows, _FILE_BATCH)):
+        columns = {name: [row[name] for row in batch] for name in TEXT_COLUMNS}
+        halves = np.frombuffer(b"".join(row["embedding"] for row in batch), "<f2")
+        yield columns, halves.reshape(len(batch), dimensions)
 
 
 def _functions() -> Any:

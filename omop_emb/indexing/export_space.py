@@ -12,20 +12,19 @@ from sqlalchemy import Engine
 
 from omop_emb.arrays import HalfVectors
 from omop_emb.database.binary_format import load_half_vectors_as_bytes
-from omop_emb.errors import InputError, SpaceError
+from omop_emb.errors import SpaceError
 from omop_emb.indexing import space_file
 from omop_emb.indexing.connections import Connection, open_connection
 from omop_emb.indexing.report import Phase, Progress, ProgressCallback
 from omop_emb.indexing.space_file import SpaceMetadata
 from omop_emb.indexing.status import space_status
 from omop_emb.records import TextKind
-from omop_emb.safe_files.atomic_file import atomic_write
-from omop_emb.safe_files.parquet_file import import_parquet
 from omop_emb.spaces import registry
 from omop_emb.spaces.registry import Space
 from omop_emb.spaces.tables import TEXT_COLUMNS
 
 _BATCH_ROWS = 5000
+_Batch = tuple[dict[str, list[Any]], HalfVectors]  # of TEXT_COLUMNS, and (n, dimensions)
 
 
 def export_index(
@@ -50,33 +49,16 @@ def export_index(
         InputError: the file cannot be written, or does not end in .parquet.
         MissingExtraError: pyarrow is not installed.
     """
-    if path.suffix.lower() != ".parquet":
-        raise InputError(f"{path} must end in .parquet, the format of an exported space")
-    _, parquet = import_parquet("writing Parquet files")
+    space_file.check_space_file_name(path)
     with open_connection(engine) as connection:
         connection.execute("set transaction isolation level repeatable read, read only")
         space = (
             registry.active_space(connection) if name is None else registry.space_by_name(connection, name)
         )
         metadata = space_metadata(connection, space)
-        schema = space_file.schema(space.fingerprint.dimensions, metadata)
-        written = 0
-        with (
-            atomic_write(path) as handle,
-            # Vectors are as good as random: compressing or indexing them only costs time.
-            parquet.ParquetWriter(
-                handle,
-                schema,
-                compression=dict.fromkeys(TEXT_COLUMNS, "zstd") | {"embedding": "none"},
-                use_dictionary=["domain_id", "vocabulary_id", "concept_class_id"],
-                write_statistics=["concept_id"],
-            ) as writer,
-        ):
-            for columns, halves in space_batches(connection, space):
-                writer.write_batch(space_file.record_batch(columns, halves))
-                written += len(halves)
-                if on_progress is not None:
-                    on_progress(Progress(Phase.WRITE_FILE, fraction=written / metadata.rows))
+        batches = space_batches(connection, space)
+        batches = _with_progress(batches, metadata.rows, on_progress or (lambda _: None))
+        space_file.write_space_file(path, metadata, batches)
     return metadata
 
 
@@ -109,7 +91,15 @@ def space_metadata(connection: Connection, space: Space) -> SpaceMetadata:
     )
 
 
-def space_batches(connection: Connection, space: Space) -> Iterator[tuple[dict[str, list[Any]], HalfVectors]]:
+def _with_progress(batches: Iterator[_Batch], rows: int, on_progress: ProgressCallback) -> Iterator[_Batch]:
+    written = 0
+    for columns, halves in batches:
+        yield columns, halves
+        written += len(halves)
+        on_progress(Progress(Phase.WRITE_FILE, fraction=written / rows))
+
+
+def space_batches(connection: Connection, space: Space) -> Iterator[_Batch]:
     """The rows of a space but for approved names: its text table's columns, and (n, dimensions) vectors."""
     # By default a cursor is planned for its first rows, with an index that reads the table at random.
     connection.execute("select set_config('cursor_tuple_fraction', '1', true)")

@@ -7,7 +7,7 @@ metadata has a SpaceMetadata as JSON under the key "omop_emb".
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,10 +17,14 @@ import numpy as np
 
 from omop_emb.arrays import HalfVectors
 from omop_emb.errors import InputError
-from omop_emb.records import Fingerprint, IndexType
+from omop_emb.indexing.build_options import SpaceOptions
+from omop_emb.records import Fingerprint, IndexType, counted
+from omop_emb.safe_files.atomic_file import atomic_write, check_folder_of
 from omop_emb.safe_files.foreign_errors import foreign_errors
 from omop_emb.safe_files.foreign_text import clean_text, parse_json
 from omop_emb.safe_files.parquet_file import SafeParquetFile, import_parquet, open_parquet, value_bytes
+from omop_emb.search.vector_indexes import AUTO
+from omop_emb.spaces.recipe import Recipe, filter_to_json
 from omop_emb.spaces.tables import BINARY, TEXT_COLUMNS
 
 KEY = b"omop_emb"
@@ -50,6 +54,27 @@ class SpaceMetadata:
     selection: dict[str, Any] | None  # None for a space that was not built from a vocabulary
     vocabulary_release: str | None  # None if none is recorded
     rows: int
+
+    @classmethod
+    def of_recipe(
+        cls, recipe: Recipe, *, fingerprint: Fingerprint, vocabulary_release: str | None, rows: int
+    ) -> SpaceMetadata:
+        """That of a new space as `index build` makes it of a recipe, with its default settings."""
+        settings = SpaceOptions()
+        return cls(
+            fingerprint=fingerprint,
+            index_type=IndexType.HNSW,
+            texts=recipe.texts,
+            template=recipe.template,
+            synonym_languages=recipe.synonym_languages,
+            hnsw_m=settings.hnsw_m,
+            hnsw_ef_construction=settings.hnsw_ef_construction,
+            first_pass="",
+            partial=AUTO,
+            selection=filter_to_json(recipe.concept_filter),
+            vocabulary_release=vocabulary_release,
+            rows=rows,
+        )
 
     def to_json(self) -> bytes:
         """The metadata as the file holds it."""
@@ -119,7 +144,50 @@ def schema(dimensions: int, metadata: SpaceMetadata | None = None) -> Any:
     return arrow.schema(columns, metadata=None if metadata is None else {KEY: metadata.to_json()})
 
 
-def record_batch(columns: dict[str, list[Any]], halves: HalfVectors) -> Any:
+def write_space_file(
+    path: Path, metadata: SpaceMetadata, batches: Iterable[tuple[dict[str, list[Any]], HalfVectors]]
+) -> None:
+    """Write a file, which appears completely or not at all.
+
+    Args:
+        path: of the file; an existing one is replaced.
+        metadata: what the file says about the space.
+        batches: the values of TEXT_COLUMNS, each with (n, dimensions) vectors.
+
+    Raises:
+        InputError: the file cannot be written, or does not end in .parquet.
+        MissingExtraError: pyarrow is not installed.
+    """
+    check_space_file_name(path)
+    _, parquet = import_parquet("writing Parquet files")
+    written = 0
+    with (
+        atomic_write(path) as handle,
+        # Vectors are as good as random: compressing or indexing them only costs time.
+        parquet.ParquetWriter(
+            handle,
+            schema(metadata.fingerprint.dimensions, metadata),
+            compression=dict.fromkeys(TEXT_COLUMNS, "zstd") | {"embedding": "none"},
+            use_dictionary=["domain_id", "vocabulary_id", "concept_class_id"],
+            write_statistics=["concept_id"],
+        ) as writer,
+    ):
+        for columns, halves in batches:
+            writer.write_batch(_record_batch(columns, halves))
+            written += len(halves)
+        if written != metadata.rows:
+            came, should = counted(written, "text"), counted(metadata.rows, "text")
+            raise InputError(f"{path} is not written: it should have {should}, found {came}")
+
+
+def check_space_file_name(path: Path) -> None:
+    """Raise InputError if no space file can be written there."""
+    check_folder_of(path)
+    if path.suffix.lower() != ".parquet":
+        raise InputError(f"{path} must end in .parquet, the format of an exported space")
+
+
+def _record_batch(columns: dict[str, list[Any]], halves: HalfVectors) -> Any:
     """A record batch of TEXT_COLUMNS and (n, dimensions) vectors."""
     arrow, _ = import_parquet()
     layout = schema(halves.shape[1])

@@ -95,7 +95,7 @@ class Bundle:
             ConfigurationError: they ask for acceptance that is not possible.
             UnknownValueError: their filter names a domain, vocabulary or class that does not exist.
         """
-        settings = _checked(Settings.parse(settings))
+        settings = checked_settings(Settings.parse(settings))
         with closing(Mapper(self.resources, settings)) as mapper:
             yield mapper
 
@@ -129,7 +129,7 @@ class Bundle:
             InputError: as ConceptFinder.find(), or the filter asks for concepts that are not standard.
             UnknownValueError: the filter names a domain, vocabulary or class that does not exist.
         """
-        settings = _checked(search_settings([text], concept_filter, k, offset, explain))
+        settings = checked_settings(search_settings([text], concept_filter, k, offset, explain))
         answers = Answers(
             settings=settings, resources=self.resources, standard=self.resources, looked_up=LookUp()
         )
@@ -213,7 +213,8 @@ def _space(values: dict[str, Any]) -> Space:
     )
 
 
-def _checked(settings: Settings) -> Settings:
+def checked_settings(settings: Settings) -> Settings:
+    """The settings; InputError if they ask for concepts that a bundle does not hold."""
     if settings.includes_non_standard:
         raise InputError(
             "a bundle holds standard and valid concepts only: map to others with the database, or set "

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy.orm import Session
 
-from omop_emb import database_engine
+from omop_emb import EmbeddingClient, EmbeddingRole, database_engine
 from omop_emb.errors import InputError
 from omop_emb.mapping.mapper import map_terms
 from omop_emb.mapping.records import SourceTerm
 from omop_emb.service import demo
 from omop_emb.service.bundle import make_bundle
+from omop_emb.service.frame_batches import space_batches
+from omop_emb.spaces.upsert import text_hash
 from omop_emb.spark import RESULTS, map_batches
 from tests.conftest import NewDatabase, as_url
 
@@ -70,6 +73,19 @@ def test_a_worker_maps_as_the_database_does_and_a_bad_row_costs_nothing_else(
 def test_frames_without_terms_are_refused(bundle: tuple[str, dict[str, Any]]) -> None:
     with pytest.raises(InputError, match="a column 'name' is needed; found term"):
         list(map_batches([pd.DataFrame({"term": ["x"]})], bundle=bundle[0]))
+
+
+def test_texts_get_the_hash_and_the_document_vector_of_their_template_and_a_blank_one_an_error() -> None:
+    client = EmbeddingClient("local:all-MiniLM-L6-v2", document_prefix="passage: ", query_prefix="")
+    frame = pd.DataFrame({"text": ["Gout", " ", "Gout"], "domain_id": ["Condition", None, None]})
+    (found,) = space_batches([frame], fingerprint=client.fingerprint, template="{text}{domain_id}")
+    inputs = ["GoutCondition", " ", "Gout"]
+    assert found["text_hash"].tolist() == [text_hash(text) for text in inputs]
+    assert found["error"].isna().tolist() == [True, False, True]
+    assert found["embedding"][1] is None
+    halves = np.frombuffer(found["embedding"][0] + found["embedding"][2], "<f2").reshape(2, 384)
+    expected = client.embeddings(["GoutCondition", "Gout"], embedding_role=EmbeddingRole.DOCUMENT)
+    assert halves.astype(np.float32) == pytest.approx(expected, abs=1e-3)
 
 
 def test_dask_runs_the_same_function(bundle: tuple[str, dict[str, Any]]) -> None:
