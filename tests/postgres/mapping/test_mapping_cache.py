@@ -17,7 +17,7 @@ from omop_emb.database.engine import driver_connection
 from omop_emb.mapping import engine as mapping_engine
 from omop_emb.mapping.approvals.approval_store import Approval, remember_approvals
 from omop_emb.mapping.mapper import map_terms
-from omop_emb.mapping.ranking.site_preferences import PreferenceExample, SitePreferences
+from omop_emb.mapping.ranking.site_preferences import PreferenceExample, SitePreferences, learn_preferences
 from omop_emb.mapping.records import MappedTerm
 from omop_emb.mapping.retrieval import similarity_products, vocabulary_index
 from omop_emb.mapping.retrieval.lexicon import Lexicon
@@ -132,11 +132,10 @@ def test_preferences_are_learned_once_for_the_same_approvals(
     sample: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learned: list[int] = []
-    learn = mapping_engine.learn_preferences
 
     def counted(examples: Sequence[PreferenceExample]) -> SitePreferences:
         learned.append(len(examples))
-        return learn(examples)
+        return learn_preferences(examples)
 
     monkeypatch.setattr(mapping_engine, "learn_preferences", counted)
     _approve(sample, ("big attack", 4329847), ("sugar sickness", 201826))

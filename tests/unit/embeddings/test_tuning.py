@@ -11,6 +11,7 @@ import pytest
 
 from omop_emb.embeddings.tuning.pair_recall import name_pool, pair_recall
 from omop_emb.embeddings.tuning.training_pairs import TrainingPair, batches, held_out_split
+from omop_emb.embeddings.tuning.tuning_progress import Progress
 from omop_emb.errors import ConfigurationError
 from omop_emb.providers.local import LocalProvider
 from omop_emb.providers.model_folder import ModelFiles, folder_files, packaged_files
@@ -24,7 +25,7 @@ from omop_emb.embeddings.tuning.contrastive_loss import contrastive_loss, no_neg
 from omop_emb.embeddings.tuning.onnx_module import read_graph  # noqa: E402 - needs torch
 from omop_emb.embeddings.tuning.torch_encoder import TorchEncoder  # noqa: E402 - needs torch
 from omop_emb.embeddings.tuning.tuned_folder import write_tuned_folder  # noqa: E402 - needs torch
-from omop_emb.embeddings.tuning.tuning_run import Progress, Recipe, TuningRun  # noqa: E402 - needs torch
+from omop_emb.embeddings.tuning.tuning_run import Recipe, TuningRun  # noqa: E402 - needs torch
 
 TEXTS = ["heart attack", "Type 2 diabetes mellitus", "a", "fracture of the left femur, closed", "CO₂ 5 %"]
 
