@@ -173,7 +173,7 @@ def write_space_file(
         ) as writer,
     ):
         for columns, halves in batches:
-            writer.write_batch(_record_batch(columns, halves))
+            writer.write_batch(record_batch(columns, halves))
             written += len(halves)
         if written != metadata.rows:
             came, should = counted(written, "text"), counted(metadata.rows, "text")
@@ -187,7 +187,7 @@ def check_space_file_name(path: Path) -> None:
         raise InputError(f"{path} must end in .parquet, the format of an exported space")
 
 
-def _record_batch(columns: dict[str, list[Any]], halves: HalfVectors) -> Any:
+def record_batch(columns: dict[str, list[Any]], halves: HalfVectors) -> Any:
     """A record batch of TEXT_COLUMNS and (n, dimensions) vectors."""
     arrow, _ = import_parquet()
     layout = schema(halves.shape[1])
