@@ -51,7 +51,8 @@ conformance: .venv/dev.stamp
 
 # The pictures in the docs and the outputs of the notebooks, made by the tests that show them.
 pictures: .venv/dev.stamp
-	$(BIN)/python -m pytest tests/browser tests/docs/test_notebooks.py tests/docs/test_recordings.py --pictures docs/images
+	$(BIN)/python -m pytest tests/browser tests/docs/test_notebooks.py tests/docs/test_recordings.py tests/docs/test_diagrams.py \
+		--pictures docs/images
 
 wheel: .venv/dev.stamp
 	$(BIN)/python -m build --outdir dist
