@@ -1,3 +1,3 @@
 """Version: the release that this code is."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
