@@ -26,9 +26,9 @@ def as_matrix(rows: Vectors | Sequence[Sequence[float]], *, count: int, source: 
         with np.errstate(over="ignore"):  # becomes infinity, an invalid row
             matrix = np.asarray(rows, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidAnswerError(f"{source} answered rows that are not vectors of one length") from None
+        raise InvalidAnswerError(f"{source} returned rows that are not vectors of one length") from None
     if matrix.ndim != 2 or matrix.shape[1] == 0:
-        raise InvalidAnswerError(f"{source} answered rows that are not vectors of one length")
+        raise InvalidAnswerError(f"{source} returned rows that are not vectors of one length")
     return np.ascontiguousarray(matrix)
 
 

@@ -102,7 +102,7 @@ def test_a_file_is_opened_in_the_browser_and_the_same_file_again(run: Run) -> No
             time.sleep(0.05)
         assert (found["name"], found["terms"], found["decided"], found["created_by"]) == ("lab", 2, 1, "Ada")
     assert any("terms.usagi.csv: CSV or TSV with Usagi's columns" in line for line in errors)
-    assert "review 'lab' begun: its terms appear as they are read and mapped" in errors
+    assert "review 'lab' has begun: its terms appear as they are read and mapped" in errors
     with reviewing("terms.usagi.csv") as (again, errors):
         assert f"/review/{match[1]}?token=" in again
     assert (

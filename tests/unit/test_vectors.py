@@ -46,10 +46,10 @@ def test_a_callers_rows_are_not_changed() -> None:
 
 @pytest.mark.parametrize("rows", [[[1, 2], [3]], [["a", "b"], ["c", "d"]], [[], []], [1, 2], [None, [1]]])
 def test_rows_that_are_not_vectors_of_one_length_are_refused(rows: list[list[float]]) -> None:
-    with pytest.raises(InvalidAnswerError, match="m answered rows that are not vectors of one length"):
+    with pytest.raises(InvalidAnswerError, match="m returned rows that are not vectors of one length"):
         as_matrix(rows, count=2, source="m")
 
 
 def test_more_or_fewer_rows_than_texts_are_refused() -> None:
-    with pytest.raises(InvalidAnswerError, match="m answered 1 vectors for 2 texts"):
+    with pytest.raises(InvalidAnswerError, match="m returned 1 vectors for 2 texts"):
         as_matrix([[1.0]], count=2, source="m")

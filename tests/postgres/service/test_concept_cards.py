@@ -222,7 +222,7 @@ def test_similar_concepts_are_those_of_the_concepts_own_vectors(session: Session
     assert 4 not in [match.concept_id for match in found]
     assert [match.distance for match in found] == sorted(match.distance for match in found)
     with pytest.raises(
-        InputError, match="concept 5 is not embedded in space 'm-hnsw': ask about 4, to which it maps"
+        InputError, match="concept 5 is not embedded in space 'm-hnsw': use 4, to which it maps"
     ):
         find_similar(session, 5)
 

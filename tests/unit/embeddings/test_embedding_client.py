@@ -227,7 +227,7 @@ def test_fewer_dimensions_are_cut_and_normalised_again() -> None:
 
 def test_more_dimensions_than_the_model_has_are_an_error_before_anything_is_sent() -> None:
     provider = Scripted()
-    with pytest.raises(ConfigurationError, match="3 dimensions, fewer than the 4 asked for"):
+    with pytest.raises(ConfigurationError, match="3 dimensions, fewer than the requested 4"):
         _ = client(provider, dimensions=4).dimensions
     assert provider.sent == []
 

@@ -104,15 +104,15 @@ CASES = {
     ),
     "a web page": Case(Fault(body=HTML), None, ProviderUnavailableError, "something other than embeddings"),
     "other JSON": Case(
-        Fault(body='"text"'), None, ProviderError, "something other than embeddings|answered 0 vectors"
+        Fault(body='"text"'), None, ProviderError, "something other than embeddings|returned 0 vectors"
     ),
     "too few vectors": Case(
-        Fault(change=lambda rows: rows[1:]), None, ProviderError, "answered 1 vectors for 2 texts"
+        Fault(change=lambda rows: rows[1:]), None, ProviderError, "returned 1 vectors for 2 texts"
     ),
     "too many vectors": Case(
         Fault(change=lambda rows: [*rows, rows[0]]), None, ProviderError, "3 vectors for 2 texts"
     ),
-    "no vectors": Case(Fault(change=lambda rows: []), None, ProviderError, "answered 0 vectors for 2 texts"),
+    "no vectors": Case(Fault(change=lambda rows: []), None, ProviderError, "returned 0 vectors for 2 texts"),
     "other dimensions": Case(
         Fault(change=lambda rows: [row[:5] for row in rows]),
         InvalidAnswerError,

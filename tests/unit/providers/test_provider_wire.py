@@ -204,9 +204,9 @@ def test_a_missing_ollama_model_says_how_to_pull_it(fake: FakeProviders) -> None
 
 
 def test_more_dimensions_than_ollama_s_model_has_are_refused(fake: FakeProviders) -> None:
-    with pytest.raises(ConfigurationError, match="768 dimensions, fewer than the 1024 asked for"):
+    with pytest.raises(ConfigurationError, match="768 dimensions, fewer than the requested 1024"):
         _ = EmbeddingClient("ollama:nomic-embed-text", dimensions=1024).dimensions
-    with pytest.raises(InvalidAnswerError, match="768 dimensions, fewer than the 1024 asked for"):
+    with pytest.raises(InvalidAnswerError, match="768 dimensions, fewer than the requested 1024"):
         EmbeddingClient("ollama:nomic-embed-text", dimensions=1024).embeddings(["a"], embedding_role=DOCUMENT)
 
 

@@ -159,7 +159,7 @@ def test_dates_and_key_are_options(review_engine: sqlalchemy.Engine, project_id:
         ({"source_vocabulary_id": ""}, "needs source_vocabulary_id"),
         ({"valid_start_date": "soon"}, "valid_start_date is a day such as 2026-01-31; found 'soon'"),
         ({"valid_start_date": "2200-01-01"}, "end .* before they begin"),
-        ({"key": "name"}, "key is one of code, code\\+name"),
+        ({"key": "name"}, "key must be one of code, code\\+name"),
     ],
 )
 def test_options_that_cannot_be_are_refused(
