@@ -139,7 +139,7 @@ def test_a_csv_becomes_a_usagi_file_ready_for_review(run_map: Map) -> None:
     assert {row["domainId"] for row in rows[2:3]} == {"Drug"}
     assert done.code == 3
     understood = (
-        "terms.csv: CSV or TSV, encoding utf-8, separator ,, header in line 1",
+        "terms.csv: CSV or TSV, encoding utf-8, separator comma, header in line 1",
         "columns: term: name; code: code; frequency: frequency; domain: domain; others: ward",
     )
     for line in (

@@ -256,7 +256,7 @@ def test_a_table_is_searched_by_its_names_and_what_was_understood_is_said(run: R
     rows = list(csv.DictReader(io.StringIO(done.stdout), dialect="excel-tab"))
     assert [row["query"] for row in rows] == ["metformin", "M\u00e9ni\u00e8re"]
     for said in (
-        "encoding cp1252, separator ;",
+        "encoding cp1252, separator semicolon",
         "term: Bezeichnung; code: Kode",
         "line 3: no term",
         "1 row left out",

@@ -16,6 +16,11 @@ from omop_emb.records import counted
 
 _LISTED_PROBLEMS = 5
 _SEPARATOR_NAMES = {"\t": "tab", " ": "space", NO_SEPARATOR: "none, one term a line"}
+_SPOKEN = {
+    ",": "comma",
+    ";": "semicolon",
+    "|": "pipe",
+}  # in a sentence
 
 
 def reading_values(file: TermFile) -> dict[str, Any]:
@@ -56,7 +61,8 @@ def reading_lines(file: TermFile) -> Iterator[str]:
     """What was understood, as two lines; then what the user should check."""
     values = reading_values(file)
     details = [values["container"]]
-    details += (f"{name} {values[name]}" for name in ("encoding", "separator", "sheet") if values[name])
+    spoken = values | {"separator": _SPOKEN.get(values["separator"], values["separator"])}
+    details += (f"{name} {spoken[name]}" for name in ("encoding", "separator", "sheet") if spoken[name])
     line = values["header_line"]
     is_first_of_list = line == LINE_OF_NO_HEADER and file.table.kind is not FileKind.PARQUET
     details.append("no header, the first row is a term" if is_first_of_list else f"header in line {line}")

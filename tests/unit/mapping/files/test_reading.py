@@ -471,7 +471,7 @@ def test_a_file_without_terms_is_an_error(tmp_path: Path, content: str) -> None:
     ],
 )
 def test_what_is_no_table_is_named(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(InputError, match=r"is a page|is JSON|: (?:unpack|export|write)"):
+    with pytest.raises(InputError, match=r"is HTML or XML|is JSON|: (?:unpack|export|write)"):
         read(write(tmp_path, content, "a.xls"))
 
 
@@ -482,7 +482,7 @@ def test_the_report_says_what_was_understood_and_left_out(tmp_path: Path) -> Non
     )
     _, file = read(path)
     assert list(reading_lines(file)) == [
-        "terms.csv: CSV or TSV, encoding utf-8, separator ;, header in line 1",
+        "terms.csv: CSV or TSV, encoding utf-8, separator semicolon, header in line 1",
         "columns: term: Bezeichnung; code: Kode; frequency: Anzahl; others: ward",
     ]
     assert list(count_lines(file)) == [
