@@ -46,7 +46,7 @@ NAMES = [f"heart {'fever ' * number}attack" for number in range(CONCEPTS)]
 QUOTA = json.dumps({"error": {"details": [{"violations": [{"quotaId": "RequestsPerDay"}]}]}})
 FAULTS: dict[str, tuple[Fault, type[OmopEmbError], str]] = {
     "401": (Fault(401, "{}"), ProviderRefusedError, "does not accept the key"),
-    "quota of the day": (Fault(429, QUOTA), QuotaExhaustedError, "what was done stays done"),
+    "quota of the day": (Fault(429, QUOTA), QuotaExhaustedError, "nothing that was done is lost"),
     "503": (Fault(503, "{}"), ProviderUnavailableError, "HTTP 503"),
     "a web page": (Fault(body="<html></html>"), ProviderUnavailableError, "something other than embeddings"),
     "cut within the body": (Fault(how="cut within"), ProviderUnavailableError, "broke"),

@@ -83,7 +83,7 @@ CASES = {
         Fault(429, error("slow"), {"Retry-After": "0.1"}), None, RateLimitError, "fewer", 3
     ),
     "quota of the day": Case(
-        Fault(429, QUOTA), QuotaExhaustedError, QuotaExhaustedError, "what was done stays done", 1
+        Fault(429, QUOTA), QuotaExhaustedError, QuotaExhaustedError, "nothing that was done is lost", 1
     ),
     "500": Case(Fault(500, error("oops")), None, ProviderUnavailableError, r"not available \(HTTP 500\)"),
     "503": Case(Fault(503, error("busy")), None, ProviderUnavailableError, r"not available \(HTTP 503\)"),
