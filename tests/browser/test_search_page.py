@@ -42,6 +42,7 @@ def test_a_new_user_types_htn_and_sees_the_concept_with_why(page: Page, pytestco
 
 
 def test_names_are_offered_while_typing_and_taken_by_keys(page: Page) -> None:
+    expect(page.locator("#q")).to_be_focused()
     page.keyboard.type("hyperten", delay=20)
     options = page.locator("#completions [role=option]")
     expect(options.first).to_contain_text("Hyperten")

@@ -64,7 +64,7 @@ def test_a_tuned_model_finds_more_and_has_a_fingerprint_of_its_own(folder: Path)
         assert client.embeddings(["sinusitis"], embedding_role=EmbeddingRole.QUERY).shape == (1, 16)
         digests.add(client.fingerprint.digest)
     assert len(digests) == 3
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         tune("own", *options)
 
 

@@ -284,7 +284,7 @@ def test_a_cdm_that_has_the_table_concept_alone_is_served(
 
 def test_a_query_that_takes_too_long_is_too_costly(fhir: FhirClient) -> None:
     with (
-        pytest.raises(ExpensiveQueryError, match="ask for less") as raised,
+        pytest.raises(ExpensiveQueryError, match="request less") as raised,
         open_terminology(fhir.server.engine, timeout_seconds=0.05) as terminology,
     ):
         terminology.connection.execute("select pg_sleep(5)")

@@ -84,7 +84,7 @@ def test_what_the_example_refuses_is_said_in_its_words() -> None:
         EmbeddingClient("acme:thing")
     with pytest.raises(ConfigurationError, match="takes no task types"):
         EmbeddingClient("acme:16", tasks={QUERY: "CLUSTERING"})
-    with pytest.raises(ConfigurationError, match=r"one of local, .*acme; found 'acmee:16'"):
+    with pytest.raises(ConfigurationError, match=r"providers are local, .*acme; found 'acmee:16'"):
         EmbeddingClient("acmee:16")
 
 

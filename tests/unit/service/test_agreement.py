@@ -87,7 +87,7 @@ def test_targets_and_state_make_a_choice_and_comment_and_order_do_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kappa", "word"), [(-0.2, "chance"), (0.55, "moderate"), (0.81, "almost perfect"), (None, "not defined")]
+    ("kappa", "word"), [(-0.2, "chance"), (0.55, "moderate"), (0.81, "almost perfect"), (None, "undefined")]
 )
 def test_kappa_is_told_in_words(kappa: float | None, word: str) -> None:
     assert word in kappa_in_words(kappa)

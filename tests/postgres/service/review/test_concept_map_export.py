@@ -190,7 +190,7 @@ def test_the_map_says_whose_it_is_and_of_when(review: DecidedReview) -> None:
     assert export(R5, review)[0]["url"].startswith("urn:uuid:")
     with pytest.raises(InputError, match="url takes a URI"):
         export(R4, review, url="map")
-    with pytest.raises(InputError, match="status is one of"):
+    with pytest.raises(InputError, match="status must be one of"):
         export(R4, review, status="final")
 
 
