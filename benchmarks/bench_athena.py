@@ -15,7 +15,8 @@ from typing import Any
 
 import psycopg
 from athena import bare_load, hashed_words
-from athena.athena_files import Download, write, write_terms
+from athena.athena_files import Download, write
+from athena.athena_terms import write_terms
 from athena.measured_process import Cost, run_command
 from ratios import Ratio, options, report
 

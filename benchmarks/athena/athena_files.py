@@ -7,8 +7,6 @@ function of its number, so files are written in blocks, in the same memory whate
 
 from __future__ import annotations
 
-import csv
-import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +130,7 @@ def concept_ids(numbers: Numbers) -> Numbers:
     return _FIRST_ID + _ID_STEP * numbers
 
 
-def _of_kind(numbers: Numbers, kind: Kind) -> tuple[Numbers, Numbers]:
+def of_kind(numbers: Numbers, kind: Kind) -> tuple[Numbers, Numbers]:
     """(concept, number within the kind) of a kind's concepts among some."""
     slot = numbers % _CYCLE
     chosen = numbers[(slot >= kind.first) & (slot < kind.first + kind.count)]
@@ -156,7 +154,7 @@ def _name_numbers(chosen: Numbers, within: Numbers, download: Download) -> Numbe
     return np.where(download.is_renamed(chosen), shifted + 500_000_000, shifted)
 
 
-def _names(kind: Kind, chosen: Numbers, within: Numbers, download: Download) -> list[str]:
+def concept_names(kind: Kind, chosen: Numbers, within: Numbers, download: Download) -> list[str]:
     numbers = _name_numbers(chosen, within, download)
     if kind.name == "drug":
         return names.drug_names(numbers)
@@ -176,11 +174,11 @@ def _names(kind: Kind, chosen: Numbers, within: Numbers, download: Download) -> 
 
 def _concepts(numbers: Numbers, download: Download) -> Iterator[str]:
     for kind in KINDS.values():
-        chosen, within = _of_kind(numbers, kind)
+        chosen, within = of_kind(numbers, kind)
         gone = download.is_withdrawn(chosen) | (kind.name == "invalid")
         columns = (
             concept_ids(chosen).tolist(),
-            _names(kind, chosen, within, download),
+            concept_names(kind, chosen, within, download),
             (mix(chosen, 50) % np.uint64(len(kind.vocabularies))).tolist(),
             gone.tolist(),
         )
@@ -196,7 +194,7 @@ def _concepts(numbers: Numbers, download: Download) -> Iterator[str]:
 def _synonyms(numbers: Numbers, download: Download) -> Iterator[str]:
     """Seven in ten standard concepts have one in English, one in seven of the findings others."""
     for name in ("drug", "finding", "test"):
-        chosen, within = _of_kind(numbers, KINDS[name])
+        chosen, within = of_kind(numbers, KINDS[name])
         has_one = mix(chosen, 60) % np.uint64(10) < 7
         ids = concept_ids(chosen[has_one]).tolist()
         of = _name_numbers(chosen[has_one], within[has_one], download)
@@ -227,7 +225,7 @@ def _pairs(ids: Numbers, others: Numbers, there: str, back: str, dates: str = _D
 def _relationships(numbers: Numbers, download: Download) -> Iterator[str]:
     """Four for each concept: to what it is coded as, to its parent or a relative, and back."""
     for kind in KINDS.values():
-        chosen, within = _of_kind(numbers, kind)
+        chosen, within = of_kind(numbers, kind)
         ids = concept_ids(chosen)
         if kind.target:
             others, _ = _targets(within, kind)
@@ -247,7 +245,7 @@ def _relationships(numbers: Numbers, download: Download) -> Iterator[str]:
 def _ancestors(numbers: Numbers, download: Download) -> Iterator[str]:
     """Itself, and each concept above it in the tree of its kind."""
     for kind in (KINDS["drug"], KINDS["finding"], KINDS["test"]):
-        chosen, within = _of_kind(numbers, kind)
+        chosen, within = of_kind(numbers, kind)
         level, is_below = 0, np.ones(len(chosen), bool)
         while is_below.any():
             above = concept_ids(_concept_numbers(within[is_below], kind)).tolist()
@@ -288,22 +286,3 @@ def _small_tables(download: Download) -> dict[str, list[str]]:
             ),
         ],
     }
-
-
-def write_terms(path: Path, download: Download, count: int) -> None:
-    """Write names of standard concepts as a site may type them: in capitals, a word cut, a letter added."""
-    draw = random.Random(download.seed)  # noqa: S311 - a sample, not a secret
-    numbers = np.array(sorted(draw.randrange(download.concepts) for _ in range(4 * count)))
-    texts: list[str] = []
-    for name in ("drug", "finding", "test"):
-        kind = KINDS[name]
-        chosen, within = _of_kind(numbers, kind)
-        texts += _names(kind, chosen, within, download)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["code", "name", "frequency"])
-        for number, text in enumerate(draw.sample(texts, count)):
-            words = text.upper().split()
-            index = draw.randrange(len(words))
-            words[index] = words[index][: max(3, len(words[index]) - 2)]
-            writer.writerow([number, f"{' '.join(words)} {draw.choice('ABCDEFGH')}", draw.randrange(1, 1000)])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.athena import athena_files
-from benchmarks.athena.athena_files import Download, write, write_terms
+from benchmarks.athena.athena_files import Download, write
+from benchmarks.athena.athena_terms import write_terms
 from benchmarks.databases import database, driver
 from benchmarks.ratios import embedded_server
 from omop_emb.vocabulary import load_vocabulary

@@ -134,7 +134,7 @@ def _telling_what_is_left(collection: str, tell: Callable[[str], None]) -> Itera
         yield
     except BaseException:
         tell(
-            f"the collection {collection!r} is incomplete, and no reader sees it. Run "
+            f"the collection {collection!r} was not completed, and no reader sees it. Run "
             "the command again: it starts anew, and with --delete-earlier deletes what is left"
         )
         raise

@@ -282,7 +282,7 @@ def test_an_incomplete_copy_is_refused_also_by_its_own_name(
         publish_index(engine, NAME, qdrant.address, on_message=said.append)
     (name,) = qdrant.collections
     assert qdrant.aliases == {}
-    assert said[-1].startswith(f"the collection {name!r} is incomplete, and no reader sees it.")
+    assert said[-1].startswith(f"the collection {name!r} was not completed, and no reader sees it.")
     address = QdrantAddress.parse(f"{qdrant.address}/{name}")
     with session_scope(engine) as session, pytest.raises(SpaceError, match="is incomplete"):
         QdrantStore(address).search(driver_connection(session), space, queries, SearchOptions())
