@@ -1,32 +1,38 @@
 """What a site's first approvals are worth: recall@1 after 0 to 1,000 of them, family by family.
 
-usage: learning_curve.py BASE.npz MEMORY.npz GOLD_FOLDER [--draws N]
+usage: learning_curve.py DATA_FOLDER BASE.npz MEMORY.npz CACHE_FOLDER [--draws N] [--choose]
 
-The tables are made by tables.py, the second with --memory-without-fold 0. A third of each family is scored;
-its approvals are drawn from the other two thirds. The shipped part learned from the other families alone.
-Intervals are of 2,000 bootstrap draws of terms within their sets. MEMORY.npz holds a whole memory, so
-that the memory is measured at that size only.
+The tables are made by tables.py, the second with --memory-without-fold 0; those of a memory of so many
+approvals are made in CACHE_FOLDER once. A third of each family is scored; its approvals are drawn from the
+other two thirds, and are what it remembers and what its preferences are learned from. The shipped part and
+the weights of the memory learned from other families alone, these with whole memories. Intervals are of
+2,000 bootstrap draws of terms within their sets. --choose leaves out the terms that no choice is made by.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from gold import FAMILIES, read_for_shipping
-from tables import folds_of, load_table
-from train_default import family_codes, fit_by_family, fit_memory_by_family, is_scored, score_by_family
+from gold import FAMILIES, is_aside, read_for_shipping
+from tables import folds_of, load_table, make_table, read_world
+from train_default import fit_by_family, fit_memory_by_family, is_scored, score_by_family
 
 from omop_emb.mapping.ranking.examples import Examples
 from omop_emb.mapping.ranking.preference_columns import preference_columns
 from omop_emb.mapping.ranking.ranker import add_approved_bonus
-from omop_emb.mapping.ranking.site_preferences import PreferenceExample, SitePreferences, learn_preferences
+from omop_emb.mapping.ranking.site_preferences import (
+    NO_PREFERENCES,
+    PreferenceExample,
+    SitePreferences,
+    learn_preferences,
+)
 from omop_emb.mapping.ranking.stated_strength import prefer_stated_strength
 
 APPROVALS = (0, 10, 25, 50, 100, 250, 1000)
 CANDIDATES = 60
+MAX_LEARNED = 400  # as the engine
 
 
 def shipped_scores(examples: Examples, scores: np.ndarray) -> np.ndarray:
@@ -77,59 +83,92 @@ def print_line(name: str, values: np.ndarray, shipped: np.ndarray, sets: np.ndar
     print(f"{name}: {macro(values, sets):.3f} ({gain:+.3f}, {low:+.3f} to {high:+.3f})", families, flush=True)
 
 
-def main(base: Path, memory: Path, gold: Path, draws: int) -> None:
-    terms = read_for_shipping(gold)
+def of_family(
+    family: np.ndarray, third: np.ndarray, examples: Examples, name: str, count: int, draw: int
+) -> np.ndarray:
+    """Numbers of the first so many approvals of a family, in random order."""
+    known = np.flatnonzero((family == name) & ~third & examples.findable)
+    return np.random.default_rng(draw).permutation(known)[:count]
+
+
+def table_paths(
+    data: Path, cache: Path, approved: dict[tuple[int, int], np.ndarray], scored: np.ndarray
+) -> dict[tuple[int, int], Path]:
+    """By number of approvals and draw, the table of the scored terms with these terms remembered."""
+    paths = {(count, draw): cache / f"approvals-{count}-{draw}.npz" for count, draw in approved}
+    missing = {key: path for key, path in paths.items() if not path.exists()}
+    if missing:
+        terms, world = read_for_shipping(data / "gold"), read_world(data)
+        for key, path in missing.items():
+            make_table(world, terms, path, 0, approved=approved[key], written=scored)
+    return paths
+
+
+def main(data: Path, base: Path, memory: Path, cache: Path, draws: int, *, choose: bool) -> None:
+    terms = read_for_shipping(data / "gold")
     examples = load_table(base, terms)
     third, core, family = folds_of(terms) == 0, is_scored(terms), np.array([one.family for one in terms])
     models = fit_by_family(terms, examples)
     scores = shipped_scores(examples, score_by_family(terms, examples, models))
-    tested = np.flatnonzero(core & third)
-    sets, who = np.array([terms[number].set_name for number in tested]), family[tested]
-    nothing = learn_preferences([])
-    shipped = hits(examples, scores, tested, nothing).astype(float)
+    memory_models = fit_memory_by_family(terms, load_table(memory, terms), models, third)
+    scored = np.flatnonzero(core & third)
+    own_terms = [terms[number] for number in scored]
+    chosen = np.flatnonzero([not (choose and is_aside(term)) for term in own_terms])
+    sets, who = np.array([term.set_name for term in own_terms]), family[scored]
+    shipped = np.zeros(len(scored))  # until the table without approvals, the first, is read
 
-    def learned(own: Examples, base_scores: np.ndarray, count: int, draw: int) -> dict[str, SitePreferences]:
-        result = {}
-        for name in FAMILIES:
-            known = np.flatnonzero((family == name) & ~third & examples.findable)
-            drawn = np.random.default_rng(draw).permutation(known)[:count].tolist()
-            result[name] = learn_preferences([example_of(own, base_scores, number) for number in drawn])
-        return result
+    draws_of = {count: draws if 0 < count < max(APPROVALS) else 1 for count in APPROVALS}
+    approved = {
+        (count, draw): np.sort(
+            np.concatenate([of_family(family, third, examples, name, count, draw) for name in FAMILIES])
+        )
+        for count in APPROVALS
+        for draw in range(draws_of[count])
+    }
+    paths = table_paths(data, cache, approved, scored)
 
-    def first(own: Examples, own_scores: np.ndarray, of_family: dict[str, SitePreferences]) -> np.ndarray:
-        found = np.zeros(len(tested))
-        for name, preferences in of_family.items():
-            rows = np.flatnonzero(who == name)
-            found[rows] = hits(own, own_scores, tested[rows], preferences)
+    def first(own: Examples, own_scores: np.ndarray, of: dict[str, SitePreferences]) -> np.ndarray:
+        found = np.zeros(len(scored))
+        numbers = np.arange(len(scored))
+        for name, preferences in of.items():
+            rows = numbers[who == name]
+            found[rows] = hits(own, own_scores, rows, preferences)
         return found
 
-    def mean_of(counts: Sequence[int]) -> None:
-        for count in counts:
-            runs = draws if 0 < count < max(counts) else 1
-            values = [first(examples, scores, learned(examples, scores, count, draw)) for draw in range(runs)]
-            print_line(f"{count} approvals", np.mean(values, axis=0), shipped, sets, who)
-
-    mean_of(APPROVALS)
-    with_memory = load_table(memory, terms)
-    memory_models = fit_memory_by_family(terms, with_memory, models, third)
-    remembered = score_by_family(terms, with_memory, memory_models)
-    remembered = add_approved_bonus(shipped_scores(with_memory, remembered), with_memory.features)
-    alone = first(with_memory, remembered, dict.fromkeys(FAMILIES, nothing))
-    both = first(with_memory, remembered, learned(examples, scores, 400, 0))
-    print_line("all approvals, memory alone", alone, shipped, sets, who)
-    print_line("all approvals, memory and preferences", both, shipped, sets, who)
-    codes = family_codes(terms)
-    for name in np.unique(sets):
-        own = sets == name
-        changes = [f"{int((values - shipped)[own].sum()):+d}" for values in (alone, both)]
-        print(f"  {name} ({int(own.sum())} terms, family {codes[tested][own][0]}): {' / '.join(changes)}")
+    for count in APPROVALS:
+        values: dict[str, list[np.ndarray]] = {}
+        for draw in range(draws_of[count]):
+            own = load_table(paths[count, draw], own_terms)
+            learned = {}
+            for name in FAMILIES:
+                drawn = of_family(family, third, examples, name, count, draw)[:MAX_LEARNED]
+                learned[name] = learn_preferences([example_of(examples, scores, n) for n in drawn.tolist()])
+            nothing = dict.fromkeys(FAMILIES, NO_PREFERENCES)
+            plain = score_by_family(own_terms, own, models)
+            plain = np.where(own.memory_only, -np.inf, shipped_scores(own, plain)).astype(np.float32)
+            with_memory = add_approved_bonus(score_by_family(own_terms, own, memory_models), own.features)
+            with_memory = shipped_scores(own, with_memory)
+            values.setdefault("preferences", []).append(first(own, plain, learned))
+            values.setdefault("memory", []).append(first(own, with_memory, nothing))
+            values.setdefault("both", []).append(first(own, with_memory, learned))
+        if not count:
+            shipped = values["preferences"][0]
+        for what, runs in values.items():
+            mean = np.mean(runs, axis=0)[chosen]
+            print_line(f"{count} approvals, {what}", mean, shipped[chosen], sets[chosen], who[chosen])
+        changes = {what: np.mean(runs, axis=0) - shipped for what, runs in values.items()}
+        for name in np.unique(sets):
+            own_set = sets == name
+            lost = {what: round(float(change[own_set].sum()), 1) for what, change in changes.items()}
+            if min(lost.values()) < 0:
+                print(f"  {name} ({int(own_set.sum())} terms): {lost}", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("base", type=Path)
-    parser.add_argument("memory", type=Path)
-    parser.add_argument("gold", type=Path)
+    for argument in ("data", "base", "memory", "cache"):
+        parser.add_argument(argument, type=Path)
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--choose", action="store_true")
     given = parser.parse_args()
-    main(given.base, given.memory, given.gold, given.draws)
+    main(given.data, given.base, given.memory, given.cache, given.draws, choose=given.choose)

@@ -6,7 +6,8 @@ DATA_FOLDER holds vocab/ (Athena's layout), gold/*.tsv and, if there are any, te
 (names.txt, names.npy …); texts without a vector are embedded by the packaged model, once.
 With --memory-without-fold F, each family of sources remembers what it approved, except the terms of fold F of
 three; a term never sees its own approval. With --leave-one-out it remembers all, and a term is mapped as if
-only it had not been approved: it sees the same text in another row.
+only it had not been approved: it sees the same text in another row. make_table() can also limit what is
+remembered and which terms are written; learning_curve.py does.
 """
 
 from __future__ import annotations
@@ -81,16 +82,22 @@ def make_table(
     without_fold: int | None = None,
     *,
     leave_one_out: bool = False,
+    approved: np.ndarray | None = None,
+    written: np.ndarray | None = None,
 ) -> None:
+    """Write the table of terms; approved, written: numbers of those to remember and to write, ascending."""
     started = time.time()
     lexicon, fold = world.lexical.lexicon, folds_of(terms)
+    everything = np.arange(len(terms))
+    written, approved = (everything if one is None else one for one in (written, approved))
     remembers = leave_one_out or without_fold is not None
     families = np.array([term.family if remembers else "" for term in terms])
     parts: dict[int, tuple[np.ndarray, ...]] = {}
-    for family in np.unique(families):
-        numbers = np.flatnonzero(families == family)
+    for family in np.unique(families[written]):
+        numbers = written[families[written] == family]
         memory, owner = None, np.zeros(0, np.int64)
-        known = numbers[fold[numbers] != without_fold] if remembers else numbers[:0]
+        of_family = approved[families[approved] == family]
+        known = of_family[fold[of_family] != without_fold] if remembers else of_family[:0]
         if any(terms[number].findable for number in known):
             memory, owner = family_memory(world, terms, known)
         guard = LeakageGuard(lexicon, memory)
@@ -112,10 +119,10 @@ def make_table(
             for position, number in enumerate(batch):
                 rows = candidates.span(position)
                 parts[int(number)] = (candidates.concept[rows], memory_only[rows], scored.features[rows])
-    ordered = [parts[number] for number in range(len(terms))]
+    ordered = [parts[number] for number in written.tolist()]
     concept, memory_only, table = (np.concatenate([part[column] for part in ordered]) for column in range(3))
     sizes = np.array([len(part[0]) for part in ordered], np.int64)
-    owner = np.repeat(np.arange(len(terms)), sizes)
+    owner = np.repeat(written, sizes)
     targets = [set(lexicon.rows(sorted(term.targets)).tolist()) for term in terms]
     label = np.array([int(row) in targets[number] for row, number in zip(concept, owner, strict=True)])
     np.savez(
@@ -128,7 +135,9 @@ def make_table(
         domain=lexicon.domain[concept],
         domains=np.array(lexicon.domains),
     )
-    print(out.name, table.shape, f"{1000 * (time.time() - started) / len(terms):.1f} ms per term", flush=True)
+    print(
+        out.name, table.shape, f"{1000 * (time.time() - started) / len(written):.1f} ms per term", flush=True
+    )
 
 
 def make_query(term: GoldTerm, guard: LeakageGuard, harvested: Abbreviations | None = None) -> Query:
