@@ -20,12 +20,14 @@ _POLARITY, _COMPARATOR, _POWER, _NEGATIVE, _RECIPROCAL, _DIRECTION = GROUPS
 _ADDITION = re.compile(
     r"(?<=[a-z0-9)\]%])\+(?=[(a-z0-9][a-z0-9]*(?:[^a-z0-9+-]|$))| \+ ?(?!ve\b)(?=[a-z(])| \+ (?=\d)"
 )
-_MAY_HAVE_SIGNS = re.compile(
-    r"[<>+*^\u00b1\u2190-\u21ff\u2260-\u226f\u2070-\u207f\u00b2\u00b3\u00b9\u2212]|-(?![^\W_])|(?<![^\W_)\]])-\d"
-    r"|posit|negat|pos\b|neg\b|-ve\b|react|detect|nachweis|aantoon|equivoc|indeterm|inconclus|than|below|under"
-    r"|above|over|at (?:least|most)|up to|exceed|\d.* (?:or|and) |\de|exp|^ ?1? ?/|^ ?per\b",
-    re.IGNORECASE,
+# Each alternative begins with a letter, so that a text is read once: most texts have no signs.
+_MAY_SAY_SIGN = re.compile(
+    r"[<>+*^\u00b1\u2190-\u21ff\u2260-\u226f\u2070-\u207f\u00b2\u00b3\u00b9\u2212]|-(?:(?![^\W_])|(?<![^\W_)\]]-)\d|ve\b)"
+    r"|pos(?:it|\b)|neg(?:at|\b)|react|detect|nachweis|aantoon|equivoc|in(?:determ|conclus)|than|below|under"
+    r"|above|over|at (?:least|most)|up to|ex(?:ceed|p)|\de"
 )
+_MAY_BEGIN_AS_SIGN = re.compile(r" ?(?:1? ?/|per\b)")
+_CHOICE = re.compile(r"\d.* (?:or|and) ")
 _NUMBER = r"[-+]?\d[\d.,]*"
 
 
@@ -69,7 +71,7 @@ def _pattern() -> re.Pattern[str]:
 
 def signs_of(text: str) -> Signs:
     """What a text's signs say, group by group; a group without signs is left out."""
-    if not _MAY_HAVE_SIGNS.search(text):
+    if not _may_have_signs(text.lower()):
         return ()
     folded = " ".join(fold(text).split())
     words = normalise(_ADDITION.sub(" ", folded))
@@ -85,6 +87,12 @@ def signs_of(text: str) -> Signs:
     for group in (_COMPARATOR, _POWER, _NEGATIVE):
         found[group] = sorted(set(found[group]))
     return tuple((group, ", ".join(values)) for group, values in found.items() if values)
+
+
+def _may_have_signs(text: str) -> bool:
+    if _MAY_SAY_SIGN.search(text) or _MAY_BEGIN_AS_SIGN.match(text):
+        return True
+    return (" or " in text or " and " in text) and _CHOICE.search(text) is not None
 
 
 def _read(match: re.Match[str], found: dict[str, list[str]]) -> None:
