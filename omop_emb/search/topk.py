@@ -93,18 +93,31 @@ def rank_in_group(groups: NDArray[np.integer[Any]]) -> Ints:
     return np.arange(len(groups)) - np.searchsorted(groups, groups)
 
 
-def largest(scores: Floats, k: int, *, above: float = -np.inf) -> tuple[Ints, Floats]:
-    """(position, score) of the k largest scores above a bound: largest first, equal ones by position."""
-    groups = _GROUPS * k
+def largest(
+    scores: Floats, k: int, *, above: float = -np.inf, repeated: tuple[Ints, int] | None = None
+) -> tuple[Ints, Floats]:
+    """(row, score) of the k largest scores above a bound: largest first, equal ones by row.
+
+    Args:
+        scores: (n,) of the rows 0 to n - 1, or of others.
+        k: how many rows.
+        above: the bound.
+        repeated: ((n,) the row of each score, how many equal scores a row has at most).
+    """
+    needed = k * (1 if repeated is None else repeated[1])
+    groups = _GROUPS * needed
     limit = np.float32(above)
     if len(scores) > 2 * groups:
         # The k-th of the groups' largest is no more than the k-th of all: few scores are left to be sorted.
         tops = scores[: len(scores) // groups * groups].reshape(-1, groups).max(axis=0)
-        limit = max(limit, np.partition(tops, groups - k)[groups - k])
+        limit = max(limit, np.partition(tops, groups - needed)[groups - needed])
     positions = np.flatnonzero(scores >= limit if limit > above else scores > above)
-    values = scores[positions]
-    order = np.lexsort((positions, -values))[:k]
-    return positions[order], values[order]
+    rows, values = positions, scores[positions]
+    if repeated is not None:
+        rows, first = np.unique(repeated[0][positions], return_index=True)
+        values = values[first]
+    order = np.argsort(-values, kind="stable")[:k]
+    return rows[order], values[order]
 
 
 def largest_of_rows(scores: sparse.csr_matrix, k: int) -> tuple[Ints, Ints, Floats]:

@@ -57,7 +57,7 @@ class SimilarityFeatures:
         begin = np.cumsum(sizes) - sizes
         owner, rows = expand_spans(offsets[concepts], sizes)
         # Shape: variants, texts of all candidates.
-        lexical_scores = (lexical.gram_rows[rows] @ term.grams.T.toarray(order="C")).T
+        lexical_scores = (lexical.text_grams.rows(rows) @ term.grams.T.toarray(order="C")).T
         shared = (lexical.word_rows[rows] @ term.words).T
         in_term = shared / np.maximum(term.word_total[:, None], 1e-6)
         in_text = shared / np.maximum(lexical.word_total[rows][None, :], 1e-6)

@@ -23,6 +23,8 @@ Domains = tuple[str, ...] | None
 # A query is searched by its rarest grams: at least MIN_GRAMS, and more while together they have no more than
 # MAX_POSTINGS texts. Common grams cost most and select little; they count again when candidates are scored.
 MIN_GRAMS, MAX_POSTINGS = 4, 100_000
+# With so many texts for each posting, it is faster to look up the postings' texts than to go through all.
+SPARSE = 10
 
 
 def hash_texts(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
@@ -49,6 +51,16 @@ def find_hashes(
     if limit is not None:
         sizes = np.minimum(sizes, limit)
     return expand_spans(start, sizes)
+
+
+def _positions(values: npt.NDArray[np.int32], first: Ints, last: Ints, value: int) -> Ints:
+    """Where a value belongs in each of many spans of ascending values."""
+    first, last = first.astype(np.int64), last.astype(np.int64)
+    while (is_open := first < last).any():
+        middle = (first + last) // 2
+        is_less = is_open & (values[np.minimum(middle, len(values) - 1)] < value)
+        first, last = np.where(is_less, middle + 1, first), np.where(is_less, last, middle)
+    return first
 
 
 def rarest_grams(queries: sparse.csr_matrix, frequency: Ints) -> sparse.csr_matrix:
@@ -82,13 +94,15 @@ class LexicalIndex:
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
         texts = [normalise(text) for text in lexicon.texts]
-        self.grams, self.gram_rows = GramWeights.fit(texts)  # gram_rows: (t, grams) TF-IDF
-        self._postings = self.gram_rows.T.tocsr()  # (grams, t): the texts of each gram, ascending
+        self.grams, self.text_grams = GramWeights.fit(texts)
+        self._length = self.text_grams.length.astype(np.float32)
         self.words, self.word_rows = WordWeights.fit(texts)  # word_rows: (t, words) idf
         self.word_total = np.asarray(self.word_rows.sum(axis=1), np.float32).ravel()  # (t,) sum of idf
         self.word_count = np.diff(self.word_rows.indptr).astype(np.float32)  # (t,) distinct words
         self.text_hash = hash_texts(texts)  # (t,) of the normal texts
+        del texts  # a gigabyte at ten million concepts
         self.exact_hash = hash_texts(lexicon.texts)  # (t,) of the unchanged texts
+        self._postings = self.text_grams.counts.T.tocsr()  # (grams, t): the texts of each gram, ascending
         self._hash_order = np.argsort(self.text_hash, kind="stable")
         self._sorted_hash = self.text_hash[self._hash_order]
         self._parts: dict[str, DomainPart] = {}
@@ -104,17 +118,12 @@ class LexicalIndex:
     def _part(self, domain: str) -> DomainPart:
         """The texts of a domain ("": all texts)."""
         if domain not in self._parts:
-            rows, indptr = self.gram_rows, self._postings.indptr
-            start, stop = 0, rows.shape[0]
+            postings, indptr = self._postings, self._postings.indptr
+            start, stop = 0, postings.shape[1]
             first, last = indptr[:-1], indptr[1:]
             if domain:
                 start, stop = self.lexicon.text_offsets[list(self.lexicon.domain_range(domain))].tolist()
-                counts = [
-                    np.bincount(rows.indices[rows.indptr[begin] : rows.indptr[end]], minlength=len(first))
-                    for begin, end in ((0, start), (start, stop))
-                ]
-                first = first + counts[0]
-                last = first + counts[1]
+                first, last = (_positions(postings.indices, first, last, text) for text in (start, stop))
             self._parts[domain] = DomainPart(start, stop, first.astype(np.int64), last.astype(np.int64))
         return self._parts[domain]
 
@@ -136,32 +145,41 @@ class LexicalIndex:
                 if not domain or domain in self.lexicon.domains:
                     queries_by_domain.setdefault(domain, []).append(query)
         matches = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
-        scores = np.empty(self.gram_rows.shape[0], np.float32)
-        is_excluded = None if passing is None else ~passing[self.lexicon.text_concept]
+        scores = np.zeros(len(self.lexicon.texts), np.float32)
+        passes = None if passing is None else passing[self.lexicon.text_concept]
         for domain, numbers in queries_by_domain.items():
             part = self._part(domain)
             rare = rarest_grams(queries[np.array(numbers)], part.last - part.first)
             for row, query in enumerate(numbers):
                 grams = slice(rare.indptr[row], rare.indptr[row + 1])
-                self._score(part, rare.indices[grams], rare.data[grams], scores)
-                if is_excluded is not None:
-                    scores[is_excluded] = 0
-                texts, values = largest(scores[part.start : part.stop], int(limits[query]), above=0)
-                matches.append((np.full(len(texts), query), texts + part.start, values))
+                texts = self._add_products(part, rare.indices[grams], rare.data[grams], scores)
+                is_sparse = part.stop - part.start > SPARSE * len(texts)
+                rows = texts if is_sparse else slice(part.start, part.stop)
+                cosines, scores[rows] = scores[rows] / self._length[rows], 0
+                if passes is not None:
+                    cosines *= passes[rows]
+                repeated = (texts, grams.stop - grams.start) if is_sparse else None
+                best, values = largest(cosines, int(limits[query]), above=0, repeated=repeated)
+                best = best if is_sparse else best + part.start
+                matches.append((np.full(len(best), query), best, values))
         query_of, text, score = (np.concatenate(column) for column in zip(*matches, strict=True))
         order = np.lexsort((text, -score, query_of))
         query_of, text = query_of[order], text[order]
         chosen = rank_in_group(query_of) < limits[query_of]
         return query_of[chosen], text[chosen]
 
-    def _score(self, part: DomainPart, grams: npt.NDArray[np.int32], weights: Floats, scores: Floats) -> None:
-        """Set the scores of a part's texts to their products with a query's grams."""
-        postings = self._postings
-        scores[part.start : part.stop] = 0
-        firsts, lasts = part.first[grams].tolist(), part.last[grams].tolist()
-        for first, last, weight in zip(firsts, lasts, weights, strict=True):
-            # Six times as fast as a product of sparse matrices, which first counts the result's entries.
-            np.add.at(scores, postings.indices[first:last], postings.data[first:last] * weight)
+    def _add_products(
+        self, part: DomainPart, grams: npt.NDArray[np.int32], weights: Floats, scores: Floats
+    ) -> Ints:
+        """Add texts' products with a query's grams to scores; the text rows, once for each of their grams."""
+        spans = list(map(slice, part.first[grams].tolist(), part.last[grams].tolist()))
+        counts, idf = self._postings.data, self.grams.idf[grams]
+        texts = [self._postings.indices[span] for span in spans]
+        products = [counts[span] * weight for span, weight in zip(spans, weights * idf, strict=True)]
+        every_text = np.concatenate([np.zeros(0, np.int64), *texts])
+        # Six times as fast as a product of sparse matrices, which first counts the result's entries.
+        np.add.at(scores, every_text, np.concatenate([np.zeros(0, np.float32), *products]))
+        return every_text
 
     def find_equal(self, normal_hashes: npt.NDArray[np.uint64], limit: int = 50) -> tuple[Ints, Ints]:
         """(query, text row) of the texts whose normal text is the query's, at most `limit` per query."""

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from omop_emb.arrays import Floats
+from omop_emb.arrays import Doubles, Floats, Ints
 
 # Each of these has a code of its own; all other letters (Cyrillic, Hangul …) share the remaining codes.
 _LETTERS = " abcdefghijklmnopqrstuvwxyz0123456789%+./<>=-*^,:!"
 _CODES = 128
 _SHARED_CODES = _CODES - len(_LETTERS)
 _CHUNK_TEXTS = 20_000  # counting needs forty times as much memory as the texts of a chunk
+_MOST_OF_A_GRAM = 255  # in a text; more are not counted
 
 
 def _letter_codes(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
@@ -43,6 +44,7 @@ def _count_grams(texts: Sequence[str]) -> sparse.csr_matrix:
     counts = np.ones(len(rows), np.float32)
     matrix = sparse.csr_matrix((counts, (rows, columns)), shape=(len(texts), _CODES**3))
     matrix.sum_duplicates()
+    np.minimum(matrix.data, _MOST_OF_A_GRAM, out=matrix.data)
     return matrix
 
 
@@ -60,10 +62,10 @@ class GramWeights:
     unseen_idf: float  # the weight of a gram that no text has; it only lengthens a query
 
     @classmethod
-    def fit(cls, texts: Sequence[str]) -> tuple[GramWeights, sparse.csr_matrix]:
-        """From all normal texts; also their (n, columns) TF-IDF rows, counted and weighed in one place."""
+    def fit(cls, texts: Sequence[str]) -> tuple[GramWeights, TextGrams]:
+        """From all normal texts; also the 3-grams of each."""
         most = sum(map(len, texts))
-        indices, data = np.empty(most, np.int32), np.empty(most, np.float32)
+        indices, data = np.empty(most, np.int32), np.empty(most, np.uint8)
         indptr = np.zeros(len(texts) + 1, np.int64)
         frequency = np.zeros(_CODES**3, np.int64)
         entries = 0
@@ -79,21 +81,25 @@ class GramWeights:
         column[present] = np.arange(len(present), dtype=np.int32)
         idf = (np.log((1 + len(texts)) / (1 + frequency[present])) + 1).astype(np.float32)
         weights = cls(column, idf, float(np.log(1 + len(texts)) + 1))
+        length = np.ones(len(texts))
         for start in range(0, len(texts), _CHUNK_TEXTS):
             bounds = indptr[start : start + _CHUNK_TEXTS + 1]
             part = slice(int(bounds[0]), int(bounds[-1]))
-            columns, values = weights._weigh(indices[part], data[part], np.diff(bounds))
-            indices[part], data[part] = columns, values
+            indices[part] = column[indices[part]]
+            of_part = data[part] * idf[indices[part]]
+            length[start : start + len(bounds) - 1] = _lengths(of_part, np.diff(bounds))
         shape = (len(texts), len(present))
         rows = sparse.csr_matrix((data[:entries], indices[:entries], _short(indptr)), shape=shape)
         rows.has_sorted_indices = True  # columns have the order of the grams, which are sorted
-        return weights, rows
+        return weights, TextGrams(rows, length, idf)
 
     def weigh(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
         """(n, columns) TF-IDF rows: of unit length, shorter for a text with unseen grams."""
-        columns, weights = self._weigh(counts.indices, counts.data, np.diff(counts.indptr))
-        owner = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+        columns, sizes = self.column[counts.indices], np.diff(counts.indptr)
         seen = columns >= 0
+        idf = np.where(seen, self.idf[np.maximum(columns, 0)], np.float32(self.unseen_idf))
+        weights, owner = counts.data * idf, np.repeat(np.arange(len(sizes)), sizes)
+        weights = (weights / _lengths(weights, sizes)[owner]).astype(np.float32)
         matrix = sparse.csr_matrix(
             (weights[seen], (owner[seen], columns[seen])),
             shape=(counts.shape[0], len(self.idf)),
@@ -102,17 +108,29 @@ class GramWeights:
         matrix.sort_indices()
         return matrix
 
-    def _weigh(
-        self, grams: npt.NDArray[np.int32], counts: Floats, sizes: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int32], Floats]:
-        """(column or -1, weight) of each gram, of rows of the given sizes."""
-        columns = self.column[grams]
-        seen = columns >= 0
-        weights = counts * np.where(seen, self.idf[np.maximum(columns, 0)], np.float32(self.unseen_idf))
-        owner = np.repeat(np.arange(len(sizes)), sizes)
-        length = np.sqrt(np.bincount(owner, weights.astype(np.float64) ** 2, len(sizes)))
-        length[length == 0] = 1
-        return columns, (weights / length[owner]).astype(np.float32)
+
+def _lengths(weights: Floats, sizes: Ints) -> Doubles:
+    """The length of each row of weights, of the given sizes; 1 for an empty one."""
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    length = np.sqrt(np.bincount(owner, weights.astype(np.float64) ** 2, len(sizes)))
+    length[length == 0] = 1
+    return length
+
+
+@dataclass(frozen=True, eq=False)
+class TextGrams:
+    """The 3-grams of a vocabulary's t texts in counts, which take less memory than the weights."""
+
+    counts: sparse.csr_matrix  # (t, columns) uint8
+    length: Doubles  # (t,) of each row of counts * idf
+    idf: Floats  # (columns,)
+
+    def rows(self, rows: Ints) -> sparse.csr_matrix:
+        """(rows, columns) TF-IDF of some texts, of unit length."""
+        chosen = self.counts[rows]
+        length = np.repeat(self.length[rows], np.diff(chosen.indptr))
+        chosen.data = (chosen.data * self.idf[chosen.indices] / length).astype(np.float32)
+        return chosen
 
 
 @dataclass(frozen=True, eq=False)

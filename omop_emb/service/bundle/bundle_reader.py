@@ -26,7 +26,7 @@ from omop_emb.mapping.retrieval.loinc_attributes import LoincAttributes
 from omop_emb.mapping.retrieval.similarity_products import IntegerRows
 from omop_emb.mapping.retrieval.standard_targets import StandardTargets, ValueTable
 from omop_emb.mapping.retrieval.string_array import StringArray
-from omop_emb.mapping.retrieval.tfidf import GramWeights, WordWeights
+from omop_emb.mapping.retrieval.tfidf import GramWeights, TextGrams, WordWeights
 from omop_emb.mapping.retrieval.vocabulary_index import VocabularyIndex
 from omop_emb.mapping.settings import Settings
 from omop_emb.mapping.term_frames import source_terms
@@ -60,6 +60,7 @@ _CLASSES = {
         ),
         *(
             GramWeights,
+            TextGrams,
             WordWeights,
             ConceptAttributes,
             DrugAttributes,

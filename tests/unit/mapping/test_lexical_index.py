@@ -30,13 +30,17 @@ def index() -> LexicalIndex:
     return LexicalIndex(build_lexicon(rows, synonym, relationship))
 
 
+@pytest.mark.parametrize("sparse", [0, 1_000_000])
 @pytest.mark.parametrize("k", [3, 40])
-def test_the_best_texts_are_those_of_brute_force_in_every_domain(k: int) -> None:
+def test_the_best_texts_are_those_of_brute_force_in_every_domain(
+    k: int, sparse: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lexical_index, "SPARSE", sparse)
     made = index()
     queries = made.encode([normalise(term) for term in TERMS])
     most = np.array([k, k, k, 1, k])
     query, text = made.search(queries, DOMAINS, most)
-    cosine = (queries @ made.gram_rows.T).toarray()
+    cosine = (queries @ made.text_grams.rows(np.arange(len(made.lexicon.texts))).T).toarray()
     lexicon = made.lexicon
     domain = np.array(lexicon.domains)[lexicon.domain[lexicon.text_concept]]
     for place, limits in enumerate(DOMAINS):
@@ -50,7 +54,9 @@ def test_the_best_texts_are_those_of_brute_force_in_every_domain(k: int) -> None
         np.testing.assert_allclose(cosine[place][found], cosine[place][best], atol=1e-6)
 
 
-def test_a_filter_is_applied_inside_the_search() -> None:
+@pytest.mark.parametrize("sparse", [0, 1_000_000])
+def test_a_filter_is_applied_inside_the_search(sparse: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexical_index, "SPARSE", sparse)
     made = index()
     queries = made.encode([normalise(TERMS[0])])
     _, every = made.search(queries, [None], 100_000)
@@ -63,7 +69,7 @@ def test_common_grams_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     made = index()
     monkeypatch.setattr(lexical_index, "MAX_POSTINGS", 0)
     asked = lexical_index.rarest_grams(
-        made.encode(["osteoarthrosis of knee"]), np.diff(made.gram_rows.tocsc().indptr)
+        made.encode(["osteoarthrosis of knee"]), np.diff(made.text_grams.counts.tocsc().indptr)
     )
     assert asked.nnz == lexical_index.MIN_GRAMS
 

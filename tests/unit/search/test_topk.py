@@ -75,14 +75,21 @@ def test_rank_in_group_counts_from_zero_in_each_group() -> None:
 @pytest.mark.parametrize("size", [0, 5, 100, 5_000])
 @pytest.mark.parametrize("distinct", [1, 7, 100_000])
 @pytest.mark.parametrize("above", [-np.inf, 0])
-def test_the_largest_of_a_row_are_those_of_a_sort(size: int, distinct: int, above: float) -> None:
+@pytest.mark.parametrize("repeats", [0, 4])
+def test_the_largest_of_a_row_are_those_of_a_sort(
+    size: int, distinct: int, above: float, repeats: int
+) -> None:
     random = np.random.default_rng(size + distinct)
     scores = random.integers(-1, distinct + 1, size).astype(np.float32)
     for k in (1, 2, 3, 10):
-        positions, values = largest(scores, k, above=above)
+        if repeats:
+            rows = random.permutation(np.repeat(np.arange(size), random.integers(1, repeats + 1, size)))
+            best, values = largest(scores[rows], k, above=above, repeated=(rows, repeats))
+        else:
+            best, values = largest(scores, k, above=above)
         in_order = np.argsort(-scores, kind="stable")
         expected = in_order[scores[in_order] > above][:k]
-        assert positions.tolist() == expected.tolist()
+        assert best.tolist() == expected.tolist()
         assert values.tolist() == scores[expected].tolist()
 
 
