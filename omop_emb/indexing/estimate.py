@@ -21,8 +21,8 @@ from omop_emb.search.vector_indexes import partial_index_domains
 from omop_emb.spaces import size
 
 _MEASURED_TEXTS = 200
-# Of mapping's index while it is made: measured with 300,000 and a million concepts, synonyms and all
-_MAPPING_BYTES, _MAPPING_BYTES_PER_CONCEPT = 300_000_000, 1_600
+# Of mapping's index while it is made: measured with three million concepts, synonyms and all
+_MAPPING_BYTES, _MAPPING_BYTES_PER_CONCEPT = 300_000_000, 1_100
 _USUAL_TEXT_BYTES = 45.0  # assumed if there is no text to measure
 
 
@@ -118,7 +118,9 @@ def estimate_build(
             size.index_bytes(count, dimensions, space.hnsw_m, space.first_pass) for count in indexed_rows
         ),
         index_memory_bytes=index_memory_bytes(rows, indexed_dimensions, space.hnsw_m) if indexed_rows else 0,
-        mapping_memory_bytes=_MAPPING_BYTES + _MAPPING_BYTES_PER_CONCEPT * preview.vocabulary_concepts,
+        mapping_memory_bytes=_MAPPING_BYTES
+        + _MAPPING_BYTES_PER_CONCEPT * preview.vocabulary_concepts
+        + rows * dimensions,  # the vectors in 8-bit integers
     )
 
 

@@ -221,7 +221,7 @@ def test_a_build_that_is_not_approved_leaves_nothing(engine: Engine, vocabulary:
         assert registry.all_spaces(driver_connection(connection)) == []
 
 
-def test_memory_of_mapping_grows_with_the_whole_vocabulary(
+def test_memory_of_mapping_grows_with_the_whole_vocabulary_and_its_vectors(
     engine: Engine, vocabulary: SmallVocabulary
 ) -> None:
     client = counting_client()
@@ -231,4 +231,7 @@ def test_memory_of_mapping_grows_with_the_whole_vocabulary(
     assert preview.vocabulary_concepts == 5
     assert small.mapping_memory_bytes < 1e9
     assert large.mapping_memory_bytes > 10e9
+    more = replace(preview, plan=replace(preview.plan, unchanged=6_000_000))
+    vectors = 6_000_000 * client.fingerprint.dimensions
+    assert estimate_build(client, more).mapping_memory_bytes == small.mapping_memory_bytes + vectors
     assert preview.index_memory_limit_bytes > 0
