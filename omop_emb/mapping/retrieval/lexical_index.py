@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from omop_emb.arrays import Floats, Ints, Mask
+from omop_emb.mapping.retrieval import spilled_array
 from omop_emb.mapping.retrieval.lexicon import SYNONYM, Lexicon
 from omop_emb.mapping.retrieval.tfidf import GramWeights, WordWeights, count_grams
 from omop_emb.mapping.terms.harvested_abbreviations import harvest
@@ -103,6 +104,8 @@ class LexicalIndex:
         del texts  # a gigabyte at ten million concepts
         self.exact_hash = hash_texts(lexicon.texts)  # (t,) of the unchanged texts
         self._postings = self.text_grams.counts.T.tocsr()  # (grams, t): the texts of each gram, ascending
+        self._postings.data = spilled_array.spill(self._postings.data)
+        self._postings.indices = spilled_array.spill(self._postings.indices)
         self._hash_order = np.argsort(self.text_hash, kind="stable")
         self._sorted_hash = self.text_hash[self._hash_order]
         self._parts: dict[str, DomainPart] = {}

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from omop_emb.arrays import Doubles, Floats, Ints
+from omop_emb.mapping.retrieval import spilled_array
 
 # Each of these has a code of its own; all other letters (Cyrillic, Hangul …) share the remaining codes.
 _LETTERS = " abcdefghijklmnopqrstuvwxyz0123456789%+./<>=-*^,:!"
@@ -65,7 +66,7 @@ class GramWeights:
     def fit(cls, texts: Sequence[str]) -> tuple[GramWeights, TextGrams]:
         """From all normal texts; also the 3-grams of each."""
         most = sum(map(len, texts))
-        indices, data = np.empty(most, np.int32), np.empty(most, np.uint8)
+        indices, data = spilled_array.empty(most, np.int32), spilled_array.empty(most, np.uint8)
         indptr = np.zeros(len(texts) + 1, np.int64)
         frequency = np.zeros(_CODES**3, np.int64)
         entries = 0
