@@ -56,9 +56,10 @@ class Bench:
 
     def download(self, release: int) -> str:
         """The folder of a release, which is written if it is missing."""
-        folder = self.folder / f"release-{release}"
+        concepts = self.chosen.concepts
+        folder = Path(self.chosen.downloads or self.folder) / f"{concepts}-release-{release}"
         if not folder.exists():
-            write(folder, Download(self.chosen.concepts, release=release))
+            write(folder, Download(concepts, release=release))
         return str(folder)
 
     def load(self) -> Iterator[Ratio]:
@@ -184,6 +185,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--index-type", choices=("hnsw", "flat"), default="hnsw")
     parser.add_argument("--steps", nargs="*", choices=STEPS, default=STEPS)
     parser.add_argument("--folder", help="where to work, on a disk with 4 kB a concept; default: as tempfile")
+    parser.add_argument("--downloads", help="where downloads are kept for further runs; default: nowhere")
     parser.add_argument("--keep", action="store_true", help="leave the database and the files there")
 
 
