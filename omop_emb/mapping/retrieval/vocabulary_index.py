@@ -15,7 +15,7 @@ from psycopg.rows import tuple_row
 from omop_emb.arrays import HalfVectors, Ints
 from omop_emb.database import binary_format
 from omop_emb.errors import VocabularyError
-from omop_emb.mapping.retrieval import array_cache
+from omop_emb.mapping.retrieval import array_cache, freed_memory
 from omop_emb.mapping.retrieval.concept_attributes import ConceptAttributes, concept_attributes
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 from omop_emb.mapping.retrieval.lexical_index import LexicalIndex
@@ -99,10 +99,21 @@ def open_vocabulary_index(
     cached: VocabularyIndex | None = array_cache.load(key)
     if cached is not None:
         return cached
-    lexical = LexicalIndex(read_lexicon(connection, tables, concept_filter))
-    index = VocabularyIndex(lexical, concept_attributes(lexical), state)
+    index = _make_index(connection, tables, concept_filter, state)
     # Each statement may have seen a later state of a CDM's tables: then this index has no name.
-    return array_cache.store(key, index) if _state(connection, tables) + selection == state else index
+    if _state(connection, tables) + selection == state:
+        index = array_cache.store(key, index)
+    freed_memory.give_back()
+    return index
+
+
+def _make_index(
+    connection: psycopg.Connection[Any], tables: VocabularyTables, concept_filter: ConceptFilter, state: str
+) -> VocabularyIndex:
+    lexicon = read_lexicon(connection, tables, concept_filter)
+    freed_memory.give_back()  # the tables' frames: gigabytes with ten million concepts
+    lexical = LexicalIndex(lexicon)
+    return VocabularyIndex(lexical, concept_attributes(lexical), state)
 
 
 def _state(connection: psycopg.Connection[Any], tables: VocabularyTables) -> str:
