@@ -355,7 +355,7 @@ def test_each_extra_that_an_error_names_exists() -> None:
 MOST_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 300, 60, 12
 MOST_TOP_LEVEL, MOST_FLOORS, MOST_IN_MAPPING = 26, 12, 17  # omop_emb.plots and .spark are public names
 # Library, commands and SQL. A feature that needs more raises this in its own commit, if it is worth it.
-MOST_LINES_IN_ALL = 74_650
+MOST_LINES_IN_ALL = 74_700
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
