@@ -120,7 +120,14 @@ def test_the_curl_examples_of_the_page_run(server: Serving) -> None:
     assert mapping["terms"][0]["candidates"][0]["concept_id"] == RIGHT["heart attack"]
 
 
-@pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
+def _has_httr2() -> bool:
+    command = ["Rscript", "-e", "library(httr2)"]
+    return (
+        shutil.which("Rscript") is not None and subprocess.run(command, capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not _has_httr2(), reason="R or its package httr2 is not installed")
 def test_the_r_example_of_the_page_runs(server: Serving) -> None:
     (example,) = _examples("library")
     assert "Hypertensive disorder" in _run_example(server, ["Rscript", "-e"], example)
