@@ -185,7 +185,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--index-type", choices=("hnsw", "flat"), default="hnsw")
     parser.add_argument("--steps", nargs="*", choices=STEPS, default=STEPS)
     parser.add_argument("--folder", help="where to work, on a disk with 4 kB a concept; default: as tempfile")
-    parser.add_argument("--downloads", help="where downloads are kept for further runs; default: nowhere")
+    parser.add_argument("--downloads", help="a folder where downloads are kept for later runs")
     parser.add_argument("--keep", action="store_true", help="leave the database and the files there")
 
 

@@ -9,7 +9,7 @@ _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linu
 
 
 def give_back() -> None:
-    """Give freed memory back to the system: of half a gigabyte with 0.3 million concepts, three fifths."""
+    """Give freed memory back to the system: 240 MB stay instead of 539 with 0.3 million concepts."""
     if pyarrow := sys.modules.get("pyarrow"):
         pyarrow.default_memory_pool().release_unused()
     if _TRIM is not None:

@@ -20,7 +20,7 @@ _POLARITY, _COMPARATOR, _POWER, _NEGATIVE, _RECIPROCAL, _DIRECTION = GROUPS
 _ADDITION = re.compile(
     r"(?<=[a-z0-9)\]%])\+(?=[(a-z0-9][a-z0-9]*(?:[^a-z0-9+-]|$))| \+ ?(?!ve\b)(?=[a-z(])| \+ (?=\d)"
 )
-# Each alternative begins with a letter, so that a text is read once: most texts have no signs.
+# Most texts have no signs, and these patterns read them once: none goes back at each digit.
 _MAY_SAY_SIGN = re.compile(
     r"[<>+*^\u00b1\u2190-\u21ff\u2260-\u226f\u2070-\u207f\u00b2\u00b3\u00b9\u2212]|-(?:(?![^\W_])|(?<![^\W_)\]]-)\d|ve\b)"
     r"|pos(?:it|\b)|neg(?:at|\b)|react|detect|nachweis|aantoon|equivoc|in(?:determ|conclus)|than|below|under"
