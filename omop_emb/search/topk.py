@@ -49,6 +49,12 @@ class TopK:
         if self._collected > _COLLECTED * max(self._k * self._queries, self._retained):
             self._narrow()
 
+    def merge(self, other: TopK) -> None:
+        """Take what another one of the same queries and k has collected from other rows."""
+        self._query += other._query
+        self._row += other._row
+        self._score += other._score
+
     def pairs(self) -> tuple[Ints, Ints, Scores]:
         """(query, row, score) of each query's k largest and all that equal the k-th, in no order."""
         if not self._score:

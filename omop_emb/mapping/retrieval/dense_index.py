@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from omop_emb.arrays import Floats, Ints, Mask
 from omop_emb.database import binary_format
+from omop_emb.machine import processors
 from omop_emb.mapping.retrieval.lexical_index import Domains, expand_spans
 from omop_emb.mapping.retrieval.lexicon import Lexicon
 from omop_emb.mapping.retrieval.queries import QueryBatch
@@ -25,6 +27,7 @@ from omop_emb.mapping.retrieval.similarity_products import (
 from omop_emb.search.topk import TopK, rank_in_group
 
 _BLOCK_QUERIES = 1024
+_THREAD_BLOCKS = 8  # fewer blocks of rows are not worth a thread of their own
 _TEXTS_PER_CONCEPT = 2  # so many times k texts are found for k concepts, which may have several texts each
 
 
@@ -140,11 +143,16 @@ class DenseIndex:
         """
         if not len(queries) or not any(stop > start for start, stop in spans):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        top = TopK(len(queries), _TEXTS_PER_CONCEPT * int(k.max()))
-        prepared = self._products.prepare(queries)
-        for start, stop in spans:
-            for block in range(start - start % BLOCK_ROWS, stop, BLOCK_ROWS):
-                first, last = max(block, start), min(block + BLOCK_ROWS, stop)
+        blocks = [
+            (max(block, start), min(block + BLOCK_ROWS, stop))
+            for start, stop in spans
+            for block in range(start - start % BLOCK_ROWS, stop, BLOCK_ROWS)
+        ]
+        size, prepared = _TEXTS_PER_CONCEPT * int(k.max()), self._products.prepare(queries)
+
+        def compare(own_blocks: list[tuple[int, int]]) -> TopK:
+            top = TopK(len(queries), size)
+            for first, last in own_blocks:
                 if rows is None:
                     top.add(self._products.block(prepared, first, last), first)
                     continue
@@ -152,6 +160,9 @@ class DenseIndex:
                 if begin < end:
                     scores = self._products.block(prepared, first, last)
                     top.add(scores[:, rows[begin:end] - first], begin)
+            return top
+
+        top = _in_threads(compare, blocks)
         query, row, score = top.pairs()
         if rows is not None:
             row = rows[row]
@@ -180,3 +191,15 @@ class DenseIndex:
             begin = np.cumsum(sizes) - sizes
             result[:, has_vector] = np.maximum.reduceat(scores, begin[has_vector], axis=1)
         return result
+
+
+def _in_threads(compare: Callable[[list[tuple[int, int]]], TopK], blocks: list[tuple[int, int]]) -> TopK:
+    """The best of all blocks, which as many threads share as the process has processors."""
+    threads = max(1, min(processors(), len(blocks) // _THREAD_BLOCKS))
+    if threads == 1:
+        return compare(blocks)
+    with ThreadPoolExecutor(threads) as pool:
+        first, *others = pool.map(compare, [blocks[number::threads] for number in range(threads)])
+    for other in others:
+        first.merge(other)
+    return first

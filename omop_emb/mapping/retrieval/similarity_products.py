@@ -81,8 +81,8 @@ class IntegerProducts:
     def __init__(self, rows: IntegerRows) -> None:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
-        # Spinning threads would take the processor from the model that embeds the next terms meanwhile.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The threads of DenseIndex compare blocks side by side, and choose the best of them meanwhile.
+        options.intra_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # it would keep the memory of the largest result
         self._session = onnxruntime.InferenceSession(_MODEL, options, providers=["CPUExecutionProvider"])
         self.rows = rows

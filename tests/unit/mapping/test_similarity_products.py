@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omop_emb.mapping.retrieval import similarity_products
+from omop_emb.mapping.retrieval import dense_index, similarity_products
 from omop_emb.mapping.retrieval.dense_index import DenseIndex
 
 CONCEPTS, DIMENSIONS = 9_000, 96
@@ -86,6 +86,26 @@ def test_integers_find_what_floats_find_even_where_one_dimension_stands_out(
         for place in range(len(queries))
     ]
     assert sum(found) >= 0.99 * 10 * len(queries)
+
+
+@pytest.mark.parametrize("least", [0, 50_000])
+@pytest.mark.parametrize("processors", [2, 7])
+def test_threads_that_share_the_rows_find_what_one_finds(
+    monkeypatch: pytest.MonkeyPatch, processors: int, least: int
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(similarity_products, "_MIN_INTEGER_ROWS", least)
+    dense, queries = index()
+    domains: list[Any] = [(None, ("Drug",), ("Condition", "Drug"))[n % 3] for n in range(len(queries))]
+    passing = np.arange(CONCEPTS) % 3 > 0
+    monkeypatch.setattr(dense_index, "processors", lambda: 1)
+    expected = [dense.search(queries, domains, 10, only) for only in (None, passing)]
+    monkeypatch.setattr(dense_index, "processors", lambda: processors)
+    monkeypatch.setattr(dense_index, "_THREAD_BLOCKS", 1)
+    found = [dense.search(queries, domains, 10, only) for only in (None, passing)]
+    for (query, concept), (expected_query, expected_concept) in zip(found, expected, strict=True):
+        assert query.tolist() == expected_query.tolist()
+        assert concept.tolist() == expected_concept.tolist()
 
 
 def test_no_queries_and_no_rows_find_nothing() -> None:

@@ -107,3 +107,16 @@ def test_the_largest_of_sparse_rows_break_ties_by_column_however_they_are_stored
         if dense[number, place]
     ]
     assert list(zip(row.tolist(), column.tolist(), score.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+@pytest.mark.parametrize("k", [1, 20, ROWS])
+def test_parts_that_are_merged_have_what_one_has_of_all_rows(dtype: Any, k: int) -> None:
+    scores = scores_of(dtype, 3)
+    parts = [TopK(len(scores), k) for _ in range(3)]
+    for number, first in enumerate(range(0, ROWS, 256)):
+        parts[number % 2].add(scores[:, first : first + 256], first)
+    for other in parts[1:]:  # the last has nothing
+        parts[0].merge(other)
+    expected = zip(*added_in_blocks(scores, k, 256).pairs(), strict=True)
+    assert sorted(zip(*parts[0].pairs(), strict=True)) == sorted(expected)
